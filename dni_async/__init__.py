@@ -1,0 +1,31 @@
+"""Asynchronous, layer-parallel training with decoupled neural interfaces.
+
+The names below are the public library; importing them does not import torch.
+"""
+
+from dni_async.config import RunConfig
+from dni_async.errors import (
+    ConfigError,
+    DataError,
+    DniError,
+    HandshakeError,
+    LinkError,
+    NonFiniteError,
+    WireError,
+    WorkerDied,
+)
+
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DniError",
+    "HandshakeError",
+    "LinkError",
+    "NonFiniteError",
+    "RunConfig",
+    "WireError",
+    "WorkerDied",
+    "__version__",
+]
+
+__version__ = "0.1.0"

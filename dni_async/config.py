@@ -1,0 +1,205 @@
+"""What a run is: one frozen value, validated when made, read from and written to TOML."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import tomli_w
+
+from dni_async.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+Norm = Literal["none", "batch", "layer"]
+RuleName = Literal["backprop", "dni"]
+Targets = Literal["bootstrap"]
+SynthesizerName = Literal["linear", "mlp", "critic"]
+OptimizerName = Literal["sgd", "adam", "adamw"]
+Dtype = Literal["fp32"]
+Transport = Literal["auto", "ipc", "tcp"]
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "norm": get_args(Norm),
+    "rule": get_args(RuleName),
+    "targets": get_args(Targets),
+    "synthesizer": get_args(SynthesizerName),
+    "optimizer": get_args(OptimizerName),
+    "dtype": get_args(Dtype),
+    "transport": get_args(Transport),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """One run. Field names are the long options of ``dni-launch`` with underscores.
+
+    Raises ConfigError when a value is out of range or two values do not go together. What
+    needs the data or the machine (enough samples, devices that exist) is checked by the launcher.
+    """
+
+    # The network.
+    layers: int = 4
+    width: int = 256
+    norm: Norm = "none"
+    model: str | None = None  # "package.module:factory"; replaces layers, width and norm
+    stages: int | None = None  # None: one layer per stage
+    # The data.
+    data: str = "digits"
+    data_dir: str | None = None
+    # How it learns.
+    rule: RuleName = "dni"
+    targets: Targets = "bootstrap"
+    synthesizer: SynthesizerName = "critic"
+    label_conditioning: bool = True
+    synthesizer_lr: float | None = None  # None: same as lr
+    epochs: int = 10
+    batch_size: int = 128
+    optimizer: OptimizerName = "adam"
+    lr: float = 1e-3
+    momentum: float = 0.9  # sgd only
+    weight_decay: float = 0.0
+    seed: int = 0
+    dtype: Dtype = "fp32"
+    # Where it runs.
+    devices: tuple[str, ...] = ("auto",)
+    window: int = 4
+    transport: Transport = "auto"
+    threads_per_worker: int | None = None  # None: the cores shared out among the workers
+    start_timeout_s: float = 60.0
+    # What it is compared with.
+    baseline: bool = True
+    target_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            _require(getattr(self, name) in choices, name, f"one of {', '.join(choices)}", self)
+        for name in ("layers", "width", "epochs", "batch_size", "window"):
+            _require(getattr(self, name) >= 1, name, "at least 1", self)
+        for name in ("stages", "threads_per_worker"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, name, "at least 1", self)
+        for name in ("lr", "synthesizer_lr", "start_timeout_s"):
+            value = getattr(self, name)
+            _require(value is None or 0 < value < float("inf"), name, "a positive number", self)
+        _require(0 <= self.momentum < 1, "momentum", "in [0, 1)", self)
+        _require(0 <= self.weight_decay < float("inf"), "weight_decay", "at least 0", self)
+        _require(0 <= self.seed < 2**31, "seed", "in [0, 2**31)", self)
+        if self.target_accuracy is not None:
+            _require(0 < self.target_accuracy <= 1, "target_accuracy", "in (0, 1]", self)
+        self._check_devices()
+        self._check_combinations()
+
+    def _check_devices(self) -> None:
+        _require(len(self.devices) >= 1, "devices", "at least one device", self)
+        for device in self.devices:
+            if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", device):
+                raise ConfigError(
+                    f"devices: unknown device {device!r}; use cpu, cuda, or cuda:0,cuda:1,..."
+                )
+        if len(self.devices) > 1 and "auto" in self.devices:
+            raise ConfigError("devices: 'auto' cannot be listed beside other devices")
+
+    def _check_combinations(self) -> None:
+        if self.model is not None:
+            if not re.fullmatch(r"[^:]+:[^:]+", self.model):
+                raise ConfigError(
+                    f"model: {self.model!r} must be package.module:factory, with one colon"
+                )
+        elif self.stages is not None and self.stages > self.layers:
+            raise ConfigError(
+                f"stages: {self.stages} stages need at least as many layers, "
+                f"but there are {self.layers}"
+            )
+        if self.rule == "dni" and self.synthesizer == "critic" and not self.label_conditioning:
+            raise ConfigError(
+                "label_conditioning: the critic is a classifier and needs labels; "
+                "use --synthesizer linear or mlp with --no-label-conditioning"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields as plain values (str, int, float, bool, None, list of str)."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    def to_toml(self) -> str:
+        """The run as TOML text; unset values are left out, so it reads back the same."""
+        return tomli_w.dumps({k: v for k, v in self.to_dict().items() if v is not None})
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunConfig:
+        """Check keys and types, then build. Raises ConfigError for what is unknown or ill-typed."""
+        known = {f.name: str(f.type) for f in fields(cls)}
+        checked: dict[str, Any] = {}
+        for key, value in values.items():
+            if key not in known:
+                raise ConfigError(unknown_key(key, known))
+            checked[key] = _coerce(key, value, known[key])
+        return cls(**checked)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The keys of a TOML run file, dashes as underscores.
+
+    Raises ConfigError when the file is missing, is no TOML, holds an unknown key or a wrong type.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # also for numbers or nesting without end
+        raise ConfigError(f"{path}: is not valid TOML: {error}") from error
+    values = {key.replace("-", "_"): value for key, value in values.items()}
+    known = {f.name: str(f.type) for f in fields(RunConfig)}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"{path}: {unknown_key(key, known)}")
+        try:
+            values[key] = _coerce(key, value, known[key])
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+    return values
+
+
+def unknown_key(key: str, known: Mapping[str, object]) -> str:
+    """The sentence for a key that is no setting, with the nearest valid name."""
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
+    return f"unknown key {key!r}{hint}"
+
+
+def _require(ok: bool, name: str, need: str, config: RunConfig) -> None:
+    if not ok:
+        raise ConfigError(f"{name}: must be {need}, but is {getattr(config, name)!r}")
+
+
+def _coerce(key: str, value: Any, annotation: str) -> Any:
+    """value as the type that annotation names; ints pass for floats, lists for tuples."""
+    kinds = {part.strip() for part in annotation.split("|")}
+    if value is None and "None" in kinds:
+        return None
+    if annotation.startswith("tuple"):
+        items = value.split(",") if isinstance(value, str) else value
+        if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
+            return tuple(item.strip() for item in items)
+        raise ConfigError(f"{key}: must be a list of strings, but is {value!r}")
+    if "bool" in kinds:
+        expected: type = bool
+    elif "int" in kinds:
+        expected = int
+    elif "float" in kinds:
+        expected = float
+        if type(value) is int and abs(value) < 2**1000:
+            value = float(value)
+    else:
+        expected = str
+    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        raise ConfigError(f"{key}: must be {expected.__name__}, but is {value!r}")
+    return value

@@ -1,0 +1,43 @@
+"""The data sets that can be asked for by name, and where each is loaded from."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dni_async.data.dataset import Dataset
+from dni_async.data.digits import load_digits
+from dni_async.data.mnist import FASHION_MNIST, MNIST, load_idx
+from dni_async.data.npz import read_npz
+from dni_async.errors import DataError
+
+__all__ = ["DATASET_NAMES", "load_dataset"]
+
+_IDX_SOURCES = {source.name: source for source in (MNIST, FASHION_MNIST)}
+
+DATASET_NAMES = ("digits", *_IDX_SOURCES)
+"""Names that load_dataset knows, besides the path of an .npz file."""
+
+
+def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:
+    """Return the data set called name, or the one in the file if name ends in .npz.
+
+    digits comes with scikit-learn: x [N, 64]. mnist and fashion-mnist, x [N, 784], are IDX files
+    in data_dir or data_dir/NAME; without data_dir, the same in $DNI_DATA_DIR; where there are
+    none, they are downloaded into the user's cache. An .npz file holds x_train, y_train, x_test
+    and y_test. Raises DataError for an unknown name and for data that is missing or damaged.
+    """
+    if name == "digits":
+        return load_digits()
+    if name in _IDX_SOURCES:
+        return load_idx(_IDX_SOURCES[name], _environment_dir() if data_dir is None else data_dir)
+    if name.endswith(".npz"):
+        return read_npz(Path(name).expanduser())
+    raise DataError(
+        f"unknown data set {name!r}: there are {', '.join(DATASET_NAMES)}, and files named *.npz"
+    )
+
+
+def _environment_dir() -> Path | None:
+    value = os.environ.get("DNI_DATA_DIR")
+    return Path(value).expanduser() if value else None

@@ -1,0 +1,64 @@
+"""A run's samples, one batch at a time, in the same order for workers and baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dni_async.config import RunConfig
+from dni_async.data import Dataset, batch_order, load_dataset
+
+__all__ = ["Inputs"]
+
+
+class Inputs:
+    """Training batches shuffled anew each epoch, test batches in file order."""
+
+    def __init__(self, dataset: Dataset, *, batch_size: int, seed: int) -> None:
+        self._x_train = torch.from_numpy(dataset.x_train)
+        self._y_train = torch.from_numpy(dataset.y_train)
+        self._x_test = torch.from_numpy(dataset.x_test)
+        self._y_test = torch.from_numpy(dataset.y_test)
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+        self._order: list[np.ndarray] = []
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> Inputs:
+        """Load what the run names. Raises DataError."""
+        folder = None if config.data_dir is None else Path(config.data_dir)
+        dataset = load_dataset(config.data, folder)
+        return cls(dataset, batch_size=config.batch_size, seed=config.seed)
+
+    @property
+    def num_train(self) -> int:
+        """Samples per training epoch."""
+        return len(self._y_train)
+
+    @property
+    def num_train_batches(self) -> int:
+        """Batches per training epoch, a ragged last one included."""
+        return -(-len(self._y_train) // self._batch_size)
+
+    @property
+    def num_test_batches(self) -> int:
+        """Batches per evaluation."""
+        return -(-len(self._y_test) // self._batch_size)
+
+    def train_batch(self, epoch: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Samples [B, ...] float32 and labels [B] int64 of a training batch; epochs from 1."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = batch_order(
+                self.num_train, self._batch_size, seed=self._seed, epoch=epoch
+            )
+        chosen = torch.from_numpy(self._order[index])
+        return self._x_train.index_select(0, chosen), self._y_train.index_select(0, chosen)
+
+    def test_batch(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Samples [B, ...] float32 and labels [B] int64 of a test batch, as views."""
+        part = slice(index * self._batch_size, (index + 1) * self._batch_size)
+        return self._x_test[part], self._y_test[part]
