@@ -1,0 +1,236 @@
+"""Every message that crosses a process boundary, and the version of the protocol.
+
+A message is a frozen value of plain fields; tensors travel beside it as raw frames that
+``TensorMeta`` describes. ``docs/protocol.md`` says who may send which message when.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+PROTOCOL = 1  # bumped whenever a message changes; both ends must agree
+
+Purpose = Literal["train", "evaluate"]
+MarkerKind = Literal["trained", "evaluated", "stop"]
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorMeta:
+    """Shape and dtype of one tensor that travels with a message.
+
+    place -1: the bytes follow inline as the next raw frame. place >= 0: they lie in that slot of
+    the memory both ends map, and no frame follows.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    place: int = -1
+
+
+# --- data plane: between neighbouring stages -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LinkHello:
+    """First message of a link, from its lower end: who speaks, and for which run."""
+
+    run_id: str
+    stage: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
+class LinkReady:
+    """Answer to LinkHello from the upper end: the link is up."""
+
+    run_id: str
+    stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """Upwards: one batch. Tensors: hidden [B, ...] in the run's dtype, labels [B] int64.
+
+    version is the sender's count of updates when the activation was computed.
+    """
+
+    run_id: str
+    batch_id: int
+    version: int
+    purpose: Purpose
+    tensors: tuple[TensorMeta, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnedGradient:
+    """Downwards: dL/d(hidden) of a batch. Tensor: the shape and dtype of that activation.
+
+    releases: the activation's place in the window is free again.
+    """
+
+    run_id: str
+    batch_id: int
+    version: int
+    releases: bool
+    tensors: tuple[TensorMeta, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """Downwards: the activation's place in the window is free again; no gradient with it."""
+
+    run_id: str
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """Travels up behind all work sent before it, then down behind all gradients.
+
+    When it is back at the source, every stage has finished what the source had sent.
+    """
+
+    run_id: str
+    kind: MarkerKind
+    epoch: int
+
+
+# --- control plane, from a worker -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A worker has bound its inbox (endpoint, empty for the source) and asks to join."""
+
+    protocol: int
+    run_id: str
+    stage: int
+    pid: int
+    host: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker has built its stage and both its links are up."""
+
+    run_id: str
+    stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Counters since the start, sent about twice a second. Times in seconds.
+
+    busy_s + waiting_s + sending_s is the time since Start. loss is the head's mean training loss
+    of the current epoch so far (-1 from other stages). max_pending: most activations in flight
+    in the outbox at once.
+    """
+
+    run_id: str
+    stage: int
+    updates: int
+    epoch: int
+    busy_s: float
+    waiting_s: float
+    sending_s: float
+    loss: float
+    max_staleness: int
+    max_pending: int
+    rss_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochTrained:
+    """From the source: an epoch's training has drained everywhere, after `seconds`."""
+
+    run_id: str
+    epoch: int
+    seconds: float
+    num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLoss:
+    """From the head: mean training loss of the epoch, per sample."""
+
+    run_id: str
+    epoch: int
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """From the head: the test set has passed. accuracy in [0, 1], loss per sample."""
+
+    run_id: str
+    epoch: int
+    accuracy: float
+    loss: float
+    num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Last words of a worker that cannot go on; traceback is text for people."""
+
+    run_id: str
+    stage: int
+    device: str
+    summary: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The worker has drained, saved its weights where Welcome said, and is about to exit 0."""
+
+    run_id: str
+    stage: int
+
+
+# --- control plane, from the coordinator ------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """All workers said Hello: the run, this stage's part of it, and the neighbour above.
+
+    first_layer, end_layer: the half-open range of layers that the stage holds. peer: endpoint of
+    the stage above's inbox, empty for the head. input_shape: of one sample. config: RunConfig.
+    """
+
+    run_id: str
+    num_stages: int
+    first_layer: int
+    end_layer: int
+    device: str
+    num_threads: int
+    peer: str
+    weights_path: str
+    input_shape: tuple[int, ...]
+    num_classes: int
+    config: dict[str, Scalar | list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """All workers are ready: begin."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Leave now, without draining."""
+
+    run_id: str
+    reason: str
+
+
+DataMessage = LinkHello | LinkReady | Activation | ReturnedGradient | Credit | Marker
+WorkerMessage = Hello | Ready | Progress | EpochTrained | EpochLoss | Evaluated | Failed | Bye
+CoordinatorMessage = Welcome | Start | Stop
+Message = DataMessage | WorkerMessage | CoordinatorMessage

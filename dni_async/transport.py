@@ -1,0 +1,196 @@
+"""Sockets: control between coordinator and workers, links between neighbours.
+
+The only module that knows ZeroMQ. Every socket has one peer (the coordinator's ROUTER apart),
+never blocks on sending (the window bounds what is in flight) and lingers a bounded time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import torch
+import zmq
+
+from dni_async.errors import LinkError, WireError
+from dni_async.messages import Activation, Message, ReturnedGradient
+from dni_async.tensors import from_buffer, to_buffer
+from dni_async.wire import MAX_TENSOR_BYTES, decode, encode
+
+__all__ = ["ControlClient", "ControlServer", "Link", "Poller", "Sockets", "open_sockets"]
+
+LINGER_MS: Final = 2000  # long enough for last words, short enough for Ctrl-C
+
+
+class Link:
+    """One end of the link over a boundary: whole messages, tensors included, in order.
+
+    Frames from 64 KB up are sent without a copy, so a sent tensor must not be changed again.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
+        self.socket = socket
+        self.endpoint = endpoint
+        self.bytes_sent = 0
+
+    def send(self, message: Message, tensors: Sequence[torch.Tensor] = ()) -> None:
+        """Queue message with its tensors (CPU, described by message.tensors); never blocks.
+
+        What is sent to a peer that has gone is dropped: the coordinator sees the end of the
+        process, and its word is the first cause.
+        """
+        frames = encode(message, [to_buffer(tensor) for tensor in tensors])
+        with suppress(zmq.Again):
+            if len(frames) == 1:
+                self.socket.send(frames[0])
+                return
+            self.socket.send_multipart(frames, copy=False)
+            self.bytes_sent += sum(len(frame) for frame in frames)
+
+    def receive(self) -> tuple[Message, list[torch.Tensor]] | None:
+        """The next message and its tensors, or None when there is none yet.
+
+        Raises WireError for frames that are no message.
+        """
+        if not _is_readable(self.socket):
+            return None
+        frames = self.socket.recv_multipart(copy=False)
+        message, views = decode([frame.buffer for frame in frames])
+        if not isinstance(message, Activation | ReturnedGradient):
+            return message, []
+        if len(views) < len(message.tensors):
+            raise WireError(f"{type(message).__name__}: no memory is shared over this link")
+        return message, [
+            from_buffer(meta, view) for meta, view in zip(message.tensors, views, strict=True)
+        ]
+
+
+class ControlClient:
+    """A worker's end of the control plane."""
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.socket = socket
+
+    def send(self, message: Message) -> None:
+        """Queue message for the coordinator; never blocks."""
+        self.socket.send_multipart(encode(message))
+
+    def receive(self) -> Message | None:
+        """The coordinator's next message, or None. Raises WireError."""
+        if not _is_readable(self.socket):
+            return None
+        message, _ = decode(self.socket.recv_multipart())
+        return message
+
+
+class ControlServer:
+    """The coordinator's end: tells workers apart by the routing id that each one connects with."""
+
+    def __init__(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
+        self.socket = socket
+        self.endpoint = endpoint
+
+    def send(self, peer: bytes, message: Message) -> None:
+        """Queue message for peer. Raises LinkError when peer is not connected."""
+        try:
+            self.socket.send_multipart([peer, *encode(message)])
+        except zmq.ZMQError as error:
+            raise LinkError(f"worker {peer.decode(errors='replace')} is not connected") from error
+
+    def receive(self) -> tuple[bytes, Message] | None:
+        """The next (peer, message), or None. Raises WireError."""
+        if not _is_readable(self.socket):
+            return None
+        peer, *frames = self.socket.recv_multipart()
+        message, _ = decode(frames)
+        return peer, message
+
+
+class Poller:
+    """Waits for any of several sockets and file descriptors to become readable."""
+
+    def __init__(self) -> None:
+        self._poller = zmq.Poller()
+
+    def watch(self, source: Link | ControlClient | ControlServer | int) -> None:
+        """Add a socket's owner or a file descriptor."""
+        self._poller.register(source if isinstance(source, int) else source.socket, zmq.POLLIN)
+
+    def forget(self, source: Link | ControlClient | ControlServer | int) -> None:
+        """Take back a watch."""
+        self._poller.unregister(source if isinstance(source, int) else source.socket)
+
+    def wait(self, timeout_s: float) -> set[int]:
+        """Wait at most timeout_s; the readable file descriptors (sockets say so themselves)."""
+        ready = self._poller.poll(max(0, int(timeout_s * 1000)))
+        return {source for source, _ in ready if isinstance(source, int)}
+
+
+class Sockets:
+    """Makes sockets with the options that every part of the system relies on."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+        self._context = context
+
+    def control_server(self, address: str) -> ControlServer:
+        """Listen for workers on address (ipc://PATH, or tcp://HOST:0 for any free port)."""
+        socket = self._make(zmq.ROUTER)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        return ControlServer(socket, _bind(socket, address))
+
+    def control_client(self, address: str, peer: bytes) -> ControlClient:
+        """Connect to the coordinator under the routing id peer."""
+        socket = self._make(zmq.DEALER)
+        socket.setsockopt(zmq.ROUTING_ID, peer)
+        socket.connect(address)
+        return ControlClient(socket)
+
+    def inbox(self, address: str) -> Link:
+        """The upper end of a link: listen for the stage below."""
+        socket = self._make(zmq.DEALER)
+        return Link(socket, _bind(socket, address))
+
+    def outbox(self, address: str) -> Link:
+        """The lower end of a link: connect to the stage above."""
+        socket = self._make(zmq.DEALER)
+        socket.connect(address)
+        return Link(socket, address)
+
+    def _make(self, kind: int) -> zmq.Socket[bytes]:
+        socket: zmq.Socket[bytes] = self._context.socket(kind)
+        socket.setsockopt(zmq.LINGER, LINGER_MS)
+        socket.setsockopt(zmq.SNDTIMEO, 0)  # a listening socket whose peer is gone would block
+        # The window bounds what is queued; a high-water mark here could only block or lose.
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.MAXMSGSIZE, MAX_TENSOR_BYTES)
+        socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        return socket
+
+
+@contextmanager
+def open_sockets() -> Iterator[Sockets]:
+    """Sockets for this process; on leaving, all are closed after their bounded linger."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        yield Sockets(context)
+    finally:
+        context.destroy(linger=LINGER_MS)
+
+
+def _is_readable(socket: zmq.Socket[bytes]) -> bool:
+    events = socket.getsockopt(zmq.EVENTS)
+    assert isinstance(events, int)
+    return bool(events & zmq.POLLIN)
+
+
+def _bind(socket: zmq.Socket[bytes], address: str) -> str:
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        raise LinkError(f"cannot listen on {address}: {error.strerror}") from error
+    endpoint = socket.getsockopt(zmq.LAST_ENDPOINT)
+    assert isinstance(endpoint, bytes)
+    return endpoint.rstrip(b"\0").decode()
