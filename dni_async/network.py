@@ -1,0 +1,171 @@
+"""Build a network as one nn.Sequential, find its layers, and cut out a stage.
+
+A layer is a child with parameters to train together with the children that follow it and only
+reshape, normalise or activate what it made; so a flat ``Linear, ReLU, Linear`` has two layers.
+Stages keep the names of the whole network, so their weights are a part of its state dict.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections import OrderedDict
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+
+from dni_async.config import RunConfig
+from dni_async.errors import ConfigError
+
+__all__ = [
+    "build_network",
+    "check_network",
+    "cut_stage",
+    "has_batch_norm",
+    "layer_starts",
+    "mlp",
+]
+
+# Children with parameters that belong to the layer before them.
+_FOLLOWERS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)
+
+
+def mlp(
+    num_features: int, width: int, layers: int, num_classes: int, *, norm: str = "none"
+) -> nn.Sequential:
+    """input -> width ... -> width -> classes: ``layers`` blocks, ReLU between them.
+
+    Takes [B, num_features] float, gives logits [B, num_classes].
+    """
+    sizes = [num_features, *[width] * (layers - 1), num_classes]
+    blocks: list[nn.Module] = []
+    for index, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+        parts: list[nn.Module] = [nn.Linear(fan_in, fan_out)]
+        if index < layers - 1:
+            if norm == "batch":
+                parts.append(nn.BatchNorm1d(fan_out))
+            elif norm == "layer":
+                parts.append(nn.LayerNorm(fan_out))
+            parts.append(nn.ReLU())
+        blocks.append(nn.Sequential(*parts))
+    return nn.Sequential(*blocks)
+
+
+def build_network(
+    config: RunConfig, input_shape: tuple[int, ...], num_classes: int
+) -> nn.Sequential:
+    """The whole network of a run, on the CPU, its weights drawn from config.seed alone.
+
+    Raises ConfigError if ``model`` does not import, is not callable, or makes no nn.Sequential.
+    """
+    factory = None if config.model is None else _find_factory(config.model)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        if factory is None:
+            num_features = int(np.prod(input_shape))
+            return mlp(num_features, config.width, config.layers, num_classes, norm=config.norm)
+        try:
+            network = factory()
+        except Exception as error:
+            raise ConfigError(f"model: {config.model}() raised {error!r}") from error
+    if not isinstance(network, nn.Sequential):
+        raise ConfigError(
+            f"model: {config.model}() gave a {type(network).__name__}, needs torch.nn.Sequential"
+        )
+    if not _is_trainable(network):
+        raise ConfigError(f"model: {config.model}() has no parameters to train")
+    return network
+
+
+def layer_starts(network: nn.Sequential) -> list[int]:
+    """Index of the first child of each layer, ascending, the first one 0."""
+    starts = []
+    for index, child in enumerate(network):
+        if _is_trainable(child) and not isinstance(child, _FOLLOWERS):
+            starts.append(index)
+    return [0, *starts[1:]]
+
+
+def cut_stage(network: nn.Sequential, first_layer: int, end_layer: int) -> nn.Sequential:
+    """Layers [first_layer, end_layer) as a Sequential that keeps the children's names."""
+    starts = [*layer_starts(network), len(network)]
+    # Not named_children(): it passes over a module that stands in several places.
+    children = list(network._modules.items())[starts[first_layer] : starts[end_layer]]
+    return nn.Sequential(OrderedDict(children))
+
+
+def has_batch_norm(network: nn.Sequential) -> bool:
+    """Whether a batch of one sample cannot be trained on."""
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
+
+
+def check_network(network: nn.Sequential, x: torch.Tensor, num_classes: int) -> None:
+    """Run a few samples x [B, ...] through network. Raises ConfigError if they do not fit.
+
+    Every activation between layers must be one floating-point tensor with B first, and the
+    output must be logits [B, at least num_classes].
+    """
+    names = [name for name, _ in network.named_parameters(remove_duplicate=False)]
+    if len(names) > len(list(network.parameters())):
+        raise ConfigError("model: two layers share parameters, but stages update on their own")
+    starts = {*layer_starts(network)[1:], len(network)}
+    was_training = network.training
+    network.eval()
+    hidden = x
+    try:
+        with torch.no_grad():
+            for index, child in enumerate(network):
+                hidden = child(hidden)
+                if index + 1 in starts:
+                    _check_hidden(hidden, index, len(x))
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"model: inputs {list(x.shape)} do not pass the network: {error}"
+        ) from error
+    finally:
+        network.train(was_training)
+    if hidden.ndim != 2 or hidden.shape[1] < num_classes:
+        raise ConfigError(
+            f"model: the output is {list(hidden.shape)}, needs [{len(x)}, at least {num_classes}]"
+        )
+
+
+def _is_trainable(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def _check_hidden(hidden: object, index: int, num_samples: int) -> None:
+    if not isinstance(hidden, torch.Tensor):
+        raise ConfigError(
+            f"model: child {index} gives a {type(hidden).__name__}; a layer that ends a stage "
+            "must give one tensor"
+        )
+    if not hidden.is_floating_point() or hidden.ndim < 2 or hidden.shape[0] != num_samples:
+        raise ConfigError(
+            f"model: child {index} gives {hidden.dtype} {list(hidden.shape)}; a layer must give "
+            f"floating-point activations [{num_samples}, ...]"
+        )
+
+
+def _find_factory(name: str) -> Callable[[], object]:
+    """The callable that ``package.module:factory`` names; the current folder is searched last."""
+    module_name, _, factory_name = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise ConfigError(f"model: cannot import {module_name!r}: {error!r}") from error
+    factory = getattr(module, factory_name, None)
+    if not callable(factory):
+        raise ConfigError(f"model: {module_name!r} has no callable {factory_name!r}")
+    found: Callable[[], object] = factory
+    return found

@@ -1,0 +1,28 @@
+"""What every synthesizer does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+
+from dni_async.optimizers import Optimizer
+
+__all__ = ["MakeOptimizer", "Synthesizer"]
+
+MakeOptimizer = Callable[[list[torch.Tensor]], Optimizer]
+
+
+class Synthesizer(Protocol):
+    """Predicts dL/dh of each sample from h [B, D] float and labels y [B] int64."""
+
+    @property
+    def parameters(self) -> list[torch.Tensor]:
+        """The tensors that learning changes."""
+
+    def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The synthetic gradient [B, D] in per-sample units; may learn from the labels alone."""
+
+    def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
+        """One update towards target [B, D], a returned gradient in per-sample units."""
