@@ -1,0 +1,204 @@
+"""What a stage machine hears (events) and answers (actions)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dni_async.messages import MarkerKind, Purpose
+
+__all__ = [
+    "Action",
+    "Announce",
+    "Arrived",
+    "Batch",
+    "Credited",
+    "Evaluate",
+    "Event",
+    "Finish",
+    "Forget",
+    "Forward",
+    "GiveCredit",
+    "GradientSource",
+    "Learn",
+    "Load",
+    "LowerMarker",
+    "Mark",
+    "MarkerReturned",
+    "RaiseMarker",
+    "ReturnGradient",
+    "Returned",
+    "Send",
+    "Turn",
+    "Update",
+]
+
+GradientSource = Literal["loss", "synthetic", "returned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One batch. epoch (from 1) and index (within its epoch and purpose) matter to the source."""
+
+    batch_id: int
+    purpose: Purpose
+    epoch: int = 0
+    index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A marker on its way; see messages.Marker."""
+
+    kind: MarkerKind
+    epoch: int
+
+
+# --- events ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """The stage below sent a batch or a marker."""
+
+    item: Batch | Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The stage above returned a gradient, which also frees the batch's place in the window."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Credited:
+    """The stage above freed a batch's place in the window."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MarkerReturned:
+    """A marker came back down: everything above is done."""
+
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The worker has nothing in hand and offers to compute one batch."""
+
+
+Event = Arrived | Returned | Credited | MarkerReturned | Turn
+
+
+# --- actions -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Source: fetch the batch's samples."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Compute the activation and keep what an update needs."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Compute the activation in evaluation mode; the head scores it."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send the activation up; takes a place in the window."""
+
+    batch_id: int
+    purpose: Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Pull the gradient back through the stage and apply it."""
+
+    batch_id: int
+    source: GradientSource
+
+
+@dataclass(frozen=True, slots=True)
+class Learn:
+    """Train the synthesizer on the returned gradient."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReturnGradient:
+    """Send the gradient of the stage's input down; frees its place in the window below."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class GiveCredit:
+    """Free the input's place in the window below, without a gradient."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Drop what is kept of a batch: nothing more will be asked of it."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseMarker:
+    """Pass a marker up."""
+
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class LowerMarker:
+    """Pass a marker down."""
+
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell the coordinator what this stage knows now that mark has passed."""
+
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Save and leave: nothing more will come."""
+
+
+Action = (
+    Load
+    | Forward
+    | Evaluate
+    | Send
+    | Update
+    | Learn
+    | ReturnGradient
+    | GiveCredit
+    | Forget
+    | RaiseMarker
+    | LowerMarker
+    | Announce
+    | Finish
+)

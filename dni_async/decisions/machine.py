@@ -1,0 +1,185 @@
+"""Decides for one stage: an event in, the exact actions out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from dni_async.decisions.actions import (
+    Action,
+    Announce,
+    Arrived,
+    Batch,
+    Credited,
+    Evaluate,
+    Event,
+    Finish,
+    Forget,
+    GiveCredit,
+    Load,
+    LowerMarker,
+    Mark,
+    MarkerReturned,
+    RaiseMarker,
+    Returned,
+    ReturnGradient,
+    Send,
+    Turn,
+)
+from dni_async.decisions.rules import Rule
+from dni_async.errors import LinkError
+
+__all__ = ["StageMachine"]
+
+
+class StageMachine:
+    """The mutable state of one stage's decisions.
+
+    A stage takes up a batch only while its outbox has a free place, so at most ``window`` of its
+    activations are in flight. Inputs wait in ``_queue`` in the order they came; the stage below
+    holds the same window, so at most ``window`` of them are unreleased. Both are checked.
+
+    work: the source's order of work (schedule.plan_work); None for every other stage.
+    """
+
+    def __init__(
+        self,
+        *,
+        stage: int,
+        num_stages: int,
+        window: int,
+        rule: Rule,
+        work: Iterator[Batch | Mark] | None = None,
+    ) -> None:
+        self.stage = stage
+        self.has_below = stage > 0
+        self.has_above = stage < num_stages - 1
+        self.window = rule.window(window)
+        self.max_pending = 0
+        self.finished = False
+        self._rule = rule
+        self._work = work
+        self._queue: deque[Batch | Mark] = deque()
+        self._in_flight: set[int] = set()  # sent up, place not yet freed
+        self._held: set[int] = set()  # received, place below not yet freed
+        self._raised: Mark | None = None  # marker on its way up and back
+
+    @property
+    def pending(self) -> int:
+        """How many activations are in flight in the outbox."""
+        return len(self._in_flight)
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether a Turn would lead to any action."""
+        item = self._peek()
+        return item is not None and not (isinstance(item, Batch) and self._is_full)
+
+    def handle(self, event: Event) -> list[Action]:
+        """The actions that event sets off, in the order in which to perform them.
+
+        Raises LinkError when a neighbour breaks the rules of the link.
+        """
+        match event:
+            case Turn():
+                return self._take_up()
+            case Arrived(item):
+                return self._accept(item)
+            case Returned(batch_id):
+                self._release(batch_id)
+                actions = self._rule.on_returned(batch_id, has_below=self.has_below)
+                return [*self._note(actions), Forget(batch_id)]
+            case Credited(batch_id):
+                self._release(batch_id)
+                return [Forget(batch_id)]
+            case MarkerReturned(mark):
+                return self._lower(mark)
+
+    @property
+    def _is_full(self) -> bool:
+        return self.has_above and len(self._in_flight) >= self.window
+
+    def _peek(self) -> Batch | Mark | None:
+        """The next item to take up; the source draws it from its order of work."""
+        if not self._queue and self._work is not None and self._raised is None:
+            item = next(self._work, None)
+            if item is not None:
+                self._queue.append(item)
+        return self._queue[0] if self._queue else None
+
+    def _take_up(self) -> list[Action]:
+        if not self.has_turn:
+            return []
+        item = self._queue.popleft()
+        if isinstance(item, Mark):
+            return self._raise(item)
+        load: list[Action] = [] if self.has_below else [Load(item)]
+        if item.purpose == "evaluate":
+            actions = self._evaluate(item)
+        else:
+            actions = self._rule.on_batch(
+                item.batch_id, has_below=self.has_below, has_above=self.has_above
+            )
+        forget: list[Action] = [] if self.has_above else [Forget(item.batch_id)]
+        return self._note(load + actions) + forget
+
+    def _evaluate(self, batch: Batch) -> list[Action]:
+        actions: list[Action] = [Evaluate(batch.batch_id)]
+        if self.has_above:
+            actions.append(Send(batch.batch_id, "evaluate"))
+        if self.has_below:
+            actions.append(GiveCredit(batch.batch_id))
+        return actions
+
+    def _raise(self, mark: Mark) -> list[Action]:
+        self._raised = mark
+        if self.has_above:
+            return [RaiseMarker(mark)]
+        return [Announce(mark), *self._lower(mark)]
+
+    def _lower(self, mark: Mark) -> list[Action]:
+        if mark != self._raised or self._in_flight:
+            raise LinkError(
+                f"stage {self.stage}: {mark} came back while {self._raised} was awaited "
+                f"and {len(self._in_flight)} batches were in flight"
+            )
+        self._raised = None
+        actions: list[Action] = [LowerMarker(mark)] if self.has_below else []
+        if not self.has_below and self.has_above:
+            actions.append(Announce(mark))
+        if mark.kind == "stop":
+            self.finished = True
+            actions.append(Finish())
+        return actions
+
+    def _accept(self, item: Batch | Mark) -> list[Action]:
+        if self._raised is not None or (self._queue and isinstance(self._queue[-1], Mark)):
+            raise LinkError(
+                f"stage {self.stage - 1} sent {item} past a marker that has yet to come back"
+            )
+        if isinstance(item, Batch):
+            if len(self._held) >= self.window or item.batch_id in self._held:
+                raise LinkError(
+                    f"stage {self.stage - 1} sent batch {item.batch_id} into a window of "
+                    f"{self.window} of which {len(self._held)} places are taken"
+                )
+            self._held.add(item.batch_id)
+        self._queue.append(item)
+        return []
+
+    def _release(self, batch_id: int) -> None:
+        if batch_id not in self._in_flight:
+            raise LinkError(
+                f"stage {self.stage + 1} released batch {batch_id}, which is not in flight"
+            )
+        self._in_flight.remove(batch_id)
+
+    def _note(self, actions: list[Action]) -> list[Action]:
+        """Keep count of the places that actions take and free."""
+        for action in actions:
+            if isinstance(action, Send):
+                self._in_flight.add(action.batch_id)
+                self.max_pending = max(self.max_pending, len(self._in_flight))
+            elif isinstance(action, ReturnGradient | GiveCredit):
+                self._held.remove(action.batch_id)
+        return actions
