@@ -1,0 +1,1 @@
+"""The worker process: joins a run, trains one stage, leaves."""

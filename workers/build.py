@@ -1,0 +1,75 @@
+"""Build what a worker computes with, from its seat in the run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from dni_async.boundary import Boundary
+from dni_async.config import RunConfig
+from dni_async.decisions.machine import StageMachine
+from dni_async.decisions.rules import Rule, make_rule
+from dni_async.decisions.schedule import plan_work
+from dni_async.inputs import Inputs
+from dni_async.messages import Welcome
+from dni_async.network import build_network, cut_stage
+from dni_async.optimizers import make_optimizer
+from dni_async.seeding import stage_seed
+from dni_async.stage import Stage, prepare_torch
+from dni_async.staging import Staging
+from dni_async.synthesizers import make_synthesizer
+
+__all__ = ["Equipment", "equip"]
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """One stage's decisions and numbers. inputs: source only. boundary: None where not needed."""
+
+    machine: StageMachine
+    rule: Rule
+    stage: Stage
+    staging: Staging
+    boundary: Boundary | None
+    inputs: Inputs | None
+
+
+def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
+    """Build the stage that welcome assigns. Draws the whole network so that weights equal the
+    baseline's, then keeps its own part. Raises DataError or ConfigError.
+    """
+    prepare_torch(welcome.num_threads)
+    staging = Staging(welcome.device)
+    if staging.device.type == "cuda":
+        torch.cuda.set_device(staging.device)
+    network = build_network(config, welcome.input_shape, welcome.num_classes)
+    layers = cut_stage(network, welcome.first_layer, welcome.end_layer).to(staging.device)
+    torch.manual_seed(stage_seed(config.seed, index))
+    rule = make_rule(config)
+    inputs = Inputs.from_config(config) if index == 0 else None
+    work = None
+    if inputs is not None:
+        work = plan_work(config.epochs, inputs.num_train_batches, inputs.num_test_batches)
+    has_above = index < welcome.num_stages - 1
+    boundary = None
+    if has_above and rule.needs_synthesizer:
+        boundary = Boundary(
+            lambda num_units: make_synthesizer(
+                config, num_units, welcome.num_classes, staging.device
+            )
+        )
+    return Equipment(
+        machine=StageMachine(
+            stage=index,
+            num_stages=welcome.num_stages,
+            window=config.window,
+            rule=rule,
+            work=work,
+        ),
+        rule=rule,
+        stage=Stage(index, layers, make_optimizer(layers.parameters(), config)),
+        staging=staging,
+        boundary=boundary,
+        inputs=inputs,
+    )

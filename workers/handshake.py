@@ -1,0 +1,141 @@
+"""Hello, Welcome, links, Ready, Start: a worker takes its seat in the run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from dni_async.config import RunConfig
+from dni_async.errors import HandshakeError
+from dni_async.messages import (
+    PROTOCOL,
+    Hello,
+    LinkHello,
+    LinkReady,
+    Message,
+    Ready,
+    Start,
+    Stop,
+    Welcome,
+)
+from dni_async.transport import ControlClient, Link, Poller, Sockets
+
+if TYPE_CHECKING:
+    from workers.worker import Assignment
+
+__all__ = ["Seat", "Stopped", "await_start", "join"]
+
+M = TypeVar("M", bound=Message)
+
+DEADLINE_S = 120.0  # the coordinator's own deadline is shorter and names who is missing
+
+
+class Stopped(Exception):
+    """Not an error: the coordinator said Stop, or is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """All that a worker knows once the run may start. inbox, outbox: None at the line's ends."""
+
+    welcome: Welcome
+    config: RunConfig
+    stage: int
+    inbox: Link | None
+    outbox: Link | None
+
+    @property
+    def run_id(self) -> str:
+        """The id that every message of this run carries."""
+        return self.welcome.run_id
+
+
+def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: Assignment) -> Seat:
+    """Take part in the handshake up to, not including, Ready.
+
+    Raises HandshakeError when the deadline passes, Stopped when the coordinator ends the run.
+    """
+    stage, run_id = assignment.stage, assignment.run_id
+    inbox = sockets.inbox(_inbox_address(assignment.coordinator, stage)) if stage > 0 else None
+    endpoint = "" if inbox is None else inbox.endpoint
+    control.send(Hello(PROTOCOL, run_id, stage, os.getpid(), platform.node(), endpoint))
+    wait = _Wait(stage, control, poller, assignment.lifeline)
+
+    welcome = wait.hear(control, Welcome, "the coordinator")
+    config = RunConfig.from_dict(welcome.config)
+    outbox = sockets.outbox(welcome.peer) if welcome.peer else None
+    if outbox is not None:
+        poller.watch(outbox)
+        outbox.send(LinkHello(run_id, stage, config.window))
+    if inbox is not None:
+        poller.watch(inbox)
+        hello = wait.hear(inbox, LinkHello, f"stage {stage - 1}")
+        if (hello.run_id, hello.stage, hello.window) != (run_id, stage - 1, config.window):
+            raise HandshakeError(f"stage {stage}: the link below belongs to another run: {hello}")
+        inbox.send(LinkReady(run_id, stage))
+    if outbox is not None:
+        ready = wait.hear(outbox, LinkReady, f"stage {stage + 1}")
+        if (ready.run_id, ready.stage) != (run_id, stage + 1):
+            raise HandshakeError(f"stage {stage}: the link above belongs to another run: {ready}")
+    return Seat(welcome, config, stage, inbox, outbox)
+
+
+def await_start(seat: Seat, control: ControlClient, poller: Poller, lifeline: int | None) -> None:
+    """Say Ready and wait for Start. Raises Stopped or HandshakeError."""
+    control.send(Ready(seat.run_id, seat.stage))
+    _Wait(seat.stage, control, poller, lifeline).hear(control, Start, "the coordinator")
+
+
+class _Wait:
+    """Waits for one message at a time, listening to the coordinator all the while."""
+
+    def __init__(
+        self, stage: int, control: ControlClient, poller: Poller, lifeline: int | None
+    ) -> None:
+        self._stage = stage
+        self._control = control
+        self._poller = poller
+        self._lifeline = lifeline
+        self._deadline = time.monotonic() + DEADLINE_S
+
+    def hear(self, source: Link | ControlClient, kind: type[M], who: str) -> M:
+        """The next message from source, which must be of that kind."""
+        while True:
+            message = self._next(source)
+            if isinstance(message, kind):
+                return message
+            if message is not None:
+                raise HandshakeError(
+                    f"stage {self._stage}: {who} sent {type(message).__name__}, "
+                    f"awaited was {kind.__name__}"
+                )
+            left_s = self._deadline - time.monotonic()
+            if left_s <= 0:
+                raise HandshakeError(
+                    f"stage {self._stage}: waited {DEADLINE_S:.0f} s for {kind.__name__} from {who}"
+                )
+            if self._lifeline in self._poller.wait(min(left_s, 1.0)):
+                raise Stopped("the launcher is gone")
+
+    def _next(self, source: Link | ControlClient) -> Message | None:
+        if source is not self._control:
+            stop = self._control.receive()
+            if isinstance(stop, Stop):
+                raise Stopped(stop.reason)
+        received = source.receive()
+        message = received[0] if isinstance(received, tuple) else received
+        if isinstance(message, Stop):
+            raise Stopped(message.reason)
+        return message
+
+
+def _inbox_address(coordinator: str, stage: int) -> str:
+    """Where a stage listens: beside the coordinator's socket file, or on any free local port."""
+    scheme, _, rest = coordinator.partition("://")
+    if scheme == "ipc":
+        return f"ipc://{Path(rest).parent}/stage-{stage}"
+    return "tcp://127.0.0.1:0"

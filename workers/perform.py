@@ -1,0 +1,279 @@
+"""Performs a stage machine's actions with torch and the links."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from dni_async.decisions.actions import (
+    Action,
+    Announce,
+    Evaluate,
+    Finish,
+    Forget,
+    Forward,
+    GiveCredit,
+    Learn,
+    Load,
+    LowerMarker,
+    RaiseMarker,
+    ReturnGradient,
+    Send,
+    Update,
+)
+from dni_async.errors import LinkError
+from dni_async.messages import (
+    Activation,
+    Credit,
+    EpochLoss,
+    EpochTrained,
+    Evaluated,
+    Marker,
+    Message,
+    ReturnedGradient,
+)
+from dni_async.stage import Score, add_scores, score
+from dni_async.tensors import describe
+from dni_async.transport import ControlClient
+from workers.build import Equipment
+from workers.handshake import Seat
+
+__all__ = ["Performer"]
+
+
+@dataclass(slots=True)
+class _Work:
+    """One batch in a worker's hands. labels_host: as they travel; labels: on the device."""
+
+    inputs: torch.Tensor | None
+    labels: torch.Tensor
+    labels_host: torch.Tensor
+    hidden: torch.Tensor | None = None
+    version: int = 0
+    returned: torch.Tensor | None = None
+    input_gradient: torch.Tensor | None = None
+
+
+class Performer:
+    """Holds the tensors of the batches in hand and carries out one action at a time."""
+
+    def __init__(self, seat: Seat, equipment: Equipment, control: ControlClient) -> None:
+        self._seat = seat
+        self._equipment = equipment
+        self._control = control
+        self._work: dict[int, _Work] = {}
+        self._loss_sum = 0.0
+        self._loss_samples = 0
+        self._scores: list[Score] = []
+        self._epoch_began = 0.0
+        self._handlers: dict[type[Action], Callable[[Any], None]] = {
+            Load: self._load,
+            Forward: self._forward,
+            Evaluate: self._evaluate,
+            Send: self._send,
+            Update: self._update,
+            Learn: self._learn,
+            ReturnGradient: self._return_gradient,
+            GiveCredit: self._give_credit,
+            Forget: self._forget,
+            RaiseMarker: self._raise_marker,
+            LowerMarker: self._lower_marker,
+            Announce: self._announce,
+            Finish: self._finish,
+        }
+        self.epoch = 0
+        self.sending_s = 0.0
+        self.max_staleness = 0
+
+    @property
+    def mean_loss(self) -> float:
+        """Head: mean training loss per sample of the epoch so far; -1 before the first batch."""
+        return self._loss_sum / self._loss_samples if self._loss_samples else -1.0
+
+    # --- what arrives --------------------------------------------------------------------------
+
+    def take_activation(self, message: Activation, tensors: list[torch.Tensor]) -> None:
+        """Keep an arrived batch until its turn. Raises LinkError if its tensors do not fit."""
+        if len(tensors) != 2:
+            raise LinkError(f"{self._where(message)}: {len(tensors)} tensors, needs 2")
+        hidden, labels = tensors
+        if hidden.dtype != torch.float32 or labels.dtype != torch.int64:
+            raise LinkError(
+                f"{self._where(message)}: activation is {hidden.dtype} and labels {labels.dtype}, "
+                "need float32 and int64"
+            )
+        if hidden.ndim < 2 or labels.ndim != 1 or len(hidden) != len(labels):
+            raise LinkError(
+                f"{self._where(message)}: activation {list(hidden.shape)} and labels "
+                f"{list(labels.shape)} do not belong together"
+            )
+        to_device = self._equipment.staging.to_device
+        self._work[message.batch_id] = _Work(to_device(hidden), to_device(labels), labels)
+
+    def take_gradient(self, message: ReturnedGradient, tensors: list[torch.Tensor]) -> None:
+        """Keep a returned gradient. Raises LinkError if it does not fit its activation."""
+        work = self._work.get(message.batch_id)
+        if work is None or work.hidden is None:
+            raise LinkError(f"{self._where(message)}: a gradient for a batch that is not in hand")
+        if len(tensors) != 1 or tensors[0].shape != work.hidden.shape:
+            got = [list(tensor.shape) for tensor in tensors]
+            raise LinkError(
+                f"{self._where(message)}: gradient {got}, needs [{list(work.hidden.shape)}]"
+            )
+        work.returned = self._equipment.staging.to_device(tensors[0])
+
+    def _where(self, message: Activation | ReturnedGradient) -> str:
+        return f"stage {self._seat.stage}, {type(message).__name__} of batch {message.batch_id}"
+
+    # --- what the machine decided --------------------------------------------------------------
+
+    def perform(self, action: Action) -> None:
+        """Carry out action. Raises NonFiniteError before a non-finite gradient is applied."""
+        self._handlers[type(action)](action)
+
+    def _load(self, action: Load) -> None:
+        batch = action.batch
+        assert self._equipment.inputs is not None  # only the source is told to load
+        if batch.purpose == "train" and batch.index == 0:
+            self.epoch = batch.epoch
+            self._epoch_began = time.perf_counter()
+        if batch.purpose == "train":
+            x, y = self._equipment.inputs.train_batch(batch.epoch, batch.index)
+        else:
+            x, y = self._equipment.inputs.test_batch(batch.index)
+        to_device = self._equipment.staging.to_device
+        self._work[batch.batch_id] = _Work(to_device(x), to_device(y), y)
+
+    def _forward(self, action: Forward) -> None:
+        batch_id = action.batch_id
+        work, stage = self._work[batch_id], self._equipment.stage
+        assert work.inputs is not None
+        work.version = stage.version
+        work.hidden = stage.forward(
+            batch_id,
+            work.inputs,
+            needs_input_gradient=self._seat.inbox is not None
+            and self._equipment.rule.returns_gradients,
+        )
+        work.inputs = None  # the stage keeps it as long as it is needed
+
+    def _evaluate(self, action: Evaluate) -> None:
+        batch_id = action.batch_id
+        work = self._work[batch_id]
+        assert work.inputs is not None
+        work.hidden = self._equipment.stage.evaluate(work.inputs)
+        work.inputs = None
+        if self._seat.outbox is None:
+            self._scores.append(score(work.hidden, work.labels))
+
+    def _send(self, action: Send) -> None:
+        work = self._work[action.batch_id]
+        assert work.hidden is not None
+        hidden = self._equipment.staging.to_host(work.hidden)
+        metas = (describe(hidden), describe(work.labels_host))
+        version = self._equipment.stage.version
+        message = Activation(self._seat.run_id, action.batch_id, version, action.purpose, metas)
+        self._send_up(message, [hidden, work.labels_host])
+
+    def _update(self, action: Update) -> None:
+        batch_id = action.batch_id
+        work, stage = self._work[batch_id], self._equipment.stage
+        assert work.hidden is not None
+        if action.source == "loss":
+            loss, gradient = stage.loss_gradient(batch_id, work.labels)
+            self._loss_sum += loss * len(work.labels)
+            self._loss_samples += len(work.labels)
+        elif action.source == "synthetic":
+            assert self._equipment.boundary is not None
+            gradient = self._equipment.boundary.predict(batch_id, work.hidden, work.labels)
+        else:
+            gradient = self._take_returned(work)
+        work.input_gradient = stage.update(batch_id, gradient, source=f"{action.source} gradient")
+
+    def _learn(self, action: Learn) -> None:
+        batch_id = action.batch_id
+        assert self._equipment.boundary is not None
+        returned = self._take_returned(self._work[batch_id])
+        self._equipment.stage.check_gradient(batch_id, returned, "returned gradient")
+        self._equipment.boundary.learn(batch_id, returned)
+
+    def _take_returned(self, work: _Work) -> torch.Tensor:
+        assert work.returned is not None
+        returned, work.returned = work.returned, None
+        staleness = self._equipment.stage.version - work.version
+        self.max_staleness = max(self.max_staleness, staleness)
+        return returned
+
+    def _return_gradient(self, action: ReturnGradient) -> None:
+        batch_id = action.batch_id
+        gradient = self._work[batch_id].input_gradient
+        assert gradient is not None
+        gradient = self._equipment.staging.to_host(gradient)
+        message = ReturnedGradient(
+            self._seat.run_id,
+            batch_id,
+            self._equipment.stage.version,
+            True,
+            (describe(gradient),),
+        )
+        self._send_down(message, [gradient])
+
+    def _give_credit(self, action: GiveCredit) -> None:
+        self._send_down(Credit(self._seat.run_id, action.batch_id))
+
+    def _forget(self, action: Forget) -> None:
+        del self._work[action.batch_id]
+
+    def _raise_marker(self, action: RaiseMarker) -> None:
+        self._send_up(Marker(self._seat.run_id, action.mark.kind, action.mark.epoch))
+
+    def _lower_marker(self, action: LowerMarker) -> None:
+        self._send_down(Marker(self._seat.run_id, action.mark.kind, action.mark.epoch))
+
+    def _send_up(self, message: Message, tensors: list[torch.Tensor] | None = None) -> None:
+        assert self._seat.outbox is not None
+        began = time.perf_counter()
+        self._seat.outbox.send(message, tensors or ())
+        self.sending_s += time.perf_counter() - began
+
+    def _send_down(self, message: Message, tensors: list[torch.Tensor] | None = None) -> None:
+        assert self._seat.inbox is not None
+        began = time.perf_counter()
+        self._seat.inbox.send(message, tensors or ())
+        self.sending_s += time.perf_counter() - began
+
+    def _announce(self, action: Announce) -> None:
+        mark = action.mark
+        run_id, epoch = self._seat.run_id, mark.epoch
+        is_source, is_head = self._seat.inbox is None, self._seat.outbox is None
+        if mark.kind == "trained" and is_source:
+            assert self._equipment.inputs is not None
+            seconds = time.perf_counter() - self._epoch_began
+            self._control.send(
+                EpochTrained(run_id, epoch, seconds, self._equipment.inputs.num_train)
+            )
+        if mark.kind == "trained" and is_head:
+            self.epoch = epoch
+            self._control.send(EpochLoss(run_id, epoch, self.mean_loss))
+            self._loss_sum, self._loss_samples = 0.0, 0
+        if mark.kind == "evaluated" and is_head:
+            total = add_scores(self._scores)
+            self._scores.clear()
+            accuracy = total.num_correct / total.num_samples
+            loss = total.loss_sum / total.num_samples
+            self._control.send(Evaluated(run_id, epoch, accuracy, loss, total.num_samples))
+
+    def _finish(self, _action: Finish) -> None:
+        """Write the weights, whole or not at all."""
+        path = Path(self._seat.welcome.weights_path)
+        part = path.with_suffix(f".{os.getpid()}.part")
+        weights = self._equipment.stage.layers.state_dict()
+        safetensors.torch.save_file({k: v.contiguous().cpu() for k, v in weights.items()}, part)
+        part.replace(path)

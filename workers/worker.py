@@ -1,0 +1,75 @@
+"""One worker from its first word to its last."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from types import FrameType
+
+from dni_async.messages import Failed
+from dni_async.system import name_process
+from dni_async.transport import ControlClient, Poller, open_sockets
+from workers.handshake import Stopped, await_start, join
+from workers.loop import WorkerLoop
+
+__all__ = ["Assignment", "run_worker"]
+
+MAX_TRACEBACK_CHARS = 16_000  # well under the header limit; the end says most
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a worker is told at birth. lifeline: a descriptor that ends when the launcher does."""
+
+    coordinator: str
+    stage: int
+    run_id: str
+    lifeline: int | None = None
+
+
+def run_worker(assignment: Assignment) -> int:
+    """Join the run, train until it drains; the exit code.
+
+    0 after a drain or a Stop; 1 after a failure, which the coordinator is told first.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
+    signal.signal(signal.SIGTERM, _terminate)
+    name_process(f"dni-stage-{assignment.stage}")
+    with open_sockets() as sockets:
+        control = sockets.control_client(
+            assignment.coordinator, f"stage-{assignment.stage}".encode()
+        )
+        poller = Poller()
+        poller.watch(control)
+        if assignment.lifeline is not None:
+            poller.watch(assignment.lifeline)
+        device = "unknown"
+        try:
+            seat = join(sockets, control, poller, assignment)
+            device = seat.welcome.device
+            loop = WorkerLoop(seat, control, poller, assignment.lifeline)
+            await_start(seat, control, poller, assignment.lifeline)
+            loop.run()
+        except Stopped:
+            return 0
+        except Exception as error:
+            _last_words(control, assignment, device, error)
+            return 1
+    return 0
+
+
+def _last_words(
+    control: ControlClient, assignment: Assignment, device: str, error: Exception
+) -> None:
+    text = traceback.format_exc()
+    print(text, file=sys.stderr, flush=True)
+    summary = f"{type(error).__name__}: {error}"[:MAX_TRACEBACK_CHARS]
+    control.send(
+        Failed(assignment.run_id, assignment.stage, device, summary, text[-MAX_TRACEBACK_CHARS:])
+    )
+
+
+def _terminate(signum: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + signum)
