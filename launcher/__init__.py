@@ -1,0 +1,1 @@
+"""The command line, the coordinator, process supervision, the baseline and the report."""

@@ -1,0 +1,107 @@
+"""The same network in one process by plain backpropagation, to compare with.
+
+Same initial weights, same batches in the same order, same fused optimizer kernels, same threads
+setting, denormals flushed as in the workers. Reads its job as JSON from standard input, writes
+one JSON line per epoch to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from dni_async.config import RunConfig
+from dni_async.data import load_dataset
+from dni_async.errors import NonFiniteError
+from dni_async.inputs import Inputs
+from dni_async.network import build_network
+from dni_async.optimizers import make_optimizer
+from dni_async.stage import add_scores, prepare_torch, score
+from dni_async.system import die_with_parent, name_process
+
+__all__ = ["main", "train"]
+
+Report = Callable[[int, float, float, float], None]
+
+
+def train(
+    config: RunConfig, device: torch.device, started: Callable[[], None], report: Report
+) -> nn.Sequential:
+    """Train and return the network.
+
+    Calls started() when all is built and report(epoch, seconds, train_loss, test_accuracy) after
+    each epoch; seconds: training alone. Raises NonFiniteError before a non-finite loss is applied.
+    """
+    folder = None if config.data_dir is None else Path(config.data_dir)
+    dataset = load_dataset(config.data, folder)
+    inputs = Inputs(dataset, batch_size=config.batch_size, seed=config.seed)
+    network = build_network(config, dataset.input_shape, dataset.num_classes).to(device)
+    optimizer = make_optimizer(network.parameters(), config)
+    started()
+    for epoch in range(1, config.epochs + 1):
+        network.train()
+        began = time.perf_counter()
+        loss_sum = 0.0
+        for index in range(inputs.num_train_batches):
+            x, y = (tensor.to(device) for tensor in inputs.train_batch(epoch, index))
+            loss = functional.cross_entropy(network(x), y)
+            value = loss.item()
+            if not abs(value) < float("inf"):
+                raise NonFiniteError(0, index, "loss of the baseline")
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.update()
+            loss_sum += value * len(y)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds = time.perf_counter() - began
+        report(epoch, seconds, loss_sum / inputs.num_train, _accuracy(network, inputs, device))
+    return network
+
+
+def _accuracy(network: nn.Sequential, inputs: Inputs, device: torch.device) -> float:
+    network.eval()
+    scores = []
+    with torch.no_grad():
+        for index in range(inputs.num_test_batches):
+            x, y = (tensor.to(device) for tensor in inputs.test_batch(index))
+            scores.append(score(network(x), y))
+    total = add_scores(scores)
+    return total.num_correct / total.num_samples
+
+
+def main() -> None:
+    """The process: job on standard input, epochs on standard output, weights where asked."""
+    job = json.load(sys.stdin)
+    die_with_parent(job["parent"])
+    name_process("dni-baseline")
+    config = RunConfig.from_dict(job["config"])
+    prepare_torch(job["num_threads"])
+
+    def started() -> None:
+        print(json.dumps({"started": True}), flush=True)
+
+    def report(epoch: int, seconds: float, train_loss: float, test_accuracy: float) -> None:
+        row = {
+            "epoch": epoch,
+            "seconds": seconds,
+            "train_loss": train_loss,
+            "test_accuracy": test_accuracy,
+        }
+        print(json.dumps(row), flush=True)
+
+    network = train(config, torch.device(job["device"]), started, report)
+    if job.get("weights_path"):
+        import safetensors.torch
+
+        weights = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
+        safetensors.torch.save_file(weights, job["weights_path"])
+    sys.stdout.flush()
+    os._exit(0)  # torch's own threads take their time to end

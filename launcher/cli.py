@@ -1,0 +1,197 @@
+"""``dni-launch``: train a network with every layer in its own process, beside its baseline."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+from rich.console import Console
+
+from dni_async.config import CHOICES, RunConfig, read_toml
+from dni_async.errors import ConfigError, DniError, HandshakeError, WorkerDied
+from launcher.interruption import Interrupted, interruptible
+
+__all__ = ["main"]
+
+EXIT_USAGE = 2
+EXIT_NOBODY_JOINED = 75
+DEFAULTS = RunConfig()
+
+
+def _setting(name: str, help_text: str, **options: Any) -> Callable[[Any], Any]:
+    """The option of one RunConfig field; its default is the field's."""
+    flag = name.replace("_", "-")
+    default = getattr(DEFAULTS, name)
+    if isinstance(default, tuple):
+        default = ",".join(default)
+    flags = f"--{flag}/--no-{flag}" if isinstance(default, bool) else f"--{flag}"
+    if name in CHOICES:
+        options.setdefault("type", click.Choice(CHOICES[name]))
+    return click.option(
+        flags, name, default=default, show_default=default is not None, help=help_text, **options
+    )
+
+
+def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
+    """Let the file's keys stand where neither a flag nor the environment speaks."""
+    if path is not None:
+        values = read_toml(path)
+        if "devices" in values:
+            values["devices"] = ",".join(values["devices"])
+        ctx.default_map = {**(ctx.default_map or {}), **values}
+    return path
+
+
+@click.command(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "DNI",
+        "token_normalize_func": lambda token: token.replace("_", "-"),
+        "max_content_width": 100,
+    }
+)
+@click.argument(
+    "config_file",
+    metavar="[CONFIG.toml]",
+    required=False,
+    is_eager=True,
+    callback=_read_file,
+    type=click.Path(path_type=Path),
+)
+@_setting("layers", "Linear layers of the MLP: input, width ... width, classes.", type=int)
+@_setting("width", "Units of each hidden layer.", type=int)
+@_setting("norm", "Normalisation before each ReLU.")
+@_setting(
+    "model",
+    "Any torch.nn.Sequential instead of the MLP: a callable without arguments.",
+    metavar="PACKAGE.MODULE:FACTORY",
+)
+@_setting("stages", "Group the layers into this many workers.  [default: one per layer]", type=int)
+@_setting("data", "digits, mnist, fashion-mnist, or a PATH.npz with x_train y_train x_test y_test.")
+@_setting("data_dir", "Where the IDX files of mnist and fashion-mnist lie.", metavar="DIR")
+@_setting("rule", "How a stage gets its gradient: dni decouples, backprop runs in lockstep.")
+@_setting("targets", "What synthesizers of dni learn from.")
+@_setting("synthesizer", "What predicts gradients at each boundary.")
+@_setting("label_conditioning", "Let synthesizers see the labels.")
+@_setting("synthesizer_lr", "Learning rate of the synthesizers.  [default: --lr]", type=float)
+@_setting("epochs", "Passes over the training data.", type=int)
+@_setting("batch_size", "Samples per batch.", type=int)
+@_setting("optimizer", "Optimizer of every stage and of the baseline (fused kernels).")
+@_setting("lr", "Learning rate.", type=float)
+@_setting("momentum", "Momentum of sgd.", type=float)
+@_setting("weight_decay", "L2 penalty (adam, sgd) or decoupled decay (adamw).", type=float)
+@_setting("seed", "Seeds weights, order of batches and all else.", type=int)
+@_setting("dtype", "Number format of activations, gradients and weights.")
+@_setting(
+    "devices",
+    "cpu, cuda, or a list cuda:0,cuda:1,... dealt over the stages in contiguous groups; auto is "
+    "every GPU there is, else the CPU.",
+    metavar="DEVICE[,DEVICE...]",
+)
+@_setting("window", "Activations that each link may hold in flight.", type=int)
+@_setting("transport", "How neighbours talk: auto and ipc use local sockets, tcp the loopback.")
+@_setting(
+    "threads_per_worker",
+    "Compute threads of each worker.  [default: the cores shared out]",
+    type=int,
+)
+@_setting("start_timeout_s", "Seconds that workers may take to join.", type=float)
+@_setting("baseline", "Also train by plain backpropagation in one process, to compare.")
+@_setting("target_accuracy", "Report the seconds to this test accuracy (0 to 1).", type=float)
+@click.option(
+    "--run-dir",
+    type=click.Path(path_type=Path),
+    help="Where the run is kept.  [default: runs/DATE-TIME]",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the run that --run-dir holds.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE.json",
+    help="Also write the report here.",
+)
+@click.version_option(package_name="dni-async")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    config_file: Path | None,
+    run_dir: Path | None,
+    overwrite: bool,
+    report: Path | None,
+    **settings: Any,
+) -> int:
+    """Train a network with one worker process per layer, then the same network by plain
+    backpropagation in one process, and print both side by side.
+
+    Every option can also stand in CONFIG.toml (under the same name) or in the environment (as
+    DNI_NAME). A flag wins over the environment, the environment over the file.
+    """
+    from launcher.run import run
+
+    settings["devices"] = tuple(part.strip() for part in settings["devices"].split(","))
+    config = RunConfig(**settings)
+    if report is not None and not report.absolute().parent.is_dir():
+        raise ConfigError(f"report: the folder {report.absolute().parent} does not exist")
+    console = Console()
+    console.print(_describe(ctx, config_file), highlight=False, markup=False, soft_wrap=True)
+    return run(config, run_dir, console, overwrite=overwrite, report_copy=report)
+
+
+def _describe(ctx: click.Context, config_file: Path | None) -> str:
+    """The settings that are not defaults, each with where it comes from."""
+    origins = {
+        ParameterSource.COMMANDLINE: "flag",
+        ParameterSource.ENVIRONMENT: "environment",
+        ParameterSource.DEFAULT_MAP: str(config_file),
+    }
+    parts = []
+    for name, value in ctx.params.items():
+        origin = ctx.get_parameter_source(name)
+        if origin in origins and name != "config_file":
+            parts.append(f"{name.replace('_', '-')} {value} ({origins[origin]})")
+    return "settings: " + (", ".join(parts) or "all defaults")
+
+
+def main() -> None:
+    """The console script. Exit codes: 0 done, 2 usage, 75 nobody joined, 130 INT, 143 TERM, else
+    the failed worker's.
+    """
+    sys.exit(_guarded(sys.argv[1:]))
+
+
+def _guarded(arguments: list[str]) -> int:
+    try:
+        with interruptible():
+            code = command.main(arguments, prog_name="dni-launch", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ConfigError as error:
+        click.echo(f"Error: {error}", err=True)
+        return EXIT_USAGE
+    except HandshakeError as error:
+        click.echo(f"Error: {error}", err=True)
+        return EXIT_NOBODY_JOINED
+    except WorkerDied as error:
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    except DniError as error:
+        click.echo(f"Error: {error}", err=True)
+        return 1
+    except Interrupted as error:
+        click.echo(f"dni-launch: ended by {error}", err=True)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    main()

@@ -1,0 +1,139 @@
+"""Check all that was asked for before any process starts, and lay out who does what."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from dni_async.config import RunConfig
+from dni_async.data import Dataset, load_dataset
+from dni_async.errors import ConfigError
+from dni_async.partition import deal_devices, split_layers
+from dni_async.system import available_cores, has_nvidia_device
+
+__all__ = ["Plan", "make_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run that can start: config with devices and folders resolved, and the stages' shares.
+
+    layer_ranges: half-open, one for each stage; devices likewise.
+    """
+
+    config: RunConfig
+    dataset_name: str
+    input_shape: tuple[int, ...]
+    num_classes: int
+    num_train: int
+    num_test: int
+    layer_ranges: list[tuple[int, int]]
+    devices: list[str]
+    cores: int
+    threads_per_worker: int
+
+    @property
+    def num_stages(self) -> int:
+        """One worker each."""
+        return len(self.layer_ranges)
+
+
+def make_plan(config: RunConfig) -> Plan:
+    """Load the data, build what must be tried, count devices.
+
+    Raises ConfigError (DataError for data) with a sentence that names the setting.
+    """
+    data_dir = config.data_dir or os.environ.get("DNI_DATA_DIR") or None
+    folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"data_dir: {folder} is no folder")
+    dataset = load_dataset(_resolve_data(config.data), folder)
+    num_train = len(dataset.y_train)
+    if config.batch_size > num_train:
+        raise ConfigError(
+            f"batch_size: {config.batch_size} is larger than the {num_train} training samples "
+            f"of {dataset.name}"
+        )
+    num_layers = config.layers
+    if config.model is not None:
+        num_layers = _try_model(config, dataset)
+    if config.norm == "batch" and config.model is None:
+        _check_last_batch(config, num_train)
+    layer_ranges = split_layers(num_layers, config.stages)
+    devices = _resolve_devices(config.devices)
+    cores = available_cores()
+    return Plan(
+        config=dataclasses.replace(
+            config,
+            data=_resolve_data(config.data),
+            data_dir=None if folder is None else str(folder),
+            devices=tuple(devices),
+        ),
+        dataset_name=dataset.name,
+        input_shape=dataset.input_shape,
+        num_classes=dataset.num_classes,
+        num_train=num_train,
+        num_test=len(dataset.y_test),
+        layer_ranges=layer_ranges,
+        devices=deal_devices(devices, len(layer_ranges)),
+        cores=cores,
+        threads_per_worker=config.threads_per_worker or max(1, cores // len(layer_ranges)),
+    )
+
+
+def _resolve_data(name: str) -> str:
+    """Workers run in the same folder, but a report should say which file it was."""
+    return str(Path(name).expanduser().resolve()) if name.endswith(".npz") else name
+
+
+def _check_last_batch(config: RunConfig, num_train: int) -> None:
+    if config.batch_size == 1 or num_train % config.batch_size == 1:
+        raise ConfigError(
+            f"batch_size: {config.batch_size} leaves a batch of one of the {num_train} training "
+            "samples, which BatchNorm cannot normalise"
+        )
+
+
+def _try_model(config: RunConfig, dataset: Dataset) -> int:
+    """Build the user's network and pass it a few samples; the number of its layers."""
+    import torch
+
+    from dni_async.network import build_network, check_network, has_batch_norm, layer_starts
+
+    network = build_network(config, dataset.input_shape, dataset.num_classes)
+    check_network(network, torch.from_numpy(dataset.x_test[:4]), dataset.num_classes)
+    if has_batch_norm(network):
+        _check_last_batch(config, len(dataset.y_train))
+    return len(layer_starts(network))
+
+
+def _resolve_devices(asked: tuple[str, ...]) -> list[str]:
+    """Every device with its index; auto is all CUDA devices there are, else the CPU."""
+    kinds = {device.partition(":")[0] for device in asked}
+    if kinds == {"cpu"} or (kinds == {"auto"} and not has_nvidia_device()):
+        return ["cpu"] * len(asked)
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kinds == {"auto"}:
+        return [f"cuda:{index}" for index in range(count)] or ["cpu"]
+    devices = [_expand(device, count) for device in asked]
+    return [device for group in devices for device in group]
+
+
+def _expand(device: str, count: int) -> list[str]:
+    kind, _, index = device.partition(":")
+    if kind == "cpu":
+        return ["cpu"]
+    if count == 0:
+        raise ConfigError(f"devices: {device} was asked for, but torch finds no CUDA device here")
+    if not index:
+        return [f"cuda:{number}" for number in range(count)]
+    if int(index) >= count:
+        raise ConfigError(
+            f"devices: {device} was asked for, but there are {count} CUDA devices "
+            f"(cuda:0 to cuda:{count - 1})"
+        )
+    return [f"cuda:{int(index)}"]

@@ -1,0 +1,163 @@
+"""Start workers through a fork server, hear of their ends, leave none behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dni_async.errors import WorkerDied
+
+__all__ = ["Exited", "Started", "WorkerProcesses", "command_for", "thread_environment"]
+
+GRACE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A worker process runs."""
+
+    stage: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """A worker process has ended. code: its exit code, or minus the signal that killed it."""
+
+    pid: int
+    code: int
+
+
+def command_for(module: str, *arguments: str) -> list[str]:
+    """The command line that runs one of our modules; see launcher.bootstrap."""
+    bootstrap = Path(__file__).with_name("bootstrap.py")
+    return [sys.executable, str(bootstrap), module, *arguments]
+
+
+def thread_environment(num_threads: int, *, shares_cores: bool) -> dict[str, str]:
+    """The environment of a process with num_threads compute threads.
+
+    shares_cores: other processes compute beside it, so idle threads must sleep, not spin (two
+    workers with spinning threads on two cores run 32 times slower). Memory is kept rather than
+    given back: each 4 MB gradient would be fresh pages at every update.
+    """
+    environment = dict(os.environ)
+    environment |= {
+        "OMP_NUM_THREADS": str(num_threads),
+        "MKL_NUM_THREADS": str(num_threads),
+        "OPENBLAS_NUM_THREADS": "1",  # numpy only shuffles; its pool would not survive a fork
+        "MALLOC_TRIM_THRESHOLD_": str(2**30),
+        "MALLOC_MMAP_THRESHOLD_": str(2**30),
+    }
+    if shares_cores:
+        environment["OMP_WAIT_POLICY"] = "PASSIVE"
+    return environment
+
+
+class WorkerProcesses:
+    """The fork server's other end. ``folder``: private, for sockets; gone when all is over."""
+
+    def __init__(self, num_threads: int, log: Path) -> None:
+        self.folder = tempfile.mkdtemp(prefix="dni-")  # mode 0700
+        self._ours, theirs = socket.socketpair()
+        lifeline_read, self._lifeline = os.pipe()
+        try:
+            with log.open("ab") as output:
+                self._server = subprocess.Popen(
+                    command_for(
+                        "workers.__main__",
+                        f"--fork-server={theirs.fileno()}",
+                        f"--lifeline={lifeline_read}",
+                    ),
+                    env=thread_environment(num_threads, shares_cores=True),
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=(theirs.fileno(), lifeline_read),
+                    start_new_session=True,  # a terminal's Ctrl-C is for the launcher alone
+                )
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
+        finally:
+            theirs.close()
+            os.close(lifeline_read)
+        self._buffer = b""
+        self.alive: dict[int, int] = {}  # pid -> stage
+        self._say({"remove": self.folder})
+
+    def fileno(self) -> int:
+        """Readable when there is something to hear."""
+        return self._ours.fileno()
+
+    def start(self, *, stage: int, coordinator: str, run_id: str, log: Path) -> None:
+        """Ask for a worker; Started follows."""
+        request = {"stage": stage, "coordinator": coordinator, "run_id": run_id, "log": str(log)}
+        self._say({"start": request})
+
+    def hear(self) -> list[Started | Exited]:
+        """What happened; call when fileno is readable. Raises WorkerDied if the server died."""
+        try:
+            received = self._ours.recv(65536)
+        except ConnectionError:
+            received = b""
+        if not received:
+            code = self._server.wait()
+            raise WorkerDied(f"the fork server ended with code {code}", 1)
+        *lines, self._buffer = (self._buffer + received).split(b"\n")
+        return [event for line in lines if (event := self._parse(json.loads(line)))]
+
+    def close(self) -> None:
+        """Kill every worker that is left, wait for the fork server, remove the folder."""
+        self._ours.close()
+        os.close(self._lifeline)
+        try:
+            self._server.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._server.kill()
+            self._server.wait()
+        for pid in self.alive:  # only if the server had to be killed
+            _kill(pid)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _say(self, request: Mapping[str, Any]) -> None:
+        try:
+            self._ours.sendall(json.dumps(request).encode() + b"\n")
+        except OSError as error:
+            raise WorkerDied(f"the fork server is gone: {error.strerror}", 1) from error
+
+    def _parse(self, message: dict[str, int]) -> Started | Exited | None:
+        if "started" in message:
+            self.alive[message["pid"]] = message["started"]
+            return Started(message["started"], message["pid"])
+        if "exited" in message:
+            self.alive.pop(message["exited"], None)
+            return Exited(message["exited"], message["code"])
+        return None
+
+
+@contextmanager
+def worker_processes(num_threads: int, log: Path) -> Iterator[WorkerProcesses]:
+    """A fork server whose workers do not outlive the block."""
+    processes = WorkerProcesses(num_threads, log)
+    try:
+        yield processes
+    finally:
+        processes.close()
+
+
+def _kill(pid: int) -> None:
+    try:
+        os.kill(pid, 9)
+    except ProcessLookupError:
+        return

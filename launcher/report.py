@@ -1,0 +1,159 @@
+"""A run as report.json and as the tables at its end."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from dni_async.errors import ConfigError
+from launcher.plan import Plan
+from launcher.results import RunResult, speedup
+
+__all__ = ["SCHEMA", "build_report", "print_report", "read_report"]
+
+SCHEMA = 1
+
+
+def build_report(
+    plan: Plan, runs: Sequence[RunResult], *, status: str = "finished"
+) -> dict[str, Any]:
+    """The whole of report.json. status: finished, interrupted or failed."""
+    target = plan.config.target_accuracy
+    by_name = {run.name: run for run in runs}
+    one = by_name.get("baseline-1-thread")
+    every = by_name.get("baseline-all-threads")
+    ours = next((run for run in runs if run.kind == "decoupled"), None)
+    return {
+        "schema": SCHEMA,
+        "status": status,
+        "config": plan.config.to_dict(),
+        "environment": {
+            "cores": plan.cores,
+            "torch": version("torch"),
+            "pyzmq": version("pyzmq"),
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "processor": _processor(),
+            "devices": sorted(set(plan.devices)),
+        },
+        "data": {
+            "name": plan.dataset_name,
+            "num_train": plan.num_train,
+            "num_test": plan.num_test,
+            "num_classes": plan.num_classes,
+        },
+        "runs": [run.to_dict(target) for run in runs],
+        "speedup": None if ours is None else speedup(ours, one, every, target),
+    }
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report from a run directory or a file. Raises ConfigError with what is wrong."""
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{file}: is not JSON: {error}") from error
+    if not isinstance(report, dict) or report.get("schema") != SCHEMA:
+        raise ConfigError(f"{file}: is no report of schema {SCHEMA}")
+    return report
+
+
+def print_report(report: Mapping[str, Any], console: Console) -> None:
+    """The runs side by side, then the workers of the decoupled one."""
+    console.print(_runs_table(report))
+    for run in report["runs"]:
+        if run["workers"]:
+            console.print(_workers_table(run))
+    speed = report["speedup"] or {}
+    lines = [
+        ("one thread", speed.get("vs_one_thread")),
+        ("all threads", speed.get("vs_all_threads")),
+    ]
+    for name, factor in lines:
+        if factor is not None:
+            word = "faster" if factor >= 1 else "SLOWER"
+            console.print(f"{factor:.2f}x the samples/s of the baseline on {name} ({word})")
+    to_target = speed.get("time_to_target_vs_all_threads")
+    if to_target is not None:
+        word = "sooner" if to_target >= 1 else "LATER"
+        console.print(f"target accuracy reached {to_target:.2f}x {word} than on all threads")
+
+
+def _runs_table(report: Mapping[str, Any]) -> Table:
+    table = Table(
+        title=f"{report['data']['name']} ({report['status']})",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for name in ("run", "workers", "threads", "samples/s", "train s", "accuracy"):
+        table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
+    has_target = report["config"].get("target_accuracy") is not None
+    if has_target:
+        table.add_column("s to target", justify="right")
+    for run in report["runs"]:
+        accuracy = run["test_accuracy"]
+        cells = [
+            run["name"],
+            str(run["num_workers"]),
+            str(run["num_threads"]),
+            f"{run['samples_per_second']:,.0f}",
+            f"{run['train_seconds']:.2f}",
+            "-" if accuracy is None else f"{accuracy:.2%}",
+        ]
+        if has_target:
+            to_target = run["seconds_to_target"]
+            cells.append("not reached" if to_target is None else f"{to_target:.2f}")
+        table.add_row(*cells)
+    return table
+
+
+def _workers_table(run: Mapping[str, Any]) -> Table:
+    table = Table(
+        title=f"workers of {run['name']}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    columns = ("stage", "layers", "pid", "device", "busy", "waiting", "sending", "updates")
+    for name in (*columns, "stale", "pend", "MB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for worker in run["workers"]:
+        first, end = worker["layers"]
+        table.add_row(
+            str(worker["stage"]),
+            str(first) if end == first + 1 else f"{first}-{end - 1}",
+            str(worker["pid"]),
+            worker["device"],
+            f"{worker['busy']:.0%}",
+            f"{worker['waiting']:.0%}",
+            f"{worker['sending']:.0%}",
+            f"{worker['updates']:,}",
+            str(worker["max_staleness"]),
+            str(worker["max_pending"]),
+            f"{worker['rss_bytes'] / 2**20:,.0f}",
+        )
+    return table
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()

@@ -1,0 +1,141 @@
+"""What a finished run leaves behind: the rows of report.json as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["EpochResult", "RunResult", "WorkerResult", "speedup"]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """One epoch. seconds: training alone. train_loss in nats per sample, accuracy in [0, 1]."""
+
+    epoch: int
+    seconds: float
+    train_loss: float
+    test_accuracy: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerResult:
+    """One worker. busy, waiting, sending: shares of the time from Start to its end, sum 1.
+
+    max_staleness: most updates between a batch's forward and the use of its returned gradient.
+    max_pending: most activations that were in flight above it at once.
+    """
+
+    stage: int
+    pid: int
+    device: str
+    layers: tuple[int, int]
+    busy: float
+    waiting: float
+    sending: float
+    updates: int
+    max_staleness: int
+    max_pending: int
+    rss_bytes: int
+
+
+@dataclass(slots=True)
+class RunResult:
+    """One trained network. num_threads: compute threads of all its processes together."""
+
+    name: str
+    kind: Literal["decoupled", "baseline"]
+    rule: str
+    num_workers: int
+    num_threads: int
+    num_train: int
+    startup_seconds: float = 0.0
+    epochs: list[EpochResult] = field(default_factory=list)
+    workers: list[WorkerResult] = field(default_factory=list)
+
+    @property
+    def train_seconds(self) -> float:
+        """Training alone: no start-up, no evaluation."""
+        return sum(epoch.seconds for epoch in self.epochs)
+
+    @property
+    def samples_per_second(self) -> float:
+        """Training samples over training time."""
+        seconds = self.train_seconds
+        return self.num_train * len(self.epochs) / seconds if seconds > 0 else 0.0
+
+    @property
+    def test_accuracy(self) -> float | None:
+        """After the last epoch, in [0, 1]; None before the first has been evaluated."""
+        return self.epochs[-1].test_accuracy if self.epochs else None
+
+    def seconds_to(self, target_accuracy: float | None) -> float | None:
+        """Training seconds up to the end of the first epoch that reaches the target."""
+        if target_accuracy is None:
+            return None
+        seconds = 0.0
+        for epoch in self.epochs:
+            seconds += epoch.seconds
+            if epoch.test_accuracy >= target_accuracy:
+                return seconds
+        return None
+
+    def to_dict(self, target_accuracy: float | None) -> dict[str, Any]:
+        """The run as report.json shows it."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "rule": self.rule,
+            "num_workers": self.num_workers,
+            "num_threads": self.num_threads,
+            "startup_seconds": round(self.startup_seconds, 4),
+            "train_seconds": round(self.train_seconds, 4),
+            "samples_per_second": round(self.samples_per_second, 1),
+            "test_accuracy": self.test_accuracy,
+            "seconds_to_target": self.seconds_to(target_accuracy),
+            "epochs": [
+                {
+                    "epoch": e.epoch,
+                    "seconds": round(e.seconds, 4),
+                    "train_loss": e.train_loss,
+                    "test_accuracy": e.test_accuracy,
+                }
+                for e in self.epochs
+            ],
+            "workers": [
+                {
+                    "stage": w.stage,
+                    "pid": w.pid,
+                    "device": w.device,
+                    "layers": list(w.layers),
+                    "busy": round(w.busy, 4),
+                    "waiting": round(w.waiting, 4),
+                    "sending": round(w.sending, 4),
+                    "updates": w.updates,
+                    "max_staleness": w.max_staleness,
+                    "max_pending": w.max_pending,
+                    "rss_bytes": w.rss_bytes,
+                }
+                for w in self.workers
+            ],
+        }
+
+
+def speedup(
+    run: RunResult, one: RunResult | None, every: RunResult | None, target_accuracy: float | None
+) -> dict[str, float | None]:
+    """run's samples per second over each baseline's; times to target the other way round."""
+
+    def rate(baseline: RunResult | None) -> float | None:
+        if baseline is None or baseline.samples_per_second == 0:
+            return None
+        return round(run.samples_per_second / baseline.samples_per_second, 3)
+
+    ours = run.seconds_to(target_accuracy)
+    theirs = None if every is None else every.seconds_to(target_accuracy)
+    to_target = round(theirs / ours, 3) if ours and theirs else None
+    return {
+        "vs_one_thread": rate(one),
+        "vs_all_threads": rate(every),
+        "time_to_target_vs_all_threads": to_target,
+    }

@@ -1,0 +1,96 @@
+"""One whole run: check, train decoupled, train the baselines, report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from dni_async.config import RunConfig
+from launcher.baseline_process import train_baseline
+from launcher.coordinator import train_decoupled
+from launcher.display import Display, live_display
+from launcher.interruption import Interrupted
+from launcher.plan import Plan, make_plan
+from launcher.report import build_report, print_report
+from launcher.results import RunResult
+from launcher.run_folder import RunFolder
+
+__all__ = ["run"]
+
+
+def run(
+    config: RunConfig,
+    run_dir: Path | None,
+    console: Console,
+    *,
+    overwrite: bool = False,
+    report_copy: Path | None = None,
+) -> int:
+    """Do what config asks; 0. Raises ConfigError before any process starts, DniError after.
+
+    However it ends, the run directory holds a readable report of what was done.
+    """
+    folder = RunFolder(run_dir) if run_dir is not None else RunFolder.default()
+    folder.check_free(overwrite=overwrite)
+    plan = make_plan(config)
+    folder.create(plan.config.to_toml())
+    runs: list[RunResult] = []
+    status = "failed"
+    try:
+        with live_display(console) as display:
+            display.note(_headline(plan, folder))
+            _train(plan, folder, display, runs)
+        status = "finished"
+    except Interrupted:
+        status = "interrupted"
+        raise
+    finally:
+        report = build_report(plan, runs, status=status)
+        folder.write_report(report, report_copy)
+        folder.close()
+    print_report(report, console)
+    console.print(f"run directory: {folder.path}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def _train(plan: Plan, folder: RunFolder, display: Display, runs: list[RunResult]) -> None:
+    config = plan.config
+    ours = RunResult(
+        name=config.rule,
+        kind="decoupled",
+        rule=config.rule,
+        num_workers=plan.num_stages,
+        num_threads=plan.num_stages * plan.threads_per_worker,
+        num_train=plan.num_train,
+    )
+    runs.append(ours)
+    train_decoupled(plan, folder, display, ours)
+    folder.join_model(plan.num_stages)
+    if not config.baseline:
+        return
+    budgets = {"baseline-1-thread": 1, "baseline-all-threads": plan.cores}
+    for name, num_threads in budgets.items():
+        baseline = RunResult(
+            name=name,
+            kind="baseline",
+            rule="backprop",
+            num_workers=1,
+            num_threads=num_threads,
+            num_train=plan.num_train,
+        )
+        runs.append(baseline)
+        train_baseline(plan, folder, display, baseline)
+
+
+def _headline(plan: Plan, folder: RunFolder) -> str:
+    ranges = " ".join(
+        str(first) if end == first + 1 else f"{first}-{end - 1}" for first, end in plan.layer_ranges
+    )
+    return (
+        f"{plan.dataset_name}: {plan.num_train:,} training and {plan.num_test:,} test samples, "
+        f"{plan.num_classes} classes\n"
+        f"{plan.num_stages} workers on {', '.join(dict.fromkeys(plan.devices))} with "
+        f"{plan.threads_per_worker} thread(s) each, {plan.cores} cores; layers by stage: {ranges}\n"
+        f"run directory: {folder.path}"
+    )

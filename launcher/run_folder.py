@@ -1,0 +1,114 @@
+"""The run directory: what lies in it, and the lines that go into its metrics."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from dni_async.errors import ConfigError
+
+__all__ = ["RunFolder"]
+
+_OURS = ("config.toml", "metrics.jsonl", "report.json", "model.safetensors", "logs", "weights")
+
+
+class RunFolder:
+    """``config.toml  metrics.jsonl  report.json  model.safetensors  logs/``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._metrics: IO[str] | None = None
+
+    @classmethod
+    def default(cls) -> RunFolder:
+        """``runs/DATE-TIME`` in the current folder."""
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        path = Path("runs") / stamp
+        again = 2
+        while path.exists():
+            path = Path("runs") / f"{stamp}-{again}"
+            again += 1
+        return cls(path)
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Raises ConfigError if there is a run, or something that is no folder, in the place."""
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"run_dir: {self.path} is a file")
+        if (self.path / "config.toml").exists() and not overwrite:
+            raise ConfigError(
+                f"run_dir: {self.path} already holds a run; choose another or say --overwrite"
+            )
+
+    def create(self, config_toml: str) -> None:
+        """Make the folder, clear an earlier run's files out of it, write the configuration.
+
+        Raises ConfigError when the place cannot be written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            for name in _OURS:
+                old = self.path / name
+                shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+            self.logs.mkdir()
+            self.weights.mkdir()
+            (self.path / "config.toml").write_text(config_toml, encoding="utf-8")
+            self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"run_dir: {self.path}: {error.strerror}") from error
+
+    @property
+    def logs(self) -> Path:
+        """One log per worker."""
+        return self.path / "logs"
+
+    @property
+    def weights(self) -> Path:
+        """The stages' weights, until they are joined into model.safetensors."""
+        return self.path / "weights"
+
+    def stage_weights(self, stage: int) -> Path:
+        """Where a stage saves its part of the model."""
+        return self.weights / f"stage-{stage}.safetensors"
+
+    def log(self, stage: int) -> Path:
+        """A worker's standard output and error."""
+        return self.logs / f"worker-{stage}.log"
+
+    def record(self, line: Mapping[str, Any]) -> None:
+        """Append one line of metrics."""
+        assert self._metrics is not None
+        self._metrics.write(json.dumps(line) + "\n")
+        self._metrics.flush()
+
+    def write_report(self, report: Mapping[str, Any], copy_to: Path | None = None) -> None:
+        """Write report.json, and a copy where ``--report`` asked for one."""
+        text = json.dumps(report, indent=1) + "\n"
+        for path in (self.path / "report.json", copy_to):
+            if path is not None:
+                part = path.with_name(path.name + ".part")
+                part.write_text(text, encoding="utf-8")
+                part.replace(path)
+
+    def join_model(self, num_stages: int) -> Path:
+        """Join the stages' weights into model.safetensors and remove the parts."""
+        import safetensors.numpy
+
+        whole: dict[str, Any] = {}
+        for stage in range(num_stages):
+            whole.update(safetensors.numpy.load_file(self.stage_weights(stage)))
+        path = self.path / "model.safetensors"
+        part = path.with_name(path.name + ".part")
+        safetensors.numpy.save_file(whole, part)
+        part.replace(path)
+        shutil.rmtree(self.weights)
+        return path
+
+    def close(self) -> None:
+        """Close the metrics; drop weights that were never joined."""
+        if self._metrics is not None:
+            self._metrics.close()
+        shutil.rmtree(self.weights, ignore_errors=True)
