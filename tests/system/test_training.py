@@ -1,0 +1,169 @@
+"""Whole runs on real data with real processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from dni_async.config import RunConfig
+from dni_async.data import load_dataset
+from dni_async.network import build_network
+from dni_async.stage import prepare_torch
+from launcher import baseline
+from tests.system.conftest import Launch
+
+pytestmark = pytest.mark.system
+MNIST = Path(os.environ.get("DNI_DATA_DIR") or Path(__file__).parents[3] / "shared" / "data")
+
+
+def test_default_run_trains_four_layers_and_reports_both_sides(
+    launch: Callable[..., Launch],
+) -> None:
+    run = launch("--epochs", "4")
+    assert run.end() == 0, run.output
+    report = run.report()
+    names = [each["name"] for each in report["runs"]]
+    assert names == ["dni", "baseline-1-thread", "baseline-all-threads"]
+    ours, one, _ = report["runs"]
+    assert (ours["kind"], ours["num_workers"]) == ("decoupled", 4)
+    assert len({worker["pid"] for worker in ours["workers"]}) == 4
+    assert [worker["updates"] for worker in ours["workers"]] == [4 * 12] * 4
+    assert ours["test_accuracy"] > 0.8
+    assert one["test_accuracy"] > 0.8
+    for each in report["runs"]:
+        assert [epoch["epoch"] for epoch in each["epochs"]] == [1, 2, 3, 4]
+    vs_one = ours["samples_per_second"] / one["samples_per_second"]
+    assert report["speedup"]["vs_one_thread"] == pytest.approx(vs_one, rel=0.01)
+    files = {path.name for path in run.run_dir.iterdir()}
+    assert files == {"config.toml", "metrics.jsonl", "report.json", "model.safetensors", "logs"}
+    assert {f"worker-{stage}.log" for stage in range(4)} <= {
+        path.name for path in (run.run_dir / "logs").iterdir()
+    }
+    run.assert_nothing_left()
+
+
+def test_saved_model_loads_into_the_plain_network_and_is_as_accurate(
+    launch: Callable[..., Launch],
+) -> None:
+    run = launch("--epochs", "6", "--no-baseline", "--norm", "batch", "--layers", "3")
+    assert run.end() == 0, run.output
+    data = load_dataset("digits")
+    network = build_network(RunConfig(norm="batch", layers=3), data.input_shape, 10)
+    weights = safetensors.torch.load_file(run.run_dir / "model.safetensors")
+    network.load_state_dict(weights, strict=True)
+    network.eval()
+    with torch.no_grad():
+        predicted = network(torch.from_numpy(data.x_test)).argmax(1)
+    accuracy = (predicted == torch.from_numpy(data.y_test)).float().mean().item()
+    assert accuracy == pytest.approx(run.report()["runs"][0]["test_accuracy"], abs=0.003)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("stages", [1, 2, 4, 8])
+def test_lockstep_equals_plain_backpropagation_bit_for_bit(
+    launch: Callable[..., Launch], stages: int, optimizer: str
+) -> None:
+    """1437 samples in batches of 100: the last batch of each epoch has 37."""
+    settings = {"layers": 8, "width": 64, "epochs": 3, "batch_size": 100, "optimizer": optimizer}
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    transport = "tcp" if stages == 2 else "ipc"
+    run = launch(
+        *flags, "--rule=backprop", f"--stages={stages}", "--no-baseline",
+        "--threads-per-worker=1", f"--transport={transport}",
+    )  # fmt: skip
+    prepare_torch(1)
+    network = baseline.train(
+        RunConfig(rule="backprop", **settings),  # type: ignore[arg-type]
+        torch.device("cpu"),
+        lambda: None,
+        lambda *_: None,
+    )
+    assert run.end() == 0, run.output
+    trained = safetensors.torch.load_file(run.run_dir / "model.safetensors")
+    expected = network.state_dict()
+    assert trained.keys() == expected.keys()
+    for name, weight in expected.items():
+        assert torch.equal(trained[name], weight), name
+    assert run.report()["runs"][0]["workers"][0]["max_pending"] <= 1
+
+
+@pytest.mark.parametrize("window", [1, 2, 8])
+@pytest.mark.parametrize("synthesizer", ["linear", "critic"])
+def test_no_window_deadlocks_or_is_exceeded(
+    launch: Callable[..., Launch], window: int, synthesizer: str
+) -> None:
+    run = launch(
+        f"--window={window}", f"--synthesizer={synthesizer}", "--batch-size=32", "--epochs=2",
+        "--width=64", "--no-baseline",
+    )  # fmt: skip
+    assert run.end() == 0, run.output
+    workers = run.report()["runs"][0]["workers"]
+    assert [worker["updates"] for worker in workers] == [2 * 45] * 4
+    assert all(worker["max_pending"] <= window for worker in workers)
+    run.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--layers=1"],
+        ["--layers=5", "--stages=2"],
+        ["--synthesizer=mlp", "--no-label-conditioning"],
+        ["--synthesizer=linear", "--optimizer=adamw", "--weight-decay=0.01"],
+        ["--optimizer=sgd", "--lr=0.05", "--norm=layer", "--transport=tcp"],
+    ],
+    ids=" ".join,
+)
+def test_every_setting_trains(launch: Callable[..., Launch], flags: list[str]) -> None:
+    run = launch("--epochs=15", "--no-baseline", "--width=64", *flags)
+    assert run.end() == 0, run.output
+    assert run.report()["runs"][0]["test_accuracy"] > 0.5
+    run.assert_nothing_left()
+
+
+def test_a_model_and_data_of_the_users_own_train(
+    launch: Callable[..., Launch], tmp_path: Path
+) -> None:
+    import numpy as np
+
+    folder = tmp_path / "launch-0"
+    folder.mkdir()
+    (folder / "workers.py").write_text("raise SystemExit('the wrong workers module')\n")
+    (folder / "mynet.py").write_text(
+        "from torch import nn\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 3))\n"
+    )
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 300)
+    x = rng.normal(size=(300, 3, 4)).astype(np.float32) + labels[:, None, None]
+    np.savez(
+        folder / "own.npz", x_train=x[:200], y_train=labels[:200], x_test=x[200:],
+        y_test=labels[200:],
+    )  # fmt: skip
+    run = launch(
+        "--model=mynet:make", "--data=own.npz", "--epochs=30", "--batch-size=50", "--lr=0.01"
+    )
+    assert run.end() == 0, run.output
+    assert run.report()["runs"][0]["num_workers"] == 2
+    assert run.report()["runs"][0]["test_accuracy"] > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not (MNIST / "mnist").is_dir() and not list(MNIST.glob("train-images*")),
+    reason="no MNIST files: set DNI_DATA_DIR",
+)
+def test_mnist_is_learnt_as_well_as_by_backpropagation(launch: Callable[..., Launch]) -> None:
+    run = launch(
+        "--data=mnist", f"--data-dir={MNIST}", "--norm=batch", "--epochs=2", "--batch-size=256"
+    )
+    assert run.end(110) == 0, run.output
+    ours, one, _ = run.report()["runs"]
+    assert ours["test_accuracy"] > 0.96
+    assert ours["test_accuracy"] > one["test_accuracy"] - 0.015
