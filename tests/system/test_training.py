@@ -141,7 +141,7 @@ def test_a_model_and_data_of_the_users_own_train(
     )
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 300)
-    x = rng.normal(size=(300, 3, 4)).astype(np.float32) + labels[:, None, None]
+    x = rng.normal(size=(300, 3, 4)).astype(np.float32) + 2 * labels[:, None, None]
     np.savez(
         folder / "own.npz", x_train=x[:200], y_train=labels[:200], x_test=x[200:],
         y_test=labels[200:],
@@ -167,3 +167,28 @@ def test_mnist_is_learnt_as_well_as_by_backpropagation(launch: Callable[..., Lau
     ours, one, _ = run.report()["runs"]
     assert ours["test_accuracy"] > 0.96
     assert ours["test_accuracy"] > one["test_accuracy"] - 0.015
+
+
+def test_a_slow_stage_lets_those_below_run_a_window_ahead(
+    launch: Callable[..., Launch], tmp_path: Path
+) -> None:
+    """Stage 2 is slow; stages 0 and 1 fill their windows, stage 3 starves, nobody stops."""
+    folder = tmp_path / "launch-0"
+    folder.mkdir()
+    (folder / "slow.py").write_text(
+        "import time\n"
+        "from torch import nn\n"
+        "class Slow(nn.Linear):\n"
+        "    def forward(self, x):\n"
+        "        time.sleep(0.02)\n"
+        "        return super().forward(x)\n"
+        "def make():\n"
+        "    return nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(),\n"
+        "                         Slow(32, 32), nn.ReLU(), nn.Linear(32, 10))\n"
+    )
+    run = launch("--model=slow:make", "--window=6", "--epochs=3", "--no-baseline")
+    assert run.end() == 0, run.output
+    workers = run.report()["runs"][0]["workers"]
+    assert [worker["max_pending"] for worker in workers][:2] == [6, 6]
+    assert workers[1]["max_staleness"] >= 6  # updates made while the slow stage had one batch
+    assert workers[3]["waiting"] > 0.5

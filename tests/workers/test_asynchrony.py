@@ -1,0 +1,224 @@
+"""One real worker process; the test plays its coordinator and the stage above it by hand."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+import torch
+
+from dni_async.config import RunConfig
+from dni_async.messages import (
+    Activation,
+    Credit,
+    Failed,
+    Hello,
+    LinkHello,
+    LinkReady,
+    Message,
+    Progress,
+    Ready,
+    ReturnedGradient,
+    Start,
+    Stop,
+    Welcome,
+)
+from dni_async.tensors import describe
+from dni_async.transport import ControlServer, Link, Poller, Sockets, open_sockets
+from launcher.processes import command_for
+
+pytestmark = pytest.mark.system
+RUN_ID = "0123456789abcdef"
+DEADLINE_S = 30.0
+M = TypeVar("M", bound=Message)
+
+
+@dataclass
+class Stage0:
+    """The source of a run of two stages; stage 1 is the test."""
+
+    control: ControlServer
+    above: Link
+    poller: Poller
+    process: subprocess.Popen[bytes]
+    peer: bytes
+    progress: Progress | None = None
+    failed: Failed | None = None
+
+    def hear_control(self, kind: type[M]) -> M:
+        """The worker's next control message of that kind."""
+        found: list[M] = []
+
+        def look() -> bool:
+            while (received := self.control.receive()) is not None:
+                if isinstance(received[1], Progress):
+                    self.progress = received[1]
+                if isinstance(received[1], kind):
+                    found.append(received[1])
+            return bool(found)
+
+        self.wait(look, f"no {kind.__name__}")
+        return found[-1]
+
+    def activation(self) -> tuple[Activation, list[torch.Tensor]]:
+        """The next activation that the stage sent up."""
+        found: list[tuple[Message, list[torch.Tensor]]] = []
+
+        def look() -> bool:
+            received = self.above.receive()
+            if received is not None:
+                found.append(received)
+            return bool(found)
+
+        self.wait(look, "no activation")
+        message, tensors = found[0]
+        assert isinstance(message, Activation)
+        return message, tensors
+
+    def settled_updates(self) -> int:
+        """The count of updates once the stage has waited through two whole reports."""
+        before = -1
+        while True:
+            now = self.hear_control(Progress).updates
+            if now == before:
+                return now
+            before = now
+
+    def wait(self, look: Callable[[], bool], complaint: str) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not look():
+            assert time.monotonic() < deadline, complaint
+            self.poller.wait(0.1)
+
+
+@pytest.fixture
+def stage0(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stage0]:
+    """Start stage 0 of a run and shake hands with it; param: the window."""
+    with open_sockets() as sockets:
+        yield from _start(tmp_path, sockets, request.param)
+
+
+def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Stage0]:
+    control = sockets.control_server(f"ipc://{folder}/control")
+    above = sockets.inbox(f"ipc://{folder}/stage-1")
+    poller = Poller()
+    poller.watch(control)
+    poller.watch(above)
+    process = subprocess.Popen(
+        command_for("workers.__main__", "--coordinator", control.endpoint, "--stage", "0"),
+        env={**os.environ, "DNI_RUN_ID": RUN_ID, "OMP_NUM_THREADS": "1"},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        stage = Stage0(control, above, poller, process, b"stage-0")
+        hello = stage.hear_control(Hello)
+        assert (hello.run_id, hello.stage, hello.pid) == (RUN_ID, 0, process.pid)
+        config = RunConfig(layers=2, window=window, batch_size=16, epochs=50, width=32)
+        welcome = Welcome(
+            run_id=RUN_ID, num_stages=2, first_layer=0, end_layer=1, device="cpu",
+            num_threads=1, peer=above.endpoint, weights_path=str(folder / "w.safetensors"),
+            input_shape=(64,), num_classes=10, config=config.to_dict(),
+        )  # fmt: skip
+        control.send(stage.peer, welcome)
+        link_hello: list[Message] = []
+
+        def greeted() -> bool:
+            received = above.receive()
+            if received is not None:
+                link_hello.append(received[0])
+            return bool(link_hello)
+
+        stage.wait(greeted, "no LinkHello")
+        assert link_hello == [LinkHello(RUN_ID, 0, window)]
+        above.send(LinkReady(RUN_ID, 1))
+        stage.hear_control(Ready)
+        control.send(stage.peer, Start(RUN_ID))
+        yield stage
+        if process.poll() is None:
+            control.send(stage.peer, Stop(RUN_ID, "the test is over"))
+        process.wait(10)
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("stage0", [1, 2, 8], indirect=True)
+def test_a_stage_updates_a_whole_window_ahead_and_not_one_batch_further(
+    stage0: Stage0, request: pytest.FixtureRequest
+) -> None:
+    """The stage above answers nothing at all: no gradient, no credit."""
+    window = request.node.callspec.params["stage0"]
+    versions = [stage0.activation()[0].version for _ in range(window)]
+    assert versions == list(range(window))  # each sent before the update it leads to
+    assert stage0.settled_updates() == window  # all applied, without any gradient
+    assert stage0.above.receive() is None  # and the window is never exceeded
+    assert stage0.progress is not None
+    assert stage0.progress.max_pending == window
+
+
+@pytest.mark.parametrize("stage0", [2], indirect=True)
+def test_each_credit_admits_exactly_one_more_batch(stage0: Stage0) -> None:
+    first, _ = stage0.activation()
+    second, _ = stage0.activation()
+    assert stage0.settled_updates() == 2
+    stage0.above.send(Credit(RUN_ID, second.batch_id))  # in any order
+    third, _ = stage0.activation()
+    assert third.batch_id == second.batch_id + 1
+    assert third.version == 2
+    assert stage0.settled_updates() == 3
+    assert stage0.above.receive() is None
+    stage0.above.send(Credit(RUN_ID, first.batch_id))
+    assert stage0.activation()[0].batch_id == third.batch_id + 1
+
+
+@pytest.mark.parametrize("stage0", [2], indirect=True)
+def test_a_late_gradient_frees_its_place_and_shows_its_staleness(stage0: Stage0) -> None:
+    message, (hidden, _) = stage0.activation()
+    stage0.activation()
+    assert stage0.settled_updates() == 2
+    gradient = torch.ones_like(hidden)
+    stage0.above.send(
+        ReturnedGradient(RUN_ID, message.batch_id, 0, True, (describe(gradient),)), [gradient]
+    )
+    stage0.activation()
+    stage0.settled_updates()
+    assert stage0.progress is not None
+    assert stage0.progress.max_staleness == 2  # made at version 0, learnt from at version 2
+
+
+@pytest.mark.parametrize("stage0", [1], indirect=True)
+@pytest.mark.parametrize("fault", ["shape", "batch", "run", "nan", "bytes"])
+def test_a_wrong_gradient_ends_the_worker_with_its_reason(stage0: Stage0, fault: str) -> None:
+    message, (hidden, _) = stage0.activation()
+    gradient = torch.ones_like(hidden)
+    answer = ReturnedGradient(RUN_ID, message.batch_id, 0, True, (describe(gradient),))
+    said = {
+        "shape": "gradient [[16, 31]], needs [[16, 32]]",
+        "batch": "not in hand",
+        "run": "message of another run",
+        "nan": "stage 0, batch 0: returned gradient is not finite",
+        "bytes": "header is not msgpack",
+    }[fault]
+    if fault == "shape":
+        gradient = gradient[:, :31].contiguous()
+        answer = replace(answer, tensors=(describe(gradient),))
+    elif fault == "batch":
+        answer = replace(answer, batch_id=99)
+    elif fault == "run":
+        answer = replace(answer, run_id="another")
+    elif fault == "nan":
+        gradient[3, 7] = float("nan")
+    if fault == "bytes":
+        stage0.above.socket.send(b"\xc1garbage")
+    else:
+        stage0.above.send(answer, [gradient])
+    failed = stage0.hear_control(Failed)
+    assert said in failed.summary
+    assert stage0.process.wait(10) == 1
