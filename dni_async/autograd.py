@@ -24,6 +24,4 @@ def pull_back(outputs: torch.Tensor, gradient: torch.Tensor) -> None:
     if _engine is None:
         torch.autograd.backward(outputs, gradient)
         return
-    _engine(
-        (outputs,), (gradient,), False, False, (), allow_unreachable=True, accumulate_grad=True
-    )
+    _engine((outputs,), (gradient,), False, False, (), allow_unreachable=True, accumulate_grad=True)

@@ -21,7 +21,7 @@ else:
 
 Norm = Literal["none", "batch", "layer"]
 RuleName = Literal["backprop", "dni"]
-Targets = Literal["bootstrap"]
+Targets = Literal["bootstrap", "anchor"]
 SynthesizerName = Literal["linear", "mlp", "critic"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
 Dtype = Literal["fp32"]
@@ -58,6 +58,7 @@ class RunConfig:
     # How it learns.
     rule: RuleName = "dni"
     targets: Targets = "bootstrap"
+    anchor_every: int = 8  # targets "anchor" only; 0: never
     synthesizer: SynthesizerName = "critic"
     label_conditioning: bool = True
     synthesizer_lr: float | None = None  # None: same as lr
@@ -90,6 +91,7 @@ class RunConfig:
         for name in ("lr", "synthesizer_lr", "start_timeout_s"):
             value = getattr(self, name)
             _require(value is None or 0 < value < float("inf"), name, "a positive number", self)
+        _require(self.anchor_every >= 0, "anchor_every", "at least 0", self)
         _require(0 <= self.momentum < 1, "momentum", "in [0, 1)", self)
         _require(0 <= self.weight_decay < float("inf"), "weight_decay", "at least 0", self)
         _require(0 <= self.seed < 2**31, "seed", "in [0, 2**31)", self)

@@ -50,16 +50,34 @@ class LinkReady:
 
 
 @dataclass(frozen=True, slots=True)
+class SlotsOffered:
+    """Upwards: shared memory has been handed over beside this link; may it be used?"""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SlotsAnswer:
+    """Downwards: the shared memory is mapped (then tensors may lie in it) or was not accepted."""
+
+    run_id: str
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Activation:
     """Upwards: one batch. Tensors: hidden [B, ...] in the run's dtype, labels [B] int64.
 
-    version is the sender's count of updates when the activation was computed.
+    version is the sender's count of updates when the activation was computed. anchor: the true
+    gradient of this batch is to be carried all the way down.
     """
 
     run_id: str
     batch_id: int
     version: int
     purpose: Purpose
+    anchor: bool
     tensors: tuple[TensorMeta, ...]
 
 
@@ -230,7 +248,16 @@ class Stop:
     reason: str
 
 
-DataMessage = LinkHello | LinkReady | Activation | ReturnedGradient | Credit | Marker
+DataMessage = (
+    LinkHello
+    | LinkReady
+    | SlotsOffered
+    | SlotsAnswer
+    | Activation
+    | ReturnedGradient
+    | Credit
+    | Marker
+)
 WorkerMessage = Hello | Ready | Progress | EpochTrained | EpochLoss | Evaluated | Failed | Bye
 CoordinatorMessage = Welcome | Start | Stop
 Message = DataMessage | WorkerMessage | CoordinatorMessage

@@ -42,14 +42,14 @@ class Score:
 @dataclass(frozen=True, slots=True)
 class _Kept:
     inputs: torch.Tensor
-    outputs: torch.Tensor  # with its graph
+    outputs: torch.Tensor | None  # with its graph; None: replay the inputs
     version: int
 
 
 class Stage:
     """A slice of the network with its optimizer.
 
-    version counts the updates made. Batches between forward and update are kept with their graph.
+    version counts the updates made. What an update needs of a batch is kept from its forward on.
     """
 
     def __init__(self, index: int, layers: nn.Sequential, optimizer: Optimizer) -> None:
@@ -61,14 +61,23 @@ class Stage:
         self._kept: dict[int, _Kept] = {}
 
     def forward(
-        self, batch_id: int, inputs: torch.Tensor, *, needs_input_gradient: bool
+        self,
+        batch_id: int,
+        inputs: torch.Tensor,
+        *,
+        needs_input_gradient: bool,
+        keeps_graph: bool = True,
     ) -> torch.Tensor:
-        """The activation [B, ...] of inputs [B, ...], detached; keeps the graph for update."""
+        """The activation [B, ...] of inputs [B, ...], detached.
+
+        keeps_graph: hold the graph for update; else hold the inputs alone, which update replays.
+        """
         if not self.layers.training:
             self.layers.train()
         inputs.requires_grad_(needs_input_gradient)
-        outputs: torch.Tensor = self.layers(inputs)
-        self._kept[batch_id] = _Kept(inputs, outputs, self.version)
+        with torch.set_grad_enabled(keeps_graph):
+            outputs: torch.Tensor = self.layers(inputs)
+        self._kept[batch_id] = _Kept(inputs, outputs if keeps_graph else None, self.version)
         return outputs.detach()
 
     def evaluate(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -84,7 +93,9 @@ class Stage:
 
         Raises NonFiniteError.
         """
-        logits = self._kept[batch_id].outputs.detach().requires_grad_()
+        outputs = self._kept[batch_id].outputs
+        assert outputs is not None  # the head never replays
+        logits = outputs.detach().requires_grad_()
         loss = functional.cross_entropy(logits, labels)
         value = loss.item()
         if not math.isfinite(value):
@@ -95,11 +106,15 @@ class Stage:
     def update(self, batch_id: int, gradient: torch.Tensor, *, source: str) -> torch.Tensor | None:
         """Pull gradient [B, ...] of a kept batch's activation back and update.
 
-        source names the gradient in an error. Returns the gradient of the inputs if forward was
-        told that it is needed. Raises NonFiniteError before anything is applied.
+        A batch kept without its graph is replayed through the present weights. source names the
+        gradient in an error. Returns the gradient of the inputs if forward was told that it is
+        needed. Raises NonFiniteError before anything is applied.
         """
         kept = self._kept.pop(batch_id)
-        pull_back(kept.outputs, gradient)
+        if not self.layers.training:
+            self.layers.train()
+        outputs = self.layers(kept.inputs) if kept.outputs is None else kept.outputs
+        pull_back(outputs, gradient)
         self._check_finite(batch_id, gradient, source)
         self._optimizer.update()
         self.version += 1

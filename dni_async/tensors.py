@@ -10,7 +10,7 @@ from dni_async.errors import WireError
 from dni_async.messages import TensorMeta
 from dni_async.wire import size_bytes
 
-__all__ = ["VIEW_BYTES", "describe", "from_buffer", "to_buffer"]
+__all__ = ["VIEW_BYTES", "describe", "from_buffer", "to_buffer", "torch_dtype"]
 
 _DTYPES: Final = {
     "float32": torch.float32,
@@ -22,6 +22,11 @@ _NAMES: Final = {dtype: name for name, dtype in _DTYPES.items()}
 
 # Smaller received frames may lie at odd addresses, so they are copied; larger ones are aligned.
 VIEW_BYTES: Final = 64 * 1024
+
+
+def torch_dtype(meta: TensorMeta) -> torch.dtype:
+    """The torch dtype that meta names."""
+    return _DTYPES[meta.dtype]
 
 
 def describe(tensor: torch.Tensor, place: int = -1) -> TensorMeta:

@@ -1,4 +1,4 @@
-"""Sockets: control between coordinator and workers, links between neighbours.
+"""Sockets: control between coordinator and workers, frames between neighbours.
 
 The only module that knows ZeroMQ. Every socket has one peer (the coordinator's ROUTER apart),
 never blocks on sending (the window bounds what is in flight) and lingers a bounded time.
@@ -10,60 +10,48 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
-import torch
 import zmq
 
-from dni_async.errors import LinkError, WireError
-from dni_async.messages import Activation, Message, ReturnedGradient
-from dni_async.tensors import from_buffer, to_buffer
-from dni_async.wire import MAX_TENSOR_BYTES, decode, encode
+from dni_async.errors import LinkError
+from dni_async.messages import Message
+from dni_async.wire import MAX_TENSOR_BYTES, Buffer, decode, encode
 
-__all__ = ["ControlClient", "ControlServer", "Link", "Poller", "Sockets", "open_sockets"]
+__all__ = [
+    "ControlClient",
+    "ControlServer",
+    "FrameSocket",
+    "Poller",
+    "Sockets",
+    "open_sockets",
+]
 
 LINGER_MS: Final = 2000  # long enough for last words, short enough for Ctrl-C
 
 
-class Link:
-    """One end of the link over a boundary: whole messages, tensors included, in order.
-
-    Frames from 64 KB up are sent without a copy, so a sent tensor must not be changed again.
-    """
+class FrameSocket:
+    """One end of a pair: whole multipart messages, in order, to and from exactly one peer."""
 
     def __init__(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
         self.socket = socket
         self.endpoint = endpoint
-        self.bytes_sent = 0
 
-    def send(self, message: Message, tensors: Sequence[torch.Tensor] = ()) -> None:
-        """Queue message with its tensors (CPU, described by message.tensors); never blocks.
+    def send(self, frames: Sequence[Buffer]) -> None:
+        """Queue frames; never blocks. Frames from 64 KB up are not copied.
 
         What is sent to a peer that has gone is dropped: the coordinator sees the end of the
         process, and its word is the first cause.
         """
-        frames = encode(message, [to_buffer(tensor) for tensor in tensors])
         with suppress(zmq.Again):
             if len(frames) == 1:
                 self.socket.send(frames[0])
-                return
-            self.socket.send_multipart(frames, copy=False)
-            self.bytes_sent += sum(len(frame) for frame in frames)
+            else:
+                self.socket.send_multipart(frames, copy=False)
 
-    def receive(self) -> tuple[Message, list[torch.Tensor]] | None:
-        """The next message and its tensors, or None when there is none yet.
-
-        Raises WireError for frames that are no message.
-        """
+    def receive(self) -> list[memoryview] | None:
+        """The frames of the next message, uncopied, or None when there is none yet."""
         if not _is_readable(self.socket):
             return None
-        frames = self.socket.recv_multipart(copy=False)
-        message, views = decode([frame.buffer for frame in frames])
-        if not isinstance(message, Activation | ReturnedGradient):
-            return message, []
-        if len(views) < len(message.tensors):
-            raise WireError(f"{type(message).__name__}: no memory is shared over this link")
-        return message, [
-            from_buffer(meta, view) for meta, view in zip(message.tensors, views, strict=True)
-        ]
+        return [frame.buffer for frame in self.socket.recv_multipart(copy=False)]
 
 
 class ControlClient:
@@ -113,11 +101,11 @@ class Poller:
     def __init__(self) -> None:
         self._poller = zmq.Poller()
 
-    def watch(self, source: Link | ControlClient | ControlServer | int) -> None:
+    def watch(self, source: FrameSocket | ControlClient | ControlServer | int) -> None:
         """Add a socket's owner or a file descriptor."""
         self._poller.register(source if isinstance(source, int) else source.socket, zmq.POLLIN)
 
-    def forget(self, source: Link | ControlClient | ControlServer | int) -> None:
+    def forget(self, source: FrameSocket | ControlClient | ControlServer | int) -> None:
         """Take back a watch."""
         self._poller.unregister(source if isinstance(source, int) else source.socket)
 
@@ -132,6 +120,7 @@ class Sockets:
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
         self._context = context
+        self._sockets: list[zmq.Socket[bytes]] = []  # one that nobody holds closes unasked
 
     def control_server(self, address: str) -> ControlServer:
         """Listen for workers on address (ipc://PATH, or tcp://HOST:0 for any free port)."""
@@ -143,22 +132,23 @@ class Sockets:
         """Connect to the coordinator under the routing id peer."""
         socket = self._make(zmq.DEALER)
         socket.setsockopt(zmq.ROUTING_ID, peer)
-        socket.connect(address)
+        _connect(socket, address)
         return ControlClient(socket)
 
-    def inbox(self, address: str) -> Link:
-        """The upper end of a link: listen for the stage below."""
+    def listening(self, address: str) -> FrameSocket:
+        """The end that listens."""
         socket = self._make(zmq.DEALER)
-        return Link(socket, _bind(socket, address))
+        return FrameSocket(socket, _bind(socket, address))
 
-    def outbox(self, address: str) -> Link:
-        """The lower end of a link: connect to the stage above."""
+    def connected(self, address: str) -> FrameSocket:
+        """The end that connects."""
         socket = self._make(zmq.DEALER)
-        socket.connect(address)
-        return Link(socket, address)
+        _connect(socket, address)
+        return FrameSocket(socket, address)
 
     def _make(self, kind: int) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(kind)
+        self._sockets.append(socket)
         socket.setsockopt(zmq.LINGER, LINGER_MS)
         socket.setsockopt(zmq.SNDTIMEO, 0)  # a listening socket whose peer is gone would block
         # The window bounds what is queued; a high-water mark here could only block or lose.
@@ -184,6 +174,13 @@ def _is_readable(socket: zmq.Socket[bytes]) -> bool:
     events = socket.getsockopt(zmq.EVENTS)
     assert isinstance(events, int)
     return bool(events & zmq.POLLIN)
+
+
+def _connect(socket: zmq.Socket[bytes], address: str) -> None:
+    try:
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        raise LinkError(f"cannot connect to {address}: {error.strerror}") from error
 
 
 def _bind(socket: zmq.Socket[bytes], address: str) -> str:

@@ -18,7 +18,15 @@ import msgpack
 from dni_async.errors import WireError
 from dni_async.messages import PROTOCOL, Message, TensorMeta
 
-__all__ = ["DTYPE_SIZES", "MAX_HEADER_BYTES", "MAX_TENSOR_BYTES", "decode", "encode", "size_bytes"]
+__all__ = [
+    "DTYPE_SIZES",
+    "MAX_HEADER_BYTES",
+    "MAX_TENSOR_BYTES",
+    "Buffer",
+    "decode",
+    "encode",
+    "size_bytes",
+]
 
 MAX_HEADER_BYTES: Final = 64 * 1024  # a traceback fits; a bomb does not
 MAX_TENSOR_BYTES: Final = 2**31

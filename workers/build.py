@@ -9,7 +9,7 @@ import torch
 from dni_async.boundary import Boundary
 from dni_async.config import RunConfig
 from dni_async.decisions.machine import StageMachine
-from dni_async.decisions.rules import Rule, make_rule
+from dni_async.decisions.rules import make_rule
 from dni_async.decisions.schedule import plan_work
 from dni_async.inputs import Inputs
 from dni_async.messages import Welcome
@@ -28,7 +28,6 @@ class Equipment:
     """One stage's decisions and numbers. inputs: source only. boundary: None where not needed."""
 
     machine: StageMachine
-    rule: Rule
     stage: Stage
     staging: Staging
     boundary: Boundary | None
@@ -50,7 +49,12 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
     inputs = Inputs.from_config(config) if index == 0 else None
     work = None
     if inputs is not None:
-        work = plan_work(config.epochs, inputs.num_train_batches, inputs.num_test_batches)
+        work = plan_work(
+            config.epochs,
+            inputs.num_train_batches,
+            inputs.num_test_batches,
+            anchor_every=rule.anchor_every,
+        )
     has_above = index < welcome.num_stages - 1
     boundary = None
     if has_above and rule.needs_synthesizer:
@@ -67,7 +71,6 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
             rule=rule,
             work=work,
         ),
-        rule=rule,
         stage=Stage(index, layers, make_optimizer(layers.parameters(), config)),
         staging=staging,
         boundary=boundary,

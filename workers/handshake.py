@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from dni_async.config import RunConfig
 from dni_async.errors import HandshakeError
+from dni_async.link import Link, open_inbox, open_outbox
 from dni_async.messages import (
     PROTOCOL,
     Hello,
@@ -22,7 +23,7 @@ from dni_async.messages import (
     Stop,
     Welcome,
 )
-from dni_async.transport import ControlClient, Link, Poller, Sockets
+from dni_async.transport import ControlClient, Poller, Sockets
 
 if TYPE_CHECKING:
     from workers.worker import Assignment
@@ -60,19 +61,22 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
     Raises HandshakeError when the deadline passes, Stopped when the coordinator ends the run.
     """
     stage, run_id = assignment.stage, assignment.run_id
-    inbox = sockets.inbox(_inbox_address(assignment.coordinator, stage)) if stage > 0 else None
+    inbox = None
+    if stage > 0:
+        address = _inbox_address(assignment.coordinator, stage)
+        inbox = open_inbox(sockets, address, shares_memory=True)
     endpoint = "" if inbox is None else inbox.endpoint
     control.send(Hello(PROTOCOL, run_id, stage, os.getpid(), platform.node(), endpoint))
     wait = _Wait(stage, control, poller, assignment.lifeline)
 
     welcome = wait.hear(control, Welcome, "the coordinator")
     config = RunConfig.from_dict(welcome.config)
-    outbox = sockets.outbox(welcome.peer) if welcome.peer else None
+    outbox = open_outbox(sockets, welcome.peer) if welcome.peer else None
     if outbox is not None:
-        poller.watch(outbox)
+        poller.watch(outbox.channel)
         outbox.send(LinkHello(run_id, stage, config.window))
     if inbox is not None:
-        poller.watch(inbox)
+        poller.watch(inbox.channel)
         hello = wait.hear(inbox, LinkHello, f"stage {stage - 1}")
         if (hello.run_id, hello.stage, hello.window) != (run_id, stage - 1, config.window):
             raise HandshakeError(f"stage {stage}: the link below belongs to another run: {hello}")
@@ -81,6 +85,8 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
         ready = wait.hear(outbox, LinkReady, f"stage {stage + 1}")
         if (ready.run_id, ready.stage) != (run_id, stage + 1):
             raise HandshakeError(f"stage {stage}: the link above belongs to another run: {ready}")
+        if config.transport == "auto":
+            outbox.share_memory(run_id, config.window)
     return Seat(welcome, config, stage, inbox, outbox)
 
 

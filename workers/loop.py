@@ -19,6 +19,7 @@ from dni_async.decisions.actions import (
     Turn,
 )
 from dni_async.errors import LinkError
+from dni_async.link import Link
 from dni_async.messages import (
     Activation,
     Bye,
@@ -29,7 +30,7 @@ from dni_async.messages import (
     ReturnedGradient,
     Stop,
 )
-from dni_async.transport import ControlClient, Link, Poller
+from dni_async.transport import ControlClient, Poller
 from workers.build import equip
 from workers.handshake import Seat, Stopped
 from workers.perform import Performer
@@ -109,7 +110,7 @@ class WorkerLoop:
         match message:
             case Activation():
                 self._performer.take_activation(message, tensors)
-                self._handle(Arrived(Batch(message.batch_id, message.purpose)))
+                self._handle(Arrived(Batch(message.batch_id, message.purpose, message.anchor)))
             case Marker():
                 self._handle(Arrived(Mark(message.kind, message.epoch)))
             case _:

@@ -36,11 +36,9 @@ from dni_async.messages import (
     EpochTrained,
     Evaluated,
     Marker,
-    Message,
     ReturnedGradient,
 )
 from dni_async.stage import Score, add_scores, score
-from dni_async.tensors import describe
 from dni_async.transport import ControlClient
 from workers.build import Equipment
 from workers.handshake import Seat
@@ -159,8 +157,8 @@ class Performer:
         work.hidden = stage.forward(
             batch_id,
             work.inputs,
-            needs_input_gradient=self._seat.inbox is not None
-            and self._equipment.rule.returns_gradients,
+            needs_input_gradient=action.returns_gradient,
+            keeps_graph=action.keeps_graph,
         )
         work.inputs = None  # the stage keeps it as long as it is needed
 
@@ -174,13 +172,23 @@ class Performer:
             self._scores.append(score(work.hidden, work.labels))
 
     def _send(self, action: Send) -> None:
-        work = self._work[action.batch_id]
+        batch = action.batch
+        work = self._work[batch.batch_id]
         assert work.hidden is not None
+        assert self._seat.outbox is not None
+        began = time.perf_counter()
         hidden = self._equipment.staging.to_host(work.hidden)
-        metas = (describe(hidden), describe(work.labels_host))
-        version = self._equipment.stage.version
-        message = Activation(self._seat.run_id, action.batch_id, version, action.purpose, metas)
-        self._send_up(message, [hidden, work.labels_host])
+        metas, inline = self._seat.outbox.place(batch.batch_id, [hidden, work.labels_host])
+        message = Activation(
+            run_id=self._seat.run_id,
+            batch_id=batch.batch_id,
+            version=self._equipment.stage.version,
+            purpose=batch.purpose,
+            anchor=batch.anchor,
+            tensors=metas,
+        )
+        self._seat.outbox.send(message, inline)
+        self.sending_s += time.perf_counter() - began
 
     def _update(self, action: Update) -> None:
         batch_id = action.batch_id
@@ -192,62 +200,58 @@ class Performer:
             self._loss_samples += len(work.labels)
         elif action.source == "synthetic":
             assert self._equipment.boundary is not None
-            gradient = self._equipment.boundary.predict(batch_id, work.hidden, work.labels)
+            gradient = self._equipment.boundary.predict(work.hidden, work.labels)
         else:
-            gradient = self._take_returned(work)
+            gradient = self._returned(work)
         work.input_gradient = stage.update(batch_id, gradient, source=f"{action.source} gradient")
 
     def _learn(self, action: Learn) -> None:
-        batch_id = action.batch_id
+        work, stage = self._work[action.batch_id], self._equipment.stage
         assert self._equipment.boundary is not None
-        returned = self._take_returned(self._work[batch_id])
-        self._equipment.stage.check_gradient(batch_id, returned, "returned gradient")
-        self._equipment.boundary.learn(batch_id, returned)
+        assert work.hidden is not None
+        returned = self._returned(work)
+        stage.check_gradient(action.batch_id, returned, "returned gradient")
+        self._equipment.boundary.learn(work.hidden, work.labels, returned)
 
-    def _take_returned(self, work: _Work) -> torch.Tensor:
+    def _returned(self, work: _Work) -> torch.Tensor:
         assert work.returned is not None
-        returned, work.returned = work.returned, None
         staleness = self._equipment.stage.version - work.version
         self.max_staleness = max(self.max_staleness, staleness)
-        return returned
+        return work.returned
 
     def _return_gradient(self, action: ReturnGradient) -> None:
         batch_id = action.batch_id
         gradient = self._work[batch_id].input_gradient
         assert gradient is not None
+        assert self._seat.inbox is not None
+        began = time.perf_counter()
         gradient = self._equipment.staging.to_host(gradient)
-        message = ReturnedGradient(
-            self._seat.run_id,
-            batch_id,
-            self._equipment.stage.version,
-            True,
-            (describe(gradient),),
-        )
-        self._send_down(message, [gradient])
+        metas, inline = self._seat.inbox.place(batch_id, [gradient])
+        self._seat.inbox.release(batch_id)
+        version = self._equipment.stage.version
+        message = ReturnedGradient(self._seat.run_id, batch_id, version, True, metas)
+        self._seat.inbox.send(message, inline)
+        self.sending_s += time.perf_counter() - began
 
     def _give_credit(self, action: GiveCredit) -> None:
-        self._send_down(Credit(self._seat.run_id, action.batch_id))
+        assert self._seat.inbox is not None
+        self._seat.inbox.release(action.batch_id)
+        self._seat.inbox.send(Credit(self._seat.run_id, action.batch_id))
 
     def _forget(self, action: Forget) -> None:
         del self._work[action.batch_id]
+        if self._seat.outbox is not None:
+            self._seat.outbox.release(action.batch_id)
 
     def _raise_marker(self, action: RaiseMarker) -> None:
-        self._send_up(Marker(self._seat.run_id, action.mark.kind, action.mark.epoch))
+        assert self._seat.outbox is not None
+        mark = action.mark
+        self._seat.outbox.send(Marker(self._seat.run_id, mark.kind, mark.epoch))
 
     def _lower_marker(self, action: LowerMarker) -> None:
-        self._send_down(Marker(self._seat.run_id, action.mark.kind, action.mark.epoch))
-
-    def _send_up(self, message: Message, tensors: list[torch.Tensor] | None = None) -> None:
-        assert self._seat.outbox is not None
-        began = time.perf_counter()
-        self._seat.outbox.send(message, tensors or ())
-        self.sending_s += time.perf_counter() - began
-
-    def _send_down(self, message: Message, tensors: list[torch.Tensor] | None = None) -> None:
         assert self._seat.inbox is not None
-        began = time.perf_counter()
-        self._seat.inbox.send(message, tensors or ())
-        self.sending_s += time.perf_counter() - began
+        mark = action.mark
+        self._seat.inbox.send(Marker(self._seat.run_id, mark.kind, mark.epoch))
 
     def _announce(self, action: Announce) -> None:
         mark = action.mark

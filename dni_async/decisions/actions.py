@@ -42,6 +42,7 @@ class Batch:
 
     batch_id: int
     purpose: Purpose
+    anchor: bool = False
     epoch: int = 0
     index: int = 0
 
@@ -105,9 +106,16 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Forward:
-    """Compute the activation and keep what an update needs."""
+    """Compute the activation and keep what an update needs.
+
+    keeps_graph: for an update before any other; else the inputs alone are kept, and the update
+    replays them through the weights of its time. returns_gradient: the update also gives the
+    gradient of the inputs.
+    """
 
     batch_id: int
+    keeps_graph: bool
+    returns_gradient: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +129,7 @@ class Evaluate:
 class Send:
     """Send the activation up; takes a place in the window."""
 
-    batch_id: int
-    purpose: Purpose
+    batch: Batch
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,16 +117,14 @@ class StageMachine:
         if item.purpose == "evaluate":
             actions = self._evaluate(item)
         else:
-            actions = self._rule.on_batch(
-                item.batch_id, has_below=self.has_below, has_above=self.has_above
-            )
+            actions = self._rule.on_batch(item, has_below=self.has_below, has_above=self.has_above)
         forget: list[Action] = [] if self.has_above else [Forget(item.batch_id)]
         return self._note(load + actions) + forget
 
     def _evaluate(self, batch: Batch) -> list[Action]:
         actions: list[Action] = [Evaluate(batch.batch_id)]
         if self.has_above:
-            actions.append(Send(batch.batch_id, "evaluate"))
+            actions.append(Send(batch))
         if self.has_below:
             actions.append(GiveCredit(batch.batch_id))
         return actions
@@ -178,7 +176,7 @@ class StageMachine:
         """Keep count of the places that actions take and free."""
         for action in actions:
             if isinstance(action, Send):
-                self._in_flight.add(action.batch_id)
+                self._in_flight.add(action.batch.batch_id)
                 self.max_pending = max(self.max_pending, len(self._in_flight))
             elif isinstance(action, ReturnGradient | GiveCredit):
                 self._held.remove(action.batch_id)

@@ -11,27 +11,29 @@ from typing import Protocol
 from dni_async.config import RunConfig
 from dni_async.decisions.actions import (
     Action,
+    Batch,
     Forward,
+    GiveCredit,
     Learn,
     ReturnGradient,
     Send,
     Update,
 )
 
-__all__ = ["BackpropRule", "BootstrapRule", "Rule", "make_rule"]
+__all__ = ["AnchorRule", "BackpropRule", "BootstrapRule", "Rule", "make_rule"]
 
 
 class Rule(Protocol):
     """Decides what a training batch sets off at one stage."""
 
     needs_synthesizer: bool
-    returns_gradients: bool
-    """Whether every stage computes the gradient of its input."""
+    anchor_every: int
+    """Every so many training batches is an anchor; 0: none."""
 
     def window(self, asked: int) -> int:
         """The window of every link, given what the run asked for."""
 
-    def on_batch(self, batch_id: int, *, has_below: bool, has_above: bool) -> list[Action]:
+    def on_batch(self, batch: Batch, *, has_below: bool, has_above: bool) -> list[Action]:
         """A training batch is taken up."""
 
     def on_returned(self, batch_id: int, *, has_below: bool) -> list[Action]:
@@ -45,17 +47,18 @@ class BackpropRule:
     """
 
     needs_synthesizer = False
-    returns_gradients = True
+    anchor_every = 0
 
     def window(self, asked: int) -> int:
         """Always 1: a second batch would meet weights that the first has yet to change."""
         return 1
 
-    def on_batch(self, batch_id: int, *, has_below: bool, has_above: bool) -> list[Action]:
+    def on_batch(self, batch: Batch, *, has_below: bool, has_above: bool) -> list[Action]:
         """Forward; the head already knows the gradient, the others wait for theirs."""
+        forward = Forward(batch.batch_id, keeps_graph=True, returns_gradient=has_below)
         if has_above:
-            return [Forward(batch_id), Send(batch_id, "train")]
-        return [Forward(batch_id), Update(batch_id, "loss"), *_return(batch_id, has_below)]
+            return [forward, Send(batch)]
+        return [forward, Update(batch.batch_id, "loss"), *_return(batch.batch_id, has_below)]
 
     def on_returned(self, batch_id: int, *, has_below: bool) -> list[Action]:
         """Apply the gradient and pass the input's down."""
@@ -71,17 +74,19 @@ class BootstrapRule:
     """
 
     needs_synthesizer = True
-    returns_gradients = True
+    anchor_every = 0
 
     def window(self, asked: int) -> int:
         """As asked: no stage waits for a gradient."""
         return asked
 
-    def on_batch(self, batch_id: int, *, has_below: bool, has_above: bool) -> list[Action]:
+    def on_batch(self, batch: Batch, *, has_below: bool, has_above: bool) -> list[Action]:
         """The activation goes out before the local update, so that the stage above can begin."""
-        actions: list[Action] = [Forward(batch_id)]
+        batch_id = batch.batch_id
+        forward = Forward(batch_id, keeps_graph=True, returns_gradient=has_below)
+        actions: list[Action] = [forward]
         if has_above:
-            actions += [Send(batch_id, "train"), Update(batch_id, "synthetic")]
+            actions += [Send(batch), Update(batch_id, "synthetic")]
         else:
             actions += [Update(batch_id, "loss")]
         return actions + _return(batch_id, has_below)
@@ -91,9 +96,53 @@ class BootstrapRule:
         return [Learn(batch_id)]
 
 
+class AnchorRule:
+    """Decoupled neural interfaces whose targets are true gradients, of every K-th batch only.
+
+    Between anchors a stage updates at once with the synthetic gradient and computes no gradient
+    of its input: two matrix products per layer and batch instead of backpropagation's three. An
+    anchor's gradient comes down from the head through every stage. Each has moved on by then, so
+    it replays the kept input through its present weights (Features Replay, Huo et al. 2018).
+    """
+
+    needs_synthesizer = True
+
+    def __init__(self, anchor_every: int) -> None:
+        self.anchor_every = anchor_every
+
+    def window(self, asked: int) -> int:
+        """As asked. An anchor keeps its place until its gradient has come back."""
+        return asked
+
+    def on_batch(self, batch: Batch, *, has_below: bool, has_above: bool) -> list[Action]:
+        """An anchor only passes through; all others update at once."""
+        batch_id = batch.batch_id
+        returns_gradient = batch.anchor and has_below
+        if has_above and batch.anchor:
+            forward = Forward(batch_id, keeps_graph=False, returns_gradient=returns_gradient)
+            return [forward, Send(batch)]
+        forward = Forward(batch_id, keeps_graph=True, returns_gradient=returns_gradient)
+        actions: list[Action] = [forward]
+        if has_above:
+            actions += [Send(batch), Update(batch_id, "synthetic")]
+        else:
+            actions += [Update(batch_id, "loss")]
+        if batch.anchor:
+            return actions + _return(batch_id, has_below)
+        return actions + ([GiveCredit(batch_id)] if has_below else [])
+
+    def on_returned(self, batch_id: int, *, has_below: bool) -> list[Action]:
+        """Update by replay and pass the gradient down first: the stages below wait to learn."""
+        return [Update(batch_id, "returned"), *_return(batch_id, has_below), Learn(batch_id)]
+
+
 def make_rule(config: RunConfig) -> Rule:
     """The rule that a run names."""
-    return BackpropRule() if config.rule == "backprop" else BootstrapRule()
+    if config.rule == "backprop":
+        return BackpropRule()
+    if config.targets == "anchor":
+        return AnchorRule(config.anchor_every)
+    return BootstrapRule()
 
 
 def _return(batch_id: int, has_below: bool) -> list[Action]:
