@@ -61,7 +61,7 @@ class RunConfig:
     anchor_every: int = 8  # targets "anchor" only; 0: never
     synthesizer: SynthesizerName = "critic"
     label_conditioning: bool = True
-    synthesizer_lr: float | None = None  # None: same as lr
+    synthesizer_lr: float | None = None  # None: critic 1e-2, linear 1e-3, mlp 1e-4
     epochs: int = 10
     batch_size: int = 128
     optimizer: OptimizerName = "adam"
@@ -79,6 +79,9 @@ class RunConfig:
     # What it is compared with.
     baseline: bool = True
     target_accuracy: float | None = None
+    # What is recorded.
+    profile: bool = False  # spans of every worker, merged into trace.json
+    torch_profiler: int | None = None  # the stage on which torch.profiler runs for a few updates
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -94,6 +97,12 @@ class RunConfig:
         _require(self.anchor_every >= 0, "anchor_every", "at least 0", self)
         _require(0 <= self.momentum < 1, "momentum", "in [0, 1)", self)
         _require(0 <= self.weight_decay < float("inf"), "weight_decay", "at least 0", self)
+        _require(
+            self.torch_profiler is None or self.torch_profiler >= 0,
+            "torch_profiler",
+            "a stage, counted from 0",
+            self,
+        )
         _require(0 <= self.seed < 2**31, "seed", "in [0, 2**31)", self)
         if self.target_accuracy is not None:
             _require(0 < self.target_accuracy <= 1, "target_accuracy", "in (0, 1]", self)

@@ -70,9 +70,13 @@ class Link:
 
         Gives what to say of each in the message, and those that must go with it as frames.
         """
-        metas, inline = [], []
+        metas: list[TensorMeta] = []
+        inline = []
         for tensor in tensors:
-            slot = self._slot_for(batch_id, tensor) if tensor.nbytes >= VIEW_BYTES else None
+            slot = None
+            # A batch has one slot, and its first large tensor lies there: labels too can be large.
+            if tensor.nbytes >= VIEW_BYTES and all(meta.place < 0 for meta in metas):
+                slot = self._slot_for(batch_id, tensor)
             if slot is None:
                 inline.append(tensor)
                 metas.append(describe(tensor))

@@ -142,9 +142,13 @@ class Ready:
 class Progress:
     """Counters since the start, sent about twice a second. Times in seconds.
 
-    busy_s + waiting_s + sending_s is the time since Start. loss is the head's mean training loss
-    of the current epoch so far (-1 from other stages). max_pending: most activations in flight
-    in the outbox at once.
+    busy_s + waiting_s + sending_s is the time since Start. train_busy_s and train_sending_s leave
+    evaluation out, and so does train_cpu_s, the processor time of all the worker's threads. loss
+    is the head's mean training loss of the current epoch so far (-1 from other stages).
+    max_pending: most activations in flight in the outbox at once; occupancy: how many there were
+    on average at each sending, as a share of the window (-1 where nothing is sent up). The
+    staleness of half, and of 99 %, of all returned gradients is not above staleness_median and
+    staleness_p99. frame_bytes, shared_bytes: sent so far over both links.
     """
 
     run_id: str
@@ -158,6 +162,15 @@ class Progress:
     max_staleness: int
     max_pending: int
     rss_bytes: int
+    train_busy_s: float
+    train_sending_s: float
+    train_cpu_s: float
+    occupancy: float
+    staleness_median: int
+    staleness_p99: int
+    frame_bytes: int
+    shared_bytes: int
+    peak_rss_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +231,7 @@ class Welcome:
 
     first_layer, end_layer: the half-open range of layers that the stage holds. peer: endpoint of
     the stage above's inbox, empty for the head. input_shape: of one sample. config: RunConfig.
+    profile_folder: where profiles are left, empty when none is asked for.
     """
 
     run_id: str
@@ -231,6 +245,7 @@ class Welcome:
     input_shape: tuple[int, ...]
     num_classes: int
     config: dict[str, Scalar | list[str]] = field(default_factory=dict)
+    profile_folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,16 +109,15 @@ class Adam:
             )
 
 
-def make_optimizer(
-    parameters: Iterable[torch.Tensor], config: RunConfig, *, lr: float | None = None
-) -> Optimizer:
-    """The run's optimizer for parameters; lr replaces config.lr when given."""
-    rate = config.lr if lr is None else lr
+def make_optimizer(parameters: Iterable[torch.Tensor], config: RunConfig) -> Optimizer:
+    """The run's optimizer for parameters."""
     if config.optimizer == "sgd":
-        return Sgd(parameters, lr=rate, momentum=config.momentum, weight_decay=config.weight_decay)
+        return Sgd(
+            parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        )
     return Adam(
         parameters,
-        lr=rate,
+        lr=config.lr,
         weight_decay=config.weight_decay,
         decoupled=config.optimizer == "adamw",
     )

@@ -11,6 +11,7 @@ slot can never be taken for another's. Slots come back by credit, as places in t
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import socket
@@ -24,6 +25,7 @@ import torch
 
 from dni_async.errors import LinkError
 from dni_async.messages import TensorMeta
+from dni_async.system import available_bytes
 from dni_async.tensors import torch_dtype
 from dni_async.wire import size_bytes
 
@@ -74,7 +76,7 @@ class Slots:
         Raises LinkError when the slot does not exist, is too small, or is tagged for another
         batch.
         """
-        if not 0 <= meta.place < self.num_slots or size_bytes(meta) > self.slot_bytes:
+        if not 0 <= meta.place < self.num_slots or not 0 < size_bytes(meta) <= self.slot_bytes:
             raise LinkError(
                 f"batch {batch_id}: {size_bytes(meta)} bytes in slot {meta.place}, but there are "
                 f"{self.num_slots} slots of {self.slot_bytes} bytes"
@@ -96,9 +98,14 @@ def make_slots(slot_bytes: int, num_slots: int) -> tuple[Slots, int]:
     """
     import fcntl
 
+    size = _stride(slot_bytes) * num_slots
+    available = available_bytes()
+    # Anonymous files have no limit of their own: asking for too much kills processes instead.
+    if available is not None and size > available // 2:
+        raise OSError(errno.ENOMEM, f"{size} bytes of slots, but {available} bytes are available")
     fd = os.memfd_create("dni-slots", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
-        os.posix_fallocate(fd, 0, _stride(slot_bytes) * num_slots)
+        os.posix_fallocate(fd, 0, size)
         fcntl.fcntl(fd, _F_ADD_SEALS, _F_SEAL_SHRINK | _F_SEAL_GROW)
         return Slots(os.dup(fd), slot_bytes, num_slots), fd
     except OSError:

@@ -104,11 +104,19 @@ class Stage:
         return value, gradient
 
     def update(self, batch_id: int, gradient: torch.Tensor, *, source: str) -> torch.Tensor | None:
-        """Pull gradient [B, ...] of a kept batch's activation back and update.
+        """Pull gradient [B, ...] of a kept batch's activation back, then apply; see both."""
+        input_gradient = self.pull_back(batch_id, gradient, source=source)
+        self.apply()
+        return input_gradient
+
+    def pull_back(
+        self, batch_id: int, gradient: torch.Tensor, *, source: str
+    ) -> torch.Tensor | None:
+        """Turn gradient [B, ...] of a kept batch's activation into gradients of the parameters.
 
         A batch kept without its graph is replayed through the present weights. source names the
         gradient in an error. Returns the gradient of the inputs if forward was told that it is
-        needed. Raises NonFiniteError before anything is applied.
+        needed. Raises NonFiniteError, and then nothing may be applied.
         """
         kept = self._kept.pop(batch_id)
         if not self.layers.training:
@@ -116,9 +124,12 @@ class Stage:
         outputs = self.layers(kept.inputs) if kept.outputs is None else kept.outputs
         pull_back(outputs, gradient)
         self._check_finite(batch_id, gradient, source)
+        return kept.inputs.grad
+
+    def apply(self) -> None:
+        """Update the parameters with the gradients that pull_back left."""
         self._optimizer.update()
         self.version += 1
-        return kept.inputs.grad
 
     def staleness(self, batch_id: int) -> int:
         """Updates made since the forward of a kept batch."""

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import torch
 
+from dni_async.tensors import aligned
+
 __all__ = ["Staging"]
 
 
 class Staging:
-    """Moves tensors for one device; on the CPU it hands them through untouched."""
+    """Moves tensors for one device; on the CPU it hands them through untouched.
 
-    def __init__(self, device: str) -> None:
+    is_exact: received tensors are put where torch's allocator would have put them, so that
+    products with them round as in one process.
+    """
+
+    def __init__(self, device: str, *, is_exact: bool = False) -> None:
+        self._is_exact = is_exact
         self.device = torch.device(device)
         self._is_cpu = self.device.type == "cpu"
 
     def to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         """A host tensor on the device, copied through pinned memory."""
         if self._is_cpu:
-            return tensor
+            return aligned(tensor) if self._is_exact else tensor
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def to_host(self, tensor: torch.Tensor) -> torch.Tensor:

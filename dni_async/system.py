@@ -9,7 +9,14 @@ import signal
 import sys
 from pathlib import Path
 
-__all__ = ["available_cores", "die_with_parent", "has_nvidia_device", "name_process"]
+__all__ = [
+    "available_bytes",
+    "available_cores",
+    "die_with_parent",
+    "has_nvidia_device",
+    "name_process",
+    "peak_rss_bytes",
+]
 
 _PR_SET_PDEATHSIG = 1
 
@@ -27,6 +34,26 @@ def available_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     if quota == "max":
         return cores
     return max(1, min(cores, math.ceil(int(quota) / int(period))))
+
+
+def available_bytes() -> int | None:
+    """Memory that can be had without swapping; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    fields = {name: rest.split()[0] for name, _, rest in (line.partition(":") for line in lines)}
+    return int(fields["MemAvailable"]) * 1024 if "MemAvailable" in fields else None
+
+
+def peak_rss_bytes() -> int:
+    """The most memory this process has held at once; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def die_with_parent(parent: int) -> None:

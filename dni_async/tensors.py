@@ -10,7 +10,7 @@ from dni_async.errors import WireError
 from dni_async.messages import TensorMeta
 from dni_async.wire import size_bytes
 
-__all__ = ["VIEW_BYTES", "describe", "from_buffer", "to_buffer", "torch_dtype"]
+__all__ = ["VIEW_BYTES", "aligned", "describe", "from_buffer", "to_buffer", "torch_dtype"]
 
 _DTYPES: Final = {
     "float32": torch.float32,
@@ -22,6 +22,7 @@ _NAMES: Final = {dtype: name for name, dtype in _DTYPES.items()}
 
 # Smaller received frames may lie at odd addresses, so they are copied; larger ones are aligned.
 VIEW_BYTES: Final = 64 * 1024
+ALIGNMENT_BYTES: Final = 64  # torch's own
 
 
 def torch_dtype(meta: TensorMeta) -> torch.dtype:
@@ -35,6 +36,15 @@ def describe(tensor: torch.Tensor, place: int = -1) -> TensorMeta:
     if name is None:
         raise WireError(f"dtype {tensor.dtype} cannot be sent; can: {', '.join(_DTYPES)}")
     return TensorMeta(name, tuple(tensor.shape), place)
+
+
+def aligned(tensor: torch.Tensor) -> torch.Tensor:
+    """tensor itself where torch would have put it, else a copy there.
+
+    Matrix products may round differently for operands that begin off a 16-byte boundary, as
+    views of received frames do; bit-exact work needs the boundary that torch's allocator keeps.
+    """
+    return tensor.clone() if tensor.data_ptr() % ALIGNMENT_BYTES else tensor
 
 
 def to_buffer(tensor: torch.Tensor) -> memoryview:

@@ -27,6 +27,8 @@ class Rule(Protocol):
     """Decides what a training batch sets off at one stage."""
 
     needs_synthesizer: bool
+    is_exact: bool
+    """Whether results must equal the single-process baseline's bit for bit."""
     anchor_every: int
     """Every so many training batches is an anchor; 0: none."""
 
@@ -47,6 +49,7 @@ class BackpropRule:
     """
 
     needs_synthesizer = False
+    is_exact = True
     anchor_every = 0
 
     def window(self, asked: int) -> int:
@@ -74,6 +77,7 @@ class BootstrapRule:
     """
 
     needs_synthesizer = True
+    is_exact = False
     anchor_every = 0
 
     def window(self, asked: int) -> int:
@@ -106,6 +110,7 @@ class AnchorRule:
     """
 
     needs_synthesizer = True
+    is_exact = False
 
     def __init__(self, anchor_every: int) -> None:
         self.anchor_every = anchor_every

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 
 from dni_async.config import RunConfig
-from dni_async.optimizers import Optimizer, make_optimizer
+from dni_async.optimizers import Adam, Optimizer
 from dni_async.synthesizers.critic import CriticSynthesizer
 from dni_async.synthesizers.interface import Synthesizer
 from dni_async.synthesizers.linear import LinearSynthesizer
@@ -23,14 +23,21 @@ __all__ = [
     "make_synthesizer",
 ]
 
+# The critic is a linear classifier, which learns ten times as fast as the layers it serves.
+DEFAULT_LR = {"critic": 1e-2, "linear": 1e-3, "mlp": 1e-4}
+
 
 def make_synthesizer(
     config: RunConfig, num_units: int, num_classes: int, device: torch.device
 ) -> Synthesizer:
-    """The run's synthesizer for activations of num_units values per sample."""
+    """The run's synthesizer for activations of num_units values per sample.
+
+    Trained by Adam whatever the run's optimizer is, as plain descent does not converge for them.
+    """
+    lr = config.synthesizer_lr or DEFAULT_LR[config.synthesizer]
 
     def optimize(parameters: list[torch.Tensor]) -> Optimizer:
-        return make_optimizer(parameters, config, lr=config.synthesizer_lr)
+        return Adam(parameters, lr=lr)
 
     if config.synthesizer == "critic":
         return CriticSynthesizer(num_units, num_classes, optimize, device=device)

@@ -27,7 +27,9 @@ class CriticSynthesizer:
         *,
         device: torch.device | None = None,
     ) -> None:
-        self.weight = torch.zeros(num_classes, num_units, device=device)
+        # Drawn as a linear layer's: with zeros the first synthetic gradients would be zero too.
+        bound = num_units**-0.5
+        self.weight = torch.empty(num_classes, num_units).uniform_(-bound, bound).to(device)
         self.bias = torch.zeros(num_classes, device=device)
         self.correction = torch.zeros(num_classes, num_units, device=device)
         self._one_hot = torch.eye(num_classes, device=device)
