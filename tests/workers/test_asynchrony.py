@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from dni_async.config import RunConfig
+from dni_async.link import Link, open_inbox
 from dni_async.messages import (
     Activation,
     Credit,
@@ -30,7 +31,7 @@ from dni_async.messages import (
     Welcome,
 )
 from dni_async.tensors import describe
-from dni_async.transport import ControlServer, Link, Poller, Sockets, open_sockets
+from dni_async.transport import ControlServer, Poller, Sockets, open_sockets
 from launcher.processes import command_for
 
 pytestmark = pytest.mark.system
@@ -106,10 +107,10 @@ def stage0(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stage0]:
 
 def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Stage0]:
     control = sockets.control_server(f"ipc://{folder}/control")
-    above = sockets.inbox(f"ipc://{folder}/stage-1")
+    above = open_inbox(sockets, f"ipc://{folder}/stage-1")
     poller = Poller()
     poller.watch(control)
-    poller.watch(above)
+    poller.watch(above.channel)
     process = subprocess.Popen(
         command_for("workers.__main__", "--coordinator", control.endpoint, "--stage", "0"),
         env={**os.environ, "DNI_RUN_ID": RUN_ID, "OMP_NUM_THREADS": "1"},
@@ -216,7 +217,7 @@ def test_a_wrong_gradient_ends_the_worker_with_its_reason(stage0: Stage0, fault:
     elif fault == "nan":
         gradient[3, 7] = float("nan")
     if fault == "bytes":
-        stage0.above.socket.send(b"\xc1garbage")
+        stage0.above.channel.send([b"\xc1garbage"])
     else:
         stage0.above.send(answer, [gradient])
     failed = stage0.hear_control(Failed)

@@ -1,0 +1,483 @@
+"""A stage machine: this event gives exactly these actions, whatever the neighbours do."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dni_async import LinkError
+from dni_async.decisions.actions import (
+    Action,
+    Announce,
+    Arrived,
+    Batch,
+    Credited,
+    Evaluate,
+    Event,
+    Finish,
+    Forget,
+    Forward,
+    GiveCredit,
+    Learn,
+    Load,
+    LowerMarker,
+    Mark,
+    MarkerReturned,
+    RaiseMarker,
+    Returned,
+    ReturnGradient,
+    Send,
+    Turn,
+    Update,
+)
+from dni_async.decisions.machine import StageMachine
+from dni_async.decisions.rules import AnchorRule, BackpropRule, BootstrapRule, Rule
+from dni_async.decisions.schedule import plan_work
+
+TRAINED, EVALUATED, STOP = Mark("trained", 1), Mark("evaluated", 1), Mark("stop", 1)
+ANCHOR, PLAIN = Batch(0, "train", anchor=True, epoch=1, index=0), Batch(1, "train", False, 1, 1)
+TEST = Batch(2, "evaluate", epoch=1, index=0)
+WORK = [ANCHOR, PLAIN, TRAINED, TEST, EVALUATED, STOP]
+Step = tuple[Event, list[Action]]
+
+
+def train(batch_id: int) -> Batch:
+    """A training batch as stages above the source see it."""
+    return Batch(batch_id, "train")
+
+
+def for_test(batch_id: int) -> Batch:
+    """A test batch as stages above the source see it."""
+    return Batch(batch_id, "evaluate")
+
+
+def arrives(batch_id: int) -> Arrived:
+    """The stage below sent a training batch."""
+    return Arrived(train(batch_id))
+
+
+def forward(batch_id: int, *, returns: bool) -> Forward:
+    """A forward that an update follows before any other."""
+    return Forward(batch_id, keeps_graph=True, returns_gradient=returns)
+
+
+def make(place: str, rule: Rule, window: int = 2) -> StageMachine:
+    """A machine at this place of a line of three; the source's work is one small epoch."""
+    stage, num_stages = {"source": (0, 3), "middle": (1, 3), "head": (2, 3), "alone": (0, 1)}[place]
+    work = iter(WORK) if stage == 0 else None
+    return StageMachine(stage=stage, num_stages=num_stages, window=window, rule=rule, work=work)
+
+
+BOOTSTRAP_SOURCE: list[Step] = [
+    (Turn(), [Load(ANCHOR), forward(0, returns=False), Send(ANCHOR), Update(0, "synthetic")]),
+    (Turn(), [Load(PLAIN), forward(1, returns=False), Send(PLAIN), Update(1, "synthetic")]),
+    (Turn(), [RaiseMarker(TRAINED)]),
+    (Turn(), []),  # nothing past a marker until it is back
+    (Returned(0), [Learn(0), Forget(0)]),
+    (Returned(1), [Learn(1), Forget(1)]),
+    (Turn(), []),
+    (MarkerReturned(TRAINED), [Announce(TRAINED)]),
+    (Turn(), [Load(TEST), Evaluate(2), Send(TEST)]),
+    (Turn(), [RaiseMarker(EVALUATED)]),
+    (Credited(2), [Forget(2)]),
+    (MarkerReturned(EVALUATED), [Announce(EVALUATED)]),
+    (Turn(), [RaiseMarker(STOP)]),
+    (MarkerReturned(STOP), [Announce(STOP), Finish()]),
+    (Turn(), []),
+]
+
+
+def bootstrap_middle(batch_id: int) -> list[Action]:
+    """A middle stage takes up a training batch."""
+    synthetic = Update(batch_id, "synthetic")
+    sent = Send(train(batch_id))
+    return [forward(batch_id, returns=True), sent, synthetic, ReturnGradient(batch_id)]
+
+
+BOOTSTRAP_MIDDLE: list[Step] = [
+    (Turn(), []),
+    (arrives(0), []),
+    (arrives(1), []),
+    (Turn(), bootstrap_middle(0)),
+    (Turn(), bootstrap_middle(1)),
+    (arrives(2), []),
+    (Turn(), []),  # the window is full
+    (Returned(1), [Learn(1), Forget(1)]),
+    (Turn(), bootstrap_middle(2)),
+    (Credited(0), [Forget(0)]),
+    (Arrived(TRAINED), []),
+    (Turn(), [RaiseMarker(TRAINED)]),
+    (Returned(2), [Learn(2), Forget(2)]),
+    (MarkerReturned(TRAINED), [LowerMarker(TRAINED)]),
+    (Arrived(for_test(3)), []),
+    (Turn(), [Evaluate(3), Send(for_test(3)), GiveCredit(3)]),
+    (Credited(3), [Forget(3)]),
+    (Arrived(STOP), []),
+    (Turn(), [RaiseMarker(STOP)]),
+    (MarkerReturned(STOP), [LowerMarker(STOP), Finish()]),
+]
+
+
+def returning_head(batch_id: int) -> list[Action]:
+    """A head takes up a training batch whose gradient goes down."""
+    updated = Update(batch_id, "loss")
+    return [
+        forward(batch_id, returns=True),
+        updated,
+        ReturnGradient(batch_id),
+        Forget(batch_id),
+    ]
+
+
+BOOTSTRAP_HEAD: list[Step] = [
+    (arrives(0), []),
+    (arrives(1), []),
+    (Turn(), returning_head(0)),
+    (arrives(2), []),
+    (Turn(), returning_head(1)),
+    (Turn(), returning_head(2)),
+    (Turn(), []),
+    (Arrived(TRAINED), []),
+    (Turn(), [Announce(TRAINED), LowerMarker(TRAINED)]),
+    (Arrived(for_test(3)), []),
+    (Turn(), [Evaluate(3), GiveCredit(3), Forget(3)]),
+    (Arrived(STOP), []),
+    (Turn(), [Announce(STOP), LowerMarker(STOP), Finish()]),
+]
+BACKPROP_SOURCE: list[Step] = [
+    (Turn(), [Load(ANCHOR), forward(0, returns=False), Send(ANCHOR)]),
+    (Turn(), []),  # lockstep, whatever window was asked for
+    (Returned(0), [Update(0, "returned"), Forget(0)]),
+    (Turn(), [Load(PLAIN), forward(1, returns=False), Send(PLAIN)]),
+    (Returned(1), [Update(1, "returned"), Forget(1)]),
+    (Turn(), [RaiseMarker(TRAINED)]),
+    (MarkerReturned(TRAINED), [Announce(TRAINED)]),
+    (Turn(), [Load(TEST), Evaluate(2), Send(TEST)]),
+    (Credited(2), [Forget(2)]),
+]
+BACKPROP_MIDDLE: list[Step] = [
+    (arrives(0), []),
+    (Turn(), [forward(0, returns=True), Send(train(0))]),
+    (Returned(0), [Update(0, "returned"), ReturnGradient(0), Forget(0)]),
+    (arrives(1), []),
+    (Turn(), [forward(1, returns=True), Send(train(1))]),
+    (Turn(), []),
+]
+BACKPROP_HEAD: list[Step] = [
+    (arrives(0), []),
+    (Turn(), returning_head(0)),
+    (Arrived(for_test(1)), []),
+    (Turn(), [Evaluate(1), GiveCredit(1), Forget(1)]),
+]
+KEPT = Forward(0, keeps_graph=False, returns_gradient=True)
+ANCHOR_SOURCE: list[Step] = [
+    (Turn(), [Load(ANCHOR), Forward(0, keeps_graph=False, returns_gradient=False), Send(ANCHOR)]),
+    (Turn(), [Load(PLAIN), forward(1, returns=False), Send(PLAIN), Update(1, "synthetic")]),
+    (Credited(1), [Forget(1)]),
+    (Turn(), [RaiseMarker(TRAINED)]),
+    (Returned(0), [Update(0, "returned"), Learn(0), Forget(0)]),
+    (MarkerReturned(TRAINED), [Announce(TRAINED)]),
+]
+ANCHOR_MIDDLE: list[Step] = [
+    (Arrived(ANCHOR), []),
+    (arrives(1), []),
+    (Turn(), [KEPT, Send(ANCHOR)]),
+    (
+        Turn(),
+        [forward(1, returns=False), Send(train(1)), Update(1, "synthetic"), GiveCredit(1)],
+    ),
+    (arrives(2), []),  # the anchor keeps its place below, the other has given its back
+    (Turn(), []),  # the window above is full
+    (Credited(1), [Forget(1)]),
+    (
+        Turn(),
+        [forward(2, returns=False), Send(train(2)), Update(2, "synthetic"), GiveCredit(2)],
+    ),
+    (Returned(0), [Update(0, "returned"), ReturnGradient(0), Learn(0), Forget(0)]),
+]
+ANCHOR_HEAD: list[Step] = [
+    (Arrived(ANCHOR), []),
+    (arrives(1), []),
+    (Turn(), returning_head(0)),
+    (Turn(), [forward(1, returns=False), Update(1, "loss"), GiveCredit(1), Forget(1)]),
+]
+ALONE: list[Step] = [
+    (Turn(), [Load(ANCHOR), forward(0, returns=False), Update(0, "loss"), Forget(0)]),
+    (Turn(), [Load(PLAIN), forward(1, returns=False), Update(1, "loss"), Forget(1)]),
+    (Turn(), [Announce(TRAINED)]),
+    (Turn(), [Load(TEST), Evaluate(2), Forget(2)]),
+    (Turn(), [Announce(EVALUATED)]),
+    (Turn(), [Announce(STOP), Finish()]),
+    (Turn(), []),
+]
+
+
+@pytest.mark.parametrize(
+    ("place", "rule", "steps"),
+    [
+        ("source", BootstrapRule(), BOOTSTRAP_SOURCE),
+        ("middle", BootstrapRule(), BOOTSTRAP_MIDDLE),
+        ("head", BootstrapRule(), BOOTSTRAP_HEAD),
+        ("alone", BootstrapRule(), ALONE),
+        ("source", AnchorRule(8), ANCHOR_SOURCE),
+        ("middle", AnchorRule(8), ANCHOR_MIDDLE),
+        ("head", AnchorRule(8), ANCHOR_HEAD),
+        ("alone", AnchorRule(8), ALONE),
+        ("source", BackpropRule(), BACKPROP_SOURCE),
+        ("middle", BackpropRule(), BACKPROP_MIDDLE),
+        ("head", BackpropRule(), BACKPROP_HEAD),
+        ("alone", BackpropRule(), ALONE),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_events_give_exactly_these_actions(place: str, rule: Rule, steps: list[Step]) -> None:
+    machine = make(place, rule)
+    for number, (event, actions) in enumerate(steps):
+        has_turn = machine.has_turn
+        assert machine.handle(event) == actions, f"step {number}: {event}"
+        if isinstance(event, Turn):
+            assert has_turn == bool(actions), f"step {number}: {event}"
+    finished = any(isinstance(action, Finish) for _, actions in steps for action in actions)
+    assert machine.finished == finished
+
+
+def test_pending_counts_what_is_in_flight() -> None:
+    machine = make("source", BootstrapRule())
+    counts = [(machine.handle(Turn()), machine.pending)[1] for _ in range(2)]
+    counts += [(machine.handle(Returned(batch_id)), machine.pending)[1] for batch_id in (1, 0)]
+    assert counts == [1, 2, 1, 0]
+    assert machine.max_pending == 2
+
+
+def given_middle(*events: Event, window: int = 2) -> StageMachine:
+    """A middle stage after these events."""
+    machine = make("middle", BootstrapRule(), window)
+    for event in events:
+        machine.handle(event)
+    return machine
+
+
+SENT_0 = (arrives(0), Turn())
+
+
+@pytest.mark.parametrize(
+    ("before", "event", "message"),
+    [
+        (
+            [arrives(0), arrives(1)],
+            arrives(2),
+            "stage 0 sent batch 2 into a window of 2 of which 2 places are taken",
+        ),
+        ([arrives(0)], arrives(0), "stage 0 sent batch 0 into a window"),
+        ([], Returned(0), "stage 2 released batch 0, which is not in flight"),
+        ([arrives(0)], Returned(0), "stage 2 released batch 0"),  # not sent up yet
+        (SENT_0, Returned(1), "stage 2 released batch 1"),
+        (SENT_0, Credited(1), "stage 2 released batch 1"),
+        ([*SENT_0, Returned(0)], Returned(0), "stage 2 released batch 0"),
+        ([*SENT_0, Returned(0)], Credited(0), "stage 2 released batch 0"),
+        ([*SENT_0, Credited(0)], Returned(0), "stage 2 released batch 0"),
+        ([], MarkerReturned(TRAINED), "came back while None was awaited"),
+        ([Arrived(TRAINED)], MarkerReturned(TRAINED), "came back while None was awaited"),
+        ([Arrived(TRAINED), Turn()], MarkerReturned(STOP), "came back while Mark"),
+        ([Arrived(TRAINED), Turn()], MarkerReturned(Mark("trained", 2)), "came back while Mark"),
+        (
+            [*SENT_0, Arrived(TRAINED), Turn()],
+            MarkerReturned(TRAINED),
+            "and 1 batches were in flight",
+        ),
+        ([Arrived(TRAINED)], arrives(0), "past a marker that has yet to come back"),
+        ([Arrived(TRAINED), Turn()], arrives(0), "past a marker that has yet to come back"),
+        ([Arrived(TRAINED)], Arrived(STOP), "past a marker that has yet to come back"),
+        ([Arrived(TRAINED), Turn()], Arrived(TRAINED), "past a marker that has yet to come back"),
+    ],
+)
+def test_a_neighbour_that_breaks_the_rules_is_a_link_error(
+    before: Sequence[Event], event: Event, message: str
+) -> None:
+    machine = given_middle(*before)
+    with pytest.raises(LinkError, match=message):
+        machine.handle(event)
+
+
+def test_a_place_that_was_freed_may_be_taken_again() -> None:
+    machine = given_middle(arrives(0), arrives(1), Turn())
+    assert machine.handle(arrives(2)) == []
+
+
+# --- the whole line ----------------------------------------------------------------------------
+
+
+class Line:
+    """All machines of a run, joined by queues that keep order within a link and nowhere else.
+
+    Checks what must hold at every moment while it runs.
+    """
+
+    def __init__(self, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]) -> None:
+        self.machines = [
+            StageMachine(
+                stage=stage,
+                num_stages=num_stages,
+                window=window,
+                rule=rule,
+                work=iter(work) if stage == 0 else None,
+            )
+            for stage in range(num_stages)
+        ]
+        self.window = self.machines[0].window
+        self.up: list[deque[Event]] = [deque() for _ in range(num_stages)]
+        self.down: list[deque[Event]] = [deque() for _ in range(num_stages)]
+        self.kept: list[set[int]] = [set() for _ in range(num_stages)]
+        self.trace: list[tuple[int, Action]] = []
+
+    def choices(self) -> list[tuple[int, str]]:
+        """All that may happen next: (stage, what)."""
+        possible = []
+        for stage, machine in enumerate(self.machines):
+            possible += [(stage, "turn")] * machine.has_turn
+            possible += [(stage, "from below")] * bool(self.up[stage])
+            possible += [(stage, "from above")] * bool(self.down[stage])
+        return possible
+
+    def step(self, stage: int, what: str) -> None:
+        """Let one of choices happen."""
+        event: Event = Turn()
+        if what != "turn":
+            event = (self.up if what == "from below" else self.down)[stage].popleft()
+        for action in self.machines[stage].handle(event):
+            self.trace.append((stage, action))
+            self.perform(stage, action)
+        assert self.machines[stage].pending <= self.window
+        assert sum(isinstance(e, Arrived) for e in self.up[stage]) <= self.window + 1  # a marker
+
+    def perform(self, stage: int, action: Action) -> None:
+        """Deliver what the action sends; only what is kept can be worked on."""
+        kept = self.kept[stage]
+        match action:
+            case Load(batch):
+                assert stage == 0
+                kept.add(batch.batch_id)
+            case Forward(batch_id) | Evaluate(batch_id) | Update(batch_id) | Learn(batch_id):
+                assert batch_id in kept
+            case Send(batch):
+                assert batch.batch_id in kept
+                self.kept[stage + 1].add(batch.batch_id)
+                sent = Batch(batch.batch_id, batch.purpose, batch.anchor)  # what a message says
+                self.up[stage + 1].append(Arrived(sent))
+            case ReturnGradient(batch_id):
+                assert batch_id in kept
+                self.down[stage - 1].append(Returned(batch_id))
+            case GiveCredit(batch_id):
+                self.down[stage - 1].append(Credited(batch_id))
+            case Forget(batch_id):
+                kept.remove(batch_id)
+            case RaiseMarker(mark):
+                self.up[stage + 1].append(Arrived(mark))
+            case LowerMarker(mark):
+                self.down[stage - 1].append(MarkerReturned(mark))
+
+    def run(self, draw: random.Random) -> None:
+        """Until nothing can happen any more, stages and links at random speeds."""
+        speed = {
+            (stage, what): draw.choice((1, 3, 30))
+            for stage in range(len(self.machines))
+            for what in ("turn", "from below", "from above")
+        }
+        while possible := self.choices():
+            stage, what = draw.choices(possible, [speed[choice] for choice in possible])[0]
+            self.step(stage, what)
+
+
+EPOCHS, TRAIN_BATCHES, EVALUATE_BATCHES = 2, 9, 3
+RULES = {"bootstrap": BootstrapRule(), "backprop": BackpropRule(), "anchor 1": AnchorRule(1),
+         "anchor 4": AnchorRule(4), "no anchors": AnchorRule(0)}  # fmt: skip
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
+@pytest.mark.parametrize("window", [1, 2, 8])
+@pytest.mark.parametrize("num_stages", range(1, 7))
+@settings(deadline=None, max_examples=8, database=None)
+@given(seed=st.integers(0, 2**32))
+def test_a_line_at_any_speed_finishes_with_every_batch_done_once_at_every_stage(
+    num_stages: int, window: int, rule: Rule, seed: int
+) -> None:
+    plan = plan_work(EPOCHS, TRAIN_BATCHES, EVALUATE_BATCHES, anchor_every=rule.anchor_every)
+    work = list(plan)
+    line = Line(num_stages, window, rule, work)
+    line.run(random.Random(seed))
+
+    for stage, machine in enumerate(line.machines):
+        assert machine.finished
+        assert machine.pending == 0
+        assert machine.max_pending <= line.window
+        assert not line.kept[stage]
+        actions = [action for where, action in line.trace if where == stage]
+        assert_complete(actions, work, rule, is_head=stage == num_stages - 1)
+        if stage in (0, num_stages - 1):
+            marks = [item for item in work if isinstance(item, Mark)]
+            assert [a.mark for a in actions if isinstance(a, Announce)] == marks
+    assert_no_overlap(line, work)
+    if isinstance(rule, BackpropRule):
+        assert_lockstep(line)
+
+
+def assert_complete(
+    actions: list[Action], work: list[Batch | Mark], rule: Rule, *, is_head: bool
+) -> None:
+    """One stage did everything once: forwards in order, updates and lessons as the rule says."""
+    batches = [item for item in work if isinstance(item, Batch)]
+    train_ids = [batch.batch_id for batch in batches if batch.purpose == "train"]
+    done = [action.batch_id for action in actions if isinstance(action, Forward | Evaluate)]
+    assert done == [batch.batch_id for batch in batches]
+    updated = [action.batch_id for action in actions if isinstance(action, Update)]
+    assert sorted(updated) == train_ids  # an anchor's comes late
+    learnt = [action.batch_id for action in actions if isinstance(action, Learn)]
+    lessons = {
+        BackpropRule: [],
+        BootstrapRule: train_ids,
+        AnchorRule: [batch.batch_id for batch in batches if batch.anchor],
+    }
+    assert learnt == ([] if is_head else lessons[type(rule)])
+    assert [action for action in actions if isinstance(action, Finish)] == [actions[-1]]
+
+
+def assert_no_overlap(line: Line, work: list[Batch | Mark]) -> None:
+    """No stage does anything of a phase before every stage has ended the one before."""
+    phase_of: dict[int, int] = {}
+    phase = 0
+    for item in work:
+        if isinstance(item, Mark):
+            phase += 1
+        else:
+            phase_of[item.batch_id] = phase
+    phases = [
+        phase_of[action.batch_id]
+        for _, action in line.trace
+        if isinstance(action, Forward | Evaluate | Update | Learn)
+    ]
+    assert phases == sorted(phases)
+
+
+def assert_lockstep(line: Line) -> None:
+    """All work on a training batch, at every stage, is done before the next one begins."""
+    worked = [a.batch_id for _, a in line.trace if isinstance(a, Forward | Update)]
+    assert worked == sorted(worked)
+
+
+def test_a_stalled_head_stops_the_source_after_all_windows_are_full() -> None:
+    """Backpressure, not a queue without end: window per link, and nothing is lost."""
+    num_stages, window = 4, 3
+    work = list(plan_work(1, train_batches=100, evaluate_batches=0))
+    line = Line(num_stages, window, BootstrapRule(), work)
+    while possible := [c for c in line.choices() if c != (num_stages - 1, "turn")]:
+        line.step(*possible[0])
+    loads = sum(isinstance(action, Load) for _, action in line.trace)
+    assert [machine.pending for machine in line.machines] == [window, window, window, 0]
+    assert loads == window * (num_stages - 1)
+    line.run(random.Random(0))
+    assert all(machine.finished for machine in line.machines)

@@ -1,0 +1,113 @@
+"""Rules: what a batch and a returned gradient set off at each place in the line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dni_async import RunConfig
+from dni_async.decisions.actions import (
+    Action,
+    Batch,
+    Forward,
+    GiveCredit,
+    Learn,
+    ReturnGradient,
+    Send,
+    Update,
+)
+from dni_async.decisions.rules import AnchorRule, BackpropRule, BootstrapRule, Rule, make_rule
+
+SOURCE = {"has_below": False, "has_above": True}
+MIDDLE = {"has_below": True, "has_above": True}
+HEAD = {"has_below": True, "has_above": False}
+ALONE = {"has_below": False, "has_above": False}
+BOTTOM, ABOVE = {"has_below": False}, {"has_below": True}
+
+PLAIN, ANCHOR = Batch(7, "train"), Batch(7, "train", anchor=True)
+RETURN, CREDIT = ReturnGradient(7), GiveCredit(7)
+SYNTHETIC, LOSS, RETURNED = (
+    Update(7, "synthetic"),
+    Update(7, "loss"),
+    Update(7, "returned"),
+)
+
+
+def forward(*, keeps_graph: bool = True, returns_gradient: bool = False) -> Forward:
+    """The forward of the batch, for an update at once and nothing below."""
+    return Forward(7, keeps_graph, returns_gradient)
+
+
+RETURNING = forward(returns_gradient=True)
+KEEPING_INPUT = forward(keeps_graph=False)
+KEEPING_INPUT_RETURNING = forward(keeps_graph=False, returns_gradient=True)
+BACKPROP, BOOTSTRAP, ANCHORS = BackpropRule(), BootstrapRule(), AnchorRule(8)
+
+
+@pytest.mark.parametrize(
+    ("rule", "batch", "place", "actions"),
+    [
+        (BACKPROP, PLAIN, SOURCE, [forward(), Send(PLAIN)]),
+        (BACKPROP, PLAIN, MIDDLE, [RETURNING, Send(PLAIN)]),
+        (BACKPROP, PLAIN, HEAD, [RETURNING, LOSS, RETURN]),
+        (BACKPROP, PLAIN, ALONE, [forward(), LOSS]),
+        (BOOTSTRAP, PLAIN, SOURCE, [forward(), Send(PLAIN), SYNTHETIC]),
+        (BOOTSTRAP, PLAIN, MIDDLE, [RETURNING, Send(PLAIN), SYNTHETIC, RETURN]),
+        (BOOTSTRAP, PLAIN, HEAD, [RETURNING, LOSS, RETURN]),
+        (BOOTSTRAP, PLAIN, ALONE, [forward(), LOSS]),
+        (ANCHORS, PLAIN, SOURCE, [forward(), Send(PLAIN), SYNTHETIC]),
+        (ANCHORS, PLAIN, MIDDLE, [forward(), Send(PLAIN), SYNTHETIC, CREDIT]),
+        (ANCHORS, PLAIN, HEAD, [forward(), LOSS, CREDIT]),
+        (ANCHORS, PLAIN, ALONE, [forward(), LOSS]),
+        (ANCHORS, ANCHOR, SOURCE, [KEEPING_INPUT, Send(ANCHOR)]),
+        (ANCHORS, ANCHOR, MIDDLE, [KEEPING_INPUT_RETURNING, Send(ANCHOR)]),
+        (ANCHORS, ANCHOR, HEAD, [RETURNING, LOSS, RETURN]),
+        (ANCHORS, ANCHOR, ALONE, [forward(), LOSS]),
+    ],
+)
+def test_a_batch_is_taken_up(
+    rule: Rule, batch: Batch, place: dict[str, bool], actions: list[Action]
+) -> None:
+    assert rule.on_batch(batch, **place) == actions
+
+
+@pytest.mark.parametrize(
+    ("rule", "place", "actions"),
+    [
+        (BACKPROP, BOTTOM, [RETURNED]),
+        (BACKPROP, ABOVE, [RETURNED, RETURN]),
+        (BOOTSTRAP, BOTTOM, [Learn(7)]),
+        (BOOTSTRAP, ABOVE, [Learn(7)]),
+        (ANCHORS, BOTTOM, [RETURNED, Learn(7)]),
+        (ANCHORS, ABOVE, [RETURNED, RETURN, Learn(7)]),
+    ],
+)
+def test_a_gradient_returns(rule: Rule, place: dict[str, bool], actions: list[Action]) -> None:
+    assert rule.on_returned(7, **place) == actions
+
+
+@pytest.mark.parametrize("asked", [1, 4, 100])
+def test_windows(asked: int) -> None:
+    assert BACKPROP.window(asked) == 1  # lockstep
+    assert BOOTSTRAP.window(asked) == asked
+    assert ANCHORS.window(asked) == asked
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "needs_synthesizer", "anchor_every"),
+    [
+        ({"rule": "backprop"}, BackpropRule, False, 0),
+        ({"rule": "backprop", "targets": "anchor"}, BackpropRule, False, 0),
+        ({"rule": "dni", "targets": "bootstrap"}, BootstrapRule, True, 0),
+        ({"rule": "dni", "targets": "anchor", "anchor_every": 3}, AnchorRule, True, 3),
+        ({"rule": "dni", "targets": "anchor", "anchor_every": 0}, AnchorRule, True, 0),
+    ],
+)
+def test_a_config_names_its_rule(
+    values: dict[str, Any], kind: type, needs_synthesizer: bool, anchor_every: int
+) -> None:
+    rule = make_rule(RunConfig(**values))
+    assert type(rule) is kind
+    assert rule.needs_synthesizer is needs_synthesizer
+    assert rule.anchor_every == anchor_every

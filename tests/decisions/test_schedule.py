@@ -1,0 +1,52 @@
+"""The source's order of work: everything once, markers where things must not overlap."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dni_async.decisions.actions import Batch, Mark
+from dni_async.decisions.schedule import plan_work
+
+
+def test_two_epochs() -> None:
+    work = plan_work(2, train_batches=2, evaluate_batches=1, anchor_every=3)
+    assert list(work) == [
+        Batch(0, "train", anchor=True, epoch=1, index=0),
+        Batch(1, "train", epoch=1, index=1),
+        Mark("trained", 1),
+        Batch(2, "evaluate", epoch=1, index=0),
+        Mark("evaluated", 1),
+        Batch(3, "train", epoch=2, index=0),
+        Batch(4, "train", anchor=True, epoch=2, index=1),
+        Mark("trained", 2),
+        Batch(5, "evaluate", epoch=2, index=0),
+        Mark("evaluated", 2),
+        Mark("stop", 2),
+    ]
+
+
+@given(epochs=st.integers(1, 5), train=st.integers(0, 6), evaluate=st.integers(0, 6))
+def test_every_batch_once_with_ids_that_count_up(epochs: int, train: int, evaluate: int) -> None:
+    work = list(plan_work(epochs, train, evaluate))
+    batches = [item for item in work if isinstance(item, Batch)]
+    assert [batch.batch_id for batch in batches] == list(range(epochs * (train + evaluate)))
+    for epoch in range(1, epochs + 1):
+        for purpose, count in (("train", train), ("evaluate", evaluate)):
+            mine = [b.index for b in batches if (b.epoch, b.purpose) == (epoch, purpose)]
+            assert mine == list(range(count))
+    assert [item for item in work if isinstance(item, Mark)][-1] == work[-1] == Mark("stop", epochs)
+
+
+@pytest.mark.parametrize("anchor_every", [0, 1, 2, 5, 100])
+def test_anchors_are_every_so_many_training_batches_of_the_whole_run(anchor_every: int) -> None:
+    work = plan_work(3, train_batches=7, evaluate_batches=2, anchor_every=anchor_every)
+    batches = [item for item in work if isinstance(item, Batch)]
+    assert not any(batch.anchor for batch in batches if batch.purpose == "evaluate")
+    anchors = [batch.anchor for batch in batches if batch.purpose == "train"]
+    assert anchors == [anchor_every > 0 and count % anchor_every == 0 for count in range(21)]
+
+
+def test_no_epochs_is_only_the_end() -> None:
+    assert list(plan_work(0, 5, 5)) == [Mark("stop", 0)]

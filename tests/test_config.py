@@ -1,0 +1,199 @@
+"""A run's configuration: what is accepted reads back the same, what is not is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dni_async import ConfigError, RunConfig
+from dni_async.config import CHOICES, read_toml, unknown_key
+
+ABOVE_ZERO = st.floats(min_value=1e-30, max_value=1e30)
+VALUES: dict[str, st.SearchStrategy[Any]] = {
+    **{name: st.sampled_from(choices) for name, choices in CHOICES.items()},
+    "layers": st.integers(5, 2**31),
+    "width": st.integers(1, 2**31),
+    "model": st.none() | st.just("package.module:factory"),
+    "stages": st.none() | st.integers(1, 5),
+    "data": st.text(),
+    "data_dir": st.none() | st.text(),
+    "anchor_every": st.integers(0, 2**31),
+    "synthesizer_lr": st.none() | ABOVE_ZERO,
+    "epochs": st.integers(1, 2**31),
+    "batch_size": st.integers(1, 2**31),
+    "lr": ABOVE_ZERO,
+    "momentum": st.floats(0, 1, exclude_max=True),
+    "weight_decay": st.floats(0, 1e30),
+    "seed": st.integers(0, 2**31 - 1),
+    "devices": st.sampled_from([("auto",), ("cpu",), ("cpu", "cpu"), ("cuda:0", "cuda:12")]),
+    "window": st.integers(1, 2**31),
+    "threads_per_worker": st.none() | st.integers(1, 256),
+    "start_timeout_s": ABOVE_ZERO,
+    "baseline": st.booleans(),
+    "target_accuracy": st.none() | st.floats(0, 1, exclude_min=True),
+    "profile": st.booleans(),
+    "torch_profiler": st.none() | st.integers(0, 2**31),
+}
+CONFIGS = st.builds(RunConfig, **VALUES)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(config=CONFIGS)
+def test_every_config_reads_back_from_toml_and_dict(config: RunConfig, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(config.to_toml(), encoding="utf-8")
+    assert RunConfig.from_dict(read_toml(path)) == config
+    assert RunConfig.from_dict(config.to_dict()) == config
+
+
+def test_every_field_is_varied_above() -> None:
+    varied = {*VALUES, "label_conditioning"}  # which the critic needs
+    assert varied == {field.name for field in dataclasses.fields(RunConfig)}
+
+
+def test_a_config_does_not_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        RunConfig().layers = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"layers": 0}, "layers: must be at least 1, but is 0"),
+        ({"width": -1}, "width: must be at least 1, but is -1"),
+        ({"epochs": 0}, "epochs: must be at least 1"),
+        ({"batch_size": 0}, "batch_size: must be at least 1"),
+        ({"window": 0}, "window: must be at least 1"),
+        ({"stages": 0}, "stages: must be at least 1"),
+        ({"threads_per_worker": 0}, "threads_per_worker: must be at least 1"),
+        ({"lr": 0.0}, "lr: must be a positive number, but is 0.0"),
+        ({"lr": float("nan")}, "lr: must be a positive number, but is nan"),
+        ({"lr": float("inf")}, "lr: must be a positive number, but is inf"),
+        ({"synthesizer_lr": -1.0}, "synthesizer_lr: must be a positive number"),
+        ({"start_timeout_s": 0.0}, "start_timeout_s: must be a positive number"),
+        ({"anchor_every": -1}, "anchor_every: must be at least 0, but is -1"),
+        ({"torch_profiler": -1}, "torch_profiler: must be a stage, counted from 0, but is -1"),
+        ({"momentum": 1.0}, "momentum: must be in [0, 1), but is 1.0"),
+        ({"momentum": -0.1}, "momentum: must be in [0, 1)"),
+        ({"weight_decay": float("nan")}, "weight_decay: must be at least 0"),
+        ({"weight_decay": float("inf")}, "weight_decay: must be at least 0"),
+        ({"seed": -1}, "seed: must be in [0, 2**31)"),
+        ({"seed": 2**31}, "seed: must be in [0, 2**31)"),
+        ({"target_accuracy": 0.0}, "target_accuracy: must be in (0, 1]"),
+        ({"target_accuracy": 97.0}, "target_accuracy: must be in (0, 1], but is 97.0"),
+        ({"norm": "group"}, "norm: must be one of none, batch, layer, but is 'group'"),
+        ({"rule": "sgd"}, "rule: must be one of backprop, dni"),
+        ({"targets": ""}, "targets: must be one of bootstrap, anchor"),
+        ({"synthesizer": "conv"}, "synthesizer: must be one of linear, mlp, critic"),
+        ({"optimizer": "lion"}, "optimizer: must be one of sgd, adam, adamw"),
+        ({"dtype": "fp8"}, "dtype: must be one of fp32"),
+        ({"transport": "udp"}, "transport: must be one of auto, ipc, tcp"),
+        ({"devices": ()}, "devices: must be at least one device"),
+        ({"devices": ("tpu",)}, "devices: unknown device 'tpu'"),
+        ({"devices": ("cpu:0",)}, "devices: unknown device 'cpu:0'"),
+        ({"devices": ("cuda:",)}, "devices: unknown device 'cuda:'"),
+        ({"devices": ("cuda:x",)}, "devices: unknown device 'cuda:x'"),
+        ({"devices": ("cuda:-1",)}, "devices: unknown device 'cuda:-1'"),
+        ({"devices": ("cuda:\N{SUPERSCRIPT TWO}",)}, "devices: unknown device"),
+        ({"devices": ("auto:0",)}, "devices: unknown device 'auto:0'"),
+        ({"devices": ("cpu", "auto")}, "devices: 'auto' cannot be listed beside other devices"),
+        ({"model": "module"}, "model: 'module' must be package.module:factory, with one colon"),
+        ({"model": ":factory"}, "model: ':factory' must be"),
+        ({"model": "module:"}, "model: 'module:' must be"),
+        ({"model": "a:b:c"}, "model: 'a:b:c' must be"),
+        ({"stages": 5}, "stages: 5 stages need at least as many layers, but there are 4"),
+        ({"label_conditioning": False}, "label_conditioning: the critic is a classifier"),
+    ],
+)
+def test_values_out_of_range(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        RunConfig(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"stages": 5, "model": "m:f"},  # how many layers a model has shows when it is built
+        {"label_conditioning": False, "synthesizer": "linear"},
+        {"label_conditioning": False, "synthesizer": "mlp"},
+        {"label_conditioning": False, "rule": "backprop"},
+        {"devices": ("cuda", "cpu", "cuda:3")},
+    ],
+)
+def test_values_that_go_together(values: dict[str, Any]) -> None:
+    RunConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"layers": "3"}, "layers: must be int, but is '3'"),
+        ({"layers": 3.0}, "layers: must be int, but is 3.0"),
+        ({"layers": True}, "layers: must be int, but is True"),
+        ({"layers": None}, "layers: must be int, but is None"),
+        ({"stages": False}, "stages: must be int, but is False"),
+        ({"lr": True}, "lr: must be float, but is True"),
+        ({"lr": "fast"}, "lr: must be float, but is 'fast'"),
+        ({"lr": 10**400}, "lr: must be float"),
+        ({"baseline": 1}, "baseline: must be bool, but is 1"),
+        ({"data": 5}, "data: must be str, but is 5"),
+        ({"norm": ["batch"]}, "norm: must be str, but is ['batch']"),
+        ({"devices": 5}, "devices: must be a list of strings, but is 5"),
+        ({"devices": ["cpu", 1]}, "devices: must be a list of strings"),
+        ({"layer": 3}, "unknown key 'layer'; did you mean 'layers'?"),
+    ],
+)
+def test_values_of_the_wrong_type(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        RunConfig.from_dict(values)
+
+
+def test_lenient_spellings() -> None:
+    config = RunConfig.from_dict({"devices": "cuda:0, cuda:1", "lr": 1, "data_dir": None})
+    assert config.devices == ("cuda:0", "cuda:1")
+    assert config.lr == 1.0
+    assert isinstance(config.lr, float)
+
+
+def test_keys_of_a_file_may_have_dashes(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text('batch-size = 32\ndevices = ["cpu", "cpu"]\nlr = 1\n', encoding="utf-8")
+    assert read_toml(path) == {"batch_size": 32, "devices": ("cpu", "cpu"), "lr": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"layers = ", "is not valid TOML"),
+        (b"layers = 3\nlayers = 4", "is not valid TOML"),
+        (b'data = "\xff"', "is not valid TOML"),
+        (b"layers = " + b"9" * 5000, "is not valid TOML"),
+        (b"layers = " + b"[" * 5000, "is not valid TOML"),
+        (b"batchsize = 32", "unknown key 'batchsize'; did you mean 'batch_size'?"),
+        (b"[network]\nlayers = 3", "unknown key 'network'"),
+        (b'layers = "3"', "layers: must be int, but is '3'"),
+        (b"seed = 1979-05-27", "seed: must be int"),
+    ],
+)
+def test_files_that_are_no_run(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=re.escape(f"{path}: {message}")):
+        read_toml(path)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        read_toml(tmp_path / "missing.toml")
+    with pytest.raises(ConfigError, match="cannot be read: Is a directory"):
+        read_toml(tmp_path)
+
+
+def test_a_key_like_no_other_lists_those_there_are() -> None:
+    assert unknown_key("zzz", {"b": 1, "a": 2}) == "unknown key 'zzz'; known: a, b"
