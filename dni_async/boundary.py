@@ -14,9 +14,9 @@ __all__ = ["Boundary"]
 class Boundary:
     """Owns the synthesizer of one boundary.
 
-    Gradients on this surface are of the batch's mean loss; inside, the synthesizer works in
-    per-sample units. make_synthesizer is called once, with the number of units per sample of the
-    first activation.
+    Gradients on this surface are of the batch's mean loss and have the activation's dtype;
+    inside, the synthesizer works in per-sample units and float32. make_synthesizer is called
+    once, with the number of units per sample of the first activation.
     """
 
     def __init__(self, make_synthesizer: Callable[[int], Synthesizer]) -> None:
@@ -25,14 +25,15 @@ class Boundary:
 
     def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient of the mean loss, shaped as hidden [B, ...]."""
-        flat = hidden.flatten(1)
+        flat = hidden.flatten(1).float()
         gradient = self._synthesizer(flat).predict(flat, labels)
-        return gradient.div_(len(flat)).view_as(hidden)
+        return gradient.div_(len(flat)).view_as(hidden).to(hidden.dtype)
 
     def learn(self, hidden: torch.Tensor, labels: torch.Tensor, returned: torch.Tensor) -> None:
         """One synthesizer update from the returned gradient [B, ...] of the batch's mean loss."""
-        flat = hidden.flatten(1)
-        self._synthesizer(flat).learn(flat, labels, returned.flatten(1) * len(returned))
+        flat = hidden.flatten(1).float()
+        target = returned.flatten(1).float() * len(returned)
+        self._synthesizer(flat).learn(flat, labels, target)
 
     def _synthesizer(self, flat: torch.Tensor) -> Synthesizer:
         if self._made is None:

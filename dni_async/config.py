@@ -24,7 +24,9 @@ RuleName = Literal["backprop", "dni"]
 Targets = Literal["bootstrap", "anchor"]
 SynthesizerName = Literal["linear", "mlp", "critic"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
-Dtype = Literal["fp32"]
+Dtype = Literal["fp32", "bf16"]
+WireDtype = Literal["same", "bf16", "fp16"]
+Partition = Literal["balanced", "even"]
 Transport = Literal["auto", "ipc", "tcp"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -34,6 +36,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "synthesizer": get_args(SynthesizerName),
     "optimizer": get_args(OptimizerName),
     "dtype": get_args(Dtype),
+    "wire_dtype": get_args(WireDtype),
+    "partition": get_args(Partition),
     "transport": get_args(Transport),
 }
 
@@ -52,12 +56,13 @@ class RunConfig:
     norm: Norm = "none"
     model: str | None = None  # "package.module:factory"; replaces layers, width and norm
     stages: int | None = None  # None: one layer per stage
+    partition: Partition = "balanced"  # with fewer stages than layers
     # The data.
     data: str = "digits"
     data_dir: str | None = None
     # How it learns.
     rule: RuleName = "dni"
-    targets: Targets = "bootstrap"
+    targets: Targets = "anchor"
     anchor_every: int = 8  # targets "anchor" only; 0: never
     synthesizer: SynthesizerName = "critic"
     label_conditioning: bool = True
@@ -69,10 +74,11 @@ class RunConfig:
     momentum: float = 0.9  # sgd only
     weight_decay: float = 0.0
     seed: int = 0
-    dtype: Dtype = "fp32"
+    dtype: Dtype = "fp32"  # bf16: matrix products by autocast, weights stay fp32
+    wire_dtype: WireDtype = "same"
     # Where it runs.
     devices: tuple[str, ...] = ("auto",)
-    window: int = 4
+    window: int = 8
     transport: Transport = "auto"
     threads_per_worker: int | None = None  # None: the cores shared out among the workers
     start_timeout_s: float = 60.0
@@ -130,6 +136,8 @@ class RunConfig:
                 f"stages: {self.stages} stages need at least as many layers, "
                 f"but there are {self.layers}"
             )
+        if self.rule == "backprop" and self.wire_dtype != "same":
+            raise ConfigError("wire_dtype: lockstep backprop is exact; links must keep the dtype")
         if self.rule == "dni" and self.synthesizer == "critic" and not self.label_conditioning:
             raise ConfigError(
                 "label_conditioning: the critic is a classifier and needs labels; "

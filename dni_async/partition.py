@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from dni_async.errors import ConfigError
 
-__all__ = ["deal_devices", "split_layers"]
+__all__ = ["balance_layers", "deal_devices", "split_layers"]
 
 
 def split_layers(num_layers: int, num_stages: int | None) -> list[tuple[int, int]]:
@@ -21,6 +21,30 @@ def split_layers(num_layers: int, num_stages: int | None) -> list[tuple[int, int
             f"stages: {num_stages} stages need at least as many layers, but there are {num_layers}"
         )
     bounds = [stage * num_layers // num_stages for stage in range(num_stages + 1)]
+    return list(pairwise(bounds))
+
+
+def balance_layers(seconds: Sequence[float], num_stages: int) -> list[tuple[int, int]]:
+    """Half-open layer ranges whose dearest stage is as cheap as can be; seconds: of each layer.
+
+    Of equally good cuts the one with the earliest bounds. Raises ConfigError for more stages than
+    layers.
+    """
+    num_layers = len(seconds)
+    split_layers(num_layers, num_stages)  # the same complaint
+    sums = [0.0, *accumulate(seconds)]
+    # best[end] = (dearest stage, bounds) of the first `stages` stages over layers [0, end)
+    best: dict[int, tuple[float, list[int]]] = {0: (0.0, [0])}
+    for stages in range(1, num_stages + 1):
+        following: dict[int, tuple[float, list[int]]] = {}
+        for end in range(stages, num_layers - (num_stages - stages) + 1):
+            following[end] = min(
+                (max(dearest, sums[end] - sums[start]), [*bounds, end])
+                for start, (dearest, bounds) in best.items()
+                if start < end
+            )
+        best = following
+    bounds = best[num_layers][1]
     return list(pairwise(bounds))
 
 

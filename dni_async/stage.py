@@ -50,9 +50,18 @@ class Stage:
     """A slice of the network with its optimizer.
 
     version counts the updates made. What an update needs of a batch is kept from its forward on.
+    autocast: the dtype of matrix products (torch.autocast); None leaves them as they are.
     """
 
-    def __init__(self, index: int, layers: nn.Sequential, optimizer: Optimizer) -> None:
+    def __init__(
+        self,
+        index: int,
+        layers: nn.Sequential,
+        optimizer: Optimizer,
+        *,
+        autocast: torch.dtype | None = None,
+    ) -> None:
+        self._autocast = autocast
         self.index = index
         self.layers = layers
         self.version = 0
@@ -76,7 +85,7 @@ class Stage:
             self.layers.train()
         inputs.requires_grad_(needs_input_gradient)
         with torch.set_grad_enabled(keeps_graph):
-            outputs: torch.Tensor = self.layers(inputs)
+            outputs = self._run(inputs)
         self._kept[batch_id] = _Kept(inputs, outputs if keeps_graph else None, self.version)
         return outputs.detach()
 
@@ -85,8 +94,7 @@ class Stage:
         if self.layers.training:
             self.layers.eval()
         with torch.no_grad():
-            outputs: torch.Tensor = self.layers(inputs)
-        return outputs
+            return self._run(inputs)
 
     def loss_gradient(self, batch_id: int, labels: torch.Tensor) -> tuple[float, torch.Tensor]:
         """Head only: the mean cross-entropy of a kept batch and its gradient [B, C].
@@ -96,7 +104,7 @@ class Stage:
         outputs = self._kept[batch_id].outputs
         assert outputs is not None  # the head never replays
         logits = outputs.detach().requires_grad_()
-        loss = functional.cross_entropy(logits, labels)
+        loss = functional.cross_entropy(logits.float(), labels)
         value = loss.item()
         if not math.isfinite(value):
             raise NonFiniteError(self.index, batch_id, "loss")
@@ -121,7 +129,7 @@ class Stage:
         kept = self._kept.pop(batch_id)
         if not self.layers.training:
             self.layers.train()
-        outputs = self.layers(kept.inputs) if kept.outputs is None else kept.outputs
+        outputs = self._run(kept.inputs) if kept.outputs is None else kept.outputs
         pull_back(outputs, gradient)
         self._check_finite(batch_id, gradient, source)
         return kept.inputs.grad
@@ -140,6 +148,15 @@ class Stage:
         if not _is_finite(gradient):
             raise NonFiniteError(self.index, batch_id, source)
 
+    def _run(self, inputs: torch.Tensor) -> torch.Tensor:
+        outputs: torch.Tensor
+        if self._autocast is None:
+            outputs = self.layers(inputs)
+        else:
+            with torch.autocast(inputs.device.type, self._autocast):
+                outputs = self.layers(inputs)
+        return outputs
+
     def _check_finite(self, batch_id: int, gradient: torch.Tensor, source: str) -> None:
         for name, parameter in self._named:
             if parameter.grad is not None and not _is_finite(parameter.grad):
@@ -149,6 +166,7 @@ class Stage:
 
 def score(logits: torch.Tensor, labels: torch.Tensor) -> Score:
     """How well logits [B, C] fit labels [B]."""
+    logits = logits.float()
     loss_sum = functional.cross_entropy(logits, labels, reduction="sum").item()
     num_correct = int((logits.argmax(1) == labels).sum())
     return Score(len(labels), num_correct, loss_sum)

@@ -13,22 +13,30 @@ class Staging:
     """Moves tensors for one device; on the CPU it hands them through untouched.
 
     is_exact: received tensors are put where torch's allocator would have put them, so that
-    products with them round as in one process.
+    products with them round as in one process. wire_dtype: what float32 tensors travel as, None
+    for what they are.
     """
 
-    def __init__(self, device: str, *, is_exact: bool = False) -> None:
+    def __init__(
+        self, device: str, *, is_exact: bool = False, wire_dtype: torch.dtype | None = None
+    ) -> None:
         self._is_exact = is_exact
+        self._wire_dtype = wire_dtype
         self.device = torch.device(device)
         self._is_cpu = self.device.type == "cpu"
 
     def to_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A host tensor on the device, copied through pinned memory."""
+        """A host tensor on the device, copied through pinned memory; as it was before the wire."""
+        if tensor.dtype == self._wire_dtype:
+            tensor = tensor.to(torch.float32)
         if self._is_cpu:
             return aligned(tensor) if self._is_exact else tensor
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def to_host(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A device tensor in pinned host memory, complete when this returns."""
+        """A device tensor in pinned host memory and its dtype for the wire, complete on return."""
+        if self._wire_dtype is not None and tensor.dtype == torch.float32:
+            tensor = tensor.to(self._wire_dtype)
         if self._is_cpu:
             return tensor
         host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)

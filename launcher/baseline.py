@@ -20,6 +20,7 @@ from torch.nn import functional
 
 from dni_async.config import RunConfig
 from dni_async.data import load_dataset
+from dni_async.dtypes import AUTOCAST_DTYPES
 from dni_async.errors import NonFiniteError
 from dni_async.inputs import Inputs
 from dni_async.network import build_network
@@ -45,6 +46,8 @@ def train(
     inputs = Inputs(dataset, batch_size=config.batch_size, seed=config.seed)
     network = build_network(config, dataset.input_shape, dataset.num_classes).to(device)
     optimizer = make_optimizer(network.parameters(), config)
+    dtype = AUTOCAST_DTYPES[config.dtype]
+    autocast = torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
     started()
     for epoch in range(1, config.epochs + 1):
         network.train()
@@ -52,7 +55,9 @@ def train(
         loss_sum = 0.0
         for index in range(inputs.num_train_batches):
             x, y = (tensor.to(device) for tensor in inputs.train_batch(epoch, index))
-            loss = functional.cross_entropy(network(x), y)
+            with autocast:
+                logits = network(x)
+            loss = functional.cross_entropy(logits.float(), y)
             value = loss.item()
             if not abs(value) < float("inf"):
                 raise NonFiniteError(0, index, "loss of the baseline")
@@ -62,7 +67,9 @@ def train(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - began
-        report(epoch, seconds, loss_sum / inputs.num_train, _accuracy(network, inputs, device))
+        with autocast:
+            accuracy = _accuracy(network, inputs, device)
+        report(epoch, seconds, loss_sum / inputs.num_train, accuracy)
     return network
 
 

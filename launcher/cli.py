@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -72,6 +71,7 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
     metavar="PACKAGE.MODULE:FACTORY",
 )
 @_setting("stages", "Group the layers into this many workers.  [default: one per layer]", type=int)
+@_setting("partition", "balanced: group layers by the time each takes on a real batch.")
 @_setting("data", "digits, mnist, fashion-mnist, or a PATH.npz with x_train y_train x_test y_test.")
 @_setting("data_dir", "Where the IDX files of mnist and fashion-mnist lie.", metavar="DIR")
 @_setting("rule", "How a stage gets its gradient: dni decouples, backprop runs in lockstep.")
@@ -79,7 +79,11 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 @_setting("anchor_every", "With targets anchor: every so many batches; 0 is never.", type=int)
 @_setting("synthesizer", "What predicts gradients at each boundary.")
 @_setting("label_conditioning", "Let synthesizers see the labels.")
-@_setting("synthesizer_lr", "Learning rate of the synthesizers.  [default: --lr]", type=float)
+@_setting(
+    "synthesizer_lr",
+    "Adam learning rate of the synthesizers.  [default: critic 1e-2, linear 1e-3, mlp 1e-4]",
+    type=float,
+)
 @_setting("epochs", "Passes over the training data.", type=int)
 @_setting("batch_size", "Samples per batch.", type=int)
 @_setting("optimizer", "Optimizer of every stage and of the baseline (fused kernels).")
@@ -87,7 +91,8 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 @_setting("momentum", "Momentum of sgd.", type=float)
 @_setting("weight_decay", "L2 penalty (adam, sgd) or decoupled decay (adamw).", type=float)
 @_setting("seed", "Seeds weights, order of batches and all else.", type=int)
-@_setting("dtype", "Number format of activations, gradients and weights.")
+@_setting("dtype", "bf16: matrix products in bfloat16 by autocast; weights and updates stay fp32.")
+@_setting("wire_dtype", "Number format in which activations and gradients travel over links.")
 @_setting(
     "devices",
     "cpu, cuda, or a list cuda:0,cuda:1,... dealt over the stages in contiguous groups; auto is "
@@ -103,6 +108,13 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 )
 @_setting("start_timeout_s", "Seconds that workers may take to join.", type=float)
 @_setting("baseline", "Also train by plain backpropagation in one process, to compare.")
+@_setting("profile", "Record what every worker does when; the run directory gets a trace.json.")
+@_setting(
+    "torch_profiler",
+    "Also run torch.profiler on this stage, for updates 20 to 40.",
+    type=int,
+    metavar="STAGE",
+)
 @_setting("target_accuracy", "Report the seconds to this test accuracy (0 to 1).", type=float)
 @click.option(
     "--run-dir",
@@ -130,8 +142,9 @@ def command(
     """Train a network with one worker process per layer, then the same network by plain
     backpropagation in one process, and print both side by side.
 
-    Every option can also stand in CONFIG.toml (under the same name) or in the environment (as
-    DNI_NAME). A flag wins over the environment, the environment over the file.
+    Every setting can also stand in CONFIG.toml under the same name (but --run-dir, --overwrite
+    and --report, which say where one run goes) or in the environment as DNI_NAME. A flag wins
+    over the environment, the environment over the file.
     """
     from launcher.run import run
 
@@ -194,5 +207,4 @@ def _guarded(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     main()

@@ -62,9 +62,12 @@ def train_decoupled(plan: Plan, folder: RunFolder, display: Display, result: Run
 
 @dataclass(slots=True)
 class _Cause:
-    """The first failure. text: the user's last lines. is_told: in the worker's own words."""
+    """The first failure. exit: stage and its process's code. text: the user's last lines.
 
-    stage: int
+    is_told: in the worker's own words.
+    """
+
+    exit: tuple[int, int]
     code: int
     text: str
     deadline: float
@@ -170,7 +173,9 @@ class _Coordinator:
                 f"stage {stage} ({self._plan.devices[stage]}, pid {event.pid}) {how}; "
                 f"its log is {self._folder.log(stage)}"
             )
-            self._cause = _Cause(stage, code or 1, text, time.monotonic() + LAST_WORDS_S)
+            self._cause = _Cause(
+                (stage, event.code), code or 1, text, time.monotonic() + LAST_WORDS_S
+            )
 
     def _hear_workers(self) -> None:
         while True:
@@ -184,8 +189,14 @@ class _Coordinator:
             peer, message = received
             if isinstance(message, Hello):
                 self._admit(peer, message)
-            elif getattr(message, "run_id", None) == self._roster.run_id:
+            elif self._is_genuine(peer, message):
                 self._hear(message)
+
+    def _is_genuine(self, peer: bytes, message: Message) -> bool:
+        """Whether message is of this run and of the stage that peer hosts."""
+        stage = getattr(message, "stage", None)
+        is_own = stage is None or self._peers.get(stage) == peer
+        return is_own and getattr(message, "run_id", None) == self._roster.run_id
 
     def _admit(self, peer: bytes, hello: Hello) -> None:
         try:
@@ -196,11 +207,13 @@ class _Coordinator:
         self._peers[hello.stage] = peer
         if self._roster.all_admitted:
             for stage in range(self._plan.num_stages):
-                self._control.send(self._peers[stage], self._welcome(stage))
+                with suppress(LinkError):  # it is gone; its end was or will be noticed
+                    self._control.send(self._peers[stage], self._welcome(stage))
 
     def _welcome(self, stage: int) -> Welcome:
         plan = self._plan
         first, end = plan.layer_ranges[stage]
+        profile = self._folder.profile
         return Welcome(
             run_id=self._roster.run_id,
             num_stages=plan.num_stages,
@@ -213,6 +226,7 @@ class _Coordinator:
             input_shape=plan.input_shape,
             num_classes=plan.num_classes,
             config=plan.config.to_dict(),
+            profile_folder=str(profile.resolve()) if profile.is_dir() else "",
         )
 
     def _hear(self, message: Message) -> None:
@@ -233,6 +247,8 @@ class _Coordinator:
                 self._close_epoch(message.epoch)
             case Bye(stage=stage):
                 self._roster.left.add(stage)
+                if self._cause is not None and self._cause.exit == (stage, 0):
+                    self._cause = None  # its end was noticed before its Bye was read
             case Failed():
                 self._failed(message)
             case _:
@@ -251,17 +267,19 @@ class _Coordinator:
             self._folder.record({"run": self._result.name, "worker": asdict(progress)})
 
     def _failed(self, message: Failed) -> None:
-        """The first worker's last words are the run's; later ones follow from it."""
-        if self._cause is not None and self._cause.is_told:
+        """The first worker's last words are the run's; what others say follows from it."""
+        if self._cause is not None and (
+            self._cause.is_told or self._cause.exit[0] != message.stage
+        ):
             return
         text = (
             f"stage {message.stage} ({message.device}) failed:\n{message.traceback.rstrip()}\n"
             f"stage {message.stage} ({message.device}): {message.summary}"
         )
         code = 1
-        if self._cause is not None and self._cause.stage == message.stage:
+        if self._cause is not None:
             code = self._cause.code
-        self._cause = _Cause(message.stage, code, text, time.monotonic(), is_told=True)
+        self._cause = _Cause((message.stage, code), code, text, time.monotonic(), is_told=True)
 
     def _worker(self, stage: int) -> WorkerResult:
         last = self._progress[stage]
@@ -278,6 +296,15 @@ class _Coordinator:
             max_staleness=last.max_staleness,
             max_pending=last.max_pending,
             rss_bytes=last.rss_bytes,
+            train_busy_seconds=last.train_busy_s,
+            train_sending_seconds=last.train_sending_s,
+            train_cpu_seconds=last.train_cpu_s,
+            occupancy=last.occupancy if last.occupancy >= 0 else None,
+            staleness_median=last.staleness_median,
+            staleness_p99=last.staleness_p99,
+            frame_bytes=last.frame_bytes,
+            shared_bytes=last.shared_bytes,
+            peak_rss_bytes=last.peak_rss_bytes,
         )
 
     def _tell_all(self, message: Message) -> None:

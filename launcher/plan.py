@@ -29,6 +29,7 @@ class Plan:
     num_classes: int
     num_train: int
     num_test: int
+    num_layers: int
     layer_ranges: list[tuple[int, int]]
     devices: list[str]
     cores: int
@@ -76,6 +77,7 @@ def make_plan(config: RunConfig) -> Plan:
         num_classes=dataset.num_classes,
         num_train=num_train,
         num_test=len(dataset.y_test),
+        num_layers=num_layers,
         layer_ranges=layer_ranges,
         devices=deal_devices(devices, len(layer_ranges)),
         cores=cores,

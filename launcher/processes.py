@@ -17,7 +17,14 @@ from typing import Any
 
 from dni_async.errors import WorkerDied
 
-__all__ = ["Exited", "Started", "WorkerProcesses", "command_for", "thread_environment"]
+__all__ = [
+    "Exited",
+    "Started",
+    "WorkerProcesses",
+    "ask",
+    "command_for",
+    "thread_environment",
+]
 
 GRACE_S = 1.0
 
@@ -62,6 +69,30 @@ def thread_environment(num_threads: int, *, shares_cores: bool) -> dict[str, str
     if shares_cores:
         environment["OMP_WAIT_POLICY"] = "PASSIVE"
     return environment
+
+
+def ask(module: str, job: Mapping[str, Any], num_threads: int, timeout_s: float) -> dict[str, Any]:
+    """Run one of our modules with job on its standard input; the JSON object that it prints.
+
+    Raises WorkerDied with what it said on standard error when it fails or takes too long.
+    """
+    try:
+        process = subprocess.run(
+            command_for(module),
+            env=thread_environment(num_threads, shares_cores=False),
+            input=json.dumps(job),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise WorkerDied(f"{module} took more than {timeout_s:.0f} s", 1) from error
+    if process.returncode != 0:
+        code = process.returncode if process.returncode > 0 else 128 - process.returncode
+        raise WorkerDied(f"{module} failed:\n{process.stderr.rstrip()}", code)
+    answer: dict[str, Any] = json.loads(process.stdout)
+    return answer
 
 
 class WorkerProcesses:

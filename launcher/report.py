@@ -14,10 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from dni_async.errors import ConfigError
+from launcher.diagnosis import Diagnosis, diagnose
 from launcher.plan import Plan
 from launcher.results import RunResult, speedup
 
-__all__ = ["SCHEMA", "build_report", "print_report", "read_report"]
+__all__ = ["SCHEMA", "build_report", "print_diagnosis", "print_report", "read_report"]
 
 SCHEMA = 1
 
@@ -88,6 +89,56 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     if to_target is not None:
         word = "sooner" if to_target >= 1 else "LATER"
         console.print(f"target accuracy reached {to_target:.2f}x {word} than on all threads")
+
+
+def print_diagnosis(report: Mapping[str, Any], console: Console) -> None:
+    """Where the decoupled run's time went, stage by stage, what bounds it and what to change."""
+    diagnosis = diagnose(report)
+    if diagnosis is None:
+        console.print("The report tells too little of the workers for a diagnosis.")
+        return
+    run = next(run for run in report["runs"] if run["kind"] == "decoupled")
+    console.print(_stages_table(run, diagnosis))
+    for text in (*diagnosis.findings, *diagnosis.advice):
+        console.print(f"- {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _stages_table(run: Mapping[str, Any], diagnosis: Diagnosis) -> Table:
+    table = Table(
+        title="stage by stage; samples/s if it never waited; stale: the median",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    names = (
+        "stage",
+        "ms/batch",
+        "samples/s",
+        "window",
+        "stale",
+        "p99",
+        "max",
+        "MB sent",
+        "peak MB",
+    )
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    batch_samples = diagnosis.line.batch_samples
+    for worker, load in zip(run["workers"], diagnosis.line.loads, strict=True):
+        occupancy = worker["occupancy"]
+        table.add_row(
+            str(load.stage),
+            f"{load.batch_seconds * 1000:.2f}",
+            f"{batch_samples / load.batch_seconds:,.0f}",
+            "-" if occupancy is None else f"{occupancy:.0%}",
+            str(worker["staleness_median"]),
+            str(worker["staleness_p99"]),
+            str(worker["max_staleness"]),
+            f"{(worker['frame_bytes'] + worker['shared_bytes']) / 1e6:,.0f}",
+            f"{worker['peak_rss_bytes'] / 2**20:,.0f}",
+        )
+    return table
 
 
 def _runs_table(report: Mapping[str, Any]) -> Table:

@@ -1,4 +1,4 @@
-"""``dni-report``: show a finished run again."""
+"""``dni-report``: show a finished run again, and say what bounds it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import click
 from rich.console import Console
 
 from dni_async.errors import ConfigError
-from launcher.report import print_report, read_report
+from launcher.html_report import build_page
+from launcher.report import print_diagnosis, print_report, read_report
 
 __all__ = ["main"]
 
@@ -18,18 +19,37 @@ __all__ = ["main"]
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print report.json itself.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Also write the report as one page that needs nothing else.",
+)
 @click.version_option(package_name="dni-async")
-def main(run_dir: Path, as_json: bool) -> None:
-    """Show the report of RUN_DIR (a run directory or its report.json)."""
+def main(run_dir: Path, as_json: bool, html: Path | None) -> None:
+    """Show the report of RUN_DIR (a run directory or its report.json) and a diagnosis."""
     try:
         report = read_report(run_dir)
+        if html is not None:
+            _write_page(html, build_page(report))
     except ConfigError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(2)
     if as_json:
         click.echo(json.dumps(report, indent=1))
-    else:
-        print_report(report, Console())
+        return
+    console = Console()
+    print_report(report, console)
+    print_diagnosis(report, console)
+    if html is not None:
+        console.print(f"page: {html}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _write_page(path: Path, page: str) -> None:
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"html: {path}: cannot be written: {error.strerror}") from error
 
 
 if __name__ == "__main__":

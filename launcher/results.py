@@ -23,7 +23,10 @@ class WorkerResult:
     """One worker. busy, waiting, sending: shares of the time from Start to its end, sum 1.
 
     max_staleness: most updates between a batch's forward and the use of its returned gradient.
-    max_pending: most activations that were in flight above it at once.
+    max_pending: most activations that were in flight above it at once. train_ seconds leave
+    evaluation out; those of cpu are of all its threads. occupancy: activations in flight at each
+    sending, on average and as a share of the window; None where nothing is sent up. Bytes: sent
+    over both its links. phases: seconds per update and kind of span, where they were recorded.
     """
 
     stage: int
@@ -37,6 +40,16 @@ class WorkerResult:
     max_staleness: int
     max_pending: int
     rss_bytes: int
+    train_busy_seconds: float
+    train_sending_seconds: float
+    train_cpu_seconds: float
+    occupancy: float | None
+    staleness_median: int
+    staleness_p99: int
+    frame_bytes: int
+    shared_bytes: int
+    peak_rss_bytes: int
+    phases: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -115,6 +128,16 @@ class RunResult:
                     "max_staleness": w.max_staleness,
                     "max_pending": w.max_pending,
                     "rss_bytes": w.rss_bytes,
+                    "train_busy_seconds": round(w.train_busy_seconds, 4),
+                    "train_sending_seconds": round(w.train_sending_seconds, 4),
+                    "train_cpu_seconds": round(w.train_cpu_seconds, 4),
+                    "occupancy": None if w.occupancy is None else round(w.occupancy, 4),
+                    "staleness_median": w.staleness_median,
+                    "staleness_p99": w.staleness_p99,
+                    "frame_bytes": w.frame_bytes,
+                    "shared_bytes": w.shared_bytes,
+                    "peak_rss_bytes": w.peak_rss_bytes,
+                    "phases": {kind: round(s, 7) for kind, s in w.phases.items()},
                 }
                 for w in self.workers
             ],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from rich.console import Console
 
 from dni_async.config import RunConfig
+from dni_async.errors import ConfigError
+from launcher.balance import balance, needs_balance
 from launcher.baseline_process import train_baseline
 from launcher.coordinator import train_decoupled
 from launcher.display import Display, live_display
@@ -15,6 +18,7 @@ from launcher.plan import Plan, make_plan
 from launcher.report import build_report, print_report
 from launcher.results import RunResult
 from launcher.run_folder import RunFolder
+from launcher.trace import phase_seconds, read_spans, write_trace
 
 __all__ = ["run"]
 
@@ -34,11 +38,17 @@ def run(
     folder = RunFolder(run_dir) if run_dir is not None else RunFolder.default()
     folder.check_free(overwrite=overwrite)
     plan = make_plan(config)
+    _check_profiled_stage(plan)
     folder.create(plan.config.to_toml())
+    if config.profile or config.torch_profiler is not None:
+        folder.make_profile()
     runs: list[RunResult] = []
     status = "failed"
     try:
         with live_display(console) as display:
+            if needs_balance(plan):
+                plan, sentence = balance(plan)
+                display.note(sentence)
             display.note(_headline(plan, folder))
             _train(plan, folder, display, runs)
         status = "finished"
@@ -65,7 +75,11 @@ def _train(plan: Plan, folder: RunFolder, display: Display, runs: list[RunResult
         num_train=plan.num_train,
     )
     runs.append(ours)
-    train_decoupled(plan, folder, display, ours)
+    try:
+        train_decoupled(plan, folder, display, ours)
+    finally:
+        if config.profile:
+            _merge_spans(folder, display, ours)
     folder.join_model(plan.num_stages)
     if not config.baseline:
         return
@@ -81,6 +95,37 @@ def _train(plan: Plan, folder: RunFolder, display: Display, runs: list[RunResult
         )
         runs.append(baseline)
         train_baseline(plan, folder, display, baseline)
+
+
+def _check_profiled_stage(plan: Plan) -> None:
+    stage = plan.config.torch_profiler
+    if stage is not None and stage >= plan.num_stages:
+        raise ConfigError(
+            f"torch_profiler: stage {stage} does not exist; there are {plan.num_stages} "
+            f"(0 to {plan.num_stages - 1})"
+        )
+
+
+def _merge_spans(folder: RunFolder, display: Display, ours: RunResult) -> None:
+    """Make one trace of what the workers left, however the run has ended."""
+    recorded = {spans.stage: spans for spans in read_spans(folder.profile)}
+    if not recorded:
+        return
+    write_trace(folder.trace, list(recorded.values()))
+    ours.workers = [
+        dataclasses.replace(worker, phases=phase_seconds(recorded[worker.stage]))
+        if worker.stage in recorded
+        else worker
+        for worker in ours.workers
+    ]
+    for stage, spans in recorded.items():
+        if spans.dropped:
+            display.note(
+                f"stage {stage}: the first {len(spans.spans):,} spans are in the trace, "
+                f"{spans.dropped:,} more are not"
+            )
+    folder.drop_spans()
+    display.note(f"trace: {folder.trace} (for Perfetto or chrome://tracing)")
 
 
 def _headline(plan: Plan, folder: RunFolder) -> str:

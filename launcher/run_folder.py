@@ -13,11 +13,23 @@ from dni_async.errors import ConfigError
 
 __all__ = ["RunFolder"]
 
-_OURS = ("config.toml", "metrics.jsonl", "report.json", "model.safetensors", "logs", "weights")
+_OURS = (
+    "config.toml",
+    "metrics.jsonl",
+    "report.json",
+    "model.safetensors",
+    "trace.json",
+    "logs",
+    "profile",
+    "weights",
+)
 
 
 class RunFolder:
-    """``config.toml  metrics.jsonl  report.json  model.safetensors  logs/``."""
+    """``config.toml  metrics.jsonl  report.json  model.safetensors  logs/``.
+
+    And ``trace.json  profile/`` where a profile was asked for.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,7 +50,14 @@ class RunFolder:
         """Raises ConfigError if there is a run, or something that is no folder, in the place."""
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"run_dir: {self.path} is a file")
-        if (self.path / "config.toml").exists() and not overwrite:
+        if not (self.path / "config.toml").exists():
+            foreign = [name for name in _OURS if (self.path / name).exists()]
+            if foreign:
+                raise ConfigError(
+                    f"run_dir: {self.path} holds no run, but {foreign[0]!r}, which a run would "
+                    "replace; choose another"
+                )
+        elif not overwrite:
             raise ConfigError(
                 f"run_dir: {self.path} already holds a run; choose another or say --overwrite"
             )
@@ -70,6 +89,27 @@ class RunFolder:
         """The stages' weights, until they are joined into model.safetensors."""
         return self.path / "weights"
 
+    @property
+    def profile(self) -> Path:
+        """What the workers record; there only where a profile was asked for."""
+        return self.path / "profile"
+
+    @property
+    def trace(self) -> Path:
+        """All workers' spans on one time line."""
+        return self.path / "trace.json"
+
+    def make_profile(self) -> None:
+        """Make room for what the workers will record."""
+        self.profile.mkdir()
+
+    def drop_spans(self) -> None:
+        """Remove the workers' spans, which trace.json holds now, and what they left half done."""
+        for path in (*self.profile.glob("stage-*.json"), *self.profile.glob("*.part")):
+            path.unlink()
+        if not any(self.profile.iterdir()):
+            self.profile.rmdir()
+
     def stage_weights(self, stage: int) -> Path:
         """Where a stage saves its part of the model."""
         return self.weights / f"stage-{stage}.safetensors"
@@ -88,10 +128,14 @@ class RunFolder:
         """Write report.json, and a copy where ``--report`` asked for one."""
         text = json.dumps(report, indent=1) + "\n"
         for path in (self.path / "report.json", copy_to):
-            if path is not None:
-                part = path.with_name(path.name + ".part")
-                part.write_text(text, encoding="utf-8")
-                part.replace(path)
+            if path is None:
+                continue
+            if path.exists() and not path.is_file():  # a pipe or a device is written to
+                path.write_text(text, encoding="utf-8")
+                continue
+            part = path.with_name(path.name + ".part")
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
 
     def join_model(self, num_stages: int) -> Path:
         """Join the stages' weights into model.safetensors and remove the parts."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dni_async import ConfigError
-from dni_async.partition import deal_devices, split_layers
+from dni_async.partition import balance_layers, deal_devices, split_layers
 
 
 @given(num_stages=st.integers(1, 40), more_layers=st.integers(0, 100))
@@ -61,3 +61,33 @@ def test_devices_hold_contiguous_groups_of_near_equal_size(
 )
 def test_deals(devices: list[str], num_stages: int, dealt: list[str]) -> None:
     assert deal_devices(devices, num_stages) == dealt
+
+
+@pytest.mark.parametrize(
+    ("seconds", "num_stages", "ranges"),
+    [
+        ([1, 1, 1, 1], 2, [(0, 2), (2, 4)]),
+        ([4, 1, 1, 1], 2, [(0, 1), (1, 4)]),
+        ([1, 1, 1, 4], 2, [(0, 3), (3, 4)]),
+        ([2, 3, 3, 1], 3, [(0, 1), (1, 2), (2, 4)]),
+        ([5, 1, 5, 1, 1, 1], 3, [(0, 1), (1, 3), (3, 6)]),
+        ([0, 0, 0], 3, [(0, 1), (1, 2), (2, 3)]),
+        ([7], 1, [(0, 1)]),
+    ],
+)
+def test_the_dearest_stage_is_as_cheap_as_can_be(
+    seconds: list[float], num_stages: int, ranges: list[tuple[int, int]]
+) -> None:
+    def dearest(cut: list[tuple[int, int]]) -> float:
+        return max(sum(seconds[first:end]) for first, end in cut)
+
+    found = balance_layers(seconds, num_stages)
+    assert dearest(found) == dearest(ranges)
+    assert [first for first, _ in found] == [0, *[end for _, end in found[:-1]]]
+    assert found[-1][1] == len(seconds)
+    assert all(first < end for first, end in found)
+
+
+def test_no_more_stages_than_layers_can_be_balanced() -> None:
+    with pytest.raises(ConfigError, match="3 stages"):
+        balance_layers([1.0, 1.0], 3)

@@ -11,6 +11,7 @@ from dni_async.config import RunConfig
 from dni_async.decisions.machine import StageMachine
 from dni_async.decisions.rules import make_rule
 from dni_async.decisions.schedule import plan_work
+from dni_async.dtypes import AUTOCAST_DTYPES, WIRE_DTYPES
 from dni_async.inputs import Inputs
 from dni_async.messages import Welcome
 from dni_async.network import build_network, cut_stage
@@ -39,13 +40,15 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
     baseline's, then keeps its own part. Raises DataError or ConfigError.
     """
     prepare_torch(welcome.num_threads)
-    staging = Staging(welcome.device)
+    rule = make_rule(config)
+    staging = Staging(
+        welcome.device, is_exact=rule.is_exact, wire_dtype=WIRE_DTYPES[config.wire_dtype]
+    )
     if staging.device.type == "cuda":
         torch.cuda.set_device(staging.device)
     network = build_network(config, welcome.input_shape, welcome.num_classes)
     layers = cut_stage(network, welcome.first_layer, welcome.end_layer).to(staging.device)
     torch.manual_seed(stage_seed(config.seed, index))
-    rule = make_rule(config)
     inputs = Inputs.from_config(config) if index == 0 else None
     work = None
     if inputs is not None:
@@ -71,7 +74,12 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
             rule=rule,
             work=work,
         ),
-        stage=Stage(index, layers, make_optimizer(layers.parameters(), config)),
+        stage=Stage(
+            index,
+            layers,
+            make_optimizer(layers.parameters(), config),
+            autocast=AUTOCAST_DTYPES[config.dtype],
+        ),
         staging=staging,
         boundary=boundary,
         inputs=inputs,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import torch
@@ -30,10 +31,14 @@ from dni_async.messages import (
     ReturnedGradient,
     Stop,
 )
+from dni_async.system import peak_rss_bytes
 from dni_async.transport import ControlClient, Poller
 from workers.build import equip
 from workers.handshake import Seat, Stopped
 from workers.perform import Performer
+from workers.spans import SpanRecorder, Spans
+from workers.tally import Tally
+from workers.torch_profile import TorchProfile
 
 __all__ = ["WorkerLoop"]
 
@@ -53,10 +58,13 @@ class WorkerLoop:
         self._lifeline = lifeline
         self._equipment = equip(seat.stage, seat.welcome, seat.config)
         self._machine = self._equipment.machine
-        self._performer = Performer(seat, self._equipment, control)
+        self._tally = Tally()
+        self._spans = SpanRecorder(self._equipment.stage) if seat.config.profile else Spans()
+        self._torch_profile = _torch_profile(seat)
+        self._performer = Performer(
+            seat, self._equipment, control, self._tally, self._spans, self._torch_profile
+        )
         self._process = psutil.Process()
-        self._began = 0.0
-        self._waiting_s = 0.0
         self._next_progress = 0.0
 
     def run(self) -> None:
@@ -65,7 +73,17 @@ class WorkerLoop:
         Raises Stopped when the coordinator says so or is gone, NonFiniteError, LinkError,
         WireError; whatever is raised, nothing wrong has been applied.
         """
-        self._began = time.perf_counter()
+        self._tally.begin()
+        try:
+            self._train()
+        except Stopped:
+            self._leave_profiles()
+            raise
+        self._report()
+        self._leave_profiles()
+        self._control.send(Bye(self._seat.run_id, self._seat.stage))
+
+    def _train(self) -> None:
         while not self._machine.finished:
             self._listen()
             if self._machine.has_turn:
@@ -74,8 +92,6 @@ class WorkerLoop:
                 self._wait()
             if time.perf_counter() >= self._next_progress:
                 self._report()
-        self._report()
-        self._control.send(Bye(self._seat.run_id, self._seat.stage))
 
     def _listen(self) -> None:
         """Turn everything that has arrived into events."""
@@ -88,7 +104,11 @@ class WorkerLoop:
             self._drain(self._seat.inbox, self._from_below)
 
     def _drain(self, link: Link, absorb: _Absorb) -> None:
-        while (received := link.receive()) is not None:
+        while True:
+            self._spans.begin()
+            received = link.receive()
+            if received is None:
+                return
             message, tensors = received
             if getattr(message, "run_id", None) != self._seat.run_id:
                 raise LinkError(f"stage {self._seat.stage}: message of another run: {message}")
@@ -127,29 +147,55 @@ class WorkerLoop:
             self._performer.perform(action)
 
     def _wait(self) -> None:
+        self._spans.begin()
         began = time.perf_counter()
         readable = self._poller.wait(max(0.0, self._next_progress - began))
-        self._waiting_s += time.perf_counter() - began
+        self._tally.waiting_s += time.perf_counter() - began
+        self._spans.lap("wait")
         if self._lifeline in readable:
             raise Stopped("the launcher is gone")
 
     def _report(self) -> None:
-        now = time.perf_counter()
-        self._next_progress = now + PROGRESS_S
-        performer = self._performer
-        busy_s = now - self._began - self._waiting_s - performer.sending_s
+        self._next_progress = time.perf_counter() + PROGRESS_S
+        tally, machine = self._tally, self._machine
+        training = tally.training
+        links = [link for link in (self._seat.inbox, self._seat.outbox) if link is not None]
         self._control.send(
             Progress(
                 run_id=self._seat.run_id,
                 stage=self._seat.stage,
                 updates=self._equipment.stage.version,
-                epoch=performer.epoch,
-                busy_s=busy_s,
-                waiting_s=self._waiting_s,
-                sending_s=performer.sending_s,
-                loss=performer.mean_loss,
-                max_staleness=performer.max_staleness,
-                max_pending=self._machine.max_pending,
+                epoch=self._performer.epoch,
+                busy_s=tally.busy_s,
+                waiting_s=tally.waiting_s,
+                sending_s=tally.sending_s,
+                loss=self._performer.mean_loss,
+                max_staleness=tally.max_staleness,
+                max_pending=machine.max_pending,
                 rss_bytes=self._process.memory_info().rss,
+                train_busy_s=training.busy_s,
+                train_sending_s=training.sending_s,
+                train_cpu_s=training.cpu_s,
+                occupancy=tally.occupancy(machine.window),
+                staleness_median=tally.staleness_at(0.5),
+                staleness_p99=tally.staleness_at(0.99),
+                frame_bytes=sum(link.frame_bytes for link in links),
+                shared_bytes=sum(link.shared_bytes for link in links),
+                peak_rss_bytes=peak_rss_bytes(),
             )
         )
+
+    def _leave_profiles(self) -> None:
+        """Write what was recorded, if anything was asked for."""
+        welcome = self._seat.welcome
+        path = Path(welcome.profile_folder) / f"stage-{self._seat.stage}.json"
+        self._spans.write(path, stage=self._seat.stage, device=welcome.device)
+        if self._torch_profile is not None:
+            self._torch_profile.finish()
+
+
+def _torch_profile(seat: Seat) -> TorchProfile | None:
+    """The profiler, where this is the stage that it was asked for."""
+    if seat.config.torch_profiler != seat.stage:
+        return None
+    return TorchProfile(Path(seat.welcome.profile_folder) / f"torch-stage-{seat.stage}.json")

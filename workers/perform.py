@@ -28,7 +28,7 @@ from dni_async.decisions.actions import (
     Send,
     Update,
 )
-from dni_async.errors import LinkError
+from dni_async.dtypes import activation_dtypes
 from dni_async.messages import (
     Activation,
     Credit,
@@ -40,8 +40,12 @@ from dni_async.messages import (
 )
 from dni_async.stage import Score, add_scores, score
 from dni_async.transport import ControlClient
+from workers.arrivals import check_activation, check_gradient
 from workers.build import Equipment
 from workers.handshake import Seat
+from workers.spans import Spans
+from workers.tally import Tally
+from workers.torch_profile import TorchProfile
 
 __all__ = ["Performer"]
 
@@ -62,11 +66,23 @@ class _Work:
 class Performer:
     """Holds the tensors of the batches in hand and carries out one action at a time."""
 
-    def __init__(self, seat: Seat, equipment: Equipment, control: ControlClient) -> None:
+    def __init__(
+        self,
+        seat: Seat,
+        equipment: Equipment,
+        control: ControlClient,
+        tally: Tally,
+        spans: Spans,
+        torch_profile: TorchProfile | None,
+    ) -> None:
         self._seat = seat
         self._equipment = equipment
         self._control = control
+        self._tally = tally
+        self._spans = spans
+        self._torch_profile = torch_profile
         self._work: dict[int, _Work] = {}
+        self._dtypes = activation_dtypes(seat.config)
         self._loss_sum = 0.0
         self._loss_samples = 0
         self._scores: list[Score] = []
@@ -87,8 +103,6 @@ class Performer:
             Finish: self._finish,
         }
         self.epoch = 0
-        self.sending_s = 0.0
-        self.max_staleness = 0
 
     @property
     def mean_loss(self) -> float:
@@ -99,41 +113,25 @@ class Performer:
 
     def take_activation(self, message: Activation, tensors: list[torch.Tensor]) -> None:
         """Keep an arrived batch until its turn. Raises LinkError if its tensors do not fit."""
-        if len(tensors) != 2:
-            raise LinkError(f"{self._where(message)}: {len(tensors)} tensors, needs 2")
-        hidden, labels = tensors
-        if hidden.dtype != torch.float32 or labels.dtype != torch.int64:
-            raise LinkError(
-                f"{self._where(message)}: activation is {hidden.dtype} and labels {labels.dtype}, "
-                "need float32 and int64"
-            )
-        if hidden.ndim < 2 or labels.ndim != 1 or len(hidden) != len(labels):
-            raise LinkError(
-                f"{self._where(message)}: activation {list(hidden.shape)} and labels "
-                f"{list(labels.shape)} do not belong together"
-            )
+        hidden, labels = check_activation(self._seat.stage, message, tensors, self._dtypes)
         to_device = self._equipment.staging.to_device
         self._work[message.batch_id] = _Work(to_device(hidden), to_device(labels), labels)
+        self._spans.lap("receive", message.batch_id)
 
     def take_gradient(self, message: ReturnedGradient, tensors: list[torch.Tensor]) -> None:
         """Keep a returned gradient. Raises LinkError if it does not fit its activation."""
         work = self._work.get(message.batch_id)
-        if work is None or work.hidden is None:
-            raise LinkError(f"{self._where(message)}: a gradient for a batch that is not in hand")
-        if len(tensors) != 1 or tensors[0].shape != work.hidden.shape:
-            got = [list(tensor.shape) for tensor in tensors]
-            raise LinkError(
-                f"{self._where(message)}: gradient {got}, needs [{list(work.hidden.shape)}]"
-            )
-        work.returned = self._equipment.staging.to_device(tensors[0])
-
-    def _where(self, message: Activation | ReturnedGradient) -> str:
-        return f"stage {self._seat.stage}, {type(message).__name__} of batch {message.batch_id}"
+        hidden = None if work is None else work.hidden
+        gradient = check_gradient(self._seat.stage, message, tensors, hidden, self._dtypes)
+        assert work is not None  # or there would be no activation to fit
+        work.returned = self._equipment.staging.to_device(gradient)
+        self._spans.lap("receive gradient", message.batch_id)
 
     # --- what the machine decided --------------------------------------------------------------
 
     def perform(self, action: Action) -> None:
         """Carry out action. Raises NonFiniteError before a non-finite gradient is applied."""
+        self._spans.begin()
         self._handlers[type(action)](action)
 
     def _load(self, action: Load) -> None:
@@ -148,6 +146,7 @@ class Performer:
             x, y = self._equipment.inputs.test_batch(batch.index)
         to_device = self._equipment.staging.to_device
         self._work[batch.batch_id] = _Work(to_device(x), to_device(y), y)
+        self._spans.lap("load", batch.batch_id)
 
     def _forward(self, action: Forward) -> None:
         batch_id = action.batch_id
@@ -161,6 +160,7 @@ class Performer:
             keeps_graph=action.keeps_graph,
         )
         work.inputs = None  # the stage keeps it as long as it is needed
+        self._spans.lap("forward", batch_id)
 
     def _evaluate(self, action: Evaluate) -> None:
         batch_id = action.batch_id
@@ -170,6 +170,7 @@ class Performer:
         work.inputs = None
         if self._seat.outbox is None:
             self._scores.append(score(work.hidden, work.labels))
+        self._spans.lap("evaluate", batch_id)
 
     def _send(self, action: Send) -> None:
         batch = action.batch
@@ -188,7 +189,10 @@ class Performer:
             tensors=metas,
         )
         self._seat.outbox.send(message, inline)
-        self.sending_s += time.perf_counter() - began
+        self._tally.sending_s += time.perf_counter() - began
+        if batch.purpose == "train":
+            self._tally.sent(self._equipment.machine.pending)
+        self._spans.lap("send", batch.batch_id)
 
     def _update(self, action: Update) -> None:
         batch_id = action.batch_id
@@ -198,12 +202,20 @@ class Performer:
             loss, gradient = stage.loss_gradient(batch_id, work.labels)
             self._loss_sum += loss * len(work.labels)
             self._loss_samples += len(work.labels)
+            self._spans.lap("loss", batch_id)
         elif action.source == "synthetic":
             assert self._equipment.boundary is not None
             gradient = self._equipment.boundary.predict(work.hidden, work.labels)
+            self._spans.lap("synthesize", batch_id)
         else:
             gradient = self._returned(work)
-        work.input_gradient = stage.update(batch_id, gradient, source=f"{action.source} gradient")
+        source = f"{action.source} gradient"
+        work.input_gradient = stage.pull_back(batch_id, gradient, source=source)
+        self._spans.lap("backward", batch_id)
+        stage.apply()
+        self._spans.lap("optimize", batch_id)
+        if self._torch_profile is not None:
+            self._torch_profile.updated(stage.version)
 
     def _learn(self, action: Learn) -> None:
         work, stage = self._work[action.batch_id], self._equipment.stage
@@ -212,11 +224,11 @@ class Performer:
         returned = self._returned(work)
         stage.check_gradient(action.batch_id, returned, "returned gradient")
         self._equipment.boundary.learn(work.hidden, work.labels, returned)
+        self._spans.lap("learn", action.batch_id)
 
     def _returned(self, work: _Work) -> torch.Tensor:
         assert work.returned is not None
-        staleness = self._equipment.stage.version - work.version
-        self.max_staleness = max(self.max_staleness, staleness)
+        self._tally.used_gradient(self._equipment.stage.version - work.version)
         return work.returned
 
     def _return_gradient(self, action: ReturnGradient) -> None:
@@ -231,12 +243,14 @@ class Performer:
         version = self._equipment.stage.version
         message = ReturnedGradient(self._seat.run_id, batch_id, version, True, metas)
         self._seat.inbox.send(message, inline)
-        self.sending_s += time.perf_counter() - began
+        self._tally.sending_s += time.perf_counter() - began
+        self._spans.lap("send gradient", batch_id)
 
     def _give_credit(self, action: GiveCredit) -> None:
         assert self._seat.inbox is not None
         self._seat.inbox.release(action.batch_id)
         self._seat.inbox.send(Credit(self._seat.run_id, action.batch_id))
+        self._spans.lap("send credit", action.batch_id)
 
     def _forget(self, action: Forget) -> None:
         del self._work[action.batch_id]
@@ -252,11 +266,14 @@ class Performer:
         assert self._seat.inbox is not None
         mark = action.mark
         self._seat.inbox.send(Marker(self._seat.run_id, mark.kind, mark.epoch))
+        self._tally.came_back(mark.kind)
 
     def _announce(self, action: Announce) -> None:
         mark = action.mark
         run_id, epoch = self._seat.run_id, mark.epoch
         is_source, is_head = self._seat.inbox is None, self._seat.outbox is None
+        if is_source:  # nobody below to lower it to
+            self._tally.came_back(mark.kind)
         if mark.kind == "trained" and is_source:
             assert self._equipment.inputs is not None
             seconds = time.perf_counter() - self._epoch_began

@@ -16,7 +16,7 @@ from workers.loop import WorkerLoop
 
 __all__ = ["Assignment", "run_worker"]
 
-MAX_TRACEBACK_CHARS = 16_000  # well under the header limit; the end says most
+MAX_TEXT_BYTES = 24_000  # two of them stay well under the header limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,16 @@ def _last_words(
 ) -> None:
     text = traceback.format_exc()
     print(text, file=sys.stderr, flush=True)
-    summary = f"{type(error).__name__}: {error}"[:MAX_TRACEBACK_CHARS]
+    summary = f"{type(error).__name__}: {error}".encode(errors="replace")[:MAX_TEXT_BYTES]
+    story = text.encode(errors="replace")[-MAX_TEXT_BYTES:]  # the end says most
     control.send(
-        Failed(assignment.run_id, assignment.stage, device, summary, text[-MAX_TRACEBACK_CHARS:])
+        Failed(
+            run_id=assignment.run_id,
+            stage=assignment.stage,
+            device=device,
+            summary=summary.decode(errors="ignore"),
+            traceback=story.decode(errors="ignore"),
+        )
     )
 
 

@@ -1,0 +1,26 @@
+"""The number formats that a run can name, as torch's."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+
+from dni_async.config import RunConfig
+
+__all__ = ["AUTOCAST_DTYPES", "WIRE_DTYPES", "activation_dtypes"]
+
+AUTOCAST_DTYPES: Final[dict[str, torch.dtype | None]] = {"fp32": None, "bf16": torch.bfloat16}
+WIRE_DTYPES: Final[dict[str, torch.dtype | None]] = {
+    "same": None,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
+def activation_dtypes(config: RunConfig) -> set[torch.dtype]:
+    """What activations and gradients may arrive as; autocast leaves some layers in float32."""
+    wire = WIRE_DTYPES[config.wire_dtype]
+    computed = AUTOCAST_DTYPES[config.dtype]
+    dtypes = {torch.float32 if wire is None else wire}
+    return dtypes if computed is None else dtypes | {computed}

@@ -1,0 +1,153 @@
+"""How fast a line of stages could go, from what each of its workers measured.
+
+A line cannot pass a batch more often than its slowest stage takes for one, and all stages together
+cannot do more work per second than there are cores::
+
+    ceiling = min(1 / max(stage seconds per batch), cores / sum(processor seconds per batch))
+
+Where more threads compute than there are cores, a stage's busy time holds waiting for a core, so
+its processor time stands for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = ["Limit", "Line", "StageLoad", "measure_line"]
+
+FULL_WINDOW = 0.9  # a window this full keeps its stage from taking new input
+LITTLE_WAITING = 0.1
+
+Limit = Literal["stage", "cores", "lockstep"]
+
+
+@dataclass(frozen=True, slots=True)
+class StageLoad:
+    """One stage's work. batch_seconds: what it takes for a batch when it has all that it needs.
+
+    cpu_seconds: processor time for a batch. busy, waiting, sending: shares of its time. waits_for:
+    what it mostly waited for, empty if it waited little. phases: seconds of a batch by what was
+    done, where spans were recorded.
+    """
+
+    stage: int
+    num_layers: int
+    batch_seconds: float
+    cpu_seconds: float
+    busy: float
+    waiting: float
+    sending: float
+    occupancy: float | None
+    waits_for: str
+    phases: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A decoupled run's stages. samples_per_second, ceiling: measured, and possible at most.
+
+    limit: what sets the ceiling. num_batches: in an epoch, of batch_samples on average.
+    used_cores: processor time per second of training; ready_cores: how many the stages would have
+    used had each had its own.
+    """
+
+    loads: tuple[StageLoad, ...]
+    cores: int
+    num_threads: int
+    num_batches: int
+    batch_samples: float
+    samples_per_second: float
+    ceiling: float
+    limit: Limit
+    used_cores: float
+    ready_cores: float
+
+    @property
+    def slowest(self) -> StageLoad:
+        """The bottleneck: the stage that takes longest for a batch."""
+        return max(self.loads, key=lambda load: load.batch_seconds)
+
+    @property
+    def mean_batch_seconds(self) -> float:
+        """What the stages take for a batch on average."""
+        return sum(load.batch_seconds for load in self.loads) / len(self.loads)
+
+    @property
+    def share(self) -> float:
+        """How much of the ceiling was reached."""
+        return self.samples_per_second / self.ceiling
+
+
+def measure_line(report: Mapping[str, Any]) -> Line | None:
+    """The line of a report's decoupled run; None if a stage made no update or tells too little."""
+    run = next((run for run in report["runs"] if run["kind"] == "decoupled"), None)
+    if run is None or not run["workers"]:
+        return None
+    workers = run["workers"]
+    if not all(worker["updates"] and worker.get("train_cpu_seconds") for worker in workers):
+        return None
+    cores, data = report["environment"]["cores"], report["data"]
+    num_batches = math.ceil(data["num_train"] / report["config"]["batch_size"])
+    loads = tuple(_load(worker, run, cores) for worker in workers)
+    limit, seconds = _limit(loads, cores, lockstep=run["rule"] == "backprop")
+    batch_samples = data["num_train"] / num_batches
+    passed = run["samples_per_second"] / batch_samples  # batches per second
+    at_work = [
+        (w["train_busy_seconds"] + w["train_sending_seconds"]) / w["updates"] for w in workers
+    ]
+    return Line(
+        loads=loads,
+        cores=cores,
+        num_threads=run["num_threads"],
+        num_batches=num_batches,
+        batch_samples=batch_samples,
+        samples_per_second=run["samples_per_second"],
+        ceiling=batch_samples / seconds,
+        limit=limit,
+        used_cores=passed * sum(load.cpu_seconds for load in loads),
+        ready_cores=passed * sum(at_work),
+    )
+
+
+def _load(worker: Mapping[str, Any], run: Mapping[str, Any], cores: int) -> StageLoad:
+    updates = worker["updates"]
+    cpu_seconds = worker["train_cpu_seconds"] / updates
+    seconds = (worker["train_busy_seconds"] + worker["train_sending_seconds"]) / updates
+    if worker["phases"]:
+        seconds = sum(worker["phases"].values())
+    if worker["device"] == "cpu" and run["num_threads"] > cores:
+        seconds = min(seconds, cpu_seconds * run["num_workers"] / run["num_threads"])
+    first, end = worker["layers"]
+    return StageLoad(
+        stage=worker["stage"],
+        num_layers=end - first,
+        batch_seconds=seconds,
+        cpu_seconds=cpu_seconds,
+        busy=worker["busy"],
+        waiting=worker["waiting"],
+        sending=worker["sending"],
+        occupancy=worker["occupancy"],
+        waits_for=_waits_for(worker),
+        phases=worker["phases"],
+    )
+
+
+def _waits_for(worker: Mapping[str, Any]) -> str:
+    stage, occupancy = worker["stage"], worker["occupancy"]
+    if worker["waiting"] < LITTLE_WAITING:
+        return ""
+    if occupancy is not None and occupancy >= FULL_WINDOW:
+        return f"credits from stage {stage + 1}"
+    return f"activations from stage {stage - 1}" if stage > 0 else "epochs to end"
+
+
+def _limit(loads: Sequence[StageLoad], cores: int, *, lockstep: bool) -> tuple[Limit, float]:
+    """What bounds the line, and the seconds per batch that it allows."""
+    if lockstep:
+        return "lockstep", sum(load.batch_seconds for load in loads)
+    by_stage = max(load.batch_seconds for load in loads)
+    by_cores = sum(load.cpu_seconds for load in loads) / cores
+    return ("cores", by_cores) if by_cores > by_stage else ("stage", by_stage)

@@ -1,0 +1,186 @@
+"""Say in sentences what bounds a decoupled run and what to change; no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from launcher.ceiling import Line, measure_line
+
+__all__ = ["Diagnosis", "diagnose"]
+
+AT_CEILING = 0.85  # from this share on a run is at its ceiling
+MUCH = 0.2  # a share of the time that is worth a sentence
+UNEVEN = 1.25  # the slowest stage over the mean of all
+SHORT_EPOCH = 10  # batches per stage: with fewer, filling and draining the line shows
+DISTURBED = 0.75  # of the cores that stages were ready to use, so few were had
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """findings: what bounds the run, the bottleneck first; advice: what to change."""
+
+    line: Line
+    findings: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """All that advice is drawn from. baseline: the faster one's samples per second, 0 if none."""
+
+    line: Line
+    config: Mapping[str, Any]
+    baseline: float
+
+    @property
+    def is_at_ceiling(self) -> bool:
+        return self.line.share >= AT_CEILING
+
+    @property
+    def is_decoupled(self) -> bool:
+        return self.line.limit != "lockstep" and len(self.line.loads) > 1
+
+
+def diagnose(report: Mapping[str, Any]) -> Diagnosis | None:
+    """The diagnosis of a report's decoupled run; None if it tells too little for one."""
+    line = measure_line(report)
+    if line is None:
+        return None
+    rates = [run["samples_per_second"] for run in report["runs"] if run["kind"] == "baseline"]
+    case = _Case(line, report["config"], max(rates, default=0.0))
+    advice = tuple(said for advise in _ADVISERS if (said := advise(case)))
+    return Diagnosis(line, tuple(_findings(line)), advice if line.samples_per_second else ())
+
+
+def _findings(line: Line) -> list[str]:
+    slowest = line.slowest
+    text = (
+        f"Stage {slowest.stage} is the bottleneck: it works {_ms(slowest.batch_seconds)} on a "
+        f"batch, the mean stage {_ms(line.mean_batch_seconds)}"
+    )
+    if slowest.phases:
+        total = sum(slowest.phases.values())
+        largest = sorted(slowest.phases.items(), key=lambda item: -item[1])[:3]
+        text += f" ({', '.join(f'{kind} {seconds / total:.0%}' for kind, seconds in largest)})"
+    if not line.samples_per_second:
+        return [f"{text}."]
+    cause = {
+        "stage": f"stage {slowest.stage} sets",
+        "cores": f"{line.cores} {'core sets' if line.cores == 1 else 'cores set'}",
+        "lockstep": "one batch at a time sets",
+    }[line.limit]
+    reached = (
+        f"{line.samples_per_second:,.0f} samples/s measured, {line.share:.0%} of the ceiling of "
+        f"{line.ceiling:,.0f} that {cause}."
+    )
+    return [f"{text}.", reached]
+
+
+def _advise_lockstep(case: _Case) -> str:
+    if case.line.limit != "lockstep" or len(case.line.loads) == 1:
+        return ""
+    return "In lockstep only one stage works at a time: --rule dni lets all work at once."
+
+
+def _advise_cores(case: _Case) -> str:
+    if case.line.limit != "cores" or not case.is_at_ceiling:
+        return ""
+    less = "a larger --batch-size"
+    if case.is_decoupled and case.config["targets"] == "bootstrap":
+        less += " or --targets anchor"
+    return f"All cores are busy: the run is at the ceiling. Less work per sample helps: {less}."
+
+
+def _advise_bottleneck(case: _Case) -> str:
+    line, slowest = case.line, case.line.slowest
+    if line.limit != "stage" or not case.is_at_ceiling or not case.is_decoupled:
+        return ""
+    if slowest.batch_seconds < UNEVEN * line.mean_batch_seconds:
+        return "The stages are even and the run is at the ceiling: only faster stages help."
+    start = f"Stage {slowest.stage} is busy {slowest.busy:.0%} and the others wait for it: "
+    if case.config.get("partition") == "even":
+        return start + "--partition balanced groups the layers by the time they take."
+    if slowest.num_layers > 1:
+        return start + f"give it fewer than its {slowest.num_layers} layers."
+    return start + "its one layer cannot be divided, so fewer stages (--stages) lose nothing."
+
+
+def _advise_window(case: _Case) -> str:
+    if not case.is_decoupled or case.is_at_ceiling:
+        return ""
+    for load in case.line.loads:
+        if load.waiting >= MUCH and load.waits_for.startswith("credits"):
+            return (
+                f"Stage {load.stage} waits {load.waiting:.0%} of the time for {load.waits_for}: "
+                f"raise --window (now {case.config['window']})."
+            )
+    return ""
+
+
+def _advise_epochs(case: _Case) -> str:
+    num_stages, num_batches = len(case.line.loads), case.line.num_batches
+    if not case.is_decoupled or num_batches >= SHORT_EPOCH * num_stages:
+        return ""
+    lost = (num_stages - 1) / (num_batches + num_stages - 1)
+    return (
+        f"An epoch has only {num_batches} batches: to fill and drain {num_stages} stages takes "
+        f"about {lost:.0%} of it. More data or a smaller --batch-size."
+    )
+
+
+def _advise_threads(case: _Case) -> str:
+    line = case.line
+    idle = line.cores - line.num_threads
+    if line.limit != "lockstep" and idle >= len(line.loads):
+        return f"{idle} of {line.cores} cores have no thread: raise --threads-per-worker."
+    return ""
+
+
+def _advise_neighbours(case: _Case) -> str:
+    line = case.line
+    ready = min(line.ready_cores, float(line.cores))
+    if line.limit == "lockstep" or line.used_cores >= DISTURBED * ready:
+        return ""
+    return (
+        f"The stages were ready to use {ready:.1f} cores and had {line.used_cores:.1f}: other "
+        "programs, or calls in the model that block, held them up."
+    )
+
+
+def _advise_sending(case: _Case) -> str:
+    most = max(case.line.loads, key=lambda load: load.sending)
+    if most.sending < MUCH:
+        return ""
+    start = f"Stage {most.stage} spends {most.sending:.0%} of the time sending: "
+    if case.config["transport"] != "auto":
+        return start + "--transport auto passes large tensors in shared memory."
+    return start + "fewer stages (--stages) or larger layers make it worth while."
+
+
+def _advise_baseline(case: _Case) -> str:
+    if not case.is_decoupled or case.baseline <= case.line.ceiling:
+        return ""
+    return (
+        f"Plain backpropagation does {case.baseline:,.0f} samples/s, more than this line could at "
+        "best: such layers cost more to pass on than to compute. Larger --width or --batch-size, "
+        "or fewer --stages."
+    )
+
+
+_ADVISERS: tuple[Callable[[_Case], str], ...] = (
+    _advise_lockstep,
+    _advise_cores,
+    _advise_bottleneck,
+    _advise_window,
+    _advise_epochs,
+    _advise_threads,
+    _advise_neighbours,
+    _advise_sending,
+    _advise_baseline,
+)
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1000:.2f} ms"

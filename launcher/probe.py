@@ -1,0 +1,34 @@
+"""Measures the layers of a network in a process of its own, before the workers start.
+
+Reads its job as JSON from standard input and writes one JSON line to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+import torch
+
+from dni_async.config import RunConfig
+from dni_async.inputs import Inputs
+from dni_async.measure import layer_seconds
+from dni_async.network import build_network
+from dni_async.stage import prepare_torch
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """The process: the seconds of each layer, for one batch of the run on its first device."""
+    job = json.load(sys.stdin)
+    config = RunConfig.from_dict(job["config"])
+    prepare_torch(job["num_threads"])
+    device = torch.device(job["device"])
+    inputs = Inputs.from_config(config)
+    network = build_network(config, tuple(job["input_shape"]), job["num_classes"]).to(device)
+    x, y = inputs.train_batch(1, 0)
+    seconds = layer_seconds(network, x.to(device), y.to(device))
+    print(json.dumps({"seconds": seconds}), flush=True)
+    os._exit(0)  # torch's own threads take their time to end

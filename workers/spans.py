@@ -1,0 +1,94 @@
+"""What a worker did and when: spans of time, kept in memory up to a bound, written at its end.
+
+Times are nanoseconds of the monotonic clock, which all processes of one host share, so that the
+spans of several workers can be laid side by side. On a GPU a span is the time that the worker's
+thread was held, as kernels run on behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Literal, Protocol
+
+__all__ = ["MAX_SPANS", "NO_BATCH", "SpanKind", "SpanRecorder", "Spans"]
+
+MAX_SPANS = 200_000  # about 40 MB
+NO_BATCH = -1
+
+SpanKind = Literal[
+    "wait",
+    "receive",
+    "load",
+    "forward",
+    "evaluate",
+    "send",
+    "loss",
+    "synthesize",
+    "backward",
+    "optimize",
+    "send gradient",
+    "send credit",
+    "receive gradient",
+    "learn",
+]
+
+
+class _Versioned(Protocol):
+    @property
+    def version(self) -> int:
+        """The count of updates made."""
+
+
+class Spans:
+    """Records nothing: what a worker holds when nobody asked for a profile."""
+
+    def begin(self) -> None:
+        """A span begins here."""
+
+    def lap(self, kind: SpanKind, batch_id: int = NO_BATCH) -> None:
+        """The span ends here and was of this kind; the next one begins."""
+
+    def write(self, path: Path, *, stage: int, device: str) -> None:
+        """Leave the spans in a file, whole or not at all."""
+
+
+class SpanRecorder(Spans):
+    """Keeps the first max_spans spans and counts the rest.
+
+    updates tells the version, which every span is stamped with as it ends.
+    """
+
+    def __init__(self, updates: _Versioned, *, max_spans: int = MAX_SPANS) -> None:
+        self.dropped = 0
+        self._updates = updates
+        self._room = max_spans
+        self._began_ns = time.perf_counter_ns()
+        self._spans: list[tuple[SpanKind, int, int, int, int]] = []
+
+    def begin(self) -> None:
+        """A span begins here."""
+        self._began_ns = time.perf_counter_ns()
+
+    def lap(self, kind: SpanKind, batch_id: int = NO_BATCH) -> None:
+        """The span ends here and was of this kind; the next one begins."""
+        now_ns = time.perf_counter_ns()
+        if self._room > 0:
+            self._room -= 1
+            self._spans.append((kind, batch_id, self._updates.version, self._began_ns, now_ns))
+        else:
+            self.dropped += 1
+        self._began_ns = now_ns
+
+    def write(self, path: Path, *, stage: int, device: str) -> None:
+        """Leave the spans in a file, whole or not at all."""
+        head = {"stage": stage, "pid": os.getpid(), "device": device, "dropped": self.dropped}
+        fields = ["kind", "batch_id", "version", "began_ns", "ended_ns"]
+        part = path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(
+            json.dumps({**head, "fields": fields, "spans": self._spans}, separators=(",", ":")),
+            encoding="utf-8",
+        )
+        part.replace(path)

@@ -1,0 +1,94 @@
+"""What a worker counts while it runs: where its time went, how full its window and how stale."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+from dni_async.messages import MarkerKind
+
+__all__ = ["Tally", "TrainingTime"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingTime:
+    """Seconds while training, evaluation left out. cpu_s: of all threads of the process."""
+
+    busy_s: float
+    sending_s: float
+    cpu_s: float
+
+
+class Tally:
+    """The counts of one worker. waiting_s and sending_s are added to where the time is spent."""
+
+    def __init__(self) -> None:
+        self.waiting_s = 0.0
+        self.sending_s = 0.0
+        self._began = time.perf_counter()
+        self._is_training = True
+        self._in_flight = 0
+        self._num_sendings = 0
+        self._staleness: Counter[int] = Counter()
+        self._trained = TrainingTime(0.0, 0.0, 0.0)
+        self._since = self._times()
+
+    def begin(self) -> None:
+        """The run begins here."""
+        self._began = time.perf_counter()
+        self._since = self._times()
+
+    @property
+    def busy_s(self) -> float:
+        """Seconds since begin that were spent neither waiting nor sending."""
+        return time.perf_counter() - self._began - self.waiting_s - self.sending_s
+
+    def came_back(self, kind: MarkerKind) -> None:
+        """A marker is back: training ends with "trained", and goes on with "evaluated"."""
+        self._trained = self.training
+        self._since = self._times()
+        self._is_training = kind == "evaluated"
+
+    @property
+    def training(self) -> TrainingTime:
+        """Where the time went so far while training."""
+        if not self._is_training:
+            return self._trained
+        past, since, now = self._trained, self._since, self._times()
+        return TrainingTime(
+            past.busy_s + now.busy_s - since.busy_s,
+            past.sending_s + now.sending_s - since.sending_s,
+            past.cpu_s + now.cpu_s - since.cpu_s,
+        )
+
+    def sent(self, in_flight: int) -> None:
+        """A training batch went up and was the in_flight-th in the window."""
+        self._in_flight += in_flight
+        self._num_sendings += 1
+
+    def occupancy(self, window: int) -> float:
+        """Batches in flight at each sending, on average and as a share of window; -1 if none."""
+        return self._in_flight / self._num_sendings / window if self._num_sendings else -1.0
+
+    def used_gradient(self, staleness: int) -> None:
+        """A returned gradient was used, so many updates after the batch's forward."""
+        self._staleness[staleness] += 1
+
+    @property
+    def max_staleness(self) -> int:
+        """The largest that was seen; 0 if none."""
+        return max(self._staleness, default=0)
+
+    def staleness_at(self, share: float) -> int:
+        """The staleness that this share of all returned gradients did not exceed; 0 if none."""
+        need = share * self._staleness.total()
+        seen = 0
+        for staleness in sorted(self._staleness):
+            seen += self._staleness[staleness]
+            if seen >= need:
+                return staleness
+        return 0
+
+    def _times(self) -> TrainingTime:
+        return TrainingTime(self.busy_s, self.sending_s, time.process_time())
