@@ -142,13 +142,14 @@ class Ready:
 class Progress:
     """Counters since the start, sent about twice a second. Times in seconds.
 
-    busy_s + waiting_s + sending_s is the time since Start. train_busy_s and train_sending_s leave
-    evaluation out, and so does train_cpu_s, the processor time of all the worker's threads. loss
-    is the head's mean training loss of the current epoch so far (-1 from other stages).
-    max_pending: most activations in flight in the outbox at once; occupancy: how many there were
-    on average at each sending, as a share of the window (-1 where nothing is sent up). The
-    staleness of half, and of 99 %, of all returned gradients is not above staleness_median and
-    staleness_p99. frame_bytes, shared_bytes: sent so far over both links.
+    busy_s + waiting_s + sending_s is the time since Start; credit_waiting_s is the part of
+    waiting_s in which only a full window kept the next batch from being taken up. train_busy_s
+    and train_sending_s leave evaluation out, and so does train_cpu_s, the processor time of all
+    the worker's threads. loss is the head's mean training loss of the current epoch so far (-1
+    from other stages). max_pending: most activations in flight in the outbox at once; occupancy:
+    how many there were on average at each sending, as a share of the window (-1 where nothing is
+    sent up). The staleness of half, and of 99 %, of all returned gradients is not above
+    staleness_median and staleness_p99. frame_bytes, shared_bytes: sent so far over both links.
     """
 
     run_id: str
@@ -171,6 +172,7 @@ class Progress:
     frame_bytes: int
     shared_bytes: int
     peak_rss_bytes: int
+    credit_waiting_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ __all__ = [
     "open_sockets",
 ]
 
+COPY_BYTES: Final = 64 * 1024
 LINGER_MS: Final = 2000  # long enough for last words, short enough for Ctrl-C
 
 
@@ -45,7 +46,9 @@ class FrameSocket:
             if len(frames) == 1:
                 self.socket.send(frames[0])
             else:
-                self.socket.send_multipart(frames, copy=False)
+                # Handing a small frame over uncopied costs more than copying it.
+                is_small = all(len(frame) < COPY_BYTES for frame in frames)
+                self.socket.send_multipart(frames, copy=is_small)
 
     def receive(self) -> list[memoryview] | None:
         """The frames of the next message, uncopied, or None when there is none yet."""

@@ -18,7 +18,6 @@ from typing import Any, Literal
 
 __all__ = ["Limit", "Line", "StageLoad", "measure_line"]
 
-FULL_WINDOW = 0.9  # a window this full keeps its stage from taking new input
 LITTLE_WAITING = 0.1
 
 Limit = Literal["stage", "cores", "lockstep"]
@@ -28,9 +27,10 @@ Limit = Literal["stage", "cores", "lockstep"]
 class StageLoad:
     """One stage's work. batch_seconds: what it takes for a batch when it has all that it needs.
 
-    cpu_seconds: processor time for a batch. busy, waiting, sending: shares of its time. waits_for:
-    what it mostly waited for, empty if it waited little. phases: seconds of a batch by what was
-    done, where spans were recorded.
+    cpu_seconds: processor time for a batch. busy, waiting, sending: shares of its time; blocked:
+    the part of waiting in which only a full window kept it from a batch. waits_for: what it mostly
+    waited for, empty if it waited little. phases: seconds of a batch by what was done, where spans
+    were recorded.
     """
 
     stage: int
@@ -40,7 +40,7 @@ class StageLoad:
     busy: float
     waiting: float
     sending: float
-    occupancy: float | None
+    blocked: float
     waits_for: str
     phases: Mapping[str, float]
 
@@ -129,17 +129,17 @@ def _load(worker: Mapping[str, Any], run: Mapping[str, Any], cores: int) -> Stag
         busy=worker["busy"],
         waiting=worker["waiting"],
         sending=worker["sending"],
-        occupancy=worker["occupancy"],
+        blocked=worker["waiting_for_credits"],
         waits_for=_waits_for(worker),
         phases=worker["phases"],
     )
 
 
 def _waits_for(worker: Mapping[str, Any]) -> str:
-    stage, occupancy = worker["stage"], worker["occupancy"]
+    stage = worker["stage"]
     if worker["waiting"] < LITTLE_WAITING:
         return ""
-    if occupancy is not None and occupancy >= FULL_WINDOW:
+    if worker["waiting_for_credits"] >= worker["waiting"] / 2:
         return f"credits from stage {stage + 1}"
     return f"activations from stage {stage - 1}" if stage > 0 else "epochs to end"
 

@@ -282,29 +282,11 @@ class _Coordinator:
         self._cause = _Cause((message.stage, code), code, text, time.monotonic(), is_told=True)
 
     def _worker(self, stage: int) -> WorkerResult:
-        last = self._progress[stage]
-        total_s = max(last.busy_s + last.waiting_s + last.sending_s, 1e-9)
-        return WorkerResult(
-            stage=stage,
+        return WorkerResult.from_progress(
+            self._progress[stage],
             pid=self._roster.pids[stage],
             device=self._plan.devices[stage],
             layers=self._plan.layer_ranges[stage],
-            busy=last.busy_s / total_s,
-            waiting=last.waiting_s / total_s,
-            sending=last.sending_s / total_s,
-            updates=last.updates,
-            max_staleness=last.max_staleness,
-            max_pending=last.max_pending,
-            rss_bytes=last.rss_bytes,
-            train_busy_seconds=last.train_busy_s,
-            train_sending_seconds=last.train_sending_s,
-            train_cpu_seconds=last.train_cpu_s,
-            occupancy=last.occupancy if last.occupancy >= 0 else None,
-            staleness_median=last.staleness_median,
-            staleness_p99=last.staleness_p99,
-            frame_bytes=last.frame_bytes,
-            shared_bytes=last.shared_bytes,
-            peak_rss_bytes=last.peak_rss_bytes,
         )
 
     def _tell_all(self, message: Message) -> None:

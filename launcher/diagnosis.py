@@ -12,6 +12,7 @@ __all__ = ["Diagnosis", "diagnose"]
 
 AT_CEILING = 0.85  # from this share on a run is at its ceiling
 MUCH = 0.2  # a share of the time that is worth a sentence
+SATURATED = 0.8  # a stage that waits less than the rest of its time has none to spare
 UNEVEN = 1.25  # the slowest stage over the mean of all
 SHORT_EPOCH = 10  # batches per stage: with fewer, filling and draining the line shows
 DISTURBED = 0.75  # of the cores that stages were ready to use, so few were had
@@ -108,15 +109,19 @@ def _advise_bottleneck(case: _Case) -> str:
 
 
 def _advise_window(case: _Case) -> str:
-    if not case.is_decoupled or case.is_at_ceiling:
+    """Look at the highest stage that its window holds up: those below it only follow."""
+    blocked = [load for load in case.line.loads[:-1] if load.blocked >= MUCH]
+    if not blocked or not case.is_decoupled or case.is_at_ceiling:
         return ""
-    for load in case.line.loads:
-        if load.waiting >= MUCH and load.waits_for.startswith("credits"):
-            return (
-                f"Stage {load.stage} waits {load.waiting:.0%} of the time for {load.waits_for}: "
-                f"raise --window (now {case.config['window']})."
-            )
-    return ""
+    load = blocked[-1]
+    above = case.line.loads[case.line.loads.index(load) + 1]
+    start = (
+        f"Stage {load.stage} waits {load.blocked:.0%} of the time for credits from stage "
+        f"{above.stage}"
+    )
+    if 1 - above.waiting >= SATURATED:
+        return f"{start}, which has no time left: that stage needs less work, or fewer beside it."
+    return f"{start}: raise --window (now {case.config['window']})."
 
 
 def _advise_epochs(case: _Case) -> str:

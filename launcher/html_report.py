@@ -15,7 +15,12 @@ from launcher.svg import Bar, Part, Series, draw_bars, draw_curves, draw_meter
 
 __all__ = ["build_page"]
 
-TIMES = (("busy", "hue-0"), ("sending", "hue-1"), ("waiting", "rest"))
+TIMES = {
+    "busy": "hue-0",
+    "sending": "hue-1",
+    "waiting for credits": "hue-10",
+    "waiting for input": "rest",
+}
 PHASES = {
     "load": "hue-7",
     "forward": "hue-0",
@@ -142,13 +147,22 @@ def _times(run: Mapping[str, Any]) -> str:
     bars = [
         Bar(
             f"stage {worker['stage']}",
-            [Part(hue, worker[key], f"{key} {worker[key]:.1%}") for key, hue in TIMES],
+            [
+                Part(TIMES[name], share, f"{name} {share:.1%}")
+                for name, share in _shares(worker).items()
+            ],
             f"{worker['busy']:.0%} busy",
         )
         for worker in run["workers"]
     ]
     drawn = draw_bars("where the time of each stage went", bars, full=1.0)
-    return _section("Where the time went", _legend(TIMES) + drawn)
+    return _section("Where the time went", _legend(TIMES.items()) + drawn)
+
+
+def _shares(worker: Mapping[str, Any]) -> dict[str, float]:
+    credits = worker.get("waiting_for_credits", 0.0)
+    shares = (worker["busy"], worker["sending"], credits, worker["waiting"] - credits)
+    return dict(zip(TIMES, shares, strict=True))
 
 
 def _phases(run: Mapping[str, Any]) -> str:

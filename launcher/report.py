@@ -179,7 +179,7 @@ def _workers_table(run: Mapping[str, Any]) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    columns = ("stage", "layers", "pid", "device", "busy", "waiting", "sending", "updates")
+    columns = ("stage", "layers", "pid", "device", "busy", "wait", "send", "updates")
     for name in (*columns, "stale", "pend", "MB"):
         table.add_column(name, justify="right", no_wrap=True)
     for worker in run["workers"]:

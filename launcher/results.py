@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from dni_async.messages import Progress
+
 __all__ = ["EpochResult", "RunResult", "WorkerResult", "speedup"]
 
 
@@ -23,7 +25,8 @@ class WorkerResult:
     """One worker. busy, waiting, sending: shares of the time from Start to its end, sum 1.
 
     max_staleness: most updates between a batch's forward and the use of its returned gradient.
-    max_pending: most activations that were in flight above it at once. train_ seconds leave
+    max_pending: most activations that were in flight above it at once. waiting_for_credits: the
+    part of waiting in which a full window kept it from a batch that it had. train_ seconds leave
     evaluation out; those of cpu are of all its threads. occupancy: activations in flight at each
     sending, on average and as a share of the window; None where nothing is sent up. Bytes: sent
     over both its links. phases: seconds per update and kind of span, where they were recorded.
@@ -40,6 +43,7 @@ class WorkerResult:
     max_staleness: int
     max_pending: int
     rss_bytes: int
+    waiting_for_credits: float
     train_busy_seconds: float
     train_sending_seconds: float
     train_cpu_seconds: float
@@ -50,6 +54,36 @@ class WorkerResult:
     shared_bytes: int
     peak_rss_bytes: int
     phases: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def from_progress(
+        cls, last: Progress, *, pid: int, device: str, layers: tuple[int, int]
+    ) -> WorkerResult:
+        """What a worker did, as it last told it."""
+        total_s = max(last.busy_s + last.waiting_s + last.sending_s, 1e-9)
+        return cls(
+            stage=last.stage,
+            pid=pid,
+            device=device,
+            layers=layers,
+            busy=last.busy_s / total_s,
+            waiting=last.waiting_s / total_s,
+            sending=last.sending_s / total_s,
+            updates=last.updates,
+            max_staleness=last.max_staleness,
+            max_pending=last.max_pending,
+            rss_bytes=last.rss_bytes,
+            waiting_for_credits=last.credit_waiting_s / total_s,
+            train_busy_seconds=last.train_busy_s,
+            train_sending_seconds=last.train_sending_s,
+            train_cpu_seconds=last.train_cpu_s,
+            occupancy=last.occupancy if last.occupancy >= 0 else None,
+            staleness_median=last.staleness_median,
+            staleness_p99=last.staleness_p99,
+            frame_bytes=last.frame_bytes,
+            shared_bytes=last.shared_bytes,
+            peak_rss_bytes=last.peak_rss_bytes,
+        )
 
 
 @dataclass(slots=True)
@@ -128,6 +162,7 @@ class RunResult:
                     "max_staleness": w.max_staleness,
                     "max_pending": w.max_pending,
                     "rss_bytes": w.rss_bytes,
+                    "waiting_for_credits": round(w.waiting_for_credits, 4),
                     "train_busy_seconds": round(w.train_busy_seconds, 4),
                     "train_sending_seconds": round(w.train_sending_seconds, 4),
                     "train_cpu_seconds": round(w.train_cpu_seconds, 4),

@@ -158,7 +158,7 @@ def test_nan_and_infinity_arrive() -> None:
 PROGRESS_FIELDS = (
     "run_id stage updates epoch busy_s waiting_s sending_s loss max_staleness max_pending "
     "rss_bytes train_busy_s train_sending_s train_cpu_s occupancy staleness_median staleness_p99 "
-    "frame_bytes shared_bytes peak_rss_bytes"
+    "frame_bytes shared_bytes peak_rss_bytes credit_waiting_s"
 )
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "

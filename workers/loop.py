@@ -150,7 +150,8 @@ class WorkerLoop:
         self._spans.begin()
         began = time.perf_counter()
         readable = self._poller.wait(max(0.0, self._next_progress - began))
-        self._tally.waiting_s += time.perf_counter() - began
+        waited_s = time.perf_counter() - began
+        self._tally.waited(waited_s, for_credits=self._machine.is_blocked)
         self._spans.lap("wait")
         if self._lifeline in readable:
             raise Stopped("the launcher is gone")
@@ -182,6 +183,7 @@ class WorkerLoop:
                 frame_bytes=sum(link.frame_bytes for link in links),
                 shared_bytes=sum(link.shared_bytes for link in links),
                 peak_rss_bytes=peak_rss_bytes(),
+                credit_waiting_s=tally.credit_waiting_s,
             )
         )
 

@@ -248,8 +248,10 @@ class Performer:
 
     def _give_credit(self, action: GiveCredit) -> None:
         assert self._seat.inbox is not None
+        began = time.perf_counter()
         self._seat.inbox.release(action.batch_id)
         self._seat.inbox.send(Credit(self._seat.run_id, action.batch_id))
+        self._tally.sending_s += time.perf_counter() - began
         self._spans.lap("send credit", action.batch_id)
 
     def _forget(self, action: Forget) -> None:

@@ -21,10 +21,11 @@ class TrainingTime:
 
 
 class Tally:
-    """The counts of one worker. waiting_s and sending_s are added to where the time is spent."""
+    """The counts of one worker. sending_s is added to where the time is spent."""
 
     def __init__(self) -> None:
         self.waiting_s = 0.0
+        self.credit_waiting_s = 0.0
         self.sending_s = 0.0
         self._began = time.perf_counter()
         self._is_training = True
@@ -43,6 +44,12 @@ class Tally:
     def busy_s(self) -> float:
         """Seconds since begin that were spent neither waiting nor sending."""
         return time.perf_counter() - self._began - self.waiting_s - self.sending_s
+
+    def waited(self, seconds: float, *, for_credits: bool) -> None:
+        """There was nothing to do; for_credits: but for a place in the window there was."""
+        self.waiting_s += seconds
+        if for_credits:
+            self.credit_waiting_s += seconds
 
     def came_back(self, kind: MarkerKind) -> None:
         """A marker is back: training ends with "trained", and goes on with "evaluated"."""

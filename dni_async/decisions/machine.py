@@ -75,6 +75,11 @@ class StageMachine:
         item = self._peek()
         return item is not None and not (isinstance(item, Batch) and self._is_full)
 
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the next batch is here and only a full window keeps it from being taken up."""
+        return self._is_full and isinstance(self._peek(), Batch)
+
     def handle(self, event: Event) -> list[Action]:
         """The actions that event sets off, in the order in which to perform them.
 

@@ -192,3 +192,34 @@ def test_a_slow_stage_lets_those_below_run_a_window_ahead(
     assert [worker["max_pending"] for worker in workers][:2] == [6, 6]
     assert workers[1]["max_staleness"] >= 6  # updates made while the slow stage had one batch
     assert workers[3]["waiting"] > 0.5
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--dtype=bf16"],
+        ["--wire-dtype=fp16", "--transport=tcp"],
+        ["--dtype=bf16", "--wire-dtype=bf16", "--targets=bootstrap"],
+        ["--targets=anchor", "--anchor-every=1", "--window=1"],
+        ["--targets=anchor", "--anchor-every=0"],
+        ["--layers=6", "--stages=3"],
+    ],
+    ids=" ".join,
+)
+def test_every_way_to_run_learns(launch: Callable[..., Launch], flags: list[str]) -> None:
+    """Wide enough for shared memory: 128 x 256 float32 is 128 KB."""
+    run = launch("--epochs=8", "--no-baseline", *flags)
+    assert run.end() == 0, run.output
+    assert run.report()["runs"][0]["test_accuracy"] > 0.8
+    if "--stages=3" in flags:
+        assert "balanced into stages" in run.output
+    run.assert_nothing_left()
+
+
+def test_memory_is_shared_where_it_can_be(launch: Callable[..., Launch]) -> None:
+    shared = launch("--epochs=2", "--no-baseline")
+    framed = launch("--epochs=2", "--no-baseline", "--transport=ipc")
+    for run in (shared, framed):
+        assert run.end() == 0, run.output
+    assert shared.report()["runs"][0]["workers"][0]["shared_bytes"] > 20 * 128 * 256 * 4
+    assert framed.report()["runs"][0]["workers"][0]["shared_bytes"] == 0

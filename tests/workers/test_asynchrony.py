@@ -121,7 +121,9 @@ def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Stage0]:
         stage = Stage0(control, above, poller, process, b"stage-0")
         hello = stage.hear_control(Hello)
         assert (hello.run_id, hello.stage, hello.pid) == (RUN_ID, 0, process.pid)
-        config = RunConfig(layers=2, window=window, batch_size=16, epochs=50, width=32)
+        config = RunConfig(
+            layers=2, window=window, batch_size=16, epochs=50, width=32, targets="bootstrap"
+        )
         welcome = Welcome(
             run_id=RUN_ID, num_stages=2, first_layer=0, end_layer=1, device="cpu",
             num_threads=1, peer=above.endpoint, weights_path=str(folder / "w.safetensors"),

@@ -1,0 +1,101 @@
+"""Reports as a run would leave them, made up for tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def worker(stage: int, work: float, **changes: Any) -> dict[str, Any]:
+    """A worker that made 100 updates of `work` seconds each, all of it on a core."""
+    return {
+        "stage": stage,
+        "pid": 4711 + stage,
+        "device": "cpu",
+        "layers": [stage, stage + 1],
+        "busy": 0.5,
+        "waiting": 0.0,
+        "sending": 0.0,
+        "updates": 100,
+        "max_staleness": 4,
+        "max_pending": 4,
+        "rss_bytes": 100 * 2**20,
+        "waiting_for_credits": 0.0,
+        "train_busy_seconds": work * 100,
+        "train_sending_seconds": 0.0,
+        "train_cpu_seconds": work * 100,
+        "occupancy": 0.5,
+        "staleness_median": 1,
+        "staleness_p99": 3,
+        "frame_bytes": 1_000_000,
+        "shared_bytes": 3_000_000,
+        "peak_rss_bytes": 200 * 2**20,
+        "phases": {},
+        **changes,
+    }
+
+
+def report(
+    *workers: dict[str, Any],
+    rate: float,
+    cores: int = 8,
+    baseline: float | None = None,
+    **config: Any,
+) -> dict[str, Any]:
+    """A run of ten batches of 100 samples that passed at `rate` samples per second."""
+    rule = config.get("rule", "dni")
+    num_workers = len(workers)
+    common = {
+        "startup_seconds": 1.0,
+        "train_seconds": 1000 / rate if rate else 0.0,
+        "seconds_to_target": None,
+        "test_accuracy": 0.5,
+        "epochs": [
+            {"epoch": epoch, "seconds": 0.5, "train_loss": 1 / epoch, "test_accuracy": 0.1 * epoch}
+            for epoch in (1, 2, 3)
+        ],
+    }
+    runs = [
+        {
+            **common,
+            "name": rule,
+            "kind": "decoupled",
+            "rule": rule,
+            "num_workers": num_workers,
+            "num_threads": num_workers * (config.get("threads_per_worker") or 1),
+            "samples_per_second": rate,
+            "workers": list(workers),
+        }
+    ]
+    if baseline is not None:
+        one = {"num_workers": 1, "num_threads": 1, "workers": [], "rule": "backprop"}
+        runs.append(
+            {
+                **common,
+                **one,
+                "name": "baseline-1-thread",
+                "kind": "baseline",
+                "samples_per_second": baseline,
+            }
+        )
+    return {
+        "schema": 1,
+        "status": "finished",
+        "config": {
+            "rule": "dni",
+            "targets": "bootstrap",
+            "batch_size": 100,
+            "window": 4,
+            "transport": "auto",
+            "target_accuracy": None,
+            **config,
+        },
+        "environment": {"cores": cores, "devices": ["cpu"], "processor": "a processor"},
+        "data": {
+            "name": "digits",
+            "num_train": config.pop("num_train", 100_000),
+            "num_test": 200,
+            "num_classes": 10,
+        },
+        "runs": runs,
+        "speedup": {"vs_one_thread": 1.5, "vs_all_threads": 0.5},
+    }

@@ -1,0 +1,269 @@
+"""What bounds a run and what to change: numbers in, sentences out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from launcher.diagnosis import diagnose
+from tests.launcher.reports import report, worker
+
+# Batches have 100 samples; 1000 of them make an epoch. A worker's seconds are for one batch.
+CEILINGS: dict[str, tuple[dict[str, Any], int, str, float]] = {
+    "the slowest stage": (report(worker(0, 0.01), worker(1, 0.02), rate=1), 1, "stage", 5000),
+    "the cores": (
+        report(worker(0, 0.01), worker(1, 0.02), worker(2, 0.02), rate=1, cores=2),
+        1,
+        "cores",
+        2 / 0.05 * 100,
+    ),
+    "one batch at a time": (
+        report(worker(0, 0.01), worker(1, 0.04), rate=1, rule="backprop"),
+        1,
+        "lockstep",
+        2000,
+    ),
+    "sending is work too": (
+        report(worker(0, 0.01, train_sending_seconds=2.0), worker(1, 0.02), rate=1),
+        0,
+        "stage",
+        100 / 0.03,
+    ),
+    "waiting for a core is no work": (
+        report(
+            worker(0, 0.01, train_busy_seconds=9.0),
+            worker(1, 0.02),
+            worker(2, 0.01),
+            rate=1,
+            cores=2,
+        ),
+        1,
+        "stage",
+        5000,
+    ),
+    "two threads share a stage's work": (
+        report(worker(0, 0.04), worker(1, 0.06), rate=1, cores=3, threads_per_worker=2),
+        1,
+        "cores",
+        3000,
+    ),
+    "a GPU's processor time says little": (
+        report(
+            worker(0, 0.01, device="cuda:0", train_cpu_seconds=0.1),
+            worker(1, 0.02, device="cuda:0", train_cpu_seconds=0.1),
+            rate=1,
+            cores=1,
+        ),
+        1,
+        "stage",
+        5000,
+    ),
+    "spans leave out what is no batch's": (
+        report(
+            worker(0, 0.5, train_cpu_seconds=0.1, phases={"forward": 0.01, "send": 0.03}),
+            worker(1, 0.02),
+            rate=1,
+        ),
+        0,
+        "stage",
+        2500,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CEILINGS)
+def test_the_ceiling_is_set_by(name: str) -> None:
+    told, bottleneck, limit, ceiling = CEILINGS[name]
+    diagnosis = diagnose(told)
+    assert diagnosis is not None
+    line = diagnosis.line
+    assert (line.slowest.stage, line.limit) == (bottleneck, limit)
+    assert line.ceiling == pytest.approx(ceiling)
+    assert diagnosis.findings[0].startswith(f"Stage {bottleneck} is the bottleneck: ")
+
+
+EVEN = (worker(0, 0.01), worker(1, 0.01))
+ADVICE: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "nothing stands out": (report(*EVEN, rate=7000, cores=3), []),
+    "lockstep": (
+        report(*EVEN, rate=4900, rule="backprop"),
+        ["In lockstep only one stage works at a time: --rule dni lets all work at once."],
+    ),
+    "cores": (
+        report(*EVEN, worker(2, 0.01), rate=6000, cores=2),
+        [
+            (
+                "All cores are busy: the run is at the ceiling. Less work per sample helps: "
+                "a larger --batch-size or --targets anchor."
+            )
+        ],
+    ),
+    "cores, with anchors": (
+        report(*EVEN, worker(2, 0.01), rate=6000, cores=2, targets="anchor"),
+        [
+            (
+                "All cores are busy: the run is at the ceiling. Less work per sample helps: "
+                "a larger --batch-size."
+            )
+        ],
+    ),
+    "even stages": (
+        report(*EVEN, rate=9900, cores=3),
+        ["The stages are even and the run is at the ceiling: only faster stages help."],
+    ),
+    "a stage of many layers": (
+        report(worker(0, 0.01), worker(1, 0.03, layers=[1, 4], busy=0.97), rate=3300, cores=3),
+        ["Stage 1 is busy 97% and the others wait for it: give it fewer than its 3 layers."],
+    ),
+    "layers shared out by number": (
+        report(worker(0, 0.01), worker(1, 0.03, busy=0.97), rate=3300, cores=3, partition="even"),
+        [
+            (
+                "Stage 1 is busy 97% and the others wait for it: --partition balanced groups the "
+                "layers by the time they take."
+            )
+        ],
+    ),
+    "a stage of one layer": (
+        report(worker(0, 0.01), worker(1, 0.03, busy=0.97), rate=3300, cores=3),
+        [
+            (
+                "Stage 1 is busy 97% and the others wait for it: its one layer cannot be divided, "
+                "so fewer stages (--stages) lose nothing."
+            )
+        ],
+    ),
+    "a full window": (
+        report(
+            worker(0, 0.01, waiting=0.4, waiting_for_credits=0.3),
+            worker(1, 0.01, waiting=0.3),
+            rate=7000,
+            cores=3,
+        ),
+        ["Stage 0 waits 30% of the time for credits from stage 1: raise --window (now 4)."],
+    ),
+    "full windows below a stage without time": (
+        report(
+            worker(0, 0.01, waiting=0.5, waiting_for_credits=0.5),
+            worker(1, 0.01, waiting=0.4, waiting_for_credits=0.4),
+            worker(2, 0.01, waiting=0.1),
+            rate=7000,
+            cores=4,
+        ),
+        [
+            (
+                "Stage 1 waits 40% of the time for credits from stage 2, which has no time left: "
+                "that stage needs less work, or fewer beside it."
+            )
+        ],
+    ),
+    "short epochs": (
+        report(*EVEN, rate=7000, cores=3, num_train=1200),
+        [
+            (
+                "An epoch has only 12 batches: to fill and drain 2 stages takes about 8% of it. "
+                "More data or a smaller --batch-size."
+            )
+        ],
+    ),
+    "idle cores": (
+        report(*EVEN, rate=7000, cores=8),
+        ["6 of 8 cores have no thread: raise --threads-per-worker."],
+    ),
+    "other programs": (
+        report(
+            worker(0, 0.01, train_busy_seconds=4.0),
+            worker(1, 0.01, train_busy_seconds=4.0),
+            worker(2, 0.01),
+            rate=2000,
+            cores=2,
+        ),
+        [
+            (
+                "The stages were ready to use 1.8 cores and had 0.6: other programs, or calls in "
+                "the model that block, held them up."
+            )
+        ],
+    ),
+    "sending": (
+        report(worker(0, 0.01, sending=0.25), worker(1, 0.01), rate=7000, cores=3),
+        [
+            (
+                "Stage 0 spends 25% of the time sending: fewer stages (--stages) or larger layers "
+                "make it worth while."
+            )
+        ],
+    ),
+    "sending in frames": (
+        report(worker(0, 0.01, sending=0.25), worker(1, 0.01), rate=7000, cores=3, transport="tcp"),
+        [
+            (
+                "Stage 0 spends 25% of the time sending: --transport auto passes large tensors in "
+                "shared memory."
+            )
+        ],
+    ),
+    "a baseline out of reach": (
+        report(*EVEN, rate=7000, cores=3, baseline=20_000),
+        [
+            (
+                "Plain backpropagation does 20,000 samples/s, more than this line could at best: "
+                "such layers cost more to pass on than to compute. Larger --width or --batch-size, "
+                "or fewer --stages."
+            )
+        ],
+    ),
+    "one stage": (report(worker(0, 0.01, occupancy=None), rate=9000, cores=1), []),
+    "interrupted before an epoch's end": (report(*EVEN, rate=0, cores=8), []),
+}
+
+
+@pytest.mark.parametrize("name", ADVICE)
+def test_the_advice_for(name: str) -> None:
+    told, advice = ADVICE[name]
+    diagnosis = diagnose(told)
+    assert diagnosis is not None
+    assert list(diagnosis.advice) == advice
+
+
+def test_the_findings_tell_the_numbers() -> None:
+    phases = {"forward": 0.002, "backward": 0.007, "send": 0.001}
+    told = report(worker(0, 0.01, phases=phases), worker(1, 0.005), rate=8000, cores=3)
+    diagnosis = diagnose(told)
+    assert diagnosis is not None
+    assert diagnosis.findings == (
+        (
+            "Stage 0 is the bottleneck: it works 10.00 ms on a batch, the mean stage 7.50 ms "
+            "(backward 70%, forward 20%, send 10%)."
+        ),
+        "8,000 samples/s measured, 80% of the ceiling of 10,000 that stage 0 sets.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("stage", "waiting", "for_credits", "waits_for"),
+    [
+        (1, 0.3, 0.2, "credits from stage 2"),
+        (1, 0.3, 0.1, "activations from stage 0"),
+        (2, 0.3, 0.0, "activations from stage 1"),
+        (0, 0.3, 0.0, "epochs to end"),
+        (1, 0.05, 0.05, ""),
+    ],
+)
+def test_what_a_stage_waits_for(
+    stage: int, waiting: float, for_credits: float, waits_for: str
+) -> None:
+    told = report(worker(stage, 0.01, waiting=waiting, waiting_for_credits=for_credits), rate=1000)
+    diagnosis = diagnose(told)
+    assert diagnosis is not None
+    assert diagnosis.line.loads[0].waits_for == waits_for
+
+
+def test_a_report_that_tells_too_little_has_no_diagnosis() -> None:
+    older = worker(0, 0.01)
+    del older["train_cpu_seconds"]
+    assert diagnose(report(older, rate=1000)) is None
+    assert diagnose(report(worker(0, 0.01, updates=0), rate=0)) is None
+    assert diagnose(report(rate=0)) is None
+    assert diagnose({**report(rate=0), "runs": []}) is None

@@ -1,0 +1,178 @@
+"""The report as one page: whole, well-formed, and with nothing in it that was not escaped."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+
+from launcher import report_cli
+from launcher.html_report import build_page
+from launcher.svg import Bar, Part, Series, draw_bars, draw_curves, nice_ticks
+from tests.launcher.reports import report, worker
+
+PHASES = {"forward": 0.002, "backward": 0.007, "a kind to come": 0.001}
+
+
+def full_report() -> dict[str, Any]:
+    """A report with all that a page can show."""
+    workers = worker(0, 0.01, phases=PHASES), worker(1, 0.02, occupancy=None)
+    return report(*workers, rate=4000, baseline=9000, target_accuracy=0.9)
+
+
+def parsed(page: str) -> ElementTree.Element:
+    """The page's root element; raises where it is not well-formed."""
+    return ElementTree.fromstring(page)
+
+
+def all_text(page: str) -> str:
+    """What a reader sees, and what is shown where one points."""
+    return " ".join("".join(parsed(page).itertext()).split())
+
+
+def test_the_page_shows_the_run() -> None:
+    text = all_text(build_page(full_report()))
+    for said in (
+        "dni-async: digits",
+        "4,000",
+        "1.50\u00d7",
+        "0.50\u00d7",
+        "baseline-1-thread",
+        "not reached",
+        "training loss",
+        "stage 1",
+        "backward 7.000 ms",
+        "a kind to come",
+        "200",  # peak MB
+        "Stage 1 is the bottleneck",
+        "What to change",
+        "batch_size",
+    ):
+        assert said in text, said
+
+
+def test_the_page_needs_nothing_else() -> None:
+    page = build_page(full_report())
+    assert "http" not in page
+    tags = {element.tag for element in parsed(page).iter()}
+    assert tags.isdisjoint({"script", "link", "img", "iframe", "object", "image", "use"})
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_every_colour_that_is_used_is_defined() -> None:
+    page = build_page(full_report())
+    used = set(re.findall(r"\bhue-\d+", page.partition("</style>")[2]))
+    assert used
+    for name in used:
+        assert f".{name} {{ fill" in page
+
+
+NASTY = "<script>alert('x')</script> & \"quoted\""
+
+
+def test_everything_from_the_report_is_escaped() -> None:
+    told = full_report()
+    told["data"]["name"] = told["status"] = told["environment"]["processor"] = NASTY
+    told["environment"]["devices"] = [NASTY]
+    told["config"][NASTY] = NASTY
+    for run in told["runs"]:
+        run["name"] = NASTY
+    told["runs"][0]["workers"][0]["phases"] = {NASTY: 0.01}
+    page = build_page(told)
+    assert "<script" not in page
+    assert all_text(page).count("alert('x')") >= 8
+    parsed(page)
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {**report(rate=0), "runs": [], "speedup": None},
+        {**report(rate=0), "speedup": None},
+        report(worker(0, 0.01, updates=0), rate=0),
+        report(worker(0, 0.01), rate=0, rule="backprop"),
+    ],
+    ids=["nothing", "no worker", "no update", "no epoch"],
+)
+def test_a_run_that_ended_early_has_a_page(told: dict[str, Any]) -> None:
+    for run in told["runs"]:
+        run.update(epochs=[], test_accuracy=None)
+    assert "digits" in all_text(build_page(told))
+
+
+def test_a_report_of_an_older_version_has_a_page_without_the_new_parts() -> None:
+    told = full_report()
+    told["runs"][0]["workers"] = [
+        {
+            key: value
+            for key, value in each.items()
+            if key in ("stage", "busy", "waiting", "sending")
+        }
+        for each in told["runs"][0]["workers"]
+    ]
+    for each in told["runs"][0]["workers"]:
+        each["updates"] = 10
+    page = build_page(told)
+    assert "Where the time went" in page
+    assert "Diagnosis" not in page
+
+
+def test_the_command_prints_the_diagnosis_and_writes_the_page(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(told_by_a_run()))
+    page = tmp_path / "page.html"
+    done = CliRunner().invoke(report_cli.main, [str(tmp_path), "--html", str(page)])
+    assert done.exit_code == 0, done.output
+    assert "- Stage 1 is the bottleneck" in done.output
+    assert "ms/batch" in done.output
+    parsed(page.read_text(encoding="utf-8"))
+
+
+def test_a_page_that_cannot_be_written_is_an_error_of_usage(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json.dumps(told_by_a_run()))
+    nowhere = tmp_path / "missing" / "page.html"
+    done = CliRunner().invoke(report_cli.main, [str(tmp_path), "--html", str(nowhere)])
+    assert done.exit_code == 2
+    assert f"html: {nowhere}: cannot be written: No such file or directory" in done.output
+
+
+def told_by_a_run() -> dict[str, Any]:
+    """A full report as the command line can print it."""
+    told = full_report()
+    told["speedup"]["time_to_target_vs_all_threads"] = None
+    return told
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0.0, 1.0, [0.0, 0.5, 1.0]),
+        (1, 8, [0, 2, 4, 6, 8]),
+        (0.71, 0.983, [0.7, 0.8, 0.9, 1.0]),
+        (5.0, 5.0, [4.0, 4.5, 5.0, 5.5, 6.0]),
+        (0.0, 0.0, [-0.5, 0.0, 0.5]),
+        (-3e-7, 4e-7, [-4e-7, -2e-7, 0.0, 2e-7, 4e-7]),
+    ],
+)
+def test_ticks_are_round_and_enclose(low: float, high: float, ticks: list[float]) -> None:
+    assert nice_ticks(low, high) == pytest.approx(ticks)
+
+
+def test_curves_leave_out_what_is_no_number() -> None:
+    points = [(1.0, 0.5), (2.0, float("nan")), (3.0, float("inf")), (4.0, 0.7)]
+    drawn = draw_curves("loss", [Series("a", "hue-0", points)], x_label="epoch", show=str)
+    assert drawn.count("<circle") == 2
+    assert "nan" not in drawn
+    nothing = draw_curves("loss", [Series("a", "hue-0", [])], x_label="epoch", show=str)
+    assert "nothing to draw" in nothing
+
+
+def test_bars_of_nothing_are_drawn() -> None:
+    for bars in ([], [Bar("stage 0", [Part("rest", 0.0, "none")])]):
+        parsed(draw_bars("empty", bars))

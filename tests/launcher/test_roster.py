@@ -1,0 +1,92 @@
+"""The roster: who belongs to the run, who is there, whom it waits for."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+
+from dni_async import HandshakeError
+from dni_async.messages import PROTOCOL, Hello
+from launcher.roster import Roster
+
+RUN = "run-1"
+
+
+def hello(stage: int, **changes: object) -> Hello:
+    """What the worker of this stage says."""
+    said = Hello(PROTOCOL, RUN, stage, 100 + stage, "host", f"ipc:///stage-{stage}")
+    return dataclasses.replace(said, **changes)  # type: ignore[arg-type]
+
+
+def roster_with(*stages: int, num_stages: int = 3) -> Roster:
+    """A roster that has admitted these stages."""
+    roster = Roster(num_stages, RUN)
+    for stage in stages:
+        roster.admit(hello(stage))
+    return roster
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (
+            hello(1, protocol=PROTOCOL + 1),
+            f"stage 1 speaks protocol {PROTOCOL + 1}, this launcher {PROTOCOL}",
+        ),
+        (hello(1, run_id="run-2"), "stage 1 belongs to another run"),
+        (hello(1, run_id=""), "stage 1 belongs to another run"),
+        (hello(3), "stage 3 of 3 does not exist"),
+        (hello(0), "stage 0 said Hello twice"),
+        (hello(0, pid=999), "stage 0 said Hello twice"),
+    ],
+)
+def test_who_does_not_belong_is_refused_and_changes_nothing(said: Hello, message: str) -> None:
+    roster, before = roster_with(0), roster_with(0)
+    with pytest.raises(HandshakeError, match=re.escape(message)):
+        roster.admit(said)
+    assert roster == before
+
+
+def test_stages_may_join_in_any_order() -> None:
+    roster = roster_with(2, 0)
+    assert not roster.all_admitted
+    roster.admit(hello(1))
+    assert roster.all_admitted
+    assert roster.pids == {0: 100, 1: 101, 2: 102}
+
+
+def test_everybody_sends_to_the_stage_above() -> None:
+    roster = roster_with(0, 1, 2)
+    assert [roster.peer_of(stage) for stage in range(3)] == [
+        "ipc:///stage-1",
+        "ipc:///stage-2",
+        "",
+    ]
+
+
+def test_processes_are_found_by_their_pid() -> None:
+    roster = roster_with(1)
+    assert roster.stage_of(101) == 1
+    assert roster.stage_of(100) is None
+
+
+def test_ready_and_left_take_everybody() -> None:
+    roster = roster_with(0, 1, num_stages=2)
+    roster.ready.add(0)
+    roster.left.add(1)
+    assert (roster.all_ready, roster.all_left) == (False, False)
+    roster.ready.add(1)
+    roster.left.add(0)
+    assert (roster.all_ready, roster.all_left) == (True, True)
+
+
+def test_who_is_missing_is_named_with_what_is_awaited() -> None:
+    roster = roster_with(0)
+    roster.pids[2] = 4711  # started, but has said nothing yet
+    assert roster.missing() == "Hello from stage 1, stage 2 (pid 4711)"
+    roster.admit(hello(1))
+    roster.admit(hello(2))
+    roster.ready.update({0, 2})
+    assert roster.missing() == "Ready from stage 1 (pid 101)"
