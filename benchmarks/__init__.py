@@ -1,0 +1,1 @@
+"""Measure dni-async against its rivals; run as ``python -m benchmarks.NAME``."""

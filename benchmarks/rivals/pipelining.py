@@ -1,0 +1,58 @@
+"""torch.distributed.pipelining: GPipe or 1F1B, one rank for each stage, over gloo."""
+
+from __future__ import annotations
+
+import torch
+from torch.distributed.pipelining import PipelineStage
+from torch.distributed.pipelining.schedules import get_schedule_class
+from torch.nn import functional
+
+from benchmarks.rivals.rank import Rank, Share, join, train
+from dni_async.network import build_network, cut_stage, layer_starts
+from dni_async.optimizers import make_optimizer
+from dni_async.partition import split_layers
+
+__all__ = ["main", "num_microbatches"]
+
+MICROBATCHES = 8
+
+
+def num_microbatches(batch_size: int) -> int:
+    """8, else as many as divide the batch."""
+    return next(count for count in range(MICROBATCHES, 0, -1) if batch_size % count == 0)
+
+
+def main() -> None:
+    """One rank: the same cut, weights, batches and optimizer as our own stages."""
+    rank = join()
+    update = _Update(rank)
+    train(rank, Share(samples=update.is_first, labels=update.is_last), update)
+
+
+class _Update:
+    """One batch through the schedule, then the optimizer; same mathematics as the baseline."""
+
+    def __init__(self, rank: Rank) -> None:
+        config, dataset = rank.config, rank.dataset
+        network = build_network(config, dataset.input_shape, dataset.num_classes)
+        ranges = split_layers(len(layer_starts(network)), rank.num_ranks)
+        layers = cut_stage(network, *ranges[rank.index])
+        self.is_first, self.is_last = rank.index == 0, rank.index == rank.num_ranks - 1
+        stage = PipelineStage(layers, rank.index, rank.num_ranks, torch.device("cpu"))
+        self._schedule = get_schedule_class(rank.order["schedule"])(
+            stage,
+            num_microbatches(config.batch_size),
+            loss_fn=functional.cross_entropy,
+        )
+        self._optimizer = make_optimizer(layers.parameters(), config)
+
+    def __call__(self, x: torch.Tensor | None, y: torch.Tensor | None) -> float:
+        losses: list[torch.Tensor] | None = [] if self.is_last else None
+        inputs = () if x is None else (x,)
+        self._schedule.step(*inputs, target=y, losses=losses, return_outputs=False)
+        self._optimizer.update()
+        return float(torch.stack(losses).mean().item()) if losses else 0.0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What every rank of a torch.distributed rival does: the same batches, timed epochs."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from benchmarks.rivals.gloo import join_group
+from benchmarks.team import answer, enlist
+from dni_async.config import RunConfig
+from dni_async.data import Dataset, batch_order, load_dataset
+from dni_async.stage import prepare_torch
+
+__all__ = ["Rank", "Share", "join", "train"]
+
+UpdateOnBatch = Callable[[torch.Tensor | None, torch.Tensor | None], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One process of a rival, after it has joined the others."""
+
+    index: int
+    num_ranks: int
+    config: RunConfig
+    dataset: Dataset
+    order: dict[str, Any]  # all that the benchmark asked for
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which part of a batch a rank needs: the samples, the labels; every skip-th from first on."""
+
+    samples: bool = True
+    labels: bool = True
+    first: int = 0
+    skip: int = 1
+
+
+def join() -> Rank:
+    """Hear what is asked for, load the data, meet the other ranks."""
+    index = enlist()
+    order = json.loads(sys.stdin.readline())
+    config = RunConfig.from_dict(order["config"])
+    prepare_torch(order["num_threads"])
+    folder = None if config.data_dir is None else Path(config.data_dir)
+    dataset = load_dataset(config.data, folder)
+    join_group(order["store"], index, order["num_ranks"])
+    return Rank(index, order["num_ranks"], config, dataset, order)
+
+
+def train(rank: Rank, share: Share, update: UpdateOnBatch) -> None:
+    """Every epoch of the run: update(x, y) on each full batch gives the batch's loss.
+
+    Tells seconds from barrier to barrier and the mean loss. The batches are those of our own
+    runs, in the same order, less a ragged last one, which no pipeline takes.
+    """
+    config = rank.config
+    x_train = torch.from_numpy(rank.dataset.x_train)
+    y_train = torch.from_numpy(rank.dataset.y_train)
+    num_batches = len(y_train) // config.batch_size
+    for epoch in range(1, config.epochs + 1):
+        dist.barrier()
+        began = time.perf_counter()
+        batches = batch_order(len(y_train), config.batch_size, seed=config.seed, epoch=epoch)
+        losses = 0.0
+        for batch in batches[:num_batches]:
+            chosen = torch.from_numpy(batch[share.first :: share.skip])
+            x = x_train.index_select(0, chosen) if share.samples else None
+            y = y_train.index_select(0, chosen) if share.labels else None
+            losses += update(x, y)
+        dist.barrier()
+        seconds = time.perf_counter() - began
+        answer({"epoch": epoch, "seconds": seconds, "train_loss": losses / num_batches})
+    dist.destroy_process_group()

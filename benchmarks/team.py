@@ -1,0 +1,173 @@
+"""Processes that work for a benchmark: started together, spoken to in JSON lines, never left."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+from dni_async.errors import DniError
+from dni_async.system import die_with_parent, name_process
+from launcher.processes import thread_environment
+
+__all__ = ["MemberDied", "Team", "answer", "enlist"]
+
+ROOT = Path(__file__).resolve().parents[1]
+LEAVE_S = 5.0
+PATIENCE_S = 900.0
+
+
+class MemberDied(DniError):
+    """A process of the team failed or fell silent; carries the end of what it wrote."""
+
+
+class Team:
+    """num_members processes of one module. Leaving the block kills those that are left.
+
+    ``folder`` is private to the team (sockets, rendezvous files) and goes with it. Every member
+    gets the same thread budget, memory settings and library path.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        num_members: int,
+        *,
+        num_threads: int = 1,
+        shares_cores: bool = True,
+        patience_s: float = PATIENCE_S,
+    ) -> None:
+        self._temporary = tempfile.TemporaryDirectory(prefix="dni-bench-")
+        self.folder = Path(self._temporary.name)
+        self._module = module
+        self._patience_s = patience_s
+        self._members: list[subprocess.Popen[bytes]] = []
+        self._logs: list[IO[bytes]] = []
+        self._lines: list[deque[dict[str, Any]]] = [deque() for _ in range(num_members)]
+        self._rests = [b""] * num_members
+        self._selector = selectors.DefaultSelector()
+        environment = thread_environment(num_threads, shares_cores=shares_cores)
+        path = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{path}" if path else str(ROOT)
+        environment["GLOO_SOCKET_IFNAME"] = "lo"  # else it looks the host's name up
+        environment["TMPDIR"] = str(self.folder)  # torch leaves an empty cache behind
+        try:
+            for index in range(num_members):
+                self._start(index, environment)
+        except BaseException:
+            self.close(at_once=True)
+            raise
+
+    def __enter__(self) -> Team:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(at_once=kind is not None)
+
+    def tell(self, member: int, message: Mapping[str, Any]) -> None:
+        """One line to a member. Raises MemberDied."""
+        pipe = self._members[member].stdin
+        assert pipe is not None
+        try:
+            pipe.write(json.dumps(message).encode() + b"\n")
+            pipe.flush()
+        except BrokenPipeError:
+            raise self._failure(member, "does not listen") from None
+
+    def tell_all(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """One line to each member."""
+        for member, message in enumerate(messages):
+            self.tell(member, message)
+
+    def hear(self, member: int) -> dict[str, Any]:
+        """The next line of a member. Raises MemberDied when any member fails before it comes."""
+        deadline = time.monotonic() + self._patience_s
+        while not self._lines[member]:
+            ready = self._selector.select(max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise self._failure(member, f"has said nothing for {self._patience_s:.0f} s")
+            for key, _ in ready:
+                self._read(key.data)
+        return self._lines[member].popleft()
+
+    def close(self, *, at_once: bool = False) -> None:
+        """Kill the members; unless at_once, let them leave by themselves for a moment."""
+        for process in self._members:
+            assert process.stdin is not None
+            with suppress(BrokenPipeError):
+                process.stdin.close()
+        deadline = time.monotonic() + (0.0 if at_once else LEAVE_S)
+        for process in self._members:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
+        for log in self._logs:
+            log.close()
+        self._selector.close()
+        self._temporary.cleanup()
+
+    def _start(self, index: int, environment: dict[str, str]) -> None:
+        log = (self.folder / f"member-{index}.log").open("w+b")
+        self._logs.append(log)
+        process = subprocess.Popen(
+            [sys.executable, "-m", self._module],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,  # a terminal's Ctrl-C is for the command alone
+        )
+        self._members.append(process)
+        assert process.stdout is not None
+        self._selector.register(process.stdout, selectors.EVENT_READ, index)
+        self.tell(index, {"member": index, "parent": os.getpid()})
+
+    def _read(self, member: int) -> None:
+        process = self._members[member]
+        assert process.stdout is not None
+        received = os.read(process.stdout.fileno(), 65536)
+        if not received:
+            self._selector.unregister(process.stdout)
+            code = process.wait()
+            if code != 0 or not self._selector.get_map():
+                raise self._failure(member, f"ended with code {code}")
+            return
+        *lines, self._rests[member] = (self._rests[member] + received).split(b"\n")
+        self._lines[member].extend(json.loads(line) for line in lines)
+
+    def _failure(self, member: int, what: str) -> MemberDied:
+        log = (self.folder / f"member-{member}.log").read_text(errors="replace")
+        return MemberDied(f"{self._module}, process {member}, {what}:\n{log[-3000:].rstrip()}")
+
+
+def enlist() -> int:
+    """In a member's process, first of all: which member it is. It dies with its team's process."""
+    first = json.loads(sys.stdin.readline())
+    die_with_parent(first["parent"])
+    name_process("dni-bench")
+    return int(first["member"])
+
+
+def answer(message: Mapping[str, Any]) -> None:
+    """In a member's process: one line to the team's owner."""
+    print(json.dumps(message), flush=True)

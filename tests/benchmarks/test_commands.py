@@ -1,0 +1,204 @@
+"""The benchmark commands run, write what they measured with the facts beside it, leave nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from benchmarks.facts import Observation
+
+pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(400)]
+
+ROOT = Path(__file__).resolve().parents[2]
+FACTS = set(Observation().facts())
+
+
+class Command:
+    """One ``python -m benchmarks.NAME --quick`` with a mark on all its children."""
+
+    def __init__(self, folder: Path, name: str, *arguments: str) -> None:
+        self.json = folder / "result.json"
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir()
+        self._mark = f"DNI_TEST_MARK={uuid.uuid4()}"
+        key, _, value = self._mark.partition("=")
+        arguments = ("--quick", "--json", str(self.json), *arguments)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", f"benchmarks.{name}", *arguments],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(self.temporary), key: value},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def wait_for(self, words: str) -> None:
+        """Read output up to a line with words in it."""
+        assert self.process.stdout is not None
+        seen = []
+        for line in self.process.stdout:
+            seen.append(line)
+            if words in line:
+                return
+        pytest.fail(f"{words!r} did not appear in:\n{''.join(seen)}")
+
+    def end(self) -> tuple[int, str]:
+        """Exit code and the rest of the output."""
+        output, _ = self.process.communicate()
+        return self.process.returncode, output
+
+    def alive(self) -> list[psutil.Process]:
+        """Every process that carries the mark."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                marked = self._mark.encode() in Path(f"/proc/{process.pid}/environ").read_bytes()
+                if marked and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (OSError, psutil.Error):
+                continue
+        return found
+
+    def left_after(self, seconds: float) -> list[psutil.Process]:
+        """What does not end by itself in that time."""
+        return psutil.wait_procs(self.alive(), timeout=seconds)[1]
+
+    def result(self) -> dict[str, Any]:
+        """The JSON, with the facts that each must have."""
+        document: dict[str, Any] = json.loads(self.json.read_text())
+        assert set(document["machine"]) == FACTS
+        assert document["settings"]["repeats"] == 1
+        return document
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
+    """Start one command; all its processes are gone after the test."""
+    started: list[Command] = []
+
+    def begin(name: str, *arguments: str) -> Command:
+        started.append(Command(tmp_path, name, *arguments))
+        return started[-1]
+
+    yield begin
+    for command in started:
+        for process in command.alive():
+            process.kill()
+        command.process.wait()
+        assert command.process.stdout is not None
+        command.process.stdout.close()
+
+
+def assert_clean_end(command: Command) -> None:
+    """Exit code 0, no process, no file."""
+    code, output = command.end()
+    assert code == 0, output
+    assert command.left_after(5) == []
+    assert list(command.temporary.iterdir()) == []
+
+
+def test_links(start: Callable[..., Command]) -> None:
+    command = start("links", "--sizes", "1024,262144")
+    assert_clean_end(command)
+    rows = {(row["lane"], row["size_bytes"]): row for row in command.result()["rows"]}
+    lanes = {"link-slots", "link-ipc", "link-tcp", "raw-ipc", "raw-tcp", "gloo", "memcpy"}
+    assert {(lane, size) for lane in lanes for size in (1024, 262144)} <= set(rows)
+    assert {key[0] for key, row in rows.items() if "doorbell_p50_us" in row} == lanes - {"memcpy"}
+    assert [key for key, row in rows.items() if row.get("shared")] == [("link-slots", 262144)]
+    assert all(row["gb_per_s"]["median"] > 0 for row in rows.values() if "gb_per_s" in row)
+
+
+def test_training_throughput(start: Callable[..., Command]) -> None:
+    command = start("training", "--data", "digits", "--batch-sizes", "32", "--widths", "16")
+    assert_clean_end(command)
+    (cell,) = command.result()["cells"]
+    assert cell["failed"] == {}
+    assert set(cell["arms"]) == {
+        "dni",
+        "baseline-1-thread",
+        "baseline-all-threads",
+        "gpipe",
+        "1f1b",
+        "data-parallel",
+    }
+    losses = {arm: row["train_loss"][0] for arm, row in cell["arms"].items() if arm != "dni"}
+    # All that backpropagate do the same arithmetic; only their sums are in another order.
+    assert max(losses.values()) - min(losses.values()) < 1e-3
+    assert cell["ceiling"]["share_reached"]["median"] > 0
+
+
+def test_training_to_an_accuracy(start: Callable[..., Command]) -> None:
+    arguments = ("--data", "digits", "--max-samples", "0", "--batch-sizes", "32", "--epochs", "3")
+    command = start("training", "--target-accuracy", "0.5", *arguments)
+    assert_clean_end(command)
+    (cell,) = command.result()["cells"]
+    assert set(cell["arms"]) == {"dni", "baseline-1-thread", "baseline-all-threads"}
+    assert all(row["seconds_to_target"]["median"] > 0 for row in cell["arms"].values())
+
+
+def test_scaling(start: Callable[..., Command]) -> None:
+    command = start("scaling", "--data", "digits", "--stages", "1,2", "--longest", "16")
+    assert_clean_end(command)
+    result = command.result()
+    for mode in ("strong", "weak"):
+        assert [row["stages"] for row in result[mode]] == [1, 2]
+        assert all(row["simulated_samples_per_second"] > 0 for row in result[mode])
+    assert {point["stages"] for point in result["simulated"]} == {4, 16}
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("links", ["--repeats", "50", "--sizes", "1024"], "round 1"),
+        ("training", ["--data", "digits", "--arms", "gpipe", "--repeats", "50"], "round 1"),
+    ],
+)
+def test_a_signal_leaves_no_process_and_no_file(
+    start: Callable[..., Command], name: str, arguments: list[str], words: str
+) -> None:
+    command = start(name, *arguments)
+    command.wait_for(words)
+    command.process.send_signal(signal.SIGTERM)
+    code, output = command.end()
+    assert code == 128 + signal.SIGTERM, output
+    assert command.left_after(5) == []
+    assert list(command.temporary.iterdir()) == []
+
+
+def test_a_kill_leaves_no_process(start: Callable[..., Command]) -> None:
+    command = start("links", "--repeats", "50", "--sizes", "1024")
+    command.wait_for("round 1")
+    assert len(command.alive()) == 3
+    command.process.kill()
+    assert command.left_after(5) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "complaint"),
+    [
+        ("links", ["--lanes", "link-slots,carrier-pigeon"], "carrier-pigeon"),
+        ("links", ["--sizes", "1023"], "multiples of 4"),
+        ("training", ["--arms", "horse"], "horse"),
+        ("training", ["--depths", "zero"], "zero"),
+        ("scaling", ["--json", "/nowhere/at/all.json"], "/nowhere/at"),
+    ],
+)
+def test_what_cannot_be_measured_is_said_at_once(
+    start: Callable[..., Command], name: str, arguments: list[str], complaint: str
+) -> None:
+    code, output = start(name, *arguments).end()
+    assert code == 2, output
+    assert complaint in output
+    assert "Traceback" not in output
