@@ -17,6 +17,7 @@ from rich.console import Console
 from benchmarks.team import Team
 from dni_async.config import RunConfig
 from dni_async.system import available_cores
+from launcher.balance import balance, needs_balance
 from launcher.baseline_process import train_baseline
 from launcher.coordinator import train_decoupled
 from launcher.display import Display
@@ -97,6 +98,8 @@ def num_ranks_of(arm: str, config: RunConfig) -> int:
 def _train_ours(config: RunConfig) -> Trained:
     def train(folder: RunFolder, display: Display) -> RunResult:
         plan = make_plan(config)
+        if needs_balance(plan):
+            plan, _ = balance(plan)
         result = RunResult(
             name="dni",
             kind="decoupled",

@@ -16,8 +16,8 @@ import torch
 import zmq
 
 from benchmarks.lanes import LinkLower, LinkUpper, Lower, Task, Upper
+from benchmarks.member import answer
 from benchmarks.rivals.raw_frames import RawLower, RawUpper, make_socket
-from benchmarks.team import answer, enlist
 from dni_async.stage import prepare_torch
 from dni_async.transport import open_sockets
 
@@ -26,9 +26,8 @@ __all__ = ["main"]
 WARM_UP = 3  # windows, before the clock starts
 
 
-def main() -> None:
+def main(member: int) -> None:
     """Tasks from standard input, measurements to standard output."""
-    member = enlist()
     prepare_torch(1)
     for line in sys.stdin:
         order = json.loads(line)
@@ -162,7 +161,3 @@ def _upper(task: Task) -> Iterator[Upper]:
             link = LinkUpper(sockets, task, shares_memory=task.lane == "link-slots")
             with closing(link):
                 yield link
-
-
-if __name__ == "__main__":
-    main()

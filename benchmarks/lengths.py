@@ -24,7 +24,7 @@ from dni_async.system import available_cores
 
 __all__ = ["Length", "Mode", "Setting", "boundary_cost", "measure_lengths"]
 
-STAGE_BATCHES = 24
+STAGE_BATCHES = 48
 
 Mode = Literal["strong", "weak"]
 
@@ -45,6 +45,7 @@ class Setting:
         return RunConfig(
             layers=1 + (self.layers if mode == "strong" else num_stages),
             stages=num_stages,
+            partition="even",  # all layers cost the same, and the last stage has one more
             width=self.width,
             batch_size=self.batch_size,
             window=self.window,

@@ -18,11 +18,12 @@ from benchmarks.report import table
 from benchmarks.simulation import Line, LinkCost, StageCost, simulate, slowed
 from benchmarks.stage_times import StageTimes
 
-__all__ = ["SCENARIOS", "Point", "Scenario", "print_curve", "project", "rate_of"]
+__all__ = ["SCENARIOS", "Point", "Scenario", "print_curve", "project"]
 
 LAN_LATENCY_S = 1e-4
 STRAGGLER = 4.0
 BATCHES = 300
+ALONE = 0.9  # of the rate that the narrowest part would allow: then it sets the pace alone
 ROUND_TRIPS = 6  # of anchors, where these set the pace
 
 
@@ -69,7 +70,10 @@ SCENARIOS = (
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One place of a curve. bound: what sets the pace (stage, link, window or anchors)."""
+    """One place of a curve.
+
+    bound: what sets the pace: stage, link, window, anchors, or several of them together.
+    """
 
     scenario: str
     num_stages: int
@@ -99,6 +103,7 @@ def project(
     window: int,
     anchor_every: int,
     stage_counts: Sequence[int],
+    scenarios: Sequence[Scenario] = SCENARIOS,
 ) -> Iterator[Point]:
     """Every scenario at every length, with the run's anchors, then with one anchor per n batches.
 
@@ -107,14 +112,9 @@ def project(
     for count in stage_counts:
         line_stages = _stretched(stages, count)
         for every in sorted({anchor_every, max(anchor_every, count) if anchor_every else 0}):
-            for scenario in SCENARIOS:
+            for scenario in scenarios:
                 line = scenario.line(line_stages, links, window=window, anchor_every=every)
                 yield _point(scenario.name, line)
-
-
-def rate_of(line: Line) -> float:
-    """Batches per second of a line that has filled."""
-    return _point("", line).batches_per_second
 
 
 def _point(name: str, line: Line) -> Point:
@@ -125,6 +125,7 @@ def _point(name: str, line: Line) -> Point:
         num_batches = ROUND_TRIPS * blocks  # whole round trips of all anchors that may be out
     outcome = simulate(line, num_batches, warmup=num_batches // 2)
     rate = min(outcome.batches_per_second, bounds["anchors"])
+    bound = min(bounds, key=lambda each: bounds[each])
     return Point(
         scenario=name,
         num_stages=len(line.stages),
@@ -132,7 +133,7 @@ def _point(name: str, line: Line) -> Point:
         batches_per_second=rate,
         busy=fmean(outcome.busy) * rate / outcome.batches_per_second,
         max_in_flight=outcome.max_in_flight,
-        bound=min(bounds, key=lambda each: bounds[each]),
+        bound=bound if rate > ALONE * bounds[bound] else "several",
     )
 
 

@@ -37,7 +37,7 @@ __all__ = ["main"]
 
 CURVE = (4, 16, 64, 256, 1024, 4096)
 MEASURED_STAGES = 4  # source, two in the middle, head: what the curve is made of
-STAGE_BATCHES = 24
+STAGE_BATCHES = 48
 
 
 @click.command("scaling")

@@ -17,13 +17,15 @@ from statistics import fmean, median
 
 import torch
 
+from benchmarks.member import answer
 from benchmarks.simulation import StageCost
-from benchmarks.team import Team, answer, enlist
+from benchmarks.team import Team
 from dni_async.boundary import Boundary
 from dni_async.config import RunConfig
 from dni_async.data import load_dataset
 from dni_async.decisions.actions import Action, Batch, Forward, Learn, ReturnGradient, Send, Update
 from dni_async.decisions.rules import Rule, make_rule
+from dni_async.dtypes import AUTOCAST_DTYPES
 from dni_async.inputs import Inputs
 from dni_async.network import build_network, cut_stage, layer_starts
 from dni_async.optimizers import make_optimizer
@@ -51,26 +53,31 @@ def ceiling(stages: Sequence[StageTimes], cores: int) -> float:
     return min(cores / whole, 1 / max(stage.batch_s for stage in stages))
 
 
-def measure_stages(config: RunConfig, num_batches: int, *, copies: int = 1) -> list[StageTimes]:
+def measure_stages(
+    config: RunConfig,
+    num_batches: int,
+    *,
+    ranges: Sequence[tuple[int, int]] | None = None,
+    copies: int = 1,
+) -> list[StageTimes]:
     """The stages of a run over num_batches batches; copies measure at the same time.
 
-    Fewer batches if they take long, but at least one anchor where there are any. Raises
-    MemberDied.
+    ranges: the stages' layers, where they are not cut evenly. Fewer batches are measured if they
+    take long, but at least one anchor where there are any. Raises MemberDied.
     """
-    order = {"config": config.to_dict(), "num_batches": num_batches}
+    order = {"config": config.to_dict(), "num_batches": num_batches, "ranges": ranges}
     with Team("benchmarks.stage_times", copies) as team:
         team.tell_all([order] * copies)
         measured = [team.hear(member)["stages"] for member in range(copies)]
     return middle([[_stage_times(row) for row in stages] for stages in measured])
 
 
-def main() -> None:
+def main(_member: int) -> None:
     """One measurement, asked for and answered in JSON."""
-    enlist()
     order = json.loads(sys.stdin.readline())
     config = RunConfig.from_dict(order["config"])
     prepare_torch(1)
-    line = _Line(config)
+    line = _Line(config, order["ranges"])
     for index in range(WARM_UP):
         line.train(index)
     line.clear()
@@ -84,13 +91,13 @@ def main() -> None:
 class _Line:
     """All stages of a run, one batch at a time; an anchor's gradient comes back at once."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, ranges: Sequence[Sequence[int]] | None) -> None:
         dataset = load_dataset(
             config.data, None if config.data_dir is None else Path(config.data_dir)
         )
         self._inputs = Inputs(dataset, batch_size=config.batch_size, seed=config.seed)
         network = build_network(config, dataset.input_shape, dataset.num_classes)
-        ranges = split_layers(len(layer_starts(network)), config.stages)
+        ranges = ranges or split_layers(len(layer_starts(network)), config.stages)
         self._rule = make_rule(config)
         self._places = [
             _Place(
@@ -150,7 +157,12 @@ class _Place:
         num_classes: int,
     ) -> None:
         self._has_below, self._has_above = index > 0, not is_head
-        self._stage = Stage(index, layers, make_optimizer(layers.parameters(), config))
+        self._stage = Stage(
+            index,
+            layers,
+            make_optimizer(layers.parameters(), config),
+            autocast=AUTOCAST_DTYPES[config.dtype],
+        )
         self._boundary = Boundary(
             lambda units: make_synthesizer(config, units, num_classes, torch.device("cpu"))
         )
@@ -251,7 +263,3 @@ def middle(rounds: Sequence[Sequence[StageTimes]]) -> list[StageTimes]:
         cost = {name: median(getattr(each.cost, name) for each in times) for name in names}
         stages.append(StageTimes(median(each.batch_s for each in times), StageCost(**cost)))
     return stages
-
-
-if __name__ == "__main__":
-    main()

@@ -5,22 +5,22 @@ from __future__ import annotations
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
 from dni_async.errors import DniError
-from dni_async.system import die_with_parent, name_process
 from launcher.processes import thread_environment
 
-__all__ = ["MemberDied", "Team", "answer", "enlist"]
+__all__ = ["MemberDied", "Team"]
 
 ROOT = Path(__file__).resolve().parents[1]
 LEAVE_S = 5.0
@@ -34,8 +34,9 @@ class MemberDied(DniError):
 class Team:
     """num_members processes of one module. Leaving the block kills those that are left.
 
-    ``folder`` is private to the team (sockets, rendezvous files) and goes with it. Every member
-    gets the same thread budget, memory settings and library path.
+    The module has a ``main(member)``, see benchmarks.member. ``folder`` is private to the team
+    (sockets, rendezvous files) and goes with it. Every member gets the same thread budget, memory
+    settings and library path.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class Team:
         environment["TMPDIR"] = str(self.folder)  # torch leaves an empty cache behind
         try:
             for index in range(num_members):
-                self._start(index, environment)
+                with _undisturbed():
+                    self._start(index, environment)
         except BaseException:
             self.close(at_once=True)
             raise
@@ -107,6 +109,10 @@ class Team:
 
     def close(self, *, at_once: bool = False) -> None:
         """Kill the members; unless at_once, let them leave by themselves for a moment."""
+        with _undisturbed():
+            self._close(at_once=at_once)
+
+    def _close(self, *, at_once: bool) -> None:
         for process in self._members:
             assert process.stdin is not None
             with suppress(BrokenPipeError):
@@ -129,7 +135,7 @@ class Team:
         log = (self.folder / f"member-{index}.log").open("w+b")
         self._logs.append(log)
         process = subprocess.Popen(
-            [sys.executable, "-m", self._module],
+            [sys.executable, "-m", "benchmarks.member", self._module],
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,
@@ -160,14 +166,16 @@ class Team:
         return MemberDied(f"{self._module}, process {member}, {what}:\n{log[-3000:].rstrip()}")
 
 
-def enlist() -> int:
-    """In a member's process, first of all: which member it is. It dies with its team's process."""
-    first = json.loads(sys.stdin.readline())
-    die_with_parent(first["parent"])
-    name_process("dni-bench")
-    return int(first["member"])
-
-
-def answer(message: Mapping[str, Any]) -> None:
-    """In a member's process: one line to the team's owner."""
-    print(json.dumps(message), flush=True)
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals wait until the block is done: none may lose a process that has just begun."""
+    held: list[int] = []
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {each: signal.signal(each, lambda number, _: held.append(number)) for each in signals}
+    try:
+        yield
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+        if held:
+            signal.raise_signal(held[0])

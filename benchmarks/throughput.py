@@ -113,8 +113,9 @@ def measure_cell(
         for number in range(repeats):
             for arm in rotated(arms, number):
                 _measure_arm(cell, arm, note)
-            if OURS in arms:
-                cell.stages = measure_stages(cell.config, STAGE_BATCHES)
+            if cell.has_ours:
+                ranges = [worker.layers for worker in cell.runs[OURS][-1].workers]
+                cell.stages = measure_stages(cell.config, STAGE_BATCHES, ranges=ranges)
                 cell.ceilings.append(ceiling(cell.stages, available_cores()) * config.batch_size)
             note(f"  round {number + 1} of {repeats} done")
     return cell

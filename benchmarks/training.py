@@ -35,6 +35,20 @@ __all__ = ["main"]
 
 QUICK_GRID = {"widths": "32", "batch_sizes": "64", "depths": "4"}
 QUICK_SAMPLES = 512
+PASSED_ON = (
+    "data",
+    "stages",
+    "partition",
+    "window",
+    "targets",
+    "anchor_every",
+    "synthesizer",
+    "norm",
+    "wire_dtype",
+    "transport",
+    "lr",
+    "seed",
+)
 THROUGHPUT_EPOCHS, ACCURACY_EPOCHS = 3, 10
 
 
@@ -58,6 +72,8 @@ THROUGHPUT_EPOCHS, ACCURACY_EPOCHS = 3, 10
 @click.option("--targets", type=click.Choice(CHOICES["targets"]), default="anchor")
 @click.option("--anchor-every", type=click.IntRange(min=0), default=8, show_default=True)
 @click.option("--synthesizer", type=click.Choice(CHOICES["synthesizer"]), default="critic")
+@click.option("--partition", type=click.Choice(CHOICES["partition"]), default="balanced")
+@click.option("--wire-dtype", type=click.Choice(CHOICES["wire_dtype"]), default="same")
 @click.option("--norm", type=click.Choice(CHOICES["norm"]), default="none", show_default=True)
 @click.option("--transport", type=click.Choice(CHOICES["transport"]), default="auto")
 @click.option("--lr", type=float, default=1e-3, show_default=True)
@@ -144,10 +160,7 @@ def _grid(settings: dict[str, Any], epochs: int | None) -> Iterator[RunConfig]:
             "devices": ["cpu"],
             "baseline": False,
         }
-        for name in ("data", "stages", "window", "targets", "anchor_every", "synthesizer", "norm"):
-            values[name] = settings[name]
-        for name in ("transport", "lr", "seed"):
-            values[name] = settings[name]
+        values |= {name: settings[name] for name in PASSED_ON}
         yield RunConfig.from_dict(values)
 
 

@@ -6,16 +6,16 @@ import torch
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from benchmarks.rivals.rank import Rank, Share, join, train
+from benchmarks.rivals.rank import Rank, Share, autocast, join, train
 from dni_async.network import build_network
 from dni_async.optimizers import make_optimizer
 
 __all__ = ["main"]
 
 
-def main() -> None:
+def main(member: int) -> None:
     """One rank: every num_ranks-th sample of each batch, the gradients averaged."""
-    rank = join()
+    rank = join(member)
     train(rank, Share(first=rank.index, skip=rank.num_ranks), _Update(rank))
 
 
@@ -26,16 +26,15 @@ class _Update:
         config, dataset = rank.config, rank.dataset
         network = build_network(config, dataset.input_shape, dataset.num_classes)
         self._parallel = DistributedDataParallel(network)
+        self._autocast = autocast(config)
         self._optimizer = make_optimizer(network.parameters(), config)
 
     def __call__(self, x: torch.Tensor | None, y: torch.Tensor | None) -> float:
         assert y is not None
-        loss = functional.cross_entropy(self._parallel(x), y)
+        with self._autocast:
+            logits = self._parallel(x)
+        loss = functional.cross_entropy(logits.float(), y)
         value = loss.item()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.update()
         return value
-
-
-if __name__ == "__main__":
-    main()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 from torch.distributed.pipelining import PipelineStage
 from torch.distributed.pipelining.schedules import get_schedule_class
 from torch.nn import functional
 
-from benchmarks.rivals.rank import Rank, Share, join, train
+from benchmarks.rivals.rank import Rank, Share, autocast, join, train
 from dni_async.network import build_network, cut_stage, layer_starts
 from dni_async.optimizers import make_optimizer
 from dni_async.partition import split_layers
@@ -22,11 +23,26 @@ def num_microbatches(batch_size: int) -> int:
     return next(count for count in range(MICROBATCHES, 0, -1) if batch_size % count == 0)
 
 
-def main() -> None:
+def main(member: int) -> None:
     """One rank: the same cut, weights, batches and optimizer as our own stages."""
-    rank = join()
+    rank = join(member)
     update = _Update(rank)
     train(rank, Share(samples=update.is_first, labels=update.is_last), update)
+
+
+class _Layers(nn.Module):
+    """A rank's layers, in the run's number format."""
+
+    def __init__(self, layers: nn.Sequential, context: torch.autocast) -> None:
+        super().__init__()
+        self._layers = layers
+        self._context = context
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """As our stages do."""
+        with self._context:
+            outputs: torch.Tensor = self._layers(x)
+        return outputs
 
 
 class _Update:
@@ -38,11 +54,13 @@ class _Update:
         ranges = split_layers(len(layer_starts(network)), rank.num_ranks)
         layers = cut_stage(network, *ranges[rank.index])
         self.is_first, self.is_last = rank.index == 0, rank.index == rank.num_ranks - 1
-        stage = PipelineStage(layers, rank.index, rank.num_ranks, torch.device("cpu"))
+        stage = PipelineStage(
+            _Layers(layers, autocast(config)), rank.index, rank.num_ranks, torch.device("cpu")
+        )
         self._schedule = get_schedule_class(rank.order["schedule"])(
             stage,
             num_microbatches(config.batch_size),
-            loss_fn=functional.cross_entropy,
+            loss_fn=lambda logits, labels: functional.cross_entropy(logits.float(), labels),
         )
         self._optimizer = make_optimizer(layers.parameters(), config)
 
@@ -52,7 +70,3 @@ class _Update:
         self._schedule.step(*inputs, target=y, losses=losses, return_outputs=False)
         self._optimizer.update()
         return float(torch.stack(losses).mean().item()) if losses else 0.0
-
-
-if __name__ == "__main__":
-    main()

@@ -13,13 +13,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from benchmarks.member import answer
 from benchmarks.rivals.gloo import join_group
-from benchmarks.team import answer, enlist
 from dni_async.config import RunConfig
 from dni_async.data import Dataset, batch_order, load_dataset
+from dni_async.dtypes import AUTOCAST_DTYPES
 from dni_async.stage import prepare_torch
 
-__all__ = ["Rank", "Share", "join", "train"]
+__all__ = ["Rank", "Share", "autocast", "join", "train"]
 
 UpdateOnBatch = Callable[[torch.Tensor | None, torch.Tensor | None], float]
 
@@ -45,9 +46,8 @@ class Share:
     skip: int = 1
 
 
-def join() -> Rank:
+def join(index: int) -> Rank:
     """Hear what is asked for, load the data, meet the other ranks."""
-    index = enlist()
     order = json.loads(sys.stdin.readline())
     config = RunConfig.from_dict(order["config"])
     prepare_torch(order["num_threads"])
@@ -55,6 +55,12 @@ def join() -> Rank:
     dataset = load_dataset(config.data, folder)
     join_group(order["store"], index, order["num_ranks"])
     return Rank(index, order["num_ranks"], config, dataset, order)
+
+
+def autocast(config: RunConfig) -> torch.autocast:
+    """The run's number format for products, as in our own stages and in the baseline."""
+    dtype = AUTOCAST_DTYPES[config.dtype]
+    return torch.autocast("cpu", dtype or torch.bfloat16, enabled=dtype is not None)
 
 
 def train(rank: Rank, share: Share, update: UpdateOnBatch) -> None:
