@@ -123,7 +123,8 @@ def write(
         "schema": SCHEMA,
         "benchmark": benchmark,
         "machine": dict(machine),
-        "settings": dict(settings),
+        # Where the data lies is the machine's affair and says nothing about the run.
+        "settings": {name: value for name, value in settings.items() if name != "data_dir"},
         **results,
     }
     part = path.with_name(path.name + ".part")
