@@ -77,7 +77,11 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 @_setting("rule", "How a stage gets its gradient: dni decouples, backprop runs in lockstep.")
 @_setting("targets", "What synthesizers of dni learn from.")
 @_setting("anchor_every", "With targets anchor: every so many batches; 0 is never.", type=int)
-@_setting("synthesizer", "What predicts gradients at each boundary.")
+@_setting(
+    "synthesizer",
+    "What predicts gradients at each boundary; linear and mlp learn from returned gradients alone: "
+    "use them with --targets bootstrap.",
+)
 @_setting("label_conditioning", "Let synthesizers see the labels.")
 @_setting(
     "synthesizer_lr",
