@@ -12,6 +12,7 @@ slot can never be taken for another's. Slots come back by credit, as places in t
 from __future__ import annotations
 
 import errno
+import math
 import mmap
 import os
 import socket
@@ -34,6 +35,7 @@ __all__ = ["SlotListener", "Slots", "can_share_memory", "hand_over", "make_slots
 HEADER_BYTES: Final = 64  # the tag, and the tensor behind it starts on a cache line
 PAGE_BYTES: Final = mmap.PAGESIZE
 MAX_SLOTS: Final = 4096
+MAX_VIEWS: Final = 4 * MAX_SLOTS  # a peer cannot make us keep more
 _TAG: Final = struct.Struct("<q")
 _GREETING: Final = struct.Struct("<16s16sqq")  # magic, run id, slot bytes, slots
 _MAGIC: Final = b"dni-async slots1"
@@ -56,6 +58,7 @@ class Slots:
         self.slot_bytes = slot_bytes
         self.num_slots = num_slots
         self._stride = _stride(slot_bytes)
+        self._views: dict[tuple[int, torch.dtype, tuple[int, ...]], torch.Tensor] = {}
         try:
             self._map = mmap.mmap(fd, self._stride * num_slots)
         finally:
@@ -63,12 +66,8 @@ class Slots:
 
     def write(self, slot: int, batch_id: int, tensor: torch.Tensor) -> None:
         """Copy a CPU tensor of at most slot_bytes into slot and tag it for batch_id."""
-        start = slot * self._stride
-        _TAG.pack_into(self._map, start, batch_id)
-        target = torch.frombuffer(
-            self._map, dtype=tensor.dtype, count=tensor.numel(), offset=start + HEADER_BYTES
-        )
-        target.view(tensor.shape).copy_(tensor)
+        _TAG.pack_into(self._map, slot * self._stride, batch_id)
+        self._view(slot, tensor.dtype, tuple(tensor.shape)).copy_(tensor)
 
     def read(self, meta: TensorMeta, batch_id: int) -> torch.Tensor:
         """The tensor in the slot that meta names, as a view.
@@ -81,14 +80,23 @@ class Slots:
                 f"batch {batch_id}: {size_bytes(meta)} bytes in slot {meta.place}, but there are "
                 f"{self.num_slots} slots of {self.slot_bytes} bytes"
             )
-        start = meta.place * self._stride
-        (tag,) = _TAG.unpack_from(self._map, start)
+        (tag,) = _TAG.unpack_from(self._map, meta.place * self._stride)
         if tag != batch_id:
             raise LinkError(f"slot {meta.place} is tagged for batch {tag}, not {batch_id}")
-        dtype = torch_dtype(meta)
-        count = size_bytes(meta) // dtype.itemsize
-        flat = torch.frombuffer(self._map, dtype=dtype, count=count, offset=start + HEADER_BYTES)
-        return flat.view(meta.shape)
+        # A tensor of its own each time: readers set requires_grad on it.
+        return self._view(meta.place, torch_dtype(meta), meta.shape).detach()
+
+    def _view(self, slot: int, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
+        """The slot as a tensor; kept, as the same few come again and again."""
+        key = (slot, dtype, shape)
+        view = self._views.get(key)
+        if view is None:
+            if len(self._views) >= MAX_VIEWS:
+                self._views.clear()
+            offset = slot * self._stride + HEADER_BYTES
+            flat = torch.frombuffer(self._map, dtype=dtype, count=math.prod(shape), offset=offset)
+            view = self._views[key] = flat.view(shape)
+        return view
 
 
 def make_slots(slot_bytes: int, num_slots: int) -> tuple[Slots, int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from dni_async.messages import Failed
-from dni_async.system import name_process
+from dni_async.system import compute_in_long_slices, name_process
 from dni_async.transport import ControlClient, Poller, open_sockets
 from workers.handshake import Stopped, await_start, join
 from workers.loop import WorkerLoop
@@ -37,6 +37,7 @@ def run_worker(assignment: Assignment) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
     signal.signal(signal.SIGTERM, _terminate)
     name_process(f"dni-stage-{assignment.stage}")
+    compute_in_long_slices()
     with open_sockets() as sockets:
         control = sockets.control_client(
             assignment.coordinator, f"stage-{assignment.stage}".encode()
