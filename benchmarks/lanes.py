@@ -89,8 +89,9 @@ class LinkLower:
         """Wait for it, and free the slot."""
         message, _ = _next(self.link, self._poller)
         assert isinstance(message, Credit)
-        self.link.release(message.batch_id)
-        return message.batch_id
+        (batch_id,) = message.batch_ids
+        self.link.release(batch_id)
+        return batch_id
 
     def close(self) -> None:
         """The link's own end."""
@@ -115,7 +116,7 @@ class LinkUpper:
     def give_credit(self, batch_id: int) -> None:
         """Release it here, and say so."""
         self.link.release(batch_id)
-        self.link.send(Credit(RUN_ID, batch_id))
+        self.link.send(Credit(RUN_ID, (batch_id,)))
 
     def close(self) -> None:
         """The link's own end."""

@@ -103,7 +103,7 @@ class Length:
         line = line_of(
             self.stages,
             link,
-            window=self.config.window,
+            window=self.config.places,
             anchor_every=self.config.anchor_every,
             cores=available_cores(),
         )

@@ -170,14 +170,14 @@ def _turn_s(cost: StageCost, anchor_every: int) -> float:
     plain = cost.forward_s + cost.update_s
     if not anchor_every:
         return plain
-    anchor = cost.forward_s + cost.anchor_s + cost.learn_s
+    anchor = cost.forward_s + cost.head_start_s + cost.anchor_s + cost.learn_s
     return (plain * (anchor_every - 1) + anchor) / anchor_every
 
 
 def _stretched(stages: Sequence[StageTimes], count: int) -> list[StageTimes]:
     """count stages: source, copies of the mean stage between, head."""
     source, *between, head = stages
-    names = ("forward_s", "update_s", "anchor_s", "learn_s")
+    names = ("forward_s", "update_s", "head_start_s", "anchor_s", "learn_s")
     cost = {name: fmean(getattr(each.cost, name) for each in between) for name in names}
     mean = StageTimes(fmean(each.batch_s for each in between), StageCost(**cost))
     return [source, *[mean] * (count - 2), head]

@@ -31,6 +31,7 @@ from benchmarks.report import (
 )
 from benchmarks.samples import write_samples
 from benchmarks.stage_times import StageTimes, measure_stages
+from dni_async.config import RunConfig
 from dni_async.system import available_cores
 
 __all__ = ["main"]
@@ -38,6 +39,7 @@ __all__ = ["main"]
 CURVE = (4, 16, 64, 256, 1024, 4096)
 MEASURED_STAGES = 4  # source, two in the middle, head: what the curve is made of
 STAGE_BATCHES = 48
+DEFAULTS = RunConfig()
 
 
 @click.command("scaling")
@@ -47,8 +49,10 @@ STAGE_BATCHES = 48
 @click.option("--stages", "counts", help="Lengths to measure.  [default: 1,2,4,8,16]")
 @click.option("--longest", type=click.IntRange(min=4), help="To simulate.  [default: 4096]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
-@click.option("--window", type=click.IntRange(min=1), default=8, show_default=True)
-@click.option("--anchor-every", type=click.IntRange(min=0), default=8, show_default=True)
+@click.option("--window", type=click.IntRange(min=1), default=DEFAULTS.places, show_default=True)
+@click.option(
+    "--anchor-every", type=click.IntRange(min=0), default=DEFAULTS.anchor_every, show_default=True
+)
 @click.option("--data", default="mnist", show_default=True)
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--max-samples", type=click.IntRange(min=1), help="[default: 50 batches]")

@@ -23,12 +23,14 @@ class StageCost:
     """Seconds of one core for one batch.
 
     forward_s: until the activation is sent. update_s: from there until the place below is free.
-    anchor_s: instead of update_s for an anchor, once its gradient is there (the head has it at
-    once), until the gradient of the input is sent down. learn_s: after that.
+    For an anchor instead, head_start_s: from there until its gradient is awaited; anchor_s: once
+    the gradient is there (the head has it at once), until that of the input is sent down.
+    learn_s: after that.
     """
 
     forward_s: float
     update_s: float
+    head_start_s: float = 0.0
     anchor_s: float = 0.0
     learn_s: float = 0.0
 
@@ -97,6 +99,7 @@ def slowed(line: Line, stage: int, factor: float) -> Line:
     slow = StageCost(
         forward_s=cost.forward_s * factor,
         update_s=cost.update_s * factor,
+        head_start_s=cost.head_start_s * factor,
         anchor_s=cost.anchor_s * factor,
         learn_s=cost.learn_s * factor,
     )
@@ -111,7 +114,7 @@ def simulate(line: Line, num_batches: int, *, warmup: int = 0) -> Outcome:
 
 
 # Kinds of events, by the handler that each has.
-_ARRIVED, _CREDITED, _RETURNED, _FORWARDED, _UPDATED, _ANCHORED, _LEARNT = range(7)
+_ARRIVED, _CREDITED, _RETURNED, _FORWARDED, _UPDATED, _ANCHORED, _LEARNT, _PREPARED = range(8)
 
 
 class _Simulation:
@@ -149,6 +152,7 @@ class _Simulation:
             self._updated,
             self._anchored,
             self._learnt,
+            self._prepared,
         )
         self._offer(0)
         while self._events:
@@ -214,13 +218,17 @@ class _Simulation:
             self._max_pending[stage] = max(self._max_pending[stage], self._pending[stage])
             self._transfer(self._up_free_at, stage, _ARRIVED, stage + 1, batch)
             if is_anchor:
-                self._done_with(stage, batch)
-                self._rest(stage)
+                self._after(cost.head_start_s, _PREPARED, stage, batch)
                 return
         elif is_anchor:
             self._after(cost.anchor_s, _ANCHORED, stage, batch)
             return
         self._after(cost.update_s, _UPDATED, stage, batch)
+
+    def _prepared(self, stage: int, batch: int) -> None:
+        self._worked(stage, self._line.stages[stage].head_start_s)
+        self._done_with(stage, batch)
+        self._rest(stage)
 
     def _updated(self, stage: int, batch: int) -> None:
         self._worked(stage, self._line.stages[stage].update_s)

@@ -23,7 +23,16 @@ from benchmarks.team import Team
 from dni_async.boundary import Boundary
 from dni_async.config import RunConfig
 from dni_async.data import load_dataset
-from dni_async.decisions.actions import Action, Batch, Forward, Learn, ReturnGradient, Send, Update
+from dni_async.decisions.actions import (
+    Action,
+    Batch,
+    CarryBack,
+    Forward,
+    Learn,
+    ReturnGradient,
+    Send,
+    Update,
+)
 from dni_async.decisions.rules import Rule, make_rule
 from dni_async.dtypes import AUTOCAST_DTYPES
 from dni_async.inputs import Inputs
@@ -169,6 +178,7 @@ class _Place:
         self._hidden: torch.Tensor | None = None
         self._labels = torch.empty(0)
         self._gradient: torch.Tensor | None = None
+        self._input_gradient: torch.Tensor | None = None
         self.sent: torch.Tensor | None = None
         self.returned: torch.Tensor | None = None
         self.seconds = _no_times()
@@ -187,35 +197,47 @@ class _Place:
         self.seconds["forward"].append(spent["forward"])
         if not batch.anchor:
             self.seconds["update"].append(spent["update"])
-        elif not self._has_above:
-            self.seconds["anchor"].append(spent["update"])
+        else:
+            part = "head_start" if self._has_above else "anchor"
+            self.seconds[part].append(spent["update"])
 
     def take_back(self, batch: Batch, gradient: torch.Tensor, rule: Rule) -> None:
         """The gradient of a batch comes back from above."""
         self._gradient = gradient
+        spent = {"anchor": 0.0, "learn": 0.0}
         for action in rule.on_returned(batch.batch_id, has_below=self._has_below):
             began = time.perf_counter()
             self._perform(action, gradient)
             part = "learn" if isinstance(action, Learn) else "anchor"
-            self.seconds[part].append(time.perf_counter() - began)
+            spent[part] += time.perf_counter() - began
+        for part, seconds in spent.items():
+            self.seconds[part].append(seconds)
 
     def times(self, anchor_every: int) -> dict[str, float]:
         """Per batch, or per anchor where they are of anchors; batch_s of the mean batch."""
         means = {f"{name}_s": fmean(values or [0.0]) for name, values in self.seconds.items()}
         share = 1 / anchor_every if anchor_every else 0.0
         if anchor_every:
-            ending = (
-                means["update_s"] * (1 - share) + (means["anchor_s"] + means["learn_s"]) * share
-            )
+            anchor = means["head_start_s"] + means["anchor_s"] + means["learn_s"]
+            ending = means["update_s"] * (1 - share) + anchor * share
         else:
             ending = means["update_s"] + means["anchor_s"] + means["learn_s"]
         return means | {"batch_s": means["forward_s"] + ending}
 
     def _perform(self, action: Action, x: torch.Tensor) -> None:
         match action:
-            case Forward(batch_id, keeps_graph, returns_gradient):
+            case Forward():
                 self._hidden = self._stage.forward(
-                    batch_id, x, needs_input_gradient=returns_gradient, keeps_graph=keeps_graph
+                    action.batch_id,
+                    x,
+                    needs_input_gradient=action.returns_gradient,
+                    keeps_graph=action.keeps_graph,
+                    keeps_inputs=action.keeps_inputs,
+                )
+            case CarryBack(batch_id):
+                assert self._gradient is not None
+                self._input_gradient = self._stage.carry_back(
+                    batch_id, self._gradient, source="returned gradient"
                 )
             case Send():
                 self.sent = self._hidden
@@ -242,13 +264,14 @@ class _Place:
 
 
 def _no_times() -> dict[str, list[float]]:
-    return {"forward": [], "update": [], "anchor": [], "learn": []}
+    return {"forward": [], "update": [], "head_start": [], "anchor": [], "learn": []}
 
 
 def _stage_times(row: dict[str, float]) -> StageTimes:
     cost = StageCost(
         forward_s=row["forward_s"],
         update_s=row["update_s"],
+        head_start_s=row["head_start_s"],
         anchor_s=row["anchor_s"],
         learn_s=row["learn_s"],
     )
@@ -257,7 +280,7 @@ def _stage_times(row: dict[str, float]) -> StageTimes:
 
 def middle(rounds: Sequence[Sequence[StageTimes]]) -> list[StageTimes]:
     """Several measurements of the same stages as one: the median of each time."""
-    names = ("forward_s", "update_s", "anchor_s", "learn_s")
+    names = ("forward_s", "update_s", "head_start_s", "anchor_s", "learn_s")
     stages = []
     for times in zip(*rounds, strict=True):
         cost = {name: median(getattr(each.cost, name) for each in times) for name in names}

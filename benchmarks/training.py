@@ -33,6 +33,7 @@ from dni_async.errors import ConfigError
 
 __all__ = ["main"]
 
+DEFAULTS = RunConfig()
 QUICK_GRID = {"widths": "32", "batch_sizes": "64", "depths": "4"}
 QUICK_SAMPLES = 512
 PASSED_ON = (
@@ -68,9 +69,11 @@ THROUGHPUT_EPOCHS, ACCURACY_EPOCHS = 3, 10
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: 3; with a target 10]")
 @click.option("--stages", type=click.IntRange(min=1), help="Workers.  [default: one per layer]")
-@click.option("--window", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--window", type=click.IntRange(min=1), default=DEFAULTS.places, show_default=True)
 @click.option("--targets", type=click.Choice(CHOICES["targets"]), default="anchor")
-@click.option("--anchor-every", type=click.IntRange(min=0), default=8, show_default=True)
+@click.option(
+    "--anchor-every", type=click.IntRange(min=0), default=DEFAULTS.anchor_every, show_default=True
+)
 @click.option("--synthesizer", type=click.Choice(CHOICES["synthesizer"]), default="critic")
 @click.option("--partition", type=click.Choice(CHOICES["partition"]), default="balanced")
 @click.option("--wire-dtype", type=click.Choice(CHOICES["wire_dtype"]), default="same")

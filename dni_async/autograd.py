@@ -10,7 +10,7 @@ from torch.autograd import graph
 # An internal name; without it the public door does the same, more slowly.
 _engine: Any = getattr(graph, "_engine_run_backward", None)
 
-__all__ = ["pull_back"]
+__all__ = ["pull_back", "pull_through"]
 
 
 def pull_back(outputs: torch.Tensor, gradient: torch.Tensor) -> None:
@@ -25,3 +25,18 @@ def pull_back(outputs: torch.Tensor, gradient: torch.Tensor) -> None:
         torch.autograd.backward(outputs, gradient)
         return
     _engine((outputs,), (gradient,), False, False, (), allow_unreachable=True, accumulate_grad=True)
+
+
+def pull_through(
+    outputs: torch.Tensor, gradient: torch.Tensor, inputs: torch.Tensor
+) -> torch.Tensor:
+    """As torch.autograd.grad(outputs, inputs, gradient): only what leads to inputs is computed."""
+    if outputs.shape != gradient.shape:
+        raise ValueError(f"gradient is {list(gradient.shape)}, needs {list(outputs.shape)}")
+    if _engine is None:
+        return torch.autograd.grad(outputs, inputs, gradient)[0]
+    found: torch.Tensor = _engine(
+        (outputs,), (gradient,), False, False, (inputs,), allow_unreachable=False,
+        accumulate_grad=False,
+    )[0]  # fmt: skip
+    return found

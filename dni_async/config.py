@@ -63,7 +63,8 @@ class RunConfig:
     # How it learns.
     rule: RuleName = "dni"
     targets: Targets = "anchor"
-    anchor_every: int = 8  # targets "anchor" only; 0: never
+    anchor_every: int = 32  # targets "anchor" only; 0: never
+    anchor_updates: bool = False  # an anchor's own gradient is what it updates with
     synthesizer: SynthesizerName = "critic"
     label_conditioning: bool = True
     synthesizer_lr: float | None = None  # None: critic 1e-2, linear 1e-3, mlp 1e-4
@@ -74,11 +75,12 @@ class RunConfig:
     momentum: float = 0.9  # sgd only
     weight_decay: float = 0.0
     seed: int = 0
+    compile: bool = False  # torch.compile of every stage and of the baseline
     dtype: Dtype = "fp32"  # bf16: matrix products by autocast, weights stay fp32
     wire_dtype: WireDtype = "same"
     # Where it runs.
     devices: tuple[str, ...] = ("auto",)
-    window: int = 8
+    window: int | None = None  # see places
     transport: Transport = "auto"
     threads_per_worker: int | None = None  # None: the cores shared out among the workers
     start_timeout_s: float = 60.0
@@ -92,9 +94,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             _require(getattr(self, name) in choices, name, f"one of {', '.join(choices)}", self)
-        for name in ("layers", "width", "epochs", "batch_size", "window"):
+        for name in ("layers", "width", "epochs", "batch_size"):
             _require(getattr(self, name) >= 1, name, "at least 1", self)
-        for name in ("stages", "threads_per_worker"):
+        for name in ("stages", "threads_per_worker", "window"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, "at least 1", self)
         for name in ("lr", "synthesizer_lr", "start_timeout_s"):
@@ -143,6 +145,17 @@ class RunConfig:
                 "label_conditioning: the critic is a classifier and needs labels; "
                 "use --synthesizer linear or mlp with --no-label-conditioning"
             )
+
+    @property
+    def places(self) -> int:
+        """The window of every link.
+
+        As asked; else 16, and 4 where bootstrapped targets make every update as stale as the
+        window is wide (docs/decisions/0016).
+        """
+        if self.window is not None:
+            return self.window
+        return 4 if self.targets == "bootstrap" else 16
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values (str, int, float, bool, None, list of str)."""

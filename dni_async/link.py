@@ -1,8 +1,8 @@
 """One end of the link over a boundary: whole messages in order, tensors by the shortest way.
 
-Large tensors lie in memory that both ends map where that is to be had (see slots); then a message
-is only the doorbell. Everywhere else, and until the memory is mapped, they travel as raw frames.
-Small tensors always travel inline.
+Large tensors lie in memory that both ends map where that is to be had (see slots, and
+device_slots for GPUs); then a message is only the doorbell. Everywhere else, and until the
+memory is mapped, they travel as raw frames. Small tensors always travel inline.
 """
 
 from __future__ import annotations
@@ -13,6 +13,12 @@ from collections.abc import Sequence
 
 import torch
 
+from dni_async.device_slots import (
+    DEVICE_MAGIC,
+    DeviceOffer,
+    DeviceSlots,
+    offer_device_slots,
+)
 from dni_async.errors import LinkError
 from dni_async.messages import (
     Activation,
@@ -22,7 +28,15 @@ from dni_async.messages import (
     SlotsOffered,
     TensorMeta,
 )
-from dni_async.slots import SlotListener, Slots, can_share_memory, hand_over, make_slots
+from dni_async.slots import (
+    HANDOVER_S,
+    SlotListener,
+    Slots,
+    can_share_memory,
+    hand_over,
+    make_greeting,
+    make_slots,
+)
 from dni_async.tensors import VIEW_BYTES, describe, from_buffer, to_buffer
 from dni_async.transport import FrameSocket, Sockets
 from dni_async.wire import decode, encode
@@ -45,10 +59,11 @@ class Link:
         self.frame_bytes = 0
         self.shared_bytes = 0
         self._listener = listener
-        self._slots: Slots | None = None
+        self._slots: Slots | DeviceSlots | None = None
         self._is_lower = is_lower
         self._wish: tuple[str, str, int] | None = None  # path, run id, number of slots
-        self._offered: Slots | None = None
+        self._may_be_on_device = True
+        self._offered: Slots | DeviceOffer | None = None
         self._free: list[int] = []
         self._slot_of: dict[int, int] = {}
 
@@ -63,10 +78,25 @@ class Link:
         if scheme == "ipc" and can_share_memory():
             self._wish = (f"{path}.slots", run_id, num_slots)
 
+    def takes_from_device(self, batch_id: int, tensor: torch.Tensor) -> bool:
+        """Whether place takes a GPU's tensor for this batch as it is; else bring it to the host.
+
+        Lower end: the first one that is large offers slots in that GPU's memory, used when the
+        other end has mapped them.
+        """
+        if not tensor.is_cuda or tensor.nbytes < VIEW_BYTES:
+            return False
+        if self._wish is not None and self._may_be_on_device and self._offered is None:
+            self._may_be_on_device = False
+            self._offer_on_device(tensor, *self._wish)
+        if self._slots is None or not self._slots.is_on_device:
+            return False
+        return self._slot_for(batch_id, tensor) is not None
+
     def place(
         self, batch_id: int, tensors: Sequence[torch.Tensor]
     ) -> tuple[tuple[TensorMeta, ...], list[torch.Tensor]]:
-        """Put a batch's tensors (CPU) where the other end can see them.
+        """Put a batch's tensors (CPU, or see takes_from_device) where the other end sees them.
 
         Gives what to say of each in the message, and those that must go with it as frames.
         """
@@ -90,8 +120,13 @@ class Link:
     def release(self, batch_id: int) -> None:
         """This end is done with the batch: its slot may be used again."""
         slot = self._slot_of.pop(batch_id, None)
-        if slot is not None and self._is_lower:
+        if slot is None:
+            return
+        if self._is_lower:
             self._free.append(slot)
+        else:
+            assert self._slots is not None
+            self._slots.leave(slot)
 
     def send(self, message: Message, tensors: Sequence[torch.Tensor] = ()) -> None:
         """Queue message with its inline tensors; never blocks."""
@@ -102,7 +137,8 @@ class Link:
     def receive(self) -> tuple[Message, list[torch.Tensor]] | None:
         """The next message and its tensors, or None when there is none yet.
 
-        Raises WireError for frames that are no message, LinkError for a slot that does not fit.
+        Raises WireError for frames that are no message, LinkError for a slot that does not fit,
+        OSError when memory that was shared is lost.
         """
         while True:
             frames = self.channel.receive()
@@ -146,9 +182,11 @@ class Link:
 
     def _slot_for(self, batch_id: int, tensor: torch.Tensor) -> int | None:
         """The slot for a large tensor, None if it must go in frames."""
-        if self._wish is not None:
+        if self._wish is not None and self._offered is None and not tensor.is_cuda:
             self._offer(tensor.nbytes)
         if self._slots is None or tensor.nbytes > self._slots.slot_bytes:
+            return None
+        if self._slots.is_on_device != tensor.is_cuda:
             return None
         if self._is_lower and batch_id not in self._slot_of and self._free:
             self._slot_of[batch_id] = self._free.pop()
@@ -170,6 +208,16 @@ class Link:
         self._offered = slots
         self.send(SlotsOffered(run_id))
 
+    def _offer_on_device(self, tensor: torch.Tensor, path: str, run_id: str, count: int) -> None:
+        """As _offer, in the memory of the tensor's GPU; main memory remains to be offered."""
+        greeting = make_greeting(DEVICE_MAGIC, run_id, tensor.nbytes, count)
+        try:
+            self._offered = offer_device_slots(path, greeting, tensor, count, HANDOVER_S)
+        except OSError as error:
+            self._say_once(error.strerror or str(error))
+            return
+        self.send(SlotsOffered(run_id))
+
     def _accept(self, run_id: str) -> None:
         reason = ""
         try:
@@ -181,14 +229,17 @@ class Link:
         self.send(SlotsAnswer(run_id, not reason, reason))
 
     def _hear_answer(self, answer: SlotsAnswer) -> None:
-        if self._offered is None:
+        offered, self._offered = self._offered, None
+        if offered is None:
             raise LinkError("an answer about slots that were not offered")
-        if answer.accepted:
-            self._slots = self._offered
-            self._free = list(range(self._slots.num_slots))
-        else:
+        if not answer.accepted:
             self._say_once(answer.reason)
-        self._offered = None
+            if isinstance(offered, DeviceOffer):
+                offered.withdraw()
+            return
+        self._wish = None
+        self._slots = offered.take_up() if isinstance(offered, DeviceOffer) else offered
+        self._free = list(range(self._slots.num_slots))
 
     def _say_once(self, reason: str) -> None:
         print(

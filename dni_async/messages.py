@@ -9,7 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-PROTOCOL = 1  # bumped whenever a message changes; both ends must agree
+PROTOCOL = 2  # bumped whenever a message changes; both ends must agree
+
+MAX_CREDITS = 8  # in one message
 
 Purpose = Literal["train", "evaluate"]
 MarkerKind = Literal["trained", "evaluated", "stop"]
@@ -97,10 +99,13 @@ class ReturnedGradient:
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """Downwards: the activation's place in the window is free again; no gradient with it."""
+    """Downwards: these activations' places in the window are free again; no gradients with it.
+
+    At least one, at most MAX_CREDITS.
+    """
 
     run_id: str
-    batch_id: int
+    batch_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,13 +24,22 @@ from typing import Final
 
 import torch
 
+from dni_async.device_slots import DEVICE_MAGIC, DeviceSlots, accept_device_slots
 from dni_async.errors import LinkError
 from dni_async.messages import TensorMeta
 from dni_async.system import available_bytes
 from dni_async.tensors import torch_dtype
 from dni_async.wire import size_bytes
 
-__all__ = ["SlotListener", "Slots", "can_share_memory", "hand_over", "make_slots"]
+__all__ = [
+    "HANDOVER_S",
+    "SlotListener",
+    "Slots",
+    "can_share_memory",
+    "hand_over",
+    "make_greeting",
+    "make_slots",
+]
 
 HEADER_BYTES: Final = 64  # the tag, and the tensor behind it starts on a cache line
 PAGE_BYTES: Final = mmap.PAGESIZE
@@ -39,7 +48,7 @@ MAX_VIEWS: Final = 4 * MAX_SLOTS  # a peer cannot make us keep more
 _TAG: Final = struct.Struct("<q")
 _GREETING: Final = struct.Struct("<16s16sqq")  # magic, run id, slot bytes, slots
 _MAGIC: Final = b"dni-async slots1"
-_HANDOVER_S: Final = 2.0
+HANDOVER_S: Final = 2.0
 _F_ADD_SEALS, _F_GET_SEALS, _F_SEAL_SHRINK, _F_SEAL_GROW = 1033, 1034, 2, 4
 
 
@@ -53,6 +62,8 @@ class Slots:
 
     Takes over fd. Raises OSError when it cannot be mapped.
     """
+
+    is_on_device = False
 
     def __init__(self, fd: int, slot_bytes: int, num_slots: int) -> None:
         self.slot_bytes = slot_bytes
@@ -85,6 +96,9 @@ class Slots:
             raise LinkError(f"slot {meta.place} is tagged for batch {tag}, not {batch_id}")
         # A tensor of its own each time: readers set requires_grad on it.
         return self._view(meta.place, torch_dtype(meta), meta.shape).detach()
+
+    def leave(self, slot: int) -> None:
+        """This end is done with the slot; here a credit says all there is to say."""
 
     def _view(self, slot: int, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
         """The slot as a tensor; kept, as the same few come again and again."""
@@ -123,11 +137,16 @@ def make_slots(slot_bytes: int, num_slots: int) -> tuple[Slots, int]:
 
 def hand_over(path: str, run_id: str, fd: int, slots: Slots) -> None:
     """Send fd to the listener at path. Raises OSError when nobody there takes it."""
-    greeting = _GREETING.pack(_MAGIC, _token(run_id), slots.slot_bytes, slots.num_slots)
+    greeting = make_greeting(_MAGIC, run_id, slots.slot_bytes, slots.num_slots)
     with socket.socket(socket.AF_UNIX) as sender:
-        sender.settimeout(_HANDOVER_S)
+        sender.settimeout(HANDOVER_S)
         sender.connect(path)
         socket.send_fds(sender, [greeting], [fd])
+
+
+def make_greeting(magic: bytes, run_id: str, slot_bytes: int, num_slots: int) -> bytes:
+    """What is said first where slots are handed over."""
+    return _GREETING.pack(magic, _token(run_id), slot_bytes, num_slots)
 
 
 class SlotListener:
@@ -138,9 +157,9 @@ class SlotListener:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(path)
         self._socket.listen(1)
-        self._socket.settimeout(_HANDOVER_S)
+        self._socket.settimeout(HANDOVER_S)
 
-    def receive(self, run_id: str) -> Slots:
+    def receive(self, run_id: str) -> Slots | DeviceSlots:
         """The slots that were handed over before this is called.
 
         Raises OSError when there are none, LinkError when they are not of this run or not what
@@ -148,8 +167,11 @@ class SlotListener:
         """
         connection, _ = self._socket.accept()
         with connection:
-            connection.settimeout(_HANDOVER_S)
+            connection.settimeout(HANDOVER_S)
             greeting, fds, _, _ = socket.recv_fds(connection, _GREETING.size, 1)
+            if greeting.startswith(DEVICE_MAGIC) and not fds:
+                slot_bytes, num_slots = _read_greeting(greeting, DEVICE_MAGIC, run_id)
+                return accept_device_slots(connection, slot_bytes, num_slots)
         try:
             return _open(greeting, fds, run_id)
         except (LinkError, OSError):
@@ -167,18 +189,26 @@ class SlotListener:
 def _open(greeting: bytes, fds: list[int], run_id: str) -> Slots:
     import fcntl
 
-    if len(greeting) != _GREETING.size or len(fds) != 1:
+    if len(fds) != 1:
         raise LinkError(f"slots came with {len(greeting)} bytes and {len(fds)} descriptors")
-    magic, token, slot_bytes, num_slots = _GREETING.unpack(greeting)
-    if magic != _MAGIC or token != _token(run_id):
-        raise LinkError("slots of another run or version were handed over")
-    if not 0 < slot_bytes <= 2**31 or not 0 < num_slots <= MAX_SLOTS:
-        raise LinkError(f"{num_slots} slots of {slot_bytes} bytes are out of bounds")
+    slot_bytes, num_slots = _read_greeting(greeting, _MAGIC, run_id)
     if not fcntl.fcntl(fds[0], _F_GET_SEALS) & _F_SEAL_SHRINK:
         raise LinkError("the handed memory could be cut short under its reader")
     if os.fstat(fds[0]).st_size < _stride(slot_bytes) * num_slots:
         raise LinkError("the handed memory is smaller than it claims")
     return Slots(fds[0], slot_bytes, num_slots)
+
+
+def _read_greeting(greeting: bytes, expected: bytes, run_id: str) -> tuple[int, int]:
+    """Slot bytes and slots that a greeting names. Raises LinkError."""
+    if len(greeting) != _GREETING.size:
+        raise LinkError(f"slots came with {len(greeting)} bytes")
+    magic, token, slot_bytes, num_slots = _GREETING.unpack(greeting)
+    if magic != expected or token != _token(run_id):
+        raise LinkError("slots of another run or version were handed over")
+    if not 0 < slot_bytes <= 2**31 or not 0 < num_slots <= MAX_SLOTS:
+        raise LinkError(f"{num_slots} slots of {slot_bytes} bytes are out of bounds")
+    return slot_bytes, num_slots
 
 
 def _stride(slot_bytes: int) -> int:

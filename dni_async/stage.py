@@ -6,18 +6,23 @@ Knows torch and nothing of messages, windows or neighbours.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from dni_async.autograd import pull_back
+from dni_async.autograd import pull_back, pull_through
+from dni_async.dense import DenseLayers, cross_entropy
 from dni_async.errors import NonFiniteError
 from dni_async.optimizers import Optimizer
 
-__all__ = ["Score", "Stage", "add_scores", "prepare_torch", "score"]
+__all__ = ["Layers", "Score", "Stage", "add_scores", "prepare_torch", "score"]
+
+Layers = Callable[[torch.Tensor], torch.Tensor]
 
 
 def prepare_torch(num_threads: int) -> None:
@@ -41,9 +46,12 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
+    """What an update needs of a batch: its graph, or what DenseLayers computed, or inputs only."""
+
     inputs: torch.Tensor
-    outputs: torch.Tensor | None  # with its graph; None: replay the inputs
-    version: int
+    needs_input_gradient: bool
+    outputs: torch.Tensor | None = None
+    dense: list[torch.Tensor] | None = None
 
 
 class Stage:
@@ -51,6 +59,8 @@ class Stage:
 
     version counts the updates made. What an update needs of a batch is kept from its forward on.
     autocast: the dtype of matrix products (torch.autocast); None leaves them as they are.
+    compiled: layers as torch.compile gives them, used for updates on batches of the first one's
+    shape; None: never. checks_gradients: whether pull_back looks for NaN and infinity.
     """
 
     def __init__(
@@ -60,14 +70,24 @@ class Stage:
         optimizer: Optimizer,
         *,
         autocast: torch.dtype | None = None,
+        compiled: Layers | None = None,
+        checks_gradients: bool = True,
     ) -> None:
         self._autocast = autocast
+        self._checks_gradients = checks_gradients
         self.index = index
         self.layers = layers
         self.version = 0
+        self._compiled = compiled
+        self._compiled_shape: torch.Size | None = None
+        self._dense = None
+        if autocast is None and compiled is None:
+            self._dense = DenseLayers.match(layers)
+        self._norms = [module for module in layers.modules() if isinstance(module, _BatchNorm)]
         self._named = [(f"gradient of {n}", p) for n, p in layers.named_parameters()]
         self._optimizer = optimizer
         self._kept: dict[int, _Kept] = {}
+        self._carried: dict[int, torch.Tensor] = {}
 
     def forward(
         self,
@@ -76,18 +96,27 @@ class Stage:
         *,
         needs_input_gradient: bool,
         keeps_graph: bool = True,
+        keeps_inputs: bool = False,
     ) -> torch.Tensor:
         """The activation [B, ...] of inputs [B, ...], detached.
 
         keeps_graph: hold the graph for update; else hold the inputs alone, which update replays.
+        keeps_inputs: hold the inputs beyond the update, for carry_back.
         """
         if not self.layers.training:
             self.layers.train()
-        inputs.requires_grad_(needs_input_gradient)
-        with torch.set_grad_enabled(keeps_graph):
-            outputs = self._run(inputs)
-        self._kept[batch_id] = _Kept(inputs, outputs if keeps_graph else None, self.version)
-        return outputs.detach()
+        if keeps_inputs:
+            self._carried[batch_id] = inputs.detach()
+        if not keeps_graph:
+            with torch.no_grad():
+                outputs = self._run(inputs)
+            self._kept[batch_id] = _Kept(inputs, needs_input_gradient)
+            return outputs
+        kept = self._kept[batch_id] = self._keep(inputs, needs_input_gradient)
+        if kept.dense is not None:
+            return kept.dense[-1]
+        assert kept.outputs is not None
+        return kept.outputs.detach()
 
     def evaluate(self, inputs: torch.Tensor) -> torch.Tensor:
         """The activation of inputs in evaluation mode; nothing is kept."""
@@ -101,14 +130,12 @@ class Stage:
 
         Raises NonFiniteError.
         """
-        outputs = self._kept[batch_id].outputs
+        kept = self._kept[batch_id]
+        outputs = kept.outputs if kept.dense is None else kept.dense[-1]
         assert outputs is not None  # the head never replays
-        logits = outputs.detach().requires_grad_()
-        loss = functional.cross_entropy(logits.float(), labels)
-        value = loss.item()
+        value, gradient = cross_entropy(outputs, labels)
         if not math.isfinite(value):
             raise NonFiniteError(self.index, batch_id, "loss")
-        (gradient,) = torch.autograd.grad(loss, logits)
         return value, gradient
 
     def update(self, batch_id: int, gradient: torch.Tensor, *, source: str) -> torch.Tensor | None:
@@ -129,39 +156,94 @@ class Stage:
         kept = self._kept.pop(batch_id)
         if not self.layers.training:
             self.layers.train()
-        outputs = self._run(kept.inputs) if kept.outputs is None else kept.outputs
-        pull_back(outputs, gradient)
-        self._check_finite(batch_id, gradient, source)
-        return kept.inputs.grad
+        if kept.outputs is None and kept.dense is None:
+            kept = self._keep(kept.inputs, kept.needs_input_gradient)
+        input_gradient = None
+        if kept.dense is not None:
+            assert self._dense is not None
+            input_gradient = self._dense.pull_back(
+                kept.dense, gradient, to_parameters=True, to_inputs=kept.needs_input_gradient
+            )
+        else:
+            assert kept.outputs is not None
+            pull_back(kept.outputs, gradient)
+            input_gradient = kept.inputs.grad
+        if self._checks_gradients:
+            self._check_finite(batch_id, gradient, source)
+        return input_gradient
+
+    def carry_back(self, batch_id: int, gradient: torch.Tensor, *, source: str) -> torch.Tensor:
+        """The gradient of a batch's inputs, from the gradient [B, ...] of its activation.
+
+        The inputs kept by forward are replayed through the present weights (Features Replay, Huo
+        et al. 2018), which have moved on; running statistics do not count them again. No
+        parameter gets a gradient. Raises NonFiniteError.
+        """
+        inputs = self._carried.pop(batch_id)
+        if not self.layers.training:
+            self.layers.train()
+        if self._dense is not None and self._dense.takes(inputs):
+            tensors = self._dense.forward(inputs)
+            carried = self._dense.pull_back(tensors, gradient, to_parameters=False, to_inputs=True)
+        else:
+            with _statistics_held(self._norms):
+                outputs = self._run(inputs.requires_grad_())
+            carried = pull_through(outputs, gradient, inputs)
+        assert carried is not None
+        if not _is_finite(carried):
+            self.check_gradient(batch_id, gradient, source)  # the cause, if it is upstream
+            raise NonFiniteError(self.index, batch_id, "gradient of the inputs")
+        return carried
 
     def apply(self) -> None:
         """Update the parameters with the gradients that pull_back left."""
         self._optimizer.update()
         self.version += 1
 
-    def staleness(self, batch_id: int) -> int:
-        """Updates made since the forward of a kept batch."""
-        return self.version - self._kept[batch_id].version
-
     def check_gradient(self, batch_id: int, gradient: torch.Tensor, source: str) -> None:
         """Raises NonFiniteError if gradient has a NaN or an infinity."""
         if not _is_finite(gradient):
             raise NonFiniteError(self.index, batch_id, source)
 
-    def _run(self, inputs: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor
+    def _keep(self, inputs: torch.Tensor, needs_input_gradient: bool) -> _Kept:
+        """Run inputs in training mode and keep what it takes to pull a gradient back."""
+        if self._dense is not None and self._dense.takes(inputs):
+            return _Kept(inputs, needs_input_gradient, dense=self._dense.forward(inputs))
+        inputs.requires_grad_(needs_input_gradient)
+        outputs = self._run(inputs, self._compiled_for(inputs))
+        return _Kept(inputs, needs_input_gradient, outputs=outputs)
+
+    def _compiled_for(self, inputs: torch.Tensor) -> Layers | None:
+        """The compiled layers, unless a ragged last batch would compile them once more."""
+        if self._compiled_shape is None:
+            self._compiled_shape = inputs.shape
+        return self._compiled if inputs.shape == self._compiled_shape else None
+
+    def _run(self, inputs: torch.Tensor, layers: Layers | None = None) -> torch.Tensor:
+        layers = layers or self.layers
         if self._autocast is None:
-            outputs = self.layers(inputs)
-        else:
-            with torch.autocast(inputs.device.type, self._autocast):
-                outputs = self.layers(inputs)
-        return outputs
+            return layers(inputs)
+        with torch.autocast(inputs.device.type, self._autocast):
+            return layers(inputs)
 
     def _check_finite(self, batch_id: int, gradient: torch.Tensor, source: str) -> None:
         for name, parameter in self._named:
             if parameter.grad is not None and not _is_finite(parameter.grad):
                 self.check_gradient(batch_id, gradient, source)  # the cause, if it is upstream
                 raise NonFiniteError(self.index, batch_id, name)
+
+
+@contextmanager
+def _statistics_held(norms: Sequence[_BatchNorm]) -> Iterator[None]:
+    """Within this, batches do not move the running statistics of norms."""
+    held = [(norm, norm.momentum) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in held:
+            norm.momentum = momentum
 
 
 def score(logits: torch.Tensor, labels: torch.Tensor) -> Score:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from dni_async.link import Link
 from dni_async.tensors import aligned
 
 __all__ = ["Staging"]
@@ -26,12 +27,20 @@ class Staging:
         self._is_cpu = self.device.type == "cpu"
 
     def to_device(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A host tensor on the device, copied through pinned memory; as it was before the wire."""
+        """A received tensor on the device, by way of pinned memory; as it was before the wire."""
         if tensor.dtype == self._wire_dtype:
             tensor = tensor.to(torch.float32)
         if self._is_cpu:
             return aligned(tensor) if self._is_exact else tensor
+        if tensor.is_cuda:  # of the GPU that the slots are on, which may be another
+            return tensor.to(self.device, non_blocking=True)
         return tensor.pin_memory().to(self.device, non_blocking=True)
+
+    def for_link(self, link: Link, batch_id: int, tensor: torch.Tensor) -> torch.Tensor:
+        """tensor as link can place it for the batch: on the device if it shares that memory."""
+        if self._wire_dtype is None and link.takes_from_device(batch_id, tensor):
+            return tensor
+        return self.to_host(tensor)
 
     def to_host(self, tensor: torch.Tensor) -> torch.Tensor:
         """A device tensor in pinned host memory and its dtype for the wire, complete on return."""

@@ -30,7 +30,7 @@ __all__ = [
 
 MAX_HEADER_BYTES: Final = 64 * 1024  # a traceback fits; a bomb does not
 MAX_TENSOR_BYTES: Final = 2**31
-MAX_DIMENSIONS: Final = 8
+MAX_DIMENSIONS: Final = 8  # and at least MAX_CREDITS, which are a list of integers too
 DTYPE_SIZES: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "int64": 8}
 
 Buffer = bytes | bytearray | memoryview
@@ -148,7 +148,7 @@ def _check_bool(value: Any) -> bool:
 
 def _check_sizes(value: Any) -> tuple[int, ...]:
     if type(value) is not list or not 1 <= len(value) <= MAX_DIMENSIONS:
-        raise WireError(f"a shape has 1 to {MAX_DIMENSIONS} sizes")
+        raise WireError(f"need a list of 1 to {MAX_DIMENSIONS} integers")
     return tuple(_check_int(size) for size in value)
 
 

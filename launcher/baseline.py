@@ -1,8 +1,9 @@
 """The same network in one process by plain backpropagation, to compare with.
 
-Same initial weights, same batches in the same order, same fused optimizer kernels, same threads
-setting, denormals flushed as in the workers. Reads its job as JSON from standard input, writes
-one JSON line per epoch to standard output.
+Same initial weights, same batches in the same order, same fused optimizer kernels, the same lean
+passes over linear layers, denormals flushed as in the workers: all that makes a stage fast makes
+the baseline fast. Reads its job as JSON from standard input, writes one JSON line per epoch to
+standard output.
 """
 
 from __future__ import annotations
@@ -16,16 +17,15 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from dni_async.compilation import compile_layers, warm_up
 from dni_async.config import RunConfig
 from dni_async.data import load_dataset
 from dni_async.dtypes import AUTOCAST_DTYPES
-from dni_async.errors import NonFiniteError
 from dni_async.inputs import Inputs
 from dni_async.network import build_network
 from dni_async.optimizers import make_optimizer
-from dni_async.stage import add_scores, prepare_torch, score
+from dni_async.stage import Stage, add_scores, prepare_torch, score
 from dni_async.system import die_with_parent, name_process
 
 __all__ = ["main", "train"]
@@ -45,41 +45,38 @@ def train(
     dataset = load_dataset(config.data, folder)
     inputs = Inputs(dataset, batch_size=config.batch_size, seed=config.seed)
     network = build_network(config, dataset.input_shape, dataset.num_classes).to(device)
-    optimizer = make_optimizer(network.parameters(), config)
-    dtype = AUTOCAST_DTYPES[config.dtype]
-    autocast = torch.autocast(device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+    whole = Stage(
+        0,
+        network,
+        make_optimizer(network.parameters(), config),
+        autocast=AUTOCAST_DTYPES[config.dtype],
+        compiled=compile_layers(network, device) if config.compile else None,
+        checks_gradients=False,  # its loss is checked, as in any plain loop
+    )
+    if config.compile:
+        warm_up(whole, inputs.train_batch(1, 0)[0].to(device), has_below=False)
     started()
     for epoch in range(1, config.epochs + 1):
-        network.train()
         began = time.perf_counter()
         loss_sum = 0.0
         for index in range(inputs.num_train_batches):
             x, y = (tensor.to(device) for tensor in inputs.train_batch(epoch, index))
-            with autocast:
-                logits = network(x)
-            loss = functional.cross_entropy(logits.float(), y)
-            value = loss.item()
-            if not abs(value) < float("inf"):
-                raise NonFiniteError(0, index, "loss of the baseline")
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.update()
+            whole.forward(index, x, needs_input_gradient=False)
+            value, gradient = whole.loss_gradient(index, y)
+            whole.update(index, gradient, source="loss gradient")
             loss_sum += value * len(y)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - began
-        with autocast:
-            accuracy = _accuracy(network, inputs, device)
-        report(epoch, seconds, loss_sum / inputs.num_train, accuracy)
+        report(epoch, seconds, loss_sum / inputs.num_train, _accuracy(whole, inputs, device))
     return network
 
 
-def _accuracy(network: nn.Sequential, inputs: Inputs, device: torch.device) -> float:
-    network.eval()
+def _accuracy(whole: Stage, inputs: Inputs, device: torch.device) -> float:
     scores = []
-    with torch.no_grad():
-        for index in range(inputs.num_test_batches):
-            x, y = (tensor.to(device) for tensor in inputs.test_batch(index))
-            scores.append(score(network(x), y))
+    for index in range(inputs.num_test_batches):
+        x, y = (tensor.to(device) for tensor in inputs.test_batch(index))
+        scores.append(score(whole.evaluate(x), y))
     total = add_scores(scores)
     return total.num_correct / total.num_samples
 

@@ -78,6 +78,10 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 @_setting("targets", "What synthesizers of dni learn from.")
 @_setting("anchor_every", "With targets anchor: every so many batches; 0 is never.", type=int)
 @_setting(
+    "anchor_updates",
+    "On anchor batches update with the true gradient when it is back, not with a synthetic one.",
+)
+@_setting(
     "synthesizer",
     "What predicts gradients at each boundary; linear and mlp learn from returned gradients alone: "
     "use them with --targets bootstrap.",
@@ -95,6 +99,11 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 @_setting("momentum", "Momentum of sgd.", type=float)
 @_setting("weight_decay", "L2 penalty (adam, sgd) or decoupled decay (adamw).", type=float)
 @_setting("seed", "Seeds weights, order of batches and all else.", type=int)
+@_setting(
+    "compile",
+    "torch.compile the layers of every stage and of the baseline (on GPUs with CUDA graphs). "
+    "The start takes longer by the compilation.",
+)
 @_setting("dtype", "bf16: matrix products in bfloat16 by autocast; weights and updates stay fp32.")
 @_setting("wire_dtype", "Number format in which activations and gradients travel over links.")
 @_setting(
@@ -103,7 +112,11 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
     "every GPU there is, else the CPU.",
     metavar="DEVICE[,DEVICE...]",
 )
-@_setting("window", "Activations that each link may hold in flight.", type=int)
+@_setting(
+    "window",
+    "Activations that each link may hold in flight.  [default: 16; 4 with --targets bootstrap]",
+    type=int,
+)
 @_setting("transport", "How neighbours talk: auto and ipc use local sockets, tcp the loopback.")
 @_setting(
     "threads_per_worker",

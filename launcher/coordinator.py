@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
+from dni_async.compilation import COMPILE_S
 from dni_async.errors import HandshakeError, LinkError, WireError, WorkerDied
 from dni_async.messages import (
     Bye,
@@ -53,9 +54,9 @@ def train_decoupled(plan: Plan, folder: RunFolder, display: Display, result: Run
         if plan.config.transport != "tcp":
             address = f"ipc://{processes.folder}/control"
         control = sockets.control_server(address)
-        coordinator = _Coordinator(plan, folder, display, control, processes, result)
+        coordinator = _Coordinator(plan, folder, display, control, processes, result, began)
         try:
-            coordinator.run(began)
+            coordinator.run()
         finally:
             coordinator.stop_everybody()
 
@@ -85,7 +86,9 @@ class _Coordinator:
         control: ControlServer,
         processes: WorkerProcesses,
         result: RunResult,
+        began: float,
     ) -> None:
+        self._began = began
         self._plan = plan
         self._folder = folder
         self._display = display
@@ -100,7 +103,7 @@ class _Coordinator:
         self._cause: _Cause | None = None
         self._result = result
 
-    def run(self, began: float) -> None:
+    def run(self) -> None:
         """From the first process to the last Bye."""
         for stage in range(self._plan.num_stages):
             self._processes.start(
@@ -112,8 +115,10 @@ class _Coordinator:
         poller = Poller()
         poller.watch(self._control)
         poller.watch(self._processes.fileno())
-        self._follow(poller, lambda: self._roster.all_ready, self._plan.config.start_timeout_s)
-        self._result.startup_seconds = time.perf_counter() - began
+        config = self._plan.config
+        timeout_s = config.start_timeout_s + (COMPILE_S if config.compile else 0.0)
+        self._follow(poller, lambda: self._roster.all_ready, timeout_s)
+        self._result.startup_seconds = time.perf_counter() - self._began
         self._tell_all(Start(self._roster.run_id))
         self._display.started(self._result.startup_seconds, self._roster.pids)
         self._follow(poller, lambda: self._roster.all_left, None)
@@ -236,6 +241,8 @@ class _Coordinator:
             case Progress():
                 self._progress[message.stage] = message
                 self._display.progress(message)
+                if message.updates and self._result.first_update_seconds is None:
+                    self._note_first_updates()
             case EpochTrained():
                 self._seconds[message.epoch] = message.seconds
                 self._close_epoch(message.epoch)
@@ -253,6 +260,13 @@ class _Coordinator:
                 self._failed(message)
             case _:
                 self._display.note(f"{type(message).__name__} is not for the coordinator")
+
+    def _note_first_updates(self) -> None:
+        """The time from the start to the last stage's first update; stages tell of theirs."""
+        if all(self._progress[stage].updates for stage in self._progress) and (
+            len(self._progress) == self._plan.num_stages
+        ):
+            self._result.first_update_seconds = time.perf_counter() - self._began
 
     def _close_epoch(self, epoch: int) -> None:
         """Enter the epoch once the source and the head have both reported on it."""

@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from dni_async.compilation import check_compiler
 from dni_async.config import RunConfig
 from dni_async.data import Dataset, load_dataset
 from dni_async.errors import ConfigError
@@ -64,6 +65,8 @@ def make_plan(config: RunConfig) -> Plan:
         _check_last_batch(config, num_train)
     layer_ranges = split_layers(num_layers, config.stages)
     devices = _resolve_devices(config.devices)
+    if config.compile and "cpu" in devices:
+        check_compiler()
     cores = available_cores()
     return Plan(
         config=dataclasses.replace(

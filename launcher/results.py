@@ -88,7 +88,11 @@ class WorkerResult:
 
 @dataclass(slots=True)
 class RunResult:
-    """One trained network. num_threads: compute threads of all its processes together."""
+    """One trained network. num_threads: compute threads of all its processes together.
+
+    Both counted from before the first process: startup_seconds to Start, first_update_seconds to
+    the first update of the stage that made its first one last (decoupled runs alone).
+    """
 
     name: str
     kind: Literal["decoupled", "baseline"]
@@ -97,6 +101,7 @@ class RunResult:
     num_threads: int
     num_train: int
     startup_seconds: float = 0.0
+    first_update_seconds: float | None = None
     epochs: list[EpochResult] = field(default_factory=list)
     workers: list[WorkerResult] = field(default_factory=list)
 
@@ -136,6 +141,9 @@ class RunResult:
             "num_workers": self.num_workers,
             "num_threads": self.num_threads,
             "startup_seconds": round(self.startup_seconds, 4),
+            "first_update_seconds": None
+            if self.first_update_seconds is None
+            else round(self.first_update_seconds, 4),
             "train_seconds": round(self.train_seconds, 4),
             "samples_per_second": round(self.samples_per_second, 1),
             "test_accuracy": self.test_accuracy,

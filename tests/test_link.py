@@ -44,8 +44,8 @@ def join(sockets: Sockets, address: str, *, shares_memory: bool) -> Iterator[End
     """Both ends of one link, lower first, joined."""
     upper = open_inbox(sockets, address, shares_memory=shares_memory)
     lower = open_outbox(sockets, upper.endpoint)
-    lower.send(Credit("run", 0))
-    assert receive(upper) == (Credit("run", 0), [])
+    lower.send(Credit("run", (0,)))
+    assert receive(upper) == (Credit("run", (0,)), [])
     yield lower, upper
     for end in (lower, upper):
         end.close()
@@ -185,10 +185,10 @@ IN_FRAMES = TensorMeta("float32", (2, 2))
 def test_garbage_is_one_error_and_the_link_goes_on(link: Ends, frames: list[bytes]) -> None:
     lower, upper = link
     lower.channel.send(frames)
-    lower.send(Credit("run", 1))
+    lower.send(Credit("run", (1,)))
     with pytest.raises(WireError):
         receive(upper)
-    assert receive(upper) == (Credit("run", 1), [])
+    assert receive(upper) == (Credit("run", (1,)), [])
 
 
 def test_a_slot_without_shared_memory_is_a_link_error(link: Ends) -> None:
@@ -253,8 +253,8 @@ def test_many_batches_reuse_the_slots(shared: Ends) -> None:
         _, (received,) = receive(upper)
         assert torch.equal(received, large(batch_id))
         upper.release(batch_id)
-        upper.send(Credit("run", batch_id))
-        assert receive(lower)[0] == Credit("run", batch_id)
+        upper.send(Credit("run", (batch_id,)))
+        assert receive(lower)[0] == Credit("run", (batch_id,))
         lower.release(batch_id)
     assert lower.shared_bytes == 19 * large(0).nbytes
 
@@ -340,8 +340,8 @@ def test_an_offer_with_nothing_handed_over_is_answered_with_no(
     monkeypatch.setattr(slots_module, "_HANDOVER_S", 0.01)
     for lower, upper in join(sockets, f"ipc://{tmp_path}/s", shares_memory=True):
         lower.channel.send(encode(SlotsOffered("run")))
-        lower.send(Credit("run", 1))
-        assert receive(upper) == (Credit("run", 1), [])
+        lower.send(Credit("run", (1,)))
+        assert receive(upper) == (Credit("run", (1,)), [])
         with pytest.raises(LinkError, match="not offered"):
             receive(lower)  # the answer
 

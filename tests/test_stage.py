@@ -120,7 +120,6 @@ def test_a_late_gradient_still_meets_its_own_batch() -> None:
     stage.forward(1, second, needs_input_gradient=False)
     stage.update(1, gradient, source="returned gradient")
     torch.testing.assert_close(weight.detach(), before - RATE * gradient.t() @ second)
-    assert stage.staleness(0) == 1
 
 
 def test_a_batch_kept_without_its_graph_is_replayed_through_the_weights_of_its_time() -> None:
@@ -166,17 +165,42 @@ def test_loss_and_its_gradient_are_of_the_batch_mean() -> None:
     assert torch.equal(gradient, torch.autograd.grad(loss, logits)[0])
 
 
-def test_staleness_counts_updates_since_the_forward() -> None:
-    stage = make_stage(two_layers())
-    for batch_id in range(3):
-        stage.forward(batch_id, random(2, 4), needs_input_gradient=False)
-    assert stage.staleness(2) == 0
-    for batch_id in range(2):
-        stage.update(batch_id, random(2, 3), source="returned gradient")
-    assert stage.staleness(2) == 2
-    stage.forward(3, random(2, 4), needs_input_gradient=False)
-    assert stage.staleness(3) == 0
-    assert stage.version == 2
+def by_hand_or_by_autograd() -> list[nn.Sequential]:
+    """Layers that DenseLayers computes, and layers that it leaves to autograd."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        normed = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 3))
+    return [two_layers(), normed]
+
+
+@pytest.mark.parametrize("layers", by_hand_or_by_autograd(), ids=["dense", "autograd"])
+def test_a_gradient_is_carried_back_through_the_present_weights_and_moves_nothing(
+    layers: nn.Sequential,
+) -> None:
+    stage = make_stage(layers)
+    x, gradient = random(6, 4), random(6, 3, seed=4)
+    stage.forward(0, x.clone(), needs_input_gradient=False, keeps_inputs=True)
+    stage.update(0, random(6, 3, seed=5), source="synthetic gradient")
+    before = snapshot(layers)
+    carried = stage.carry_back(0, gradient, source="returned gradient")
+    after = {name: t for name, t in before.items() if "num_batches" not in name}
+    for name, tensor in after.items():
+        assert torch.equal(layers.state_dict()[name], tensor), name
+    assert all(parameter.grad is None for parameter in layers.parameters())
+    inputs = x.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(copy.deepcopy(layers)(inputs), inputs, gradient)
+    assert torch.equal(carried, expected)
+    with pytest.raises(KeyError):
+        stage.carry_back(0, gradient, source="returned gradient")
+
+
+@pytest.mark.parametrize("layers", by_hand_or_by_autograd(), ids=["dense", "autograd"])
+def test_a_carried_gradient_that_is_not_finite_is_named(layers: nn.Sequential) -> None:
+    stage = make_stage(layers)
+    stage.forward(7, random(6, 4), needs_input_gradient=False, keeps_inputs=True)
+    stage.update(7, random(6, 3), source="synthetic gradient")
+    with pytest.raises(NonFiniteError, match="batch 7: returned gradient"):
+        stage.carry_back(7, torch.full((6, 3), NAN), source="returned gradient")
 
 
 def test_a_batch_updates_once() -> None:

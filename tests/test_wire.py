@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from dni_async import WireError
 from dni_async.messages import (
+    MAX_CREDITS,
     PROTOCOL,
     Activation,
+    Bye,
     Credit,
     EpochLoss,
     Failed,
@@ -166,9 +168,9 @@ WELCOME_FIELDS = (
 )
 
 
-def test_protocol_1_stays_what_it_was() -> None:
+def test_protocol_2_stays_what_it_was() -> None:
     """Both ends must agree: whoever changes a message bumps PROTOCOL and this table."""
-    assert PROTOCOL == 1
+    assert PROTOCOL == 2
     table = [(t.__name__, " ".join(f.name for f in fields(t))) for t in MESSAGE_TYPES]
     assert table == [
         ("LinkHello", "run_id stage window"),
@@ -177,7 +179,7 @@ def test_protocol_1_stays_what_it_was() -> None:
         ("SlotsAnswer", "run_id accepted reason"),
         ("Activation", "run_id batch_id version purpose anchor tensors"),
         ("ReturnedGradient", "run_id batch_id version releases tensors"),
-        ("Credit", "run_id batch_id"),
+        ("Credit", "run_id batch_ids"),
         ("Marker", "run_id kind epoch"),
         ("Hello", "protocol run_id stage pid host endpoint"),
         ("Ready", "run_id stage"),
@@ -191,21 +193,21 @@ def test_protocol_1_stays_what_it_was() -> None:
         ("Start", "run_id"),
         ("Stop", "run_id reason"),
     ]
-    assert encode(Credit("a", 5)) == [b"\x94\x01\x06\xa1a\x05"]
+    assert encode(Credit("a", (5, 6))) == [b"\x94\x02\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
-        b"\x98\x01\x04\xa3run\x07\x03\xa5train\xc3\x92"
+        b"\x98\x02\x04\xa3run\x07\x03\xa5train\xc3\x92"
         b"\x93\xa7float32\x92\x02\x03\xff"
         b"\x93\xa5int64\x91\x02\xff"
     )
 
 
 KINDS = {message_type: kind for kind, message_type in enumerate(MESSAGE_TYPES)}
-ACTIVE, GRADIENT, CREDIT, MARKER = (
-    KINDS[t] for t in (Activation, ReturnedGradient, Credit, Marker)
+ACTIVE, GRADIENT, CREDIT, MARKER, BYE = (
+    KINDS[t] for t in (Activation, ReturnedGradient, Credit, Marker, Bye)
 )
 WELCOME, FAILED, LOSS = (KINDS[t] for t in (Welcome, Failed, EpochLoss))
-# The start of a Credit's header: protocol, kind, run id "a"; its batch_id is to follow.
-CREDIT_OF = bytes([0x94, PROTOCOL, CREDIT]) + b"\xa1a"
+# The start of a Bye's header: protocol, kind, run id "a"; its stage is to follow.
+BYE_OF = bytes([0x94, PROTOCOL, BYE]) + b"\xa1a"
 
 
 def packed(*values: Any) -> bytes:
@@ -233,55 +235,55 @@ MAX_INT = 2**63 - 1
 BAD_FRAMES: dict[str, list[bytes]] = {
     "no frames": [],
     "empty header": [b""],
-    "cut header": [packed(CREDIT, "run", 1)[:-1]],
-    "two headers in one frame": [packed(CREDIT, "run", 1) * 2],
+    "cut header": [packed(BYE, "run", 1)[:-1]],
+    "two headers in one frame": [packed(BYE, "run", 1) * 2],
     "unused byte": [b"\xc1"],
     "number": [b"\x07"],
     "map": [msgpack.packb({"kind": 4})],
     "string": [msgpack.packb("Credit")],
     "no elements": [msgpack.packb([])],
     "protocol alone": [msgpack.packb([PROTOCOL])],
-    "older protocol": [msgpack.packb([PROTOCOL - 1, CREDIT, "run", 1])],
-    "newer protocol": [msgpack.packb([PROTOCOL + 1, CREDIT, "run", 1])],
-    "protocol true": [msgpack.packb([True, CREDIT, "run", 1])],
-    "protocol 1.0": [msgpack.packb([1.0, CREDIT, "run", 1])],
-    "protocol as text": [msgpack.packb(["1", CREDIT, "run", 1])],
+    "older protocol": [msgpack.packb([PROTOCOL - 1, BYE, "run", 1])],
+    "newer protocol": [msgpack.packb([PROTOCOL + 1, BYE, "run", 1])],
+    "protocol true": [msgpack.packb([True, BYE, "run", 1])],
+    "protocol 1.0": [msgpack.packb([1.0, BYE, "run", 1])],
+    "protocol as text": [msgpack.packb(["1", BYE, "run", 1])],
     "unknown kind": [packed(99, "run", 1)],
     "negative kind": [packed(-1, "run", 1)],
     "kind true": [packed(True, "run", 1)],
     "kind 4.0": [packed(4.0, "run", 1)],
     "kind as text": [packed("Credit", "run", 1)],
     "kind a list": [packed([CREDIT], "run", 1)],
-    "field missing": [packed(CREDIT, "run")],
-    "field too many": [packed(CREDIT, "run", 1, 1)],
-    "bool for int": [packed(CREDIT, "run", True)],
-    "float for int": [packed(CREDIT, "run", 1.0)],
-    "negative int": [packed(CREDIT, "run", -1)],
-    "2**63": [packed(CREDIT, "run", 2**63)],
-    "2**64 - 1": [packed(CREDIT, "run", 2**64 - 1)],
-    "nil for int": [packed(CREDIT, "run", None)],
-    "bytes for text": [packed(CREDIT, b"run", 1)],
-    "int for text": [packed(CREDIT, 5, 1)],
-    "text that is no utf-8": [CREDIT_OF[:-1] + b"\xff\x05"],
+    "field missing": [packed(BYE, "run")],
+    "field too many": [packed(BYE, "run", 1, 1)],
+    "bool for int": [packed(BYE, "run", True)],
+    "float for int": [packed(BYE, "run", 1.0)],
+    "negative int": [packed(BYE, "run", -1)],
+    "2**63": [packed(BYE, "run", 2**63)],
+    "2**64 - 1": [packed(BYE, "run", 2**64 - 1)],
+    "nil for int": [packed(BYE, "run", None)],
+    "bytes for text": [packed(BYE, b"run", 1)],
+    "int for text": [packed(BYE, 5, 1)],
+    "text that is no utf-8": [BYE_OF[:-1] + b"\xff\x05"],
     "int for float": [packed(LOSS, "run", 1, 1)],
     "int for bool": [packed(GRADIENT, "run", 1, 1, 1, [])],
     "unknown purpose": [packed(ACTIVE, "run", 1, 1, "test", False, [])],
     "unknown marker": [packed(MARKER, "run", "paused", 1)],
     "unhashable marker": [packed(MARKER, "run", ["stop"], 1)],
-    "ext type": [packed(CREDIT, "run", msgpack.ExtType(5, b"x"))],
-    "empty ext type": [packed(CREDIT, "run", msgpack.ExtType(5, b""))],
-    "timestamp": [packed(CREDIT, "run", msgpack.Timestamp(1))],
-    "empty timestamp": [CREDIT_OF + b"\xc7\x00\xff"],
-    "array said to be huge": [CREDIT_OF + b"\xdd\xff\xff\xff\xff"],
-    "map said to be huge": [CREDIT_OF + b"\xdf\xff\xff\xff\xff"],
-    "text said to be huge": [CREDIT_OF[:-2] + b"\xdb\xff\xff\xff\xff"],
-    "bytes said to be huge": [CREDIT_OF[:-2] + b"\xc6\xff\xff\xff\xff"],
+    "ext type": [packed(BYE, "run", msgpack.ExtType(5, b"x"))],
+    "empty ext type": [packed(BYE, "run", msgpack.ExtType(5, b""))],
+    "timestamp": [packed(BYE, "run", msgpack.Timestamp(1))],
+    "empty timestamp": [BYE_OF + b"\xc7\x00\xff"],
+    "array said to be huge": [BYE_OF + b"\xdd\xff\xff\xff\xff"],
+    "map said to be huge": [BYE_OF + b"\xdf\xff\xff\xff\xff"],
+    "text said to be huge": [BYE_OF[:-2] + b"\xdb\xff\xff\xff\xff"],
+    "bytes said to be huge": [BYE_OF[:-2] + b"\xc6\xff\xff\xff\xff"],
     "header an endless array": [b"\xdd\xff\xff\xff\xff" + b"\x00" * 1000],
-    "long array": [packed(CREDIT, "run", [0] * 257)],
+    "long array": [packed(BYE, "run", [0] * 257)],
     "header too long": [packed(FAILED, "run", 1, "cpu", "", "x" * MAX_HEADER_BYTES)],
-    "nested 300 deep": [CREDIT_OF + nested(300)],
-    "nested 1000 deep": [CREDIT_OF + nested(1000)],
-    "nested 60000 deep": [CREDIT_OF + nested(60000)],
+    "nested 300 deep": [BYE_OF + nested(300)],
+    "nested 1000 deep": [BYE_OF + nested(1000)],
+    "nested 60000 deep": [BYE_OF + nested(60000)],
     "kind nested 1000 deep": [b"\x92\x01" + nested(1000)],
     "protocol nested 1000 deep": [b"\x92" + nested(1000) + b"\x00"],
     "setting nested 1000 deep": [welcome({})[:-2] + b"\x81\xa1k" + nested(1000) + b"\xa0"],
@@ -313,7 +315,12 @@ BAD_FRAMES: dict[str, list[bytes]] = {
     "tensor frame missing": [gradient(["int64", [1], -1])],
     "tensor frame too many": [gradient(["int64", [1], -1]), b"\0" * 8, b"\0" * 8],
     "tensor frame for a place": [gradient(["int64", [1], 0]), b"\0" * 8],
-    "tensor frame for a credit": [packed(CREDIT, "run", 1), b""],
+    "credit for nothing": [packed(CREDIT, "run", [])],
+    "credit for nine": [packed(CREDIT, "run", list(range(MAX_CREDITS + 1)))],
+    "credit for one, not a list": [packed(CREDIT, "run", 1)],
+    "credit for a truth": [packed(CREDIT, "run", [True])],
+    "credit for less than nothing": [packed(CREDIT, "run", [-1])],
+    "tensor frame for a bye": [packed(BYE, "run", 1), b""],
     "tensor frame too short": [gradient(["int64", [1], -1]), b"\0" * 7],
     "tensor frame too long": [gradient(["int64", [1], -1]), b"\0" * 9],
     "tensor frame of another dtype": [gradient(["bfloat16", [1], -1]), b"\0" * 4],
@@ -347,7 +354,8 @@ def test_the_helpers_above_make_good_frames() -> None:
     assert decode([gradient(["int64", [1], -1]), b"\0" * 8])
     assert decode([gradient(["bfloat16", [MAX_TENSOR_BYTES // 2], 2**31 - 1])])
     assert decode([gradient(["int64", [3, 0], -1]), b""])
-    assert decode([packed(CREDIT, "run", MAX_INT)])
+    assert decode([packed(BYE, "run", MAX_INT)])
+    assert decode([packed(CREDIT, "run", [MAX_INT] * MAX_CREDITS)])
     assert decode([packed(FAILED, "run", 1, "cpu", "", "x" * (MAX_HEADER_BYTES - 100))])
     assert decode([welcome({"a": None, "b": ["c"]}, [28, 28])])
     assert decode([packed(ACTIVE, "run", 1, 1, "train", False, [])])

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
 from dni_async.boundary import Boundary
+from dni_async.compilation import compile_layers, warm_up
 from dni_async.config import RunConfig
 from dni_async.decisions.machine import StageMachine
 from dni_async.decisions.rules import make_rule
@@ -66,21 +68,37 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
                 config, num_units, welcome.num_classes, staging.device
             )
         )
+    stage = Stage(
+        index,
+        layers,
+        make_optimizer(layers.parameters(), config),
+        autocast=AUTOCAST_DTYPES[config.dtype],
+        compiled=compile_layers(layers, staging.device) if config.compile else None,
+    )
+    if config.compile:
+        below = cut_stage(network, 0, welcome.first_layer) if index else None
+        samples = torch.zeros(config.batch_size, *welcome.input_shape)
+        warm_up(stage, _pass_below(samples, below).to(staging.device), has_below=index > 0)
     return Equipment(
         machine=StageMachine(
             stage=index,
             num_stages=welcome.num_stages,
-            window=config.window,
+            window=config.places,
             rule=rule,
             work=work,
         ),
-        stage=Stage(
-            index,
-            layers,
-            make_optimizer(layers.parameters(), config),
-            autocast=AUTOCAST_DTYPES[config.dtype],
-        ),
+        stage=stage,
         staging=staging,
         boundary=boundary,
         inputs=inputs,
     )
+
+
+def _pass_below(samples: torch.Tensor, below: nn.Sequential | None) -> torch.Tensor:
+    """What the stages below make of samples, to know the shape and dtype of this one's inputs."""
+    if below is None:
+        return samples
+    below.eval()
+    with torch.no_grad():
+        hidden: torch.Tensor = below(samples)
+    return hidden

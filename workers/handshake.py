@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from dni_async.compilation import COMPILE_S
 from dni_async.config import RunConfig
 from dni_async.errors import HandshakeError
 from dni_async.link import Link, open_inbox, open_outbox
@@ -74,11 +75,11 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
     outbox = open_outbox(sockets, welcome.peer) if welcome.peer else None
     if outbox is not None:
         poller.watch(outbox.channel)
-        outbox.send(LinkHello(run_id, stage, config.window))
+        outbox.send(LinkHello(run_id, stage, config.places))
     if inbox is not None:
         poller.watch(inbox.channel)
         hello = wait.hear(inbox, LinkHello, f"stage {stage - 1}")
-        if (hello.run_id, hello.stage, hello.window) != (run_id, stage - 1, config.window):
+        if (hello.run_id, hello.stage, hello.window) != (run_id, stage - 1, config.places):
             raise HandshakeError(f"stage {stage}: the link below belongs to another run: {hello}")
         inbox.send(LinkReady(run_id, stage))
     if outbox is not None:
@@ -86,27 +87,34 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
         if (ready.run_id, ready.stage) != (run_id, stage + 1):
             raise HandshakeError(f"stage {stage}: the link above belongs to another run: {ready}")
         if config.transport == "auto":
-            outbox.share_memory(run_id, config.window)
+            outbox.share_memory(run_id, config.places)
     return Seat(welcome, config, stage, inbox, outbox)
 
 
 def await_start(seat: Seat, control: ControlClient, poller: Poller, lifeline: int | None) -> None:
     """Say Ready and wait for Start. Raises Stopped or HandshakeError."""
     control.send(Ready(seat.run_id, seat.stage))
-    _Wait(seat.stage, control, poller, lifeline).hear(control, Start, "the coordinator")
+    deadline_s = seat.config.start_timeout_s + COMPILE_S  # others may still be building
+    _Wait(seat.stage, control, poller, lifeline, deadline_s).hear(control, Start, "the coordinator")
 
 
 class _Wait:
     """Waits for one message at a time, listening to the coordinator all the while."""
 
     def __init__(
-        self, stage: int, control: ControlClient, poller: Poller, lifeline: int | None
+        self,
+        stage: int,
+        control: ControlClient,
+        poller: Poller,
+        lifeline: int | None,
+        deadline_s: float = DEADLINE_S,
     ) -> None:
+        self._deadline_s = deadline_s
         self._stage = stage
         self._control = control
         self._poller = poller
         self._lifeline = lifeline
-        self._deadline = time.monotonic() + DEADLINE_S
+        self._deadline = time.monotonic() + deadline_s
 
     def hear(self, source: Link | ControlClient, kind: type[M], who: str) -> M:
         """The next message from source, which must be of that kind."""
@@ -122,7 +130,8 @@ class _Wait:
             left_s = self._deadline - time.monotonic()
             if left_s <= 0:
                 raise HandshakeError(
-                    f"stage {self._stage}: waited {DEADLINE_S:.0f} s for {kind.__name__} from {who}"
+                    f"stage {self._stage}: waited {self._deadline_s:.0f} s "
+                    f"for {kind.__name__} from {who}"
                 )
             if self._lifeline in self._poller.wait(min(left_s, 1.0)):
                 raise Stopped("the launcher is gone")

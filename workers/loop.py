@@ -14,6 +14,7 @@ from dni_async.decisions.actions import (
     Batch,
     Credited,
     Event,
+    Idle,
     Mark,
     MarkerReturned,
     Returned,
@@ -43,6 +44,7 @@ from workers.torch_profile import TorchProfile
 __all__ = ["WorkerLoop"]
 
 PROGRESS_S = 0.5
+CONTROL_S = 0.01  # how long a word of the coordinator's may lie while there is work
 _Absorb = Callable[[Message, list[torch.Tensor]], None]
 
 
@@ -66,6 +68,8 @@ class WorkerLoop:
         )
         self._process = psutil.Process()
         self._next_progress = 0.0
+        self._next_control = 0.0
+        self._told_first_update = False
 
     def run(self) -> None:
         """Train until the line has drained.
@@ -84,20 +88,36 @@ class WorkerLoop:
         self._control.send(Bye(self._seat.run_id, self._seat.stage))
 
     def _train(self) -> None:
-        while not self._machine.finished:
+        while True:
             self._listen()
             if self._machine.has_turn:
                 self._handle(Turn())
-            elif not self._machine.finished:
+                if self._equipment.stage.version == 1 and not self._told_first_update:
+                    self._told_first_update = True
+                    self._report()
+            elif self._machine.finished:
+                return
+            elif not self._work_ahead():
                 self._wait()
             if time.perf_counter() >= self._next_progress:
                 self._report()
 
+    def _work_ahead(self) -> bool:
+        """Before waiting: say what was held back, prepare what comes next; False if neither."""
+        if self._machine.owes_credits:
+            self._handle(Idle())
+            return True
+        upcoming = self._machine.upcoming
+        return upcoming is not None and self._performer.load_ahead(upcoming)
+
     def _listen(self) -> None:
         """Turn everything that has arrived into events."""
-        message = self._control.receive()
-        if isinstance(message, Stop):
-            raise Stopped(message.reason)
+        now = time.perf_counter()
+        if now >= self._next_control:
+            self._next_control = now + CONTROL_S
+            message = self._control.receive()
+            if isinstance(message, Stop):
+                raise Stopped(message.reason)
         if self._seat.outbox is not None:
             self._drain(self._seat.outbox, self._from_above)
         if self._seat.inbox is not None:
@@ -120,7 +140,8 @@ class WorkerLoop:
                 self._performer.take_gradient(message, tensors)
                 self._handle(Returned(message.batch_id))
             case Credit():
-                self._handle(Credited(message.batch_id))
+                for batch_id in message.batch_ids:
+                    self._handle(Credited(batch_id))
             case Marker():
                 self._handle(MarkerReturned(Mark(message.kind, message.epoch)))
             case _:

@@ -15,6 +15,8 @@ import torch
 from dni_async.decisions.actions import (
     Action,
     Announce,
+    Batch,
+    CarryBack,
     Evaluate,
     Finish,
     Forget,
@@ -93,6 +95,7 @@ class Performer:
             Evaluate: self._evaluate,
             Send: self._send,
             Update: self._update,
+            CarryBack: self._carry_back,
             Learn: self._learn,
             ReturnGradient: self._return_gradient,
             GiveCredit: self._give_credit,
@@ -134,12 +137,27 @@ class Performer:
         self._spans.begin()
         self._handlers[type(action)](action)
 
+    def load_ahead(self, batch: Batch) -> bool:
+        """Source, with nothing else to do: fetch batch's samples; False if that is done already.
+
+        The first batch of an epoch is not fetched before the epoch begins: its time counts.
+        """
+        if batch.batch_id in self._work or batch.index == 0:
+            return False
+        self._spans.begin()
+        self._fetch(batch)
+        return True
+
     def _load(self, action: Load) -> None:
         batch = action.batch
-        assert self._equipment.inputs is not None  # only the source is told to load
         if batch.purpose == "train" and batch.index == 0:
             self.epoch = batch.epoch
             self._epoch_began = time.perf_counter()
+        if batch.batch_id not in self._work:
+            self._fetch(batch)
+
+    def _fetch(self, batch: Batch) -> None:
+        assert self._equipment.inputs is not None  # only the source loads
         if batch.purpose == "train":
             x, y = self._equipment.inputs.train_batch(batch.epoch, batch.index)
         else:
@@ -158,6 +176,7 @@ class Performer:
             work.inputs,
             needs_input_gradient=action.returns_gradient,
             keeps_graph=action.keeps_graph,
+            keeps_inputs=action.keeps_inputs,
         )
         work.inputs = None  # the stage keeps it as long as it is needed
         self._spans.lap("forward", batch_id)
@@ -178,8 +197,9 @@ class Performer:
         assert work.hidden is not None
         assert self._seat.outbox is not None
         began = time.perf_counter()
-        hidden = self._equipment.staging.to_host(work.hidden)
-        metas, inline = self._seat.outbox.place(batch.batch_id, [hidden, work.labels_host])
+        outbox = self._seat.outbox
+        hidden = self._equipment.staging.for_link(outbox, batch.batch_id, work.hidden)
+        metas, inline = outbox.place(batch.batch_id, [hidden, work.labels_host])
         message = Activation(
             run_id=self._seat.run_id,
             batch_id=batch.batch_id,
@@ -217,6 +237,15 @@ class Performer:
         if self._torch_profile is not None:
             self._torch_profile.updated(stage.version)
 
+    def _carry_back(self, action: CarryBack) -> None:
+        batch_id = action.batch_id
+        work = self._work[batch_id]
+        assert work.returned is not None
+        work.input_gradient = self._equipment.stage.carry_back(
+            batch_id, work.returned, source="returned gradient"
+        )
+        self._spans.lap("carry back", batch_id)
+
     def _learn(self, action: Learn) -> None:
         work, stage = self._work[action.batch_id], self._equipment.stage
         assert self._equipment.boundary is not None
@@ -237,7 +266,7 @@ class Performer:
         assert gradient is not None
         assert self._seat.inbox is not None
         began = time.perf_counter()
-        gradient = self._equipment.staging.to_host(gradient)
+        gradient = self._equipment.staging.for_link(self._seat.inbox, batch_id, gradient)
         metas, inline = self._seat.inbox.place(batch_id, [gradient])
         self._seat.inbox.release(batch_id)
         version = self._equipment.stage.version
@@ -249,10 +278,11 @@ class Performer:
     def _give_credit(self, action: GiveCredit) -> None:
         assert self._seat.inbox is not None
         began = time.perf_counter()
-        self._seat.inbox.release(action.batch_id)
-        self._seat.inbox.send(Credit(self._seat.run_id, action.batch_id))
+        for batch_id in action.batch_ids:
+            self._seat.inbox.release(batch_id)
+        self._seat.inbox.send(Credit(self._seat.run_id, action.batch_ids))
         self._tally.sending_s += time.perf_counter() - began
-        self._spans.lap("send credit", action.batch_id)
+        self._spans.lap("send credit", action.batch_ids[-1])
 
     def _forget(self, action: Forget) -> None:
         del self._work[action.batch_id]

@@ -29,6 +29,7 @@ SpanKind = Literal[
     "synthesize",
     "backward",
     "optimize",
+    "carry back",
     "send gradient",
     "send credit",
     "receive gradient",

@@ -12,6 +12,7 @@ __all__ = [
     "Announce",
     "Arrived",
     "Batch",
+    "CarryBack",
     "Credited",
     "Evaluate",
     "Event",
@@ -20,6 +21,7 @@ __all__ = [
     "Forward",
     "GiveCredit",
     "GradientSource",
+    "Idle",
     "Learn",
     "Load",
     "LowerMarker",
@@ -91,7 +93,12 @@ class Turn:
     """The worker has nothing in hand and offers to compute one batch."""
 
 
-Event = Arrived | Returned | Credited | MarkerReturned | Turn
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """The worker has nothing to do and is about to wait."""
+
+
+Event = Arrived | Returned | Credited | MarkerReturned | Turn | Idle
 
 
 # --- actions -----------------------------------------------------------------------------------
@@ -110,12 +117,13 @@ class Forward:
 
     keeps_graph: for an update before any other; else the inputs alone are kept, and the update
     replays them through the weights of its time. returns_gradient: the update also gives the
-    gradient of the inputs.
+    gradient of the inputs. keeps_inputs: hold them beyond the update, for CarryBack.
     """
 
     batch_id: int
     keeps_graph: bool
     returns_gradient: bool
+    keeps_inputs: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,13 @@ class Update:
 
 
 @dataclass(frozen=True, slots=True)
+class CarryBack:
+    """Replay the kept inputs and pull the returned gradient back to them; nothing is updated."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Learn:
     """Train the synthesizer on the returned gradient."""
 
@@ -156,9 +171,9 @@ class ReturnGradient:
 
 @dataclass(frozen=True, slots=True)
 class GiveCredit:
-    """Free the input's place in the window below, without a gradient."""
+    """Free these inputs' places in the window below, without gradients."""
 
-    batch_id: int
+    batch_ids: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +215,7 @@ Action = (
     | Evaluate
     | Send
     | Update
+    | CarryBack
     | Learn
     | ReturnGradient
     | GiveCredit

@@ -16,6 +16,7 @@ from dni_async.decisions.actions import (
     Finish,
     Forget,
     GiveCredit,
+    Idle,
     Load,
     LowerMarker,
     Mark,
@@ -28,6 +29,7 @@ from dni_async.decisions.actions import (
 )
 from dni_async.decisions.rules import Rule
 from dni_async.errors import LinkError
+from dni_async.messages import MAX_CREDITS
 
 __all__ = ["StageMachine"]
 
@@ -38,6 +40,10 @@ class StageMachine:
     A stage takes up a batch only while its outbox has a free place, so at most ``window`` of its
     activations are in flight. Inputs wait in ``_queue`` in the order they came; the stage below
     holds the same window, so at most ``window`` of them are unreleased. Both are checked.
+
+    Credits are owed and given several at once, for a message costs more than what it says: when
+    half a window is owed, before a marker goes down, and before the worker waits. So the stage
+    below is never kept waiting by one that waits.
 
     work: the source's order of work (schedule.plan_work); None for every other stage.
     """
@@ -62,6 +68,8 @@ class StageMachine:
         self._queue: deque[Batch | Mark] = deque()
         self._in_flight: set[int] = set()  # sent up, place not yet freed
         self._held: set[int] = set()  # received, place below not yet freed
+        self._owed: list[int] = []  # of those, done with
+        self._most_owed = max(1, min(MAX_CREDITS, self.window // 2))
         self._raised: Mark | None = None  # marker on its way up and back
 
     @property
@@ -88,6 +96,8 @@ class StageMachine:
         match event:
             case Turn():
                 return self._take_up()
+            case Idle():
+                return self._settle()
             case Arrived(item):
                 return self._accept(item)
             case Returned(batch_id):
@@ -99,6 +109,17 @@ class StageMachine:
                 return [Forget(batch_id)]
             case MarkerReturned(mark):
                 return self._lower(mark)
+
+    @property
+    def owes_credits(self) -> bool:
+        """Whether Idle would lead to any action."""
+        return bool(self._owed)
+
+    @property
+    def upcoming(self) -> Batch | None:
+        """Source: the batch to load next; None where a marker is next, and on other stages."""
+        item = None if self.has_below else self._peek()
+        return item if isinstance(item, Batch) else None
 
     @property
     def _is_full(self) -> bool:
@@ -131,7 +152,7 @@ class StageMachine:
         if self.has_above:
             actions.append(Send(batch))
         if self.has_below:
-            actions.append(GiveCredit(batch.batch_id))
+            actions.append(GiveCredit((batch.batch_id,)))
         return actions
 
     def _raise(self, mark: Mark) -> list[Action]:
@@ -147,7 +168,9 @@ class StageMachine:
                 f"and {len(self._in_flight)} batches were in flight"
             )
         self._raised = None
-        actions: list[Action] = [LowerMarker(mark)] if self.has_below else []
+        actions = self._settle()
+        if self.has_below:
+            actions.append(LowerMarker(mark))
         if not self.has_below and self.has_above:
             actions.append(Announce(mark))
         if mark.kind == "stop":
@@ -178,11 +201,24 @@ class StageMachine:
         self._in_flight.remove(batch_id)
 
     def _note(self, actions: list[Action]) -> list[Action]:
-        """Keep count of the places that actions take and free."""
+        """Keep count of the places that actions take and free; gather the credits."""
+        noted: list[Action] = []
         for action in actions:
+            if isinstance(action, GiveCredit):
+                self._owed += action.batch_ids
+                continue
             if isinstance(action, Send):
                 self._in_flight.add(action.batch.batch_id)
                 self.max_pending = max(self.max_pending, len(self._in_flight))
-            elif isinstance(action, ReturnGradient | GiveCredit):
+            elif isinstance(action, ReturnGradient):
                 self._held.remove(action.batch_id)
-        return actions
+            noted.append(action)
+        return noted + self._settle() if len(self._owed) >= self._most_owed else noted
+
+    def _settle(self) -> list[Action]:
+        """Give all credits that are owed."""
+        if not self._owed:
+            return []
+        owed, self._owed = tuple(self._owed), []
+        self._held.difference_update(owed)
+        return [GiveCredit(owed)]

@@ -12,6 +12,7 @@ from dni_async.config import RunConfig
 from dni_async.decisions.actions import (
     Action,
     Batch,
+    CarryBack,
     Forward,
     GiveCredit,
     Learn,
@@ -103,42 +104,51 @@ class BootstrapRule:
 class AnchorRule:
     """Decoupled neural interfaces whose targets are true gradients, of every K-th batch only.
 
-    Between anchors a stage updates at once with the synthetic gradient and computes no gradient
-    of its input: two matrix products per layer and batch instead of backpropagation's three. An
-    anchor's gradient comes down from the head through every stage. Each has moved on by then, so
-    it replays the kept input through its present weights (Features Replay, Huo et al. 2018).
+    A stage updates at once with the synthetic gradient and computes no gradient of its input: two
+    matrix products per layer and batch instead of backpropagation's three. An anchor's gradient
+    comes down from the head through every stage, and each synthesizer learns from it. A stage has
+    moved on by then, so it replays the kept input through its present weights (Features Replay,
+    Huo et al. 2018). updates: an anchor's gradient is also what the stage updates with, instead
+    of the synthetic one.
     """
 
     needs_synthesizer = True
     is_exact = False
 
-    def __init__(self, anchor_every: int) -> None:
+    def __init__(self, anchor_every: int, *, updates: bool = False) -> None:
         self.anchor_every = anchor_every
+        self.updates = updates
 
     def window(self, asked: int) -> int:
         """As asked. An anchor keeps its place until its gradient has come back."""
         return asked
 
     def on_batch(self, batch: Batch, *, has_below: bool, has_above: bool) -> list[Action]:
-        """An anchor only passes through; all others update at once."""
+        """Update at once, but for an anchor whose own gradient is to be the update."""
         batch_id = batch.batch_id
         returns_gradient = batch.anchor and has_below
-        if has_above and batch.anchor:
+        if not has_above:
+            forward = Forward(batch_id, keeps_graph=True, returns_gradient=returns_gradient)
+            actions: list[Action] = [forward, Update(batch_id, "loss")]
+            if batch.anchor:
+                return actions + _return(batch_id, has_below)
+            return actions + _credit(batch_id, has_below)
+        if batch.anchor and self.updates:
             forward = Forward(batch_id, keeps_graph=False, returns_gradient=returns_gradient)
             return [forward, Send(batch)]
-        forward = Forward(batch_id, keeps_graph=True, returns_gradient=returns_gradient)
-        actions: list[Action] = [forward]
-        if has_above:
-            actions += [Send(batch), Update(batch_id, "synthetic")]
-        else:
-            actions += [Update(batch_id, "loss")]
-        if batch.anchor:
-            return actions + _return(batch_id, has_below)
-        return actions + ([GiveCredit(batch_id)] if has_below else [])
+        forward = Forward(
+            batch_id, keeps_graph=True, returns_gradient=False, keeps_inputs=returns_gradient
+        )
+        actions = [forward, Send(batch), Update(batch_id, "synthetic")]
+        return actions if batch.anchor else actions + _credit(batch_id, has_below)
 
     def on_returned(self, batch_id: int, *, has_below: bool) -> list[Action]:
-        """Update by replay and pass the gradient down first: the stages below wait to learn."""
-        return [Update(batch_id, "returned"), *_return(batch_id, has_below), Learn(batch_id)]
+        """Pass the gradient down by replay first: the stages below wait to learn."""
+        if self.updates:
+            return [Update(batch_id, "returned"), *_return(batch_id, has_below), Learn(batch_id)]
+        if has_below:
+            return [CarryBack(batch_id), ReturnGradient(batch_id), Learn(batch_id)]
+        return [Learn(batch_id)]
 
 
 def make_rule(config: RunConfig) -> Rule:
@@ -146,9 +156,13 @@ def make_rule(config: RunConfig) -> Rule:
     if config.rule == "backprop":
         return BackpropRule()
     if config.targets == "anchor":
-        return AnchorRule(config.anchor_every)
+        return AnchorRule(config.anchor_every, updates=config.anchor_updates)
     return BootstrapRule()
 
 
 def _return(batch_id: int, has_below: bool) -> list[Action]:
     return [ReturnGradient(batch_id)] if has_below else []
+
+
+def _credit(batch_id: int, has_below: bool) -> list[Action]:
+    return [GiveCredit((batch_id,))] if has_below else []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from benchmarks.simulation import Line, LinkCost, Outcome, StageCost, simulate, slowed
@@ -54,6 +56,14 @@ SCHEDULES = [
     (
         "with window 1 the anchor is waited for, and goes first",
         line(ANCHORED, ANCHORED_HEAD, window=1, anchor_every=2),
+        2,
+        13,
+        1,
+    ),
+    # As above, but updated from 1 to 3 while its gradient is on the way, and back at 5.
+    (
+        "an anchor that updates at once has a head start",
+        line(replace(ANCHORED, head_start_s=2), ANCHORED_HEAD, window=1, anchor_every=2),
         2,
         13,
         1,

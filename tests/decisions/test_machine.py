@@ -16,6 +16,7 @@ from dni_async.decisions.actions import (
     Announce,
     Arrived,
     Batch,
+    CarryBack,
     Credited,
     Evaluate,
     Event,
@@ -23,6 +24,7 @@ from dni_async.decisions.actions import (
     Forget,
     Forward,
     GiveCredit,
+    Idle,
     Learn,
     Load,
     LowerMarker,
@@ -38,6 +40,7 @@ from dni_async.decisions.actions import (
 from dni_async.decisions.machine import StageMachine
 from dni_async.decisions.rules import AnchorRule, BackpropRule, BootstrapRule, Rule
 from dni_async.decisions.schedule import plan_work
+from dni_async.messages import MAX_CREDITS
 
 TRAINED, EVALUATED, STOP = Mark("trained", 1), Mark("evaluated", 1), Mark("stop", 1)
 ANCHOR, PLAIN = Batch(0, "train", anchor=True, epoch=1, index=0), Batch(1, "train", False, 1, 1)
@@ -115,7 +118,7 @@ BOOTSTRAP_MIDDLE: list[Step] = [
     (Returned(2), [Learn(2), Forget(2)]),
     (MarkerReturned(TRAINED), [LowerMarker(TRAINED)]),
     (Arrived(for_test(3)), []),
-    (Turn(), [Evaluate(3), Send(for_test(3)), GiveCredit(3)]),
+    (Turn(), [Evaluate(3), Send(for_test(3)), GiveCredit((3,))]),
     (Credited(3), [Forget(3)]),
     (Arrived(STOP), []),
     (Turn(), [RaiseMarker(STOP)]),
@@ -145,7 +148,7 @@ BOOTSTRAP_HEAD: list[Step] = [
     (Arrived(TRAINED), []),
     (Turn(), [Announce(TRAINED), LowerMarker(TRAINED)]),
     (Arrived(for_test(3)), []),
-    (Turn(), [Evaluate(3), GiveCredit(3), Forget(3)]),
+    (Turn(), [Evaluate(3), GiveCredit((3,)), Forget(3)]),
     (Arrived(STOP), []),
     (Turn(), [Announce(STOP), LowerMarker(STOP), Finish()]),
 ]
@@ -172,10 +175,9 @@ BACKPROP_HEAD: list[Step] = [
     (arrives(0), []),
     (Turn(), returning_head(0)),
     (Arrived(for_test(1)), []),
-    (Turn(), [Evaluate(1), GiveCredit(1), Forget(1)]),
+    (Turn(), [Evaluate(1), GiveCredit((1,)), Forget(1)]),
 ]
-KEPT = Forward(0, keeps_graph=False, returns_gradient=True)
-ANCHOR_SOURCE: list[Step] = [
+UPDATING_SOURCE: list[Step] = [
     (Turn(), [Load(ANCHOR), Forward(0, keeps_graph=False, returns_gradient=False), Send(ANCHOR)]),
     (Turn(), [Load(PLAIN), forward(1, returns=False), Send(PLAIN), Update(1, "synthetic")]),
     (Credited(1), [Forget(1)]),
@@ -183,28 +185,43 @@ ANCHOR_SOURCE: list[Step] = [
     (Returned(0), [Update(0, "returned"), Learn(0), Forget(0)]),
     (MarkerReturned(TRAINED), [Announce(TRAINED)]),
 ]
-ANCHOR_MIDDLE: list[Step] = [
+UPDATING_MIDDLE: list[Step] = [
     (Arrived(ANCHOR), []),
     (arrives(1), []),
-    (Turn(), [KEPT, Send(ANCHOR)]),
+    (Turn(), [Forward(0, keeps_graph=False, returns_gradient=True), Send(ANCHOR)]),
     (
         Turn(),
-        [forward(1, returns=False), Send(train(1)), Update(1, "synthetic"), GiveCredit(1)],
+        [forward(1, returns=False), Send(train(1)), Update(1, "synthetic"), GiveCredit((1,))],
     ),
     (arrives(2), []),  # the anchor keeps its place below, the other has given its back
     (Turn(), []),  # the window above is full
     (Credited(1), [Forget(1)]),
     (
         Turn(),
-        [forward(2, returns=False), Send(train(2)), Update(2, "synthetic"), GiveCredit(2)],
+        [forward(2, returns=False), Send(train(2)), Update(2, "synthetic"), GiveCredit((2,))],
     ),
     (Returned(0), [Update(0, "returned"), ReturnGradient(0), Learn(0), Forget(0)]),
+]
+ANCHOR_SOURCE: list[Step] = [
+    (Turn(), [Load(ANCHOR), forward(0, returns=False), Send(ANCHOR), Update(0, "synthetic")]),
+    (Turn(), [Load(PLAIN), forward(1, returns=False), Send(PLAIN), Update(1, "synthetic")]),
+    (Credited(1), [Forget(1)]),
+    (Turn(), [RaiseMarker(TRAINED)]),
+    (Returned(0), [Learn(0), Forget(0)]),
+    (MarkerReturned(TRAINED), [Announce(TRAINED)]),
+]
+FOR_LATER = Forward(0, keeps_graph=True, returns_gradient=False, keeps_inputs=True)
+ANCHOR_MIDDLE: list[Step] = [
+    (Arrived(ANCHOR), []),
+    (Turn(), [FOR_LATER, Send(ANCHOR), Update(0, "synthetic")]),
+    (Idle(), []),  # the anchor keeps its place below
+    (Returned(0), [CarryBack(0), ReturnGradient(0), Learn(0), Forget(0)]),
 ]
 ANCHOR_HEAD: list[Step] = [
     (Arrived(ANCHOR), []),
     (arrives(1), []),
     (Turn(), returning_head(0)),
-    (Turn(), [forward(1, returns=False), Update(1, "loss"), GiveCredit(1), Forget(1)]),
+    (Turn(), [forward(1, returns=False), Update(1, "loss"), GiveCredit((1,)), Forget(1)]),
 ]
 ALONE: list[Step] = [
     (Turn(), [Load(ANCHOR), forward(0, returns=False), Update(0, "loss"), Forget(0)]),
@@ -227,6 +244,9 @@ ALONE: list[Step] = [
         ("source", AnchorRule(8), ANCHOR_SOURCE),
         ("middle", AnchorRule(8), ANCHOR_MIDDLE),
         ("head", AnchorRule(8), ANCHOR_HEAD),
+        ("source", AnchorRule(8, updates=True), UPDATING_SOURCE),
+        ("middle", AnchorRule(8, updates=True), UPDATING_MIDDLE),
+        ("head", AnchorRule(8, updates=True), ANCHOR_HEAD),
         ("alone", AnchorRule(8), ALONE),
         ("source", BackpropRule(), BACKPROP_SOURCE),
         ("middle", BackpropRule(), BACKPROP_MIDDLE),
@@ -309,6 +329,60 @@ def test_a_place_that_was_freed_may_be_taken_again() -> None:
     assert machine.handle(arrives(2)) == []
 
 
+def plain_batches(machine: StageMachine, *batch_ids: int) -> list[Action]:
+    """What the machine answers to batches that are no anchors."""
+    answers: list[Action] = []
+    for batch_id in batch_ids:
+        machine.handle(arrives(batch_id))
+        answers += machine.handle(Turn())
+        if machine.has_above:
+            machine.handle(Credited(batch_id))
+    return answers
+
+
+def credits(actions: list[Action]) -> list[tuple[int, ...]]:
+    """The credits among actions."""
+    return [action.batch_ids for action in actions if isinstance(action, GiveCredit)]
+
+
+@pytest.mark.parametrize("place", ["middle", "head"])
+def test_credits_are_given_when_half_a_window_is_owed(place: str) -> None:
+    machine = make(place, AnchorRule(0), window=6)
+    assert credits(plain_batches(machine, 0, 1)) == []
+    assert machine.owes_credits
+    assert credits(plain_batches(machine, 2)) == [(0, 1, 2)]
+    assert not machine.owes_credits
+
+
+def test_a_wide_window_owes_no_more_than_a_message_holds() -> None:
+    machine = make("head", AnchorRule(0), window=100)
+    given = credits(plain_batches(machine, *range(MAX_CREDITS)))
+    assert given == [tuple(range(MAX_CREDITS))]
+
+
+def test_what_is_owed_is_given_before_waiting_and_before_a_marker_goes_down() -> None:
+    machine = make("head", AnchorRule(0), window=8)
+    plain_batches(machine, 0)
+    assert machine.handle(Idle()) == [GiveCredit((0,))]
+    assert machine.handle(Idle()) == []
+    plain_batches(machine, 1, 2)
+    machine.handle(Arrived(TRAINED))
+    assert machine.handle(Turn()) == [
+        Announce(TRAINED),
+        GiveCredit((1, 2)),
+        LowerMarker(TRAINED),
+    ]
+
+
+def test_an_owed_place_is_still_taken() -> None:
+    machine = make("head", AnchorRule(0), window=4)
+    plain_batches(machine, 0)
+    for batch_id in (1, 2, 3):
+        machine.handle(arrives(batch_id))
+    with pytest.raises(LinkError, match="window of 4"):
+        machine.handle(arrives(4))
+
+
 # --- the whole line ----------------------------------------------------------------------------
 
 
@@ -339,15 +413,17 @@ class Line:
         """All that may happen next: (stage, what)."""
         possible = []
         for stage, machine in enumerate(self.machines):
-            possible += [(stage, "turn")] * machine.has_turn
+            possible += [(stage, "turn" if machine.has_turn else "idle")] * (
+                machine.has_turn or machine.owes_credits
+            )
             possible += [(stage, "from below")] * bool(self.up[stage])
             possible += [(stage, "from above")] * bool(self.down[stage])
         return possible
 
     def step(self, stage: int, what: str) -> None:
         """Let one of choices happen."""
-        event: Event = Turn()
-        if what != "turn":
+        event: Event = Idle() if what == "idle" else Turn()
+        if what.startswith("from"):
             event = (self.up if what == "from below" else self.down)[stage].popleft()
         for action in self.machines[stage].handle(event):
             self.trace.append((stage, action))
@@ -362,7 +438,13 @@ class Line:
             case Load(batch):
                 assert stage == 0
                 kept.add(batch.batch_id)
-            case Forward(batch_id) | Evaluate(batch_id) | Update(batch_id) | Learn(batch_id):
+            case (
+                Forward(batch_id)
+                | Evaluate(batch_id)
+                | Update(batch_id)
+                | CarryBack(batch_id)
+                | Learn(batch_id)
+            ):
                 assert batch_id in kept
             case Send(batch):
                 assert batch.batch_id in kept
@@ -372,8 +454,8 @@ class Line:
             case ReturnGradient(batch_id):
                 assert batch_id in kept
                 self.down[stage - 1].append(Returned(batch_id))
-            case GiveCredit(batch_id):
-                self.down[stage - 1].append(Credited(batch_id))
+            case GiveCredit(batch_ids):
+                self.down[stage - 1] += [Credited(batch_id) for batch_id in batch_ids]
             case Forget(batch_id):
                 kept.remove(batch_id)
             case RaiseMarker(mark):
@@ -386,7 +468,7 @@ class Line:
         speed = {
             (stage, what): draw.choice((1, 3, 30))
             for stage in range(len(self.machines))
-            for what in ("turn", "from below", "from above")
+            for what in ("turn", "idle", "from below", "from above")
         }
         while possible := self.choices():
             stage, what = draw.choices(possible, [speed[choice] for choice in possible])[0]
@@ -395,7 +477,8 @@ class Line:
 
 EPOCHS, TRAIN_BATCHES, EVALUATE_BATCHES = 2, 9, 3
 RULES = {"bootstrap": BootstrapRule(), "backprop": BackpropRule(), "anchor 1": AnchorRule(1),
-         "anchor 4": AnchorRule(4), "no anchors": AnchorRule(0)}  # fmt: skip
+         "anchor 4": AnchorRule(4), "updating anchors": AnchorRule(4, updates=True),
+         "no anchors": AnchorRule(0)}  # fmt: skip
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())

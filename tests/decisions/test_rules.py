@@ -10,6 +10,7 @@ from dni_async import RunConfig
 from dni_async.decisions.actions import (
     Action,
     Batch,
+    CarryBack,
     Forward,
     GiveCredit,
     Learn,
@@ -26,7 +27,7 @@ ALONE = {"has_below": False, "has_above": False}
 BOTTOM, ABOVE = {"has_below": False}, {"has_below": True}
 
 PLAIN, ANCHOR = Batch(7, "train"), Batch(7, "train", anchor=True)
-RETURN, CREDIT = ReturnGradient(7), GiveCredit(7)
+RETURN, CREDIT = ReturnGradient(7), GiveCredit((7,))
 SYNTHETIC, LOSS, RETURNED = (
     Update(7, "synthetic"),
     Update(7, "loss"),
@@ -34,15 +35,19 @@ SYNTHETIC, LOSS, RETURNED = (
 )
 
 
-def forward(*, keeps_graph: bool = True, returns_gradient: bool = False) -> Forward:
+def forward(
+    *, keeps_graph: bool = True, returns_gradient: bool = False, keeps_inputs: bool = False
+) -> Forward:
     """The forward of the batch, for an update at once and nothing below."""
-    return Forward(7, keeps_graph, returns_gradient)
+    return Forward(7, keeps_graph, returns_gradient, keeps_inputs)
 
 
 RETURNING = forward(returns_gradient=True)
 KEEPING_INPUT = forward(keeps_graph=False)
 KEEPING_INPUT_RETURNING = forward(keeps_graph=False, returns_gradient=True)
 BACKPROP, BOOTSTRAP, ANCHORS = BackpropRule(), BootstrapRule(), AnchorRule(8)
+UPDATING = AnchorRule(8, updates=True)
+FOR_LATER = forward(keeps_inputs=True)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +65,13 @@ BACKPROP, BOOTSTRAP, ANCHORS = BackpropRule(), BootstrapRule(), AnchorRule(8)
         (ANCHORS, PLAIN, MIDDLE, [forward(), Send(PLAIN), SYNTHETIC, CREDIT]),
         (ANCHORS, PLAIN, HEAD, [forward(), LOSS, CREDIT]),
         (ANCHORS, PLAIN, ALONE, [forward(), LOSS]),
-        (ANCHORS, ANCHOR, SOURCE, [KEEPING_INPUT, Send(ANCHOR)]),
-        (ANCHORS, ANCHOR, MIDDLE, [KEEPING_INPUT_RETURNING, Send(ANCHOR)]),
+        (ANCHORS, ANCHOR, SOURCE, [forward(), Send(ANCHOR), SYNTHETIC]),
+        (ANCHORS, ANCHOR, MIDDLE, [FOR_LATER, Send(ANCHOR), SYNTHETIC]),
         (ANCHORS, ANCHOR, HEAD, [RETURNING, LOSS, RETURN]),
+        (UPDATING, PLAIN, MIDDLE, [forward(), Send(PLAIN), SYNTHETIC, CREDIT]),
+        (UPDATING, ANCHOR, SOURCE, [KEEPING_INPUT, Send(ANCHOR)]),
+        (UPDATING, ANCHOR, MIDDLE, [KEEPING_INPUT_RETURNING, Send(ANCHOR)]),
+        (UPDATING, ANCHOR, HEAD, [RETURNING, LOSS, RETURN]),
         (ANCHORS, ANCHOR, ALONE, [forward(), LOSS]),
     ],
 )
@@ -79,8 +88,10 @@ def test_a_batch_is_taken_up(
         (BACKPROP, ABOVE, [RETURNED, RETURN]),
         (BOOTSTRAP, BOTTOM, [Learn(7)]),
         (BOOTSTRAP, ABOVE, [Learn(7)]),
-        (ANCHORS, BOTTOM, [RETURNED, Learn(7)]),
-        (ANCHORS, ABOVE, [RETURNED, RETURN, Learn(7)]),
+        (ANCHORS, BOTTOM, [Learn(7)]),
+        (ANCHORS, ABOVE, [CarryBack(7), RETURN, Learn(7)]),
+        (UPDATING, BOTTOM, [RETURNED, Learn(7)]),
+        (UPDATING, ABOVE, [RETURNED, RETURN, Learn(7)]),
     ],
 )
 def test_a_gradient_returns(rule: Rule, place: dict[str, bool], actions: list[Action]) -> None:
@@ -111,3 +122,10 @@ def test_a_config_names_its_rule(
     assert type(rule) is kind
     assert rule.needs_synthesizer is needs_synthesizer
     assert rule.anchor_every == anchor_every
+
+
+@pytest.mark.parametrize("updates", [False, True])
+def test_a_config_says_what_anchors_are_for(updates: bool) -> None:
+    rule = make_rule(RunConfig(anchor_updates=updates))
+    assert isinstance(rule, AnchorRule)
+    assert rule.updates is updates

@@ -211,6 +211,7 @@ def test_a_slow_stage_lets_those_below_run_a_window_ahead(
         ["--dtype=bf16", "--wire-dtype=bf16", "--targets=bootstrap"],
         ["--targets=anchor", "--anchor-every=1", "--window=1"],
         ["--targets=anchor", "--anchor-every=0"],
+        ["--anchor-every=4", "--anchor-updates", "--norm=batch"],
         ["--layers=6", "--stages=3"],
     ],
     ids=" ".join,
@@ -232,3 +233,28 @@ def test_memory_is_shared_where_it_can_be(launch: Callable[..., Launch]) -> None
         assert run.end() == 0, run.output
     assert shared.report()["runs"][0]["workers"][0]["shared_bytes"] > 20 * 128 * 256 * 4
     assert framed.report()["runs"][0]["workers"][0]["shared_bytes"] == 0
+
+
+def test_compiled_stages_train(launch: Callable[..., Launch]) -> None:
+    run = launch(
+        "--compile", "--layers=2", "--norm=batch", "--width=32", "--epochs=8", "--no-baseline"
+    )
+    assert run.end() == 0, run.output
+    assert run.report()["runs"][0]["test_accuracy"] > 0.5
+    run.assert_nothing_left()
+
+
+def test_compiling_without_a_compiler_is_refused(
+    launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CXX", "/nonexistent/c++")
+    run = launch("--compile")
+    assert run.end() == 2
+    assert "compile: needs a C++ compiler, but '/nonexistent/c++' is not there" in run.output
+
+
+def test_the_first_update_of_every_stage_is_timed(launch: Callable[..., Launch]) -> None:
+    run = launch("--epochs=1", "--no-baseline")
+    assert run.end() == 0, run.output
+    (ours,) = run.report()["runs"]
+    assert ours["first_update_seconds"] > ours["startup_seconds"] > 0

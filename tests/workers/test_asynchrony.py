@@ -171,13 +171,13 @@ def test_each_credit_admits_exactly_one_more_batch(stage0: Stage0) -> None:
     first, _ = stage0.activation()
     second, _ = stage0.activation()
     assert stage0.settled_updates() == 2
-    stage0.above.send(Credit(RUN_ID, second.batch_id))  # in any order
+    stage0.above.send(Credit(RUN_ID, (second.batch_id,)))  # in any order
     third, _ = stage0.activation()
     assert third.batch_id == second.batch_id + 1
     assert third.version == 2
     assert stage0.settled_updates() == 3
     assert stage0.above.receive() is None
-    stage0.above.send(Credit(RUN_ID, first.batch_id))
+    stage0.above.send(Credit(RUN_ID, (first.batch_id,)))
     assert stage0.activation()[0].batch_id == third.batch_id + 1
 
 
