@@ -235,7 +235,10 @@ def test_memory_is_shared_where_it_can_be(launch: Callable[..., Launch]) -> None
     assert framed.report()["runs"][0]["workers"][0]["shared_bytes"] == 0
 
 
-def test_compiled_stages_train(launch: Callable[..., Launch]) -> None:
+def test_compiled_stages_train(
+    launch: Callable[..., Launch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))  # torch keeps that
     run = launch(
         "--compile", "--layers=2", "--norm=batch", "--width=32", "--epochs=8", "--no-baseline"
     )
