@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -25,7 +25,7 @@ from launcher.plan import make_plan
 from launcher.results import EpochResult, RunResult, WorkerResult
 from launcher.run_folder import RunFolder
 
-__all__ = ["ARMS", "Trained", "num_ranks_of", "train_arm"]
+__all__ = ["ALL_ARMS", "ARMS", "Trained", "num_ranks_of", "train_arm"]
 
 ARMS = (
     "dni",
@@ -35,6 +35,8 @@ ARMS = (
     "1f1b",
     "data-parallel",
 )
+PROFILED = "dni-profiled"  # with --profile, to see what that costs
+ALL_ARMS = (*ARMS, PROFILED)
 SCHEDULES = {"gpipe": "GPipe", "1f1b": "1F1B"}
 PIPELINE_RANKS = 4
 
@@ -81,8 +83,8 @@ def train_arm(arm: str, config: RunConfig) -> Trained:
 
     Raises DniError when a process of the arm fails; none outlives the call.
     """
-    if arm == "dni":
-        return _train_ours(config)
+    if arm in ("dni", PROFILED):
+        return _train_ours(arm, replace(config, profile=arm == PROFILED))
     if arm.startswith("baseline"):
         return _train_baseline(arm, config)
     if arm == "data-parallel":
@@ -95,13 +97,15 @@ def num_ranks_of(arm: str, config: RunConfig) -> int:
     return available_cores() if arm == "data-parallel" else min(PIPELINE_RANKS, config.layers)
 
 
-def _train_ours(config: RunConfig) -> Trained:
+def _train_ours(arm: str, config: RunConfig) -> Trained:
     def train(folder: RunFolder, display: Display) -> RunResult:
+        if config.profile:
+            folder.make_profile()
         plan = make_plan(config)
         if needs_balance(plan):
             plan, _ = balance(plan)
         result = RunResult(
-            name="dni",
+            name=arm,
             kind="decoupled",
             rule=config.rule,
             num_workers=plan.num_stages,

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from benchmarks.accuracy import ACCURACY_ARMS, measure_race, print_race
-from benchmarks.arms import ARMS
+from benchmarks.arms import ALL_ARMS, ARMS
 from benchmarks.facts import Observation
 from benchmarks.report import (
     Measuring,
@@ -175,8 +175,10 @@ def _make_quick(settings: dict[str, Any]) -> None:
             settings[name] = value
 
 
-def _chosen_arms(text: str | None, known: tuple[str, ...]) -> list[str]:
-    chosen = list(known) if text is None else text.split(",")
+def _chosen_arms(text: str | None, usual: tuple[str, ...]) -> list[str]:
+    """What was asked for, else the usual ones. A race to an accuracy has no others."""
+    known = ALL_ARMS if usual == ARMS else usual
+    chosen = list(usual) if text is None else text.split(",")
     for arm in chosen:
         if arm not in known:
             raise ConfigError(f"arms: unknown arm {arm!r}; there are {', '.join(known)}")

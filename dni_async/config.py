@@ -151,7 +151,7 @@ class RunConfig:
         """The window of every link.
 
         As asked; else 16, and 4 where bootstrapped targets make every update as stale as the
-        window is wide (docs/decisions/0016).
+        window is wide (docs/decisions/0017).
         """
         if self.window is not None:
             return self.window
