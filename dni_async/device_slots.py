@@ -38,6 +38,7 @@ DEVICE_MAGIC: Final = b"dni-async slots2"
 ALIGNMENT_BYTES: Final = 512
 HANDLE_BYTES: Final = 64  # of cudaIpcMemHandle_t and cudaIpcEventHandle_t
 _DEVICE: Final = struct.Struct(f"<q{HANDLE_BYTES}s")
+_INDEX: Final = struct.Struct("<q")
 _LAZY_PEER_ACCESS: Final = 1
 
 
@@ -82,7 +83,9 @@ class DeviceSlots:
                 f"batch {batch_id}: {size_bytes(meta)} bytes in slot {meta.place}, but there are "
                 f"{self.num_slots} slots of {self.slot_bytes} bytes"
             )
-        torch.cuda.current_stream().wait_event(self._their[meta.place])
+        # Work with it runs on this end's GPU, a copy to another one on the GPU of the slots.
+        for stream in (torch.cuda.current_stream(), torch.cuda.current_stream(self._device)):
+            stream.wait_event(self._their[meta.place])
         return self._view(meta.place, torch_dtype(meta), meta.shape)
 
     def leave(self, slot: int) -> None:
@@ -115,6 +118,7 @@ class DeviceOffer:
     def take_up(self) -> DeviceSlots:
         """The slots, once the other end has accepted. Raises OSError, LinkError."""
         with self._connection:
+            (index,) = _INDEX.unpack(_receive(self._connection, _INDEX.size))
             handles = _receive(self._connection, HANDLE_BYTES * len(self._events))
         return DeviceSlots(
             self._address,
@@ -122,7 +126,7 @@ class DeviceOffer:
             self._slot_bytes,
             len(self._events),
             self._events,
-            _open_events(handles, self._device),
+            _open_events(handles, torch.device("cuda", index)),
         )
 
     def withdraw(self) -> None:
@@ -180,9 +184,9 @@ def accept_device_slots(connection: socket.socket, slot_bytes: int, num_slots: i
                 ctypes.byref(pointer), _Handle.from_buffer_copy(handle), _LAZY_PEER_ACCESS
             )
             _check(opened, "cudaIpcOpenMemHandle")
-            own = _make_events(num_slots)
-            their = _open_events(told[_DEVICE.size :], device)
-        connection.sendall(_handles(own))
+        own = _make_events(num_slots)  # on this end's GPU, where they are recorded
+        their = _open_events(told[_DEVICE.size :], device)
+        connection.sendall(_INDEX.pack(torch.cuda.current_device()) + _handles(own))
     except RuntimeError as error:
         raise OSError(f"CUDA IPC: {error}") from error
     return DeviceSlots(pointer.value or 0, device, slot_bytes, num_slots, own, their)

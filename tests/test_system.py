@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from dni_async.system import available_bytes, available_cores, peak_rss_bytes
+from dni_async.system import (
+    available_bytes,
+    available_cores,
+    compute_in_long_slices,
+    peak_rss_bytes,
+)
 
 ALL = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -39,3 +45,16 @@ def test_no_quota_where_there_are_no_cgroups(tmp_path: Path) -> None:
 def test_memory_is_counted_in_bytes() -> None:
     for size in (available_bytes(), peak_rss_bytes()):
         assert size is None or size == 0 or 2**20 < size < 2**50
+
+
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="needs Linux's scheduler")
+def test_a_worker_becomes_a_batch_task_and_so_do_its_threads() -> None:
+    pid = os.fork()
+    if pid == 0:
+        compute_in_long_slices()
+        policies: list[int] = []
+        thread = threading.Thread(target=lambda: policies.append(os.sched_getscheduler(0)))
+        thread.start()
+        thread.join()
+        os._exit(policies != [os.SCHED_BATCH] or os.sched_getscheduler(0) != os.SCHED_BATCH)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -35,6 +35,7 @@ from dni_async.messages import (
 from dni_async.system import peak_rss_bytes
 from dni_async.transport import ControlClient, Poller
 from workers.build import equip
+from workers.epochs import Epochs
 from workers.handshake import Seat, Stopped
 from workers.perform import Performer
 from workers.spans import SpanRecorder, Spans
@@ -63,8 +64,9 @@ class WorkerLoop:
         self._tally = Tally()
         self._spans = SpanRecorder(self._equipment.stage) if seat.config.profile else Spans()
         self._torch_profile = _torch_profile(seat)
+        self._epochs = Epochs(seat, control)
         self._performer = Performer(
-            seat, self._equipment, control, self._tally, self._spans, self._torch_profile
+            seat, self._equipment, self._epochs, self._tally, self._spans, self._torch_profile
         )
         self._process = psutil.Process()
         self._next_progress = 0.0
@@ -187,11 +189,11 @@ class WorkerLoop:
                 run_id=self._seat.run_id,
                 stage=self._seat.stage,
                 updates=self._equipment.stage.version,
-                epoch=self._performer.epoch,
+                epoch=self._epochs.epoch,
                 busy_s=tally.busy_s,
                 waiting_s=tally.waiting_s,
                 sending_s=tally.sending_s,
-                loss=self._performer.mean_loss,
+                loss=self._epochs.mean_loss,
                 max_staleness=tally.max_staleness,
                 max_pending=machine.max_pending,
                 rss_bytes=self._process.memory_info().rss,

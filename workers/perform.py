@@ -31,19 +31,11 @@ from dni_async.decisions.actions import (
     Update,
 )
 from dni_async.dtypes import activation_dtypes
-from dni_async.messages import (
-    Activation,
-    Credit,
-    EpochLoss,
-    EpochTrained,
-    Evaluated,
-    Marker,
-    ReturnedGradient,
-)
-from dni_async.stage import Score, add_scores, score
-from dni_async.transport import ControlClient
+from dni_async.messages import Activation, Credit, Marker, ReturnedGradient
+from dni_async.stage import score
 from workers.arrivals import check_activation, check_gradient
 from workers.build import Equipment
+from workers.epochs import Epochs
 from workers.handshake import Seat
 from workers.spans import Spans
 from workers.tally import Tally
@@ -72,23 +64,19 @@ class Performer:
         self,
         seat: Seat,
         equipment: Equipment,
-        control: ControlClient,
+        epochs: Epochs,
         tally: Tally,
         spans: Spans,
         torch_profile: TorchProfile | None,
     ) -> None:
         self._seat = seat
         self._equipment = equipment
-        self._control = control
         self._tally = tally
         self._spans = spans
         self._torch_profile = torch_profile
         self._work: dict[int, _Work] = {}
         self._dtypes = activation_dtypes(seat.config)
-        self._loss_sum = 0.0
-        self._loss_samples = 0
-        self._scores: list[Score] = []
-        self._epoch_began = 0.0
+        self._epochs = epochs
         self._handlers: dict[type[Action], Callable[[Any], None]] = {
             Load: self._load,
             Forward: self._forward,
@@ -105,12 +93,6 @@ class Performer:
             Announce: self._announce,
             Finish: self._finish,
         }
-        self.epoch = 0
-
-    @property
-    def mean_loss(self) -> float:
-        """Head: mean training loss per sample of the epoch so far; -1 before the first batch."""
-        return self._loss_sum / self._loss_samples if self._loss_samples else -1.0
 
     # --- what arrives --------------------------------------------------------------------------
 
@@ -151,8 +133,7 @@ class Performer:
     def _load(self, action: Load) -> None:
         batch = action.batch
         if batch.purpose == "train" and batch.index == 0:
-            self.epoch = batch.epoch
-            self._epoch_began = time.perf_counter()
+            self._epochs.begin(batch.epoch)
         if batch.batch_id not in self._work:
             self._fetch(batch)
 
@@ -188,7 +169,7 @@ class Performer:
         work.hidden = self._equipment.stage.evaluate(work.inputs)
         work.inputs = None
         if self._seat.outbox is None:
-            self._scores.append(score(work.hidden, work.labels))
+            self._epochs.add_score(score(work.hidden, work.labels))
         self._spans.lap("evaluate", batch_id)
 
     def _send(self, action: Send) -> None:
@@ -220,8 +201,7 @@ class Performer:
         assert work.hidden is not None
         if action.source == "loss":
             loss, gradient = stage.loss_gradient(batch_id, work.labels)
-            self._loss_sum += loss * len(work.labels)
-            self._loss_samples += len(work.labels)
+            self._epochs.add_loss(loss, len(work.labels))
             self._spans.lap("loss", batch_id)
         elif action.source == "synthetic":
             assert self._equipment.boundary is not None
@@ -301,27 +281,10 @@ class Performer:
         self._tally.came_back(mark.kind)
 
     def _announce(self, action: Announce) -> None:
-        mark = action.mark
-        run_id, epoch = self._seat.run_id, mark.epoch
-        is_source, is_head = self._seat.inbox is None, self._seat.outbox is None
-        if is_source:  # nobody below to lower it to
-            self._tally.came_back(mark.kind)
-        if mark.kind == "trained" and is_source:
-            assert self._equipment.inputs is not None
-            seconds = time.perf_counter() - self._epoch_began
-            self._control.send(
-                EpochTrained(run_id, epoch, seconds, self._equipment.inputs.num_train)
-            )
-        if mark.kind == "trained" and is_head:
-            self.epoch = epoch
-            self._control.send(EpochLoss(run_id, epoch, self.mean_loss))
-            self._loss_sum, self._loss_samples = 0.0, 0
-        if mark.kind == "evaluated" and is_head:
-            total = add_scores(self._scores)
-            self._scores.clear()
-            accuracy = total.num_correct / total.num_samples
-            loss = total.loss_sum / total.num_samples
-            self._control.send(Evaluated(run_id, epoch, accuracy, loss, total.num_samples))
+        if self._seat.inbox is None:  # nobody below to lower it to
+            self._tally.came_back(action.mark.kind)
+        inputs = self._equipment.inputs
+        self._epochs.announce(action.mark, inputs.num_train if inputs is not None else 0)
 
     def _finish(self, _action: Finish) -> None:
         """Write the weights, whole or not at all."""

@@ -345,6 +345,18 @@ def credits(actions: list[Action]) -> list[tuple[int, ...]]:
     return [action.batch_ids for action in actions if isinstance(action, GiveCredit)]
 
 
+def test_only_the_source_knows_what_comes_next_and_not_past_a_marker() -> None:
+    machine = make("source", AnchorRule(0))
+    assert machine.upcoming == ANCHOR
+    machine.handle(Turn())
+    assert machine.upcoming == PLAIN
+    machine.handle(Turn())
+    assert machine.upcoming is None  # a marker is next
+    middle = make("middle", AnchorRule(0))
+    middle.handle(arrives(0))
+    assert middle.upcoming is None
+
+
 @pytest.mark.parametrize("place", ["middle", "head"])
 def test_credits_are_given_when_half_a_window_is_owed(place: str) -> None:
     machine = make(place, AnchorRule(0), window=6)

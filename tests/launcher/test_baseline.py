@@ -1,0 +1,76 @@
+"""The baseline: its lean passes train what a plain loop of torch trains, bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional
+
+from dni_async import NonFiniteError
+from dni_async.config import RunConfig
+from dni_async.inputs import Inputs
+from dni_async.network import build_network
+from dni_async.stage import prepare_torch
+from launcher import baseline
+
+
+@pytest.fixture(autouse=True)
+def as_in_its_process() -> Iterator[None]:
+    """One thread, no denormals; put back afterwards."""
+    num_threads = torch.get_num_threads()
+    prepare_torch(1)
+    yield
+    torch.set_flush_denormal(False)
+    torch.set_num_threads(num_threads)
+
+
+def plain_loop(config: RunConfig) -> tuple[torch.nn.Sequential, list[float]]:
+    """What anybody would write: the network and each epoch's mean loss."""
+    inputs = Inputs.from_config(config)
+    network = build_network(config, (64,), 10)
+    if config.optimizer == "adam":
+        optimizer: Any = torch.optim.Adam(network.parameters(), lr=config.lr, fused=True)
+    else:
+        optimizer = torch.optim.SGD(
+            network.parameters(), lr=config.lr, momentum=config.momentum, fused=True
+        )
+    losses = []
+    for epoch in range(1, config.epochs + 1):
+        total = 0.0
+        for index in range(inputs.num_train_batches):
+            x, y = inputs.train_batch(epoch, index)
+            loss = functional.cross_entropy(network(x), y)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            total += loss.item() * len(y)
+        losses.append(total / inputs.num_train)
+    return network, losses
+
+
+@pytest.mark.parametrize("norm", ["none", "batch"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_it_equals_a_plain_loop_bit_for_bit(norm: str, optimizer: str) -> None:
+    settings: dict[str, Any] = {"norm": norm, "optimizer": optimizer}
+    config = RunConfig(epochs=2, batch_size=100, width=128, lr=0.01, **settings)
+    losses = []
+    network = baseline.train(
+        config,
+        torch.device("cpu"),
+        lambda: None,
+        lambda _epoch, _seconds, loss, _accuracy: losses.append(loss),
+    )
+    expected, expected_losses = plain_loop(config)
+    assert losses == expected_losses
+    weights = expected.state_dict()
+    for name, weight in network.state_dict().items():
+        assert torch.equal(weight, weights[name]), name
+
+
+def test_a_loss_that_is_not_finite_ends_it() -> None:
+    config = RunConfig(epochs=5, optimizer="sgd", lr=1e6, width=64)
+    with pytest.raises(NonFiniteError, match="loss"):
+        baseline.train(config, torch.device("cpu"), lambda: None, lambda *_: None)
