@@ -18,6 +18,7 @@ import zmq
 from benchmarks.lanes import LinkLower, LinkUpper, Lower, Task, Upper
 from benchmarks.member import answer
 from benchmarks.rivals.raw_frames import RawLower, RawUpper, make_socket
+from benchmarks.rivals.unix_socket import UnixLower, UnixUpper
 from dni_async.stage import prepare_torch
 from dni_async.transport import open_sockets
 
@@ -137,6 +138,9 @@ def _lower(task: Task) -> Iterator[Lower]:
         from benchmarks.rivals.gloo import GlooLower
 
         yield GlooLower(task)
+    elif task.lane == "unix-socket":
+        with closing(UnixLower(task)) as unix:
+            yield unix
     elif task.lane.startswith("raw"):
         with zmq.Context() as context, closing(RawLower(make_socket(context), task)) as raw:
             yield raw
@@ -153,6 +157,9 @@ def _upper(task: Task) -> Iterator[Upper]:
         from benchmarks.rivals.gloo import GlooUpper
 
         yield GlooUpper(task)
+    elif task.lane == "unix-socket":
+        with closing(UnixUpper(task)) as unix:
+            yield unix
     elif task.lane.startswith("raw"):
         with zmq.Context() as context, closing(RawUpper(make_socket(context), task)) as raw:
             yield raw

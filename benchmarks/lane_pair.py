@@ -11,7 +11,16 @@ from benchmarks.team import Team
 
 __all__ = ["LANES", "Crossing", "LanePair"]
 
-LANES = ("link-slots", "link-ipc", "link-tcp", "raw-ipc", "raw-tcp", "gloo", "memcpy")
+LANES = (
+    "link-slots",
+    "link-ipc",
+    "link-tcp",
+    "raw-ipc",
+    "raw-tcp",
+    "unix-socket",
+    "gloo",
+    "memcpy",
+)
 
 Kind = Literal["bandwidth", "latency"]
 

@@ -33,10 +33,10 @@ from benchmarks.report import (
 __all__ = ["main"]
 
 KB, MB = 2**10, 2**20
-SIZES = (KB, 8 * KB, 64 * KB, 512 * KB, 4 * MB, 32 * MB, 64 * MB)
+SIZES = (KB, 8 * KB, 64 * KB, MB, 4 * MB, 8 * MB, 32 * MB, 64 * MB)
 QUICK_SIZES = (KB, 256 * KB)
 OURS = "link-slots"  # what --transport auto gives on one host
-RIVALS = ("raw-ipc", "raw-tcp", "gloo")
+RIVALS = ("raw-ipc", "raw-tcp", "unix-socket", "gloo")
 DOORBELL_BYTES = 64
 DOORBELL_PAUSE_S = 0.002
 
