@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 import tomli_w
 
 from dni_async.errors import ConfigError
+from dni_async.extensions import is_extension
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -20,7 +21,7 @@ else:
     import tomli as tomllib
 
 Norm = Literal["none", "batch", "layer"]
-RuleName = Literal["backprop", "dni"]
+RuleName = Literal["backprop", "dni", "dgl", "fdg", "no-bprop"]
 Targets = Literal["bootstrap", "anchor"]
 SynthesizerName = Literal["linear", "mlp", "critic"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
@@ -31,7 +32,6 @@ Transport = Literal["auto", "ipc", "tcp"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "norm": get_args(Norm),
-    "rule": get_args(RuleName),
     "targets": get_args(Targets),
     "synthesizer": get_args(SynthesizerName),
     "optimizer": get_args(OptimizerName),
@@ -61,10 +61,11 @@ class RunConfig:
     data: str = "digits"
     data_dir: str | None = None
     # How it learns.
-    rule: RuleName = "dni"
+    rule: str = "dni"  # a RuleName, or "package.module:Class"
     targets: Targets = "anchor"
     anchor_every: int = 32  # targets "anchor" only; 0: never
     anchor_updates: bool = False  # an anchor's own gradient is what it updates with
+    gradient_shrink: float = 1.0  # rule fdg only: at each boundary
     synthesizer: SynthesizerName = "critic"
     label_conditioning: bool = True
     synthesizer_lr: float | None = None  # None: critic 1e-2, linear 1e-3, mlp 1e-4
@@ -94,6 +95,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             _require(getattr(self, name) in choices, name, f"one of {', '.join(choices)}", self)
+        rules = f"one of {', '.join(get_args(RuleName))}, or package.module:Class"
+        _require(self.rule in get_args(RuleName) or is_extension(self.rule), "rule", rules, self)
         for name in ("layers", "width", "epochs", "batch_size"):
             _require(getattr(self, name) >= 1, name, "at least 1", self)
         for name in ("stages", "threads_per_worker", "window"):
@@ -103,6 +106,7 @@ class RunConfig:
             value = getattr(self, name)
             _require(value is None or 0 < value < float("inf"), name, "a positive number", self)
         _require(self.anchor_every >= 0, "anchor_every", "at least 0", self)
+        _require(0 < self.gradient_shrink <= 1, "gradient_shrink", "in (0, 1]", self)
         _require(0 <= self.momentum < 1, "momentum", "in [0, 1)", self)
         _require(0 <= self.weight_decay < float("inf"), "weight_decay", "at least 0", self)
         _require(
@@ -129,7 +133,7 @@ class RunConfig:
 
     def _check_combinations(self) -> None:
         if self.model is not None:
-            if not re.fullmatch(r"[^:]+:[^:]+", self.model):
+            if not is_extension(self.model):
                 raise ConfigError(
                     f"model: {self.model!r} must be package.module:factory, with one colon"
                 )
@@ -140,7 +144,15 @@ class RunConfig:
             )
         if self.rule == "backprop" and self.wire_dtype != "same":
             raise ConfigError("wire_dtype: lockstep backprop is exact; links must keep the dtype")
-        if self.rule == "dni" and self.synthesizer == "critic" and not self.label_conditioning:
+        if self.rule == "dgl" and self.synthesizer != "critic":
+            raise ConfigError(
+                "synthesizer: rule dgl learns from labels at each boundary, which critic does alone"
+            )
+        if (
+            self.rule in ("dni", "dgl")
+            and self.synthesizer == "critic"
+            and not self.label_conditioning
+        ):
             raise ConfigError(
                 "label_conditioning: the critic is a classifier and needs labels; "
                 "use --synthesizer linear or mlp with --no-label-conditioning"
@@ -150,12 +162,13 @@ class RunConfig:
     def places(self) -> int:
         """The window of every link.
 
-        As asked; else 16, and 4 where bootstrapped targets make every update as stale as the
-        window is wide (docs/decisions/0017).
+        As asked; else 16, and 4 where every returned gradient is learnt from and is as stale as
+        the window is wide (docs/decisions/0017).
         """
         if self.window is not None:
             return self.window
-        return 4 if self.targets == "bootstrap" else 16
+        is_stale = self.rule == "fdg" or (self.rule == "dni" and self.targets == "bootstrap")
+        return 4 if is_stale else 16
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values (str, int, float, bool, None, list of str)."""

@@ -7,12 +7,8 @@ Stages keep the names of the whole network, so their weights are a part of its s
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections import OrderedDict
-from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from dni_async.config import RunConfig
 from dni_async.errors import ConfigError
+from dni_async.extensions import find_callable
 
 __all__ = [
     "build_network",
@@ -63,7 +60,7 @@ def build_network(
 
     Raises ConfigError if ``model`` does not import, is not callable, or makes no nn.Sequential.
     """
-    factory = None if config.model is None else _find_factory(config.model)
+    factory = None if config.model is None else find_callable("model", config.model)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if factory is None:
@@ -152,20 +149,3 @@ def _check_hidden(hidden: object, index: int, num_samples: int) -> None:
             f"model: child {index} gives {hidden.dtype} {list(hidden.shape)}; a layer must give "
             f"floating-point activations [{num_samples}, ...]"
         )
-
-
-def _find_factory(name: str) -> Callable[[], object]:
-    """The callable that ``package.module:factory`` names; the current folder is searched last."""
-    module_name, _, factory_name = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise ConfigError(f"model: cannot import {module_name!r}: {error!r}") from error
-    factory = getattr(module, factory_name, None)
-    if not callable(factory):
-        raise ConfigError(f"model: {module_name!r} has no callable {factory_name!r}")
-    found: Callable[[], object] = factory
-    return found

@@ -195,6 +195,11 @@ class Stage:
             raise NonFiniteError(self.index, batch_id, "gradient of the inputs")
         return carried
 
+    def forget(self, batch_id: int) -> None:
+        """Drop what is kept of a batch, if anything is."""
+        self._kept.pop(batch_id, None)
+        self._carried.pop(batch_id, None)
+
     def apply(self) -> None:
         """Update the parameters with the gradients that pull_back left."""
         self._optimizer.update()

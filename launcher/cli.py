@@ -74,7 +74,15 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 @_setting("partition", "balanced: group layers by the time each takes on a real batch.")
 @_setting("data", "digits, mnist, fashion-mnist, or a PATH.npz with x_train y_train x_test y_test.")
 @_setting("data_dir", "Where the IDX files of mnist and fashion-mnist lie.", metavar="DIR")
-@_setting("rule", "How a stage gets its gradient: dni decouples, backprop runs in lockstep.")
+@_setting(
+    "rule",
+    "How a stage gets its gradient: dni predicts it, dgl has a local loss, fdg takes the true one "
+    "late; backprop runs in lockstep; with no-bprop only the head learns. Or a class of your own.",
+    metavar="dni|dgl|fdg|backprop|no-bprop|PACKAGE.MODULE:CLASS",
+)
+@_setting(
+    "gradient_shrink", "With fdg: what a gradient is multiplied by at each boundary.", type=float
+)
 @_setting("targets", "What synthesizers of dni learn from.")
 @_setting("anchor_every", "With targets anchor: every so many batches; 0 is never.", type=int)
 @_setting(

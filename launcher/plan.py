@@ -10,6 +10,7 @@ from pathlib import Path
 from dni_async.compilation import check_compiler
 from dni_async.config import RunConfig
 from dni_async.data import Dataset, load_dataset
+from dni_async.decisions.rules import make_rule
 from dni_async.errors import ConfigError
 from dni_async.partition import deal_devices, split_layers
 from dni_async.system import available_cores, has_nvidia_device
@@ -63,6 +64,7 @@ def make_plan(config: RunConfig) -> Plan:
         num_layers = _try_model(config, dataset)
     if config.norm == "batch" and config.model is None:
         _check_last_batch(config, num_train)
+    make_rule(config)  # a user's own may not import
     layer_ranges = split_layers(num_layers, config.stages)
     devices = _resolve_devices(config.devices)
     if config.compile and "cpu" in devices:

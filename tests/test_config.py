@@ -25,6 +25,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "data_dir": st.none() | st.text(),
     "anchor_every": st.integers(0, 2**31),
     "anchor_updates": st.booleans(),
+    "gradient_shrink": st.floats(0, 1, exclude_min=True),
     "compile": st.booleans(),
     "synthesizer_lr": st.none() | ABOVE_ZERO,
     "epochs": st.integers(1, 2**31),

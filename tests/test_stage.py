@@ -203,6 +203,17 @@ def test_a_carried_gradient_that_is_not_finite_is_named(layers: nn.Sequential) -
         stage.carry_back(7, torch.full((6, 3), NAN), source="returned gradient")
 
 
+def test_what_is_forgotten_is_gone() -> None:
+    stage = make_stage(two_layers())
+    stage.forward(0, random(6, 4), needs_input_gradient=False, keeps_inputs=True)
+    stage.forget(0)
+    stage.forget(0)  # whoever has nothing kept forgets nothing
+    with pytest.raises(KeyError):
+        stage.update(0, random(6, 3), source="late gradient")
+    with pytest.raises(KeyError):
+        stage.carry_back(0, random(6, 3), source="late gradient")
+
+
 def test_a_batch_updates_once() -> None:
     stage = make_stage(two_layers())
     stage.forward(0, random(2, 4), needs_input_gradient=False)

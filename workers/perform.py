@@ -209,6 +209,8 @@ class Performer:
             self._spans.lap("synthesize", batch_id)
         else:
             gradient = self._returned(work)
+        if action.scale != 1.0:
+            gradient = gradient * action.scale
         source = f"{action.source} gradient"
         work.input_gradient = stage.pull_back(batch_id, gradient, source=source)
         self._spans.lap("backward", batch_id)
@@ -266,6 +268,7 @@ class Performer:
 
     def _forget(self, action: Forget) -> None:
         del self._work[action.batch_id]
+        self._equipment.stage.forget(action.batch_id)
         if self._seat.outbox is not None:
             self._seat.outbox.release(action.batch_id)
 

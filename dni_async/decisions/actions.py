@@ -142,10 +142,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Pull the gradient back through the stage and apply it."""
+    """Pull the gradient, times scale, back through the stage and apply it."""
 
     batch_id: int
     source: GradientSource
+    scale: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

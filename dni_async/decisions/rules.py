@@ -6,7 +6,7 @@ back. It never sees a tensor. ``has_below`` and ``has_above`` say whether the st
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 from dni_async.config import RunConfig
 from dni_async.decisions.actions import (
@@ -20,12 +20,36 @@ from dni_async.decisions.actions import (
     Send,
     Update,
 )
+from dni_async.errors import ConfigError
+from dni_async.extensions import find_callable
 
-__all__ = ["AnchorRule", "BackpropRule", "BootstrapRule", "Rule", "make_rule"]
+__all__ = [
+    "AnchorRule",
+    "BackpropRule",
+    "BootstrapRule",
+    "DelayedRule",
+    "NoBackpropRule",
+    "Rule",
+    "make_rule",
+]
+
+
+_RULE_MEMBERS = (
+    "needs_synthesizer",
+    "is_exact",
+    "anchor_every",
+    "window",
+    "on_batch",
+    "on_returned",
+)
 
 
 class Rule(Protocol):
-    """Decides what a training batch sets off at one stage."""
+    """Decides what a training batch sets off at one stage.
+
+    A rule of your own is a class with these members, made as ``Class(config)`` and named by
+    ``--rule package.module:Class``.
+    """
 
     needs_synthesizer: bool
     is_exact: bool
@@ -151,13 +175,93 @@ class AnchorRule:
         return [Learn(batch_id)]
 
 
+class DelayedRule:
+    """Fully decoupled gradients: delayed and shrunk (Zhuang et al. 2019, 1906.09108).
+
+    Every batch's true gradient comes back, as late as the window lets it. Each boundary shrinks it
+    by ``shrink`` (the paper's beta), so that the staler a gradient is, the less it weighs. The
+    paper pulls it back through stored graphs; here the kept input is replayed through the present
+    weights, as in Features Replay (Huo et al. 2018).
+    """
+
+    needs_synthesizer = False
+    is_exact = False
+    anchor_every = 0
+
+    def __init__(self, shrink: float) -> None:
+        self.shrink = shrink
+
+    def window(self, asked: int) -> int:
+        """As asked: it bounds the delay."""
+        return asked
+
+    def on_batch(self, batch: Batch, *, has_below: bool, has_above: bool) -> list[Action]:
+        """Forward alone; the head, whose gradient is not late, updates."""
+        batch_id = batch.batch_id
+        forward = Forward(batch_id, keeps_graph=not has_above, returns_gradient=has_below)
+        if has_above:
+            return [forward, Send(batch)]
+        return [forward, Update(batch_id, "loss"), *_return(batch_id, has_below)]
+
+    def on_returned(self, batch_id: int, *, has_below: bool) -> list[Action]:
+        """Apply the gradient by replay and pass the input's down."""
+        return [Update(batch_id, "returned", self.shrink), *_return(batch_id, has_below)]
+
+
+class NoBackpropRule:
+    """Only the head learns: what the layers below are worth as they were drawn. The control."""
+
+    needs_synthesizer = False
+    is_exact = False
+    anchor_every = 0
+
+    def window(self, asked: int) -> int:
+        """As asked."""
+        return asked
+
+    def on_batch(self, batch: Batch, *, has_below: bool, has_above: bool) -> list[Action]:
+        """Pass the batch on; the head updates."""
+        batch_id = batch.batch_id
+        forward = Forward(batch_id, keeps_graph=not has_above, returns_gradient=False)
+        action: Action = Send(batch) if has_above else Update(batch_id, "loss")
+        return [forward, action, *_credit(batch_id, has_below)]
+
+    def on_returned(self, batch_id: int, *, has_below: bool) -> list[Action]:
+        """Nothing comes back."""
+        return []
+
+
 def make_rule(config: RunConfig) -> Rule:
-    """The rule that a run names."""
+    """The rule that a run names; a class of the user's own is given the config.
+
+    Raises ConfigError when that is no rule.
+    """
     if config.rule == "backprop":
         return BackpropRule()
+    if config.rule == "no-bprop":
+        return NoBackpropRule()
+    if config.rule == "fdg":
+        return DelayedRule(config.gradient_shrink)
+    if config.rule == "dgl":
+        return AnchorRule(0)  # a critic that nobody corrects is an auxiliary linear head
+    if config.rule != "dni":
+        return _find_rule(config)
     if config.targets == "anchor":
         return AnchorRule(config.anchor_every, updates=config.anchor_updates)
     return BootstrapRule()
+
+
+def _find_rule(config: RunConfig) -> Rule:
+    """A rule of the user's own. Raises ConfigError."""
+    make = find_callable("rule", config.rule)
+    try:
+        rule = make(config)
+    except Exception as error:
+        raise ConfigError(f"rule: {config.rule}(config) raised {error!r}") from error
+    missing = [name for name in _RULE_MEMBERS if not hasattr(rule, name)]
+    if missing:
+        raise ConfigError(f"rule: {config.rule} has no {', '.join(missing)}; see Rule")
+    return cast("Rule", rule)
 
 
 def _return(batch_id: int, has_below: bool) -> list[Action]:

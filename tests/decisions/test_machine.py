@@ -38,7 +38,14 @@ from dni_async.decisions.actions import (
     Update,
 )
 from dni_async.decisions.machine import StageMachine
-from dni_async.decisions.rules import AnchorRule, BackpropRule, BootstrapRule, Rule
+from dni_async.decisions.rules import (
+    AnchorRule,
+    BackpropRule,
+    BootstrapRule,
+    DelayedRule,
+    NoBackpropRule,
+    Rule,
+)
 from dni_async.decisions.schedule import plan_work
 from dni_async.messages import MAX_CREDITS
 
@@ -490,7 +497,8 @@ class Line:
 EPOCHS, TRAIN_BATCHES, EVALUATE_BATCHES = 2, 9, 3
 RULES = {"bootstrap": BootstrapRule(), "backprop": BackpropRule(), "anchor 1": AnchorRule(1),
          "anchor 4": AnchorRule(4), "updating anchors": AnchorRule(4, updates=True),
-         "no anchors": AnchorRule(0)}  # fmt: skip
+         "no anchors": AnchorRule(0), "delayed": DelayedRule(0.5),
+         "control": NoBackpropRule()}  # fmt: skip
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=RULES.keys())
@@ -530,11 +538,16 @@ def assert_complete(
     done = [action.batch_id for action in actions if isinstance(action, Forward | Evaluate)]
     assert done == [batch.batch_id for batch in batches]
     updated = [action.batch_id for action in actions if isinstance(action, Update)]
-    assert sorted(updated) == train_ids  # an anchor's comes late
+    if isinstance(rule, NoBackpropRule) and not is_head:
+        assert updated == []
+    else:
+        assert sorted(updated) == train_ids  # an anchor's comes late
     learnt = [action.batch_id for action in actions if isinstance(action, Learn)]
     lessons = {
         BackpropRule: [],
         BootstrapRule: train_ids,
+        DelayedRule: [],
+        NoBackpropRule: [],
         AnchorRule: [batch.batch_id for batch in batches if batch.anchor],
     }
     assert learnt == ([] if is_head else lessons[type(rule)])

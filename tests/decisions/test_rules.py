@@ -18,7 +18,15 @@ from dni_async.decisions.actions import (
     Send,
     Update,
 )
-from dni_async.decisions.rules import AnchorRule, BackpropRule, BootstrapRule, Rule, make_rule
+from dni_async.decisions.rules import (
+    AnchorRule,
+    BackpropRule,
+    BootstrapRule,
+    DelayedRule,
+    NoBackpropRule,
+    Rule,
+    make_rule,
+)
 
 SOURCE = {"has_below": False, "has_above": True}
 MIDDLE = {"has_below": True, "has_above": True}
@@ -47,6 +55,7 @@ KEEPING_INPUT = forward(keeps_graph=False)
 KEEPING_INPUT_RETURNING = forward(keeps_graph=False, returns_gradient=True)
 BACKPROP, BOOTSTRAP, ANCHORS = BackpropRule(), BootstrapRule(), AnchorRule(8)
 UPDATING = AnchorRule(8, updates=True)
+DELAYED, CONTROL = DelayedRule(0.5), NoBackpropRule()
 FOR_LATER = forward(keeps_inputs=True)
 
 
@@ -72,6 +81,14 @@ FOR_LATER = forward(keeps_inputs=True)
         (UPDATING, ANCHOR, SOURCE, [KEEPING_INPUT, Send(ANCHOR)]),
         (UPDATING, ANCHOR, MIDDLE, [KEEPING_INPUT_RETURNING, Send(ANCHOR)]),
         (UPDATING, ANCHOR, HEAD, [RETURNING, LOSS, RETURN]),
+        (DELAYED, PLAIN, SOURCE, [KEEPING_INPUT, Send(PLAIN)]),
+        (DELAYED, PLAIN, MIDDLE, [KEEPING_INPUT_RETURNING, Send(PLAIN)]),
+        (DELAYED, PLAIN, HEAD, [RETURNING, LOSS, RETURN]),
+        (DELAYED, PLAIN, ALONE, [forward(), LOSS]),
+        (CONTROL, PLAIN, SOURCE, [KEEPING_INPUT, Send(PLAIN)]),
+        (CONTROL, PLAIN, MIDDLE, [KEEPING_INPUT, Send(PLAIN), CREDIT]),
+        (CONTROL, PLAIN, HEAD, [forward(), LOSS, CREDIT]),
+        (CONTROL, PLAIN, ALONE, [forward(), LOSS]),
         (ANCHORS, ANCHOR, ALONE, [forward(), LOSS]),
     ],
 )
@@ -90,6 +107,8 @@ def test_a_batch_is_taken_up(
         (BOOTSTRAP, ABOVE, [Learn(7)]),
         (ANCHORS, BOTTOM, [Learn(7)]),
         (ANCHORS, ABOVE, [CarryBack(7), RETURN, Learn(7)]),
+        (DELAYED, BOTTOM, [Update(7, "returned", 0.5)]),
+        (DELAYED, ABOVE, [Update(7, "returned", 0.5), RETURN]),
         (UPDATING, BOTTOM, [RETURNED, Learn(7)]),
         (UPDATING, ABOVE, [RETURNED, RETURN, Learn(7)]),
     ],
@@ -110,6 +129,9 @@ def test_windows(asked: int) -> None:
     [
         ({"rule": "backprop"}, BackpropRule, False, 0),
         ({"rule": "backprop", "targets": "anchor"}, BackpropRule, False, 0),
+        ({"rule": "no-bprop"}, NoBackpropRule, False, 0),
+        ({"rule": "fdg"}, DelayedRule, False, 0),
+        ({"rule": "dgl"}, AnchorRule, True, 0),
         ({"rule": "dni", "targets": "bootstrap"}, BootstrapRule, True, 0),
         ({"rule": "dni", "targets": "anchor", "anchor_every": 3}, AnchorRule, True, 3),
         ({"rule": "dni", "targets": "anchor", "anchor_every": 0}, AnchorRule, True, 0),

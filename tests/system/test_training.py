@@ -226,6 +226,83 @@ def test_every_way_to_run_learns(launch: Callable[..., Launch], flags: list[str]
     run.assert_nothing_left()
 
 
+@pytest.mark.parametrize("flags", [["--rule=dgl"], ["--rule=fdg"], ["--rule=fdg", "--norm=batch"]])
+def test_every_rule_learns(launch: Callable[..., Launch], flags: list[str]) -> None:
+    run = launch("--epochs=10", "--no-baseline", *flags)
+    assert run.end() == 0, run.output
+    assert run.report()["runs"][0]["test_accuracy"] > 0.8
+    run.assert_nothing_left()
+
+
+def test_without_backpropagation_only_the_head_learns(launch: Callable[..., Launch]) -> None:
+    run = launch("--rule=no-bprop", "--epochs=3", "--no-baseline", "--layers=3")
+    assert run.end() == 0, run.output
+    (ours,) = run.report()["runs"]
+    assert [worker["updates"] for worker in ours["workers"]] == [0, 0, 3 * 12]
+    trained = safetensors.torch.load_file(run.run_dir / "model.safetensors")
+    drawn = build_network(RunConfig(layers=3), (64,), 10).state_dict()
+    unchanged = [name for name in drawn if torch.equal(trained[name], drawn[name])]
+    assert unchanged == ["0.0.weight", "0.0.bias", "1.0.weight", "1.0.bias"]
+    run.assert_nothing_left()
+
+
+OWN_RULE = """
+from dni_async.decisions.actions import Forward, GiveCredit, Send, Update
+
+
+class EveryOther:
+    "The stages below the head learn from every second batch alone, by a local loss."
+    needs_synthesizer, is_exact, anchor_every = True, False, 0
+
+    def __init__(self, config):
+        self.batches = 0
+
+    def window(self, asked):
+        return asked
+
+    def on_batch(self, batch, *, has_below, has_above):
+        forward = Forward(batch.batch_id, keeps_graph=True, returns_gradient=False)
+        credit = [GiveCredit((batch.batch_id,))] if has_below else []
+        if not has_above:
+            return [forward, Update(batch.batch_id, "loss"), *credit]
+        self.batches += 1
+        update = [Update(batch.batch_id, "synthetic")] if self.batches % 2 else []
+        return [forward, Send(batch), *update, *credit]
+
+    def on_returned(self, batch_id, *, has_below):
+        return []
+"""
+
+
+def test_a_rule_of_the_users_own_from_another_folder(
+    launch: Callable[..., Launch], tmp_path: Path
+) -> None:
+    folder = tmp_path / "launch-0"
+    folder.mkdir()
+    (folder / "myrules.py").write_text(OWN_RULE)
+    run = launch("--rule=myrules:EveryOther", "--epochs=8", "--no-baseline")
+    assert run.end() == 0, run.output
+    (ours,) = run.report()["runs"]
+    assert [worker["updates"] for worker in ours["workers"]] == [48, 48, 48, 96]
+    assert ours["test_accuracy"] > 0.6
+    run.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sgd", "rule: must be one of backprop, dni, dgl, fdg, no-bprop, or package.module:Class"),
+        ("no.such:Rule", "rule: cannot import 'no.such'"),
+        ("json:loads", "rule: json:loads(config) raised"),
+        ("builtins:id", "rule: builtins:id has no needs_synthesizer"),
+    ],
+)
+def test_what_is_no_rule_is_refused(launch: Callable[..., Launch], name: str, said: str) -> None:
+    run = launch(f"--rule={name}")
+    assert run.end() == 2
+    assert said in run.output
+
+
 def test_memory_is_shared_where_it_can_be(launch: Callable[..., Launch]) -> None:
     shared = launch("--epochs=2", "--no-baseline")
     framed = launch("--epochs=2", "--no-baseline", "--transport=ipc")

@@ -1,0 +1,38 @@
+"""What users write in files of their own and name as ``package.module:name``."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from dni_async.errors import ConfigError
+
+__all__ = ["find_callable", "is_extension"]
+
+
+def is_extension(name: str) -> bool:
+    """Whether name has the form ``package.module:name``."""
+    return re.fullmatch(r"[^:]+:[^:]+", name) is not None
+
+
+def find_callable(setting: str, name: str) -> Callable[..., object]:
+    """The callable that ``package.module:name`` names; the current folder is searched last.
+
+    Raises ConfigError, which begins with the setting, when it does not import or is none.
+    """
+    module_name, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        module = importlib.import_module(module_name)
+    except Exception as error:
+        raise ConfigError(f"{setting}: cannot import {module_name!r}: {error!r}") from error
+    found = getattr(module, attribute, None)
+    if not callable(found):
+        raise ConfigError(f"{setting}: {module_name!r} has no callable {attribute!r}")
+    result: Callable[..., object] = found
+    return result

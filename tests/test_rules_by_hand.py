@@ -1,0 +1,138 @@
+"""Every rule on two linear layers, held against its gradients written out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from dni_async.boundary import Boundary
+from dni_async.decisions.rules import (
+    AnchorRule,
+    BackpropRule,
+    BootstrapRule,
+    DelayedRule,
+    NoBackpropRule,
+    Rule,
+)
+from dni_async.optimizers import Sgd
+from dni_async.stage import Stage
+from dni_async.synthesizers import CriticSynthesizer, LinearSynthesizer
+from tests.reference import ReferenceLine
+
+RATE, SYNTHESIZER_RATE = 0.5, 0.25
+X = torch.tensor([[1.0, 2.0], [-1.0, 0.5], [0.0, -1.0], [2.0, 1.0]])
+Y = torch.tensor([0, 1, 1, 0])
+ONE_HOT = torch.eye(2)[Y]
+W0 = torch.tensor([[0.5, -0.3], [0.2, 0.7], [-0.4, 0.1]])  # 2 -> 3
+W1 = torch.tensor([[0.3, -0.2, 0.6], [-0.5, 0.4, 0.1]])  # 3 -> 2
+A = torch.tensor([[0.2, -0.1, 0.3], [-0.3, 0.5, 0.1]])  # the critic's classifier
+
+
+def linear(weight: torch.Tensor) -> nn.Sequential:
+    """A layer without bias."""
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+    return nn.Sequential(layer)
+
+
+def make_line(rule: Rule, synthesizer: CriticSynthesizer | LinearSynthesizer) -> ReferenceLine:
+    """Two stages of one linear layer each."""
+    layers = [linear(W0), linear(W1)]
+    stages = [Stage(k, each, Sgd(each.parameters(), lr=RATE)) for k, each in enumerate(layers)]
+    return ReferenceLine(stages, [Boundary(lambda _: synthesizer)], rule)
+
+
+def critic() -> CriticSynthesizer:
+    """Whose A is known and whose B is zero."""
+    made = CriticSynthesizer(3, 2, lambda tensors: Sgd(tensors, lr=SYNTHESIZER_RATE))
+    made.weight.copy_(A)
+    return made
+
+
+def zero_linear() -> LinearSynthesizer:
+    """The paper's synthesizer at its start."""
+    return LinearSynthesizer(3, 2, lambda tensors: Sgd(tensors, lr=SYNTHESIZER_RATE))
+
+
+def class_error(logits: torch.Tensor) -> torch.Tensor:
+    """The gradient of the summed cross-entropy by its logits: softmax - y."""
+    return torch.softmax(logits, 1) - ONE_HOT
+
+
+def weights(line: ReferenceLine) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of the two layers."""
+    below, head = (next(layers.parameters()).detach() for layers in line.layers)
+    return below, head
+
+
+H = X @ W0.t()
+DELTA1 = class_error(H @ W1.t()) / len(X)  # dL/d logits of the mean loss
+TRUE = DELTA1 @ W1  # dL/dH
+LOCAL = class_error(H @ A.t()) @ A / len(X)  # of the critic's own mean loss
+HEAD_AFTER = W1 - RATE * DELTA1.t() @ H
+
+
+@pytest.mark.parametrize(
+    ("rule", "gradient"),
+    [
+        (BackpropRule(), TRUE),
+        (DelayedRule(1.0), TRUE),
+        (DelayedRule(0.5), 0.5 * TRUE),
+        (NoBackpropRule(), torch.zeros_like(H)),
+        (AnchorRule(0), LOCAL),
+        (AnchorRule(1), LOCAL),
+        (AnchorRule(1, updates=True), TRUE),
+        (BootstrapRule(), LOCAL),
+    ],
+    ids=["backprop", "fdg", "fdg shrunk", "no-bprop", "dgl", "anchor", "updating anchor", "dni"],
+)
+def test_the_first_update(rule: Rule, gradient: torch.Tensor) -> None:
+    line = make_line(rule, critic())
+    loss = line.train(X, Y)
+    below, head = weights(line)
+    expected_loss = -torch.log_softmax(H @ W1.t(), 1)[range(len(Y)), Y].mean()
+    assert loss == pytest.approx(expected_loss.item())
+    torch.testing.assert_close(below, W0 - RATE * gradient.t() @ X)
+    torch.testing.assert_close(head, HEAD_AFTER)
+
+
+@pytest.mark.parametrize(
+    "rule", [BootstrapRule(), AnchorRule(1), AnchorRule(1, updates=True)], ids=lambda r: type(r)
+)
+def test_what_a_critic_learns_from_the_returned_gradient(rule: Rule) -> None:
+    """B moves against the mean squared error of (p - y)(A + B) to the per-sample gradient."""
+    synthesizer = critic()
+    make_line(rule, synthesizer).train(X, Y)
+    after = A
+    if not (isinstance(rule, AnchorRule) and rule.updates):  # A learns where it predicts
+        after = A - SYNTHESIZER_RATE * class_error(H @ A.t()).t() @ H / len(X)
+    torch.testing.assert_close(synthesizer.weight, after)
+    error = class_error(H @ after.t() + synthesizer.bias)
+    residual = error @ after - TRUE * len(X)
+    step = error.t() @ residual * 2 / residual.numel()
+    torch.testing.assert_close(synthesizer.correction, -SYNTHESIZER_RATE * step)
+
+
+def test_a_local_loss_never_corrects_its_critic() -> None:
+    synthesizer = critic()
+    line = make_line(AnchorRule(0), synthesizer)
+    for _ in range(3):
+        line.train(X, Y)
+    assert torch.equal(synthesizer.correction, torch.zeros(2, 3))
+
+
+def test_the_papers_linear_synthesizer_starts_at_zero_and_learns_the_true_gradient() -> None:
+    """g(h, y) = h W + V y + b, on the squared error to the head's gradient per sample."""
+    synthesizer = zero_linear()
+    line = make_line(BootstrapRule(), synthesizer)
+    line.train(X, Y)
+    assert torch.equal(weights(line)[0], W0)  # a gradient of zero
+    slope = -2 / H.numel() * TRUE * len(X)
+    torch.testing.assert_close(synthesizer.weight, -SYNTHESIZER_RATE * H.t() @ slope)
+    torch.testing.assert_close(synthesizer.bias, -SYNTHESIZER_RATE * slope.sum(0))
+    torch.testing.assert_close(synthesizer.label_weight, -SYNTHESIZER_RATE * ONE_HOT.t() @ slope)
+    predicted = H @ synthesizer.weight + synthesizer.bias + ONE_HOT @ synthesizer.label_weight
+    line.train(X, Y)
+    torch.testing.assert_close(weights(line)[0], W0 - RATE * (predicted / len(X)).t() @ X)
