@@ -27,6 +27,7 @@ PHASES = {
     "loss": "hue-4",
     "synthesize": "hue-3",
     "backward": "hue-2",
+    "carry back": "hue-2",
     "optimize": "hue-9",
     "learn": "hue-5",
     "receive": "hue-10",

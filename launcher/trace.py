@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 __all__ = ["Span", "WorkerSpans", "phase_seconds", "read_spans", "trace_events", "write_trace"]
 
 PROCESS = 1  # all tracks lie in one group
+USES = ("backward", "carry back", "learn")  # of a returned gradient, whichever is first
 INSIDE_NS = 1000  # an arrow's end lies this far within its span, clear of the neighbouring ones
 
 
@@ -112,7 +113,7 @@ def _ways(lower: WorkerSpans, upper: WorkerSpans) -> Iterator[tuple[str, list[Po
         up = _way(down_here, "send", up_there, "receive", ("forward", "evaluate"))
         if up:
             yield "activation", [(lower, up[0]), *((upper, span) for span in up[1:])]
-        down = _way(up_there, "send gradient", down_here, "receive gradient", ("backward", "learn"))
+        down = _way(up_there, "send gradient", down_here, "receive gradient", USES)
         if down:
             yield "gradient", [(upper, down[0]), *((lower, span) for span in down[1:])]
 

@@ -88,7 +88,10 @@ def assert_arrows_arrive(arrows: list[Event], spans: dict[int, list[Event]]) -> 
         assert sorted(e["ph"] for e in way) == ["f", "s", "t"]
         assert (start["ph"], end["ph"]) == ("s", "f")
         assert end["tid"] - start["tid"] == (1 if start["name"] == "activation" else -1)
-        ends = {"activation": ("forward", "evaluate"), "gradient": ("backward", "learn")}
+        ends = {
+            "activation": ("forward", "evaluate"),
+            "gradient": ("backward", "carry back", "learn"),
+        }
         assert covering(start, spans)["name"].startswith("send")
         assert covering(end, spans)["name"] in ends[start["name"]]
         assert (
