@@ -27,6 +27,7 @@ SynthesizerName = Literal["linear", "mlp", "critic"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
 Dtype = Literal["fp32", "bf16"]
 WireDtype = Literal["same", "bf16", "fp16"]
+Schedule = Literal["constant", "linear", "cosine", "step"]
 Partition = Literal["balanced", "even"]
 Transport = Literal["auto", "ipc", "tcp"]
 
@@ -35,6 +36,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "targets": get_args(Targets),
     "synthesizer": get_args(SynthesizerName),
     "optimizer": get_args(OptimizerName),
+    "lr_schedule": get_args(Schedule),
     "dtype": get_args(Dtype),
     "wire_dtype": get_args(WireDtype),
     "partition": get_args(Partition),
@@ -73,6 +75,10 @@ class RunConfig:
     batch_size: int = 128
     optimizer: OptimizerName = "adam"
     lr: float = 1e-3
+    lr_schedule: Schedule = "constant"
+    warmup_updates: int = 0
+    clip_norm: float | None = None  # of each stage's own gradients
+    update_probability: float = 1.0  # of every stage, at every batch
     momentum: float = 0.9  # sgd only
     weight_decay: float = 0.0
     seed: int = 0
@@ -102,11 +108,13 @@ class RunConfig:
         for name in ("stages", "threads_per_worker", "window"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, "at least 1", self)
-        for name in ("lr", "synthesizer_lr", "start_timeout_s"):
+        for name in ("lr", "synthesizer_lr", "clip_norm", "start_timeout_s"):
             value = getattr(self, name)
             _require(value is None or 0 < value < float("inf"), name, "a positive number", self)
-        _require(self.anchor_every >= 0, "anchor_every", "at least 0", self)
-        _require(0 < self.gradient_shrink <= 1, "gradient_shrink", "in (0, 1]", self)
+        for name in ("anchor_every", "warmup_updates"):
+            _require(getattr(self, name) >= 0, name, "at least 0", self)
+        for name in ("gradient_shrink", "update_probability"):
+            _require(0 < getattr(self, name) <= 1, name, "in (0, 1]", self)
         _require(0 <= self.momentum < 1, "momentum", "in [0, 1)", self)
         _require(0 <= self.weight_decay < float("inf"), "weight_decay", "at least 0", self)
         _require(

@@ -237,8 +237,9 @@ class Welcome:
     """All workers said Hello: the run, this stage's part of it, and the neighbour above.
 
     first_layer, end_layer: the half-open range of layers that the stage holds. peer: endpoint of
-    the stage above's inbox, empty for the head. input_shape: of one sample. config: RunConfig.
-    profile_folder: where profiles are left, empty when none is asked for.
+    the stage above's inbox, empty for the head. input_shape: of one sample. num_updates: batches
+    that the whole run trains on. config: RunConfig. profile_folder: where profiles are left,
+    empty when none is asked for.
     """
 
     run_id: str
@@ -251,6 +252,7 @@ class Welcome:
     weights_path: str
     input_shape: tuple[int, ...]
     num_classes: int
+    num_updates: int
     config: dict[str, Scalar | list[str]] = field(default_factory=dict)
     profile_folder: str = ""
 

@@ -19,7 +19,9 @@ __all__ = ["Adam", "Optimizer", "Sgd", "make_optimizer"]
 
 
 class Optimizer(Protocol):
-    """Applies the gradients in ``parameter.grad`` and forgets them."""
+    """Applies the gradients in ``parameter.grad`` and forgets them. lr may change in between."""
+
+    lr: float
 
     def update(self) -> None:
         """One update of every parameter that has a gradient; then all gradients are None."""

@@ -19,10 +19,12 @@ from dni_async.autograd import pull_back, pull_through
 from dni_async.dense import DenseLayers, cross_entropy
 from dni_async.errors import NonFiniteError
 from dni_async.optimizers import Optimizer
+from dni_async.rates import RateFactor
 
 __all__ = ["Layers", "Score", "Stage", "add_scores", "prepare_torch", "score"]
 
 Layers = Callable[[torch.Tensor], torch.Tensor]
+CLIP_EPS = 1e-6  # torch's own
 
 
 def prepare_torch(num_threads: int) -> None:
@@ -61,6 +63,8 @@ class Stage:
     autocast: the dtype of matrix products (torch.autocast); None leaves them as they are.
     compiled: layers as torch.compile gives them, used for updates on batches of the first one's
     shape; None: never. checks_gradients: whether pull_back looks for NaN and infinity.
+    rate_factor: multiplies the optimizer's rate, by update. clip_norm: the most that the norm of
+    all the stage's gradients together may be (torch.nn.utils.clip_grad_norm_).
     """
 
     def __init__(
@@ -72,6 +76,8 @@ class Stage:
         autocast: torch.dtype | None = None,
         compiled: Layers | None = None,
         checks_gradients: bool = True,
+        rate_factor: RateFactor | None = None,
+        clip_norm: float | None = None,
     ) -> None:
         self._autocast = autocast
         self._checks_gradients = checks_gradients
@@ -86,6 +92,8 @@ class Stage:
         self._norms = [module for module in layers.modules() if isinstance(module, _BatchNorm)]
         self._named = [(f"gradient of {n}", p) for n, p in layers.named_parameters()]
         self._optimizer = optimizer
+        self._rate, self._rate_factor = optimizer.lr, rate_factor
+        self._clip_norm = clip_norm
         self._kept: dict[int, _Kept] = {}
         self._carried: dict[int, torch.Tensor] = {}
 
@@ -202,8 +210,17 @@ class Stage:
 
     def apply(self) -> None:
         """Update the parameters with the gradients that pull_back left."""
+        if self._clip_norm is not None:
+            self._clip(self._clip_norm)
+        if self._rate_factor is not None:
+            self._optimizer.lr = self._rate * self._rate_factor(self.version)
         self._optimizer.update()
         self.version += 1
+
+    def discard(self) -> None:
+        """Make no update: drop the gradients that pull_back left."""
+        for _, parameter in self._named:
+            parameter.grad = None
 
     def check_gradient(self, batch_id: int, gradient: torch.Tensor, source: str) -> None:
         """Raises NonFiniteError if gradient has a NaN or an infinity."""
@@ -230,6 +247,11 @@ class Stage:
             return layers(inputs)
         with torch.autocast(inputs.device.type, self._autocast):
             return layers(inputs)
+
+    def _clip(self, most: float) -> None:
+        gradients = [p.grad for _, p in self._named if p.grad is not None]
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        torch._foreach_mul_(gradients, (most / (norm + CLIP_EPS)).clamp(max=1.0))
 
     def _check_finite(self, batch_id: int, gradient: torch.Tensor, source: str) -> None:
         for name, parameter in self._named:

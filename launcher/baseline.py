@@ -25,6 +25,7 @@ from dni_async.dtypes import AUTOCAST_DTYPES
 from dni_async.inputs import Inputs
 from dni_async.network import build_network
 from dni_async.optimizers import make_optimizer
+from dni_async.rates import make_rate_factor
 from dni_async.stage import Stage, add_scores, prepare_torch, score
 from dni_async.system import die_with_parent, name_process
 
@@ -51,6 +52,8 @@ def train(
         make_optimizer(network.parameters(), config),
         autocast=AUTOCAST_DTYPES[config.dtype],
         compiled=compile_layers(network, device) if config.compile else None,
+        rate_factor=make_rate_factor(config, config.epochs * inputs.num_train_batches),
+        clip_norm=config.clip_norm,
         checks_gradients=False,  # its loss is checked, as in any plain loop
     )
     if config.compile:

@@ -104,6 +104,18 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 @_setting("batch_size", "Samples per batch.", type=int)
 @_setting("optimizer", "Optimizer of every stage and of the baseline (fused kernels).")
 @_setting("lr", "Learning rate.", type=float)
+@_setting("lr_schedule", "Learning rate over the run; step: a tenth after 60 and after 80 %.")
+@_setting("warmup_updates", "Updates over which the learning rate rises linearly.", type=int)
+@_setting(
+    "clip_norm",
+    "Most that the norm of a stage's gradients may be; the baseline's, of all its layers.",
+    type=float,
+)
+@_setting(
+    "update_probability",
+    "With which a stage makes an update; below 1, stages update in random order.",
+    type=float,
+)
 @_setting("momentum", "Momentum of sgd.", type=float)
 @_setting("weight_decay", "L2 penalty (adam, sgd) or decoupled decay (adamw).", type=float)
 @_setting("seed", "Seeds weights, order of batches and all else.", type=int)

@@ -230,6 +230,7 @@ class _Coordinator:
             weights_path=str(self._folder.stage_weights(stage).resolve()),
             input_shape=plan.input_shape,
             num_classes=plan.num_classes,
+            num_updates=plan.num_updates,
             config=plan.config.to_dict(),
             profile_folder=str(profile.resolve()) if profile.is_dir() else "",
         )

@@ -38,6 +38,11 @@ class Plan:
     threads_per_worker: int
 
     @property
+    def num_updates(self) -> int:
+        """Training batches of the whole run."""
+        return self.config.epochs * -(-self.num_train // self.config.batch_size)
+
+    @property
     def num_stages(self) -> int:
         """One worker each."""
         return len(self.layer_ranges)

@@ -203,6 +203,44 @@ def test_a_carried_gradient_that_is_not_finite_is_named(layers: nn.Sequential) -
         stage.carry_back(7, torch.full((6, 3), NAN), source="returned gradient")
 
 
+@pytest.mark.parametrize("most", [0.01, 1.0, 1e6])
+def test_gradients_are_clipped_as_torch_clips_them(most: float) -> None:
+    layers, reference = two_layers(), two_layers()
+    stage = Stage(0, layers, Sgd(layers.parameters(), lr=RATE), clip_norm=most)
+    x, gradient = random(6, 4), random(6, 3, seed=2)
+    stage.forward(0, x, needs_input_gradient=False)
+    stage.update(0, gradient, source="synthetic gradient")
+    reference(x).backward(gradient)
+    torch.nn.utils.clip_grad_norm_(reference.parameters(), most)
+    for mine, its in zip(layers.parameters(), reference.parameters(), strict=True):
+        assert its.grad is not None
+        torch.testing.assert_close(mine, its - RATE * its.grad)
+
+
+def test_the_rate_follows_its_schedule() -> None:
+    layers = nn.Sequential(nn.Linear(4, 3, bias=False))
+    stage = Stage(0, layers, Sgd(layers.parameters(), lr=RATE), rate_factor=[0.5, 0.0].__getitem__)
+    x, gradient = random(6, 4), random(6, 3, seed=2)
+    for factor in (0.5, 0.0):
+        before = layers[0].weight.detach().clone()
+        stage.forward(0, x, needs_input_gradient=False)
+        stage.update(0, gradient, source="synthetic gradient")
+        torch.testing.assert_close(
+            layers[0].weight.detach(), before - factor * RATE * gradient.t() @ x
+        )
+
+
+def test_gradients_that_are_discarded_move_nothing_and_are_gone() -> None:
+    stage = make_stage(two_layers())
+    before = snapshot(stage.layers)
+    stage.forward(0, random(6, 4), needs_input_gradient=True)
+    assert stage.pull_back(0, random(6, 3), source="synthetic gradient") is not None
+    stage.discard()
+    assert_unchanged(stage.layers, before)
+    assert stage.version == 0
+    assert all(parameter.grad is None for parameter in stage.layers.parameters())
+
+
 def test_what_is_forgotten_is_gone() -> None:
     stage = make_stage(two_layers())
     stage.forward(0, random(6, 4), needs_input_gradient=False, keeps_inputs=True)

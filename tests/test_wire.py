@@ -164,7 +164,7 @@ PROGRESS_FIELDS = (
 )
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
-    "num_classes config profile_folder"
+    "num_classes num_updates config profile_folder"
 )
 
 

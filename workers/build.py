@@ -11,13 +11,14 @@ from dni_async.boundary import Boundary
 from dni_async.compilation import compile_layers, warm_up
 from dni_async.config import RunConfig
 from dni_async.decisions.machine import StageMachine
-from dni_async.decisions.rules import make_rule
+from dni_async.decisions.rules import OccasionalRule, make_rule
 from dni_async.decisions.schedule import plan_work
 from dni_async.dtypes import AUTOCAST_DTYPES, WIRE_DTYPES
 from dni_async.inputs import Inputs
 from dni_async.messages import Welcome
 from dni_async.network import build_network, cut_stage
 from dni_async.optimizers import make_optimizer
+from dni_async.rates import make_rate_factor
 from dni_async.seeding import stage_seed
 from dni_async.stage import Stage, prepare_torch
 from dni_async.staging import Staging
@@ -43,6 +44,8 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
     """
     prepare_torch(welcome.num_threads)
     rule = make_rule(config)
+    if config.update_probability < 1:
+        rule = OccasionalRule(rule, config.update_probability, stage_seed(config.seed, index))
     staging = Staging(
         welcome.device, is_exact=rule.is_exact, wire_dtype=WIRE_DTYPES[config.wire_dtype]
     )
@@ -74,6 +77,8 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
         make_optimizer(layers.parameters(), config),
         autocast=AUTOCAST_DTYPES[config.dtype],
         compiled=compile_layers(layers, staging.device) if config.compile else None,
+        rate_factor=make_rate_factor(config, welcome.num_updates),
+        clip_norm=config.clip_norm,
     )
     if config.compile:
         below = cut_stage(network, 0, welcome.first_layer) if index else None

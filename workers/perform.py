@@ -214,7 +214,10 @@ class Performer:
         source = f"{action.source} gradient"
         work.input_gradient = stage.pull_back(batch_id, gradient, source=source)
         self._spans.lap("backward", batch_id)
-        stage.apply()
+        if action.applies:
+            stage.apply()
+        else:
+            stage.discard()
         self._spans.lap("optimize", batch_id)
         if self._torch_profile is not None:
             self._torch_profile.updated(stage.version)

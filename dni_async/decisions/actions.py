@@ -142,11 +142,15 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """Pull the gradient, times scale, back through the stage and apply it."""
+    """Pull the gradient, times scale, back through the stage and apply it.
+
+    applies False: the gradient of the input alone is wanted, the parameters stay.
+    """
 
     batch_id: int
     source: GradientSource
     scale: float = 1.0
+    applies: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,8 @@ back. It never sees a tensor. ``has_below`` and ``has_above`` say whether the st
 
 from __future__ import annotations
 
+import random
+from dataclasses import replace
 from typing import Protocol, cast
 
 from dni_async.config import RunConfig
@@ -29,6 +31,7 @@ __all__ = [
     "BootstrapRule",
     "DelayedRule",
     "NoBackpropRule",
+    "OccasionalRule",
     "Rule",
     "make_rule",
 ]
@@ -229,6 +232,41 @@ class NoBackpropRule:
     def on_returned(self, batch_id: int, *, has_below: bool) -> list[Action]:
         """Nothing comes back."""
         return []
+
+
+class OccasionalRule:
+    """Another rule, whose updates are made with a probability only.
+
+    So stages are updated in random order (Jaderberg et al. 2016, section 3.3). All else that the
+    rule does goes on: activations are sent, synthesizers learn.
+    """
+
+    def __init__(self, rule: Rule, probability: float, seed: int) -> None:
+        self.needs_synthesizer = rule.needs_synthesizer
+        self.is_exact = rule.is_exact
+        self.anchor_every = rule.anchor_every
+        self._rule = rule
+        self._probability = probability
+        self._draw = random.Random(seed)
+
+    def window(self, asked: int) -> int:
+        """As the other rule."""
+        return self._rule.window(asked)
+
+    def on_batch(self, batch: Batch, *, has_below: bool, has_above: bool) -> list[Action]:
+        """As the other rule, some updates left out."""
+        actions = self._rule.on_batch(batch, has_below=has_below, has_above=has_above)
+        return [self._drawn(action) for action in actions]
+
+    def on_returned(self, batch_id: int, *, has_below: bool) -> list[Action]:
+        """As the other rule, some updates left out."""
+        actions = self._rule.on_returned(batch_id, has_below=has_below)
+        return [self._drawn(action) for action in actions]
+
+    def _drawn(self, action: Action) -> Action:
+        if not isinstance(action, Update):
+            return action
+        return replace(action, applies=self._draw.random() < self._probability)
 
 
 def make_rule(config: RunConfig) -> Rule:

@@ -113,11 +113,28 @@ def test_links(start: Callable[..., Command]) -> None:
     command = start("links", "--sizes", "1024,262144")
     assert_clean_end(command)
     rows = {(row["lane"], row["size_bytes"]): row for row in command.result()["rows"]}
-    lanes = {"link-slots", "link-ipc", "link-tcp", "raw-ipc", "raw-tcp", "gloo", "memcpy"}
+    lanes = {"link-slots", "link-ipc", "link-tcp", "raw-ipc", "raw-tcp", "unix-socket"}
+    lanes |= {"gloo", "memcpy"}
     assert {(lane, size) for lane in lanes for size in (1024, 262144)} <= set(rows)
     assert {key[0] for key, row in rows.items() if "doorbell_p50_us" in row} == lanes - {"memcpy"}
     assert [key for key, row in rows.items() if row.get("shared")] == [("link-slots", 262144)]
     assert all(row["gb_per_s"]["median"] > 0 for row in rows.values() if "gb_per_s" in row)
+
+
+def test_learning(start: Callable[..., Command]) -> None:
+    command = start("learning", "--rows", "fdg,no-bprop")
+    assert_clean_end(command)
+    fdg, control = command.result()["rows"]
+    assert fdg["name"] == "fdg, 4 x 256 BN"
+    assert len(fdg["errors"]) == len(fdg["backprop_errors"]) == 1
+    assert [said.split(": ")[0] for said in fdg["verdicts"]] == ["backprop + 0.1"]
+    assert (control["published"], control["verdicts"]) == (12.6, [])
+
+
+def test_rows_that_do_not_exist_are_refused(start: Callable[..., Command]) -> None:
+    code, output = start("learning", "--rows", "nothing").end()
+    assert code == 2
+    assert "rows: none is called 'nothing'; default, 4 x 256 BN;" in output
 
 
 def test_training_throughput(start: Callable[..., Command]) -> None:

@@ -24,6 +24,7 @@ from dni_async.decisions.rules import (
     BootstrapRule,
     DelayedRule,
     NoBackpropRule,
+    OccasionalRule,
     Rule,
     make_rule,
 )
@@ -115,6 +116,28 @@ def test_a_batch_is_taken_up(
 )
 def test_a_gradient_returns(rule: Rule, place: dict[str, bool], actions: list[Action]) -> None:
     assert rule.on_returned(7, **place) == actions
+
+
+def test_an_occasional_rule_leaves_out_updates_and_nothing_else() -> None:
+    rule = OccasionalRule(BootstrapRule(), 0.25, seed=3)
+    usual = BootstrapRule().on_batch(PLAIN, **MIDDLE)
+    made = 0
+    for _ in range(1000):
+        actions = rule.on_batch(PLAIN, **MIDDLE)
+        (update,) = [action for action in actions if isinstance(action, Update)]
+        made += update.applies
+        assert [SYNTHETIC if action is update else action for action in actions] == usual
+    assert 200 < made < 300
+    assert rule.on_returned(7, **ABOVE) == [Learn(7)]
+    assert rule.window(5) == 5
+    assert (rule.needs_synthesizer, rule.is_exact, rule.anchor_every) == (True, False, 0)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_an_occasional_rule_draws_the_same_each_time(seed: int) -> None:
+    first, second = (OccasionalRule(BackpropRule(), 0.5, seed) for _ in range(2))
+    for _ in range(50):
+        assert first.on_returned(7, **ABOVE) == second.on_returned(7, **ABOVE)
 
 
 @pytest.mark.parametrize("asked", [1, 4, 100])

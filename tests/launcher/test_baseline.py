@@ -70,6 +70,30 @@ def test_it_equals_a_plain_loop_bit_for_bit(norm: str, optimizer: str) -> None:
         assert torch.equal(weight, weights[name]), name
 
 
+def test_its_rate_and_clipping_are_those_of_a_plain_loop() -> None:
+    config = RunConfig(
+        epochs=2, batch_size=100, width=64, lr_schedule="linear", warmup_updates=3, clip_norm=0.1
+    )
+    network = baseline.train(config, torch.device("cpu"), lambda: None, lambda *_: None)
+    inputs = Inputs.from_config(config)
+    plain = build_network(config, (64,), 10)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=config.lr, fused=True)
+    total = config.epochs * inputs.num_train_batches
+    for update in range(total):
+        epoch, index = divmod(update, inputs.num_train_batches)
+        x, y = inputs.train_batch(epoch + 1, index)
+        optimizer.zero_grad()
+        functional.cross_entropy(plain(x), y).backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.1)
+        after = (update - 3) / (total - 3)
+        optimizer.param_groups[0]["lr"] = config.lr * (
+            (update + 1) / 3 if update < 3 else 1 - after
+        )
+        optimizer.step()
+    for mine, its in zip(network.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-6)
+
+
 def test_a_loss_that_is_not_finite_ends_it() -> None:
     config = RunConfig(epochs=5, optimizer="sgd", lr=1e6, width=64)
     with pytest.raises(NonFiniteError, match="loss"):

@@ -213,6 +213,8 @@ def test_a_slow_stage_lets_those_below_run_a_window_ahead(
         ["--targets=anchor", "--anchor-every=0"],
         ["--anchor-every=4", "--anchor-updates", "--norm=batch"],
         ["--layers=6", "--stages=3"],
+        ["--lr-schedule=cosine", "--warmup-updates=12", "--clip-norm=1", "--lr=0.002"],
+        ["--update-probability=0.5", "--lr=0.003"],
     ],
     ids=" ".join,
 )

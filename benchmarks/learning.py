@@ -1,0 +1,190 @@
+"""Test errors of every rule beside backpropagation's and the published ones.
+
+``python -m benchmarks.learning``. Whole asynchronous runs as ``dni-launch`` makes them, and the
+same network by backpropagation in one process, the same epochs, batches and optimizer, over
+several seeds. A row that misses its target is printed as a miss.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import click
+from rich.console import Console
+
+from benchmarks.arms import train_arm
+from benchmarks.facts import Observation
+from benchmarks.report import (
+    Measuring,
+    benchmark_options,
+    enter,
+    make_console,
+    print_facts,
+    table,
+    write,
+)
+from dni_async.config import RunConfig
+from dni_async.errors import ConfigError
+
+__all__ = ["main"]
+
+BACKPROP = "baseline-all-threads"
+QUICK = {"data": "digits", "data_dir": None, "epochs": 1, "batch_size": 64}
+PAPER = {"norm": "batch", "targets": "bootstrap", "synthesizer": "linear"}  # cDNI on its FCN
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One network and rule. Errors in percent.
+
+    published: the error in the paper's table. behind: how far it may be behind backpropagation.
+    most: the error that it may have.
+    """
+
+    name: str
+    settings: dict[str, Any]
+    published: float | None = None
+    behind: float | None = None
+    most: float | None = None
+
+
+ROWS = (
+    Row("default, 4 x 256 BN", {"norm": "batch", "epochs": 15}, behind=0.15),
+    Row("cDNI, 3 layers", {**PAPER, "layers": 3, "epochs": 15}, published=2.2, most=2.2),
+    Row("cDNI, 4 layers", {**PAPER, "layers": 4, "epochs": 15}, published=1.9, most=1.9),
+    Row("cDNI, 5 layers", {**PAPER, "layers": 5, "epochs": 15}, published=1.7, most=1.9),
+    Row("cDNI, 6 layers", {**PAPER, "layers": 6, "epochs": 15}, published=1.6, most=1.9),
+    Row("default, 8 x 256 BN", {"norm": "batch", "layers": 8, "epochs": 15}, behind=0.3, most=3.0),
+    Row("default, 21 x 256 BN", {"norm": "batch", "layers": 21, "epochs": 15}, behind=0.3, most=3),
+    Row("default, 4 x 1024", {"width": 1024, "epochs": 10}, behind=0.2),
+    Row("cDNI, p = 0.2", {**PAPER, "update_probability": 0.2, "epochs": 15}, most=2.2),
+    Row("fdg, 4 x 256 BN", {"rule": "fdg", "norm": "batch", "epochs": 15}, behind=0.1),
+    Row("dgl, 4 x 256 BN", {"rule": "dgl", "norm": "batch", "epochs": 15}),
+    Row(
+        "no-bprop, 4 x 256 BN", {"rule": "no-bprop", "norm": "batch", "epochs": 15}, published=12.6
+    ),
+)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """A row's errors in percent, by seed."""
+
+    row: Row
+    config: RunConfig
+    ours: list[float] = field(default_factory=list)
+    backprop: list[float] = field(default_factory=list)
+
+    @property
+    def verdicts(self) -> list[str]:
+        """What was asked of the row, each with met or MISSED."""
+        said = []
+        if self.row.behind is not None:
+            limit = fmean(self.backprop) + self.row.behind
+            said.append(f"backprop + {self.row.behind:g}: {_word(fmean(self.ours) <= limit)}")
+        if self.row.most is not None:
+            said.append(f"{self.row.most:g}: {_word(fmean(self.ours) <= self.row.most)}")
+        return said
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the JSON shows it."""
+        return {
+            "name": self.row.name,
+            "config": self.config.to_dict() | {"data_dir": None},
+            "published": self.row.published,
+            "errors": self.ours,
+            "backprop_errors": self.backprop,
+            "verdicts": self.verdicts,
+        }
+
+
+@click.command("learning")
+@benchmark_options
+@click.option("--rows", "names", help="Names or parts of names.  [default: all]")
+@click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--epochs", type=click.IntRange(min=1), help="Of every row.  [default: its own]")
+@click.option("--data", default="mnist", show_default=True)
+@click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path))
+def main(
+    json_path: Path | None,
+    repeats: int | None,
+    quick: bool,
+    names: str | None,
+    batch_size: int,
+    epochs: int | None,
+    data: str,
+    data_dir: Path | None,
+) -> None:
+    """Test errors of the rules beside backpropagation's, mean and spread over seeds."""
+    measuring = Measuring.of(json_path, repeats or (None if quick else 3), quick)
+    console = make_console()
+    observation = Observation()
+    asked: dict[str, Any] = {"data": data, "batch_size": batch_size}
+    asked["data_dir"] = None if data_dir is None else str(data_dir)
+    if epochs is not None:
+        asked["epochs"] = epochs
+    outcomes: list[Outcome] = []
+    for row in _chosen(names):
+        settings = row.settings | asked | (QUICK if quick else {})
+        outcome = Outcome(row, RunConfig(baseline=False, devices=("cpu",), **settings))
+        outcomes.append(outcome)
+        for seed in range(measuring.repeats):
+            _measure(outcome, seed)
+            console.print(f"{row.name}: seed {seed} done", highlight=False)
+        rows = {"rows": [each.to_dict() for each in outcomes]}
+        write(measuring.json, "learning", observation.facts(), asked | {"quick": quick}, rows)
+    _print(console, outcomes)
+    print_facts(console, observation.facts())
+
+
+def _measure(outcome: Outcome, seed: int) -> None:
+    config = dataclasses.replace(outcome.config, seed=seed)
+    for arm, errors in (("dni", outcome.ours), (BACKPROP, outcome.backprop)):
+        errors.append(100 * (1 - train_arm(arm, config).epochs[-1].test_accuracy))
+
+
+def _chosen(names: str | None) -> list[Row]:
+    if names is None:
+        return list(ROWS)
+    parts = names.split(",")
+    chosen = [row for row in ROWS if any(part.strip() in row.name for part in parts)]
+    if not chosen:
+        raise ConfigError(f"rows: none is called {names!r}; {'; '.join(row.name for row in ROWS)}")
+    return chosen
+
+
+def _print(console: Console, outcomes: Sequence[Outcome]) -> None:
+    made = table(
+        "test error in %, mean and spread over seeds",
+        ["row", "epochs", "error", "backprop", "difference", "published", "target"],
+    )
+    for outcome in outcomes:
+        row = outcome.row
+        made.add_row(
+            row.name,
+            str(outcome.config.epochs),
+            _errors(outcome.ours),
+            _errors(outcome.backprop),
+            f"{fmean(outcome.ours) - fmean(outcome.backprop):+.2f}",
+            "" if row.published is None else f"{row.published:.1f}",
+            "; ".join(outcome.verdicts),
+        )
+    console.print(made)
+
+
+def _errors(values: Sequence[float]) -> str:
+    spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
+    return f"{fmean(values):.2f}{spread}"
+
+
+def _word(is_met: bool) -> str:
+    return "met" if is_met else "MISSED"
+
+
+if __name__ == "__main__":
+    enter(main)
