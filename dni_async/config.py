@@ -94,6 +94,7 @@ class RunConfig:
     # What it is compared with.
     baseline: bool = True
     target_accuracy: float | None = None
+    early_stop: bool = False  # after the epoch that reaches the target
     # What is recorded.
     profile: bool = False  # spans of every worker, merged into trace.json
     torch_profiler: int | None = None  # the stage on which torch.profiler runs for a few updates
@@ -150,6 +151,8 @@ class RunConfig:
                 f"stages: {self.stages} stages need at least as many layers, "
                 f"but there are {self.layers}"
             )
+        if self.early_stop and self.target_accuracy is None:
+            raise ConfigError("early_stop: needs a target_accuracy to stop at")
         if self.rule == "backprop" and self.wire_dtype != "same":
             raise ConfigError("wire_dtype: lockstep backprop is exact; links must keep the dtype")
         if self.rule == "dgl" and self.synthesizer != "critic":

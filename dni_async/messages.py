@@ -265,6 +265,13 @@ class Start:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """To the source: take up no more training batches; finish what is under way and end well."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Stop:
     """Leave now, without draining."""
 
@@ -283,5 +290,5 @@ DataMessage = (
     | Marker
 )
 WorkerMessage = Hello | Ready | Progress | EpochTrained | EpochLoss | Evaluated | Failed | Bye
-CoordinatorMessage = Welcome | Start | Stop
+CoordinatorMessage = Welcome | Start | Stop | Drain
 Message = DataMessage | WorkerMessage | CoordinatorMessage

@@ -71,7 +71,10 @@ def train(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - began
-        report(epoch, seconds, loss_sum / inputs.num_train, _accuracy(whole, inputs, device))
+        accuracy = _accuracy(whole, inputs, device)
+        report(epoch, seconds, loss_sum / inputs.num_train, accuracy)
+        if config.early_stop and accuracy >= (config.target_accuracy or 2.0):
+            break
     return network
 
 

@@ -153,6 +153,7 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
     metavar="STAGE",
 )
 @_setting("target_accuracy", "Report the seconds to this test accuracy (0 to 1).", type=float)
+@_setting("early_stop", "Stop every run after the epoch that reaches the target accuracy.")
 @click.option(
     "--run-dir",
     type=click.Path(path_type=Path),

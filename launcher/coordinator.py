@@ -13,6 +13,7 @@ from dni_async.compilation import COMPILE_S
 from dni_async.errors import HandshakeError, LinkError, WireError, WorkerDied
 from dni_async.messages import (
     Bye,
+    Drain,
     EpochLoss,
     EpochTrained,
     Evaluated,
@@ -280,6 +281,11 @@ class _Coordinator:
         self._folder.record({"run": self._result.name, **asdict(result)})
         for progress in self._progress.values():
             self._folder.record({"run": self._result.name, "worker": asdict(progress)})
+        config = self._plan.config
+        if config.early_stop and result.test_accuracy >= (config.target_accuracy or 2.0):
+            self._display.note(f"the target of {config.target_accuracy:.2%} is reached")
+            with suppress(LinkError):  # it is gone; its end was or will be noticed
+                self._control.send(self._peers[0], Drain(self._roster.run_id))
 
     def _failed(self, message: Failed) -> None:
         """The first worker's last words are the run's; what others say follows from it."""

@@ -25,6 +25,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "data_dir": st.none() | st.text(),
     "anchor_every": st.integers(0, 2**31),
     "anchor_updates": st.booleans(),
+    "early_stop": st.just(False),
     "lr_schedule": st.sampled_from(["constant", "linear", "cosine", "step"]),
     "warmup_updates": st.integers(0, 2**31),
     "clip_norm": st.none() | st.floats(0, 1e6, exclude_min=True),
@@ -51,6 +52,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 CONFIGS = st.one_of(
     st.builds(RunConfig, **{**VALUES, "rule": st.just("dni")}),
     st.builds(RunConfig, **{**VALUES, "wire_dtype": st.just("same")}),
+    st.builds(RunConfig, target_accuracy=st.floats(0.1, 1), early_stop=st.booleans()),
 )
 
 
@@ -120,6 +122,14 @@ def test_a_config_does_not_change() -> None:
         ({"model": "a:b:c"}, "model: 'a:b:c' must be"),
         ({"stages": 5}, "stages: 5 stages need at least as many layers, but there are 4"),
         ({"label_conditioning": False}, "label_conditioning: the critic is a classifier"),
+        ({"early_stop": True}, "early_stop: needs a target_accuracy to stop at"),
+        ({"rule": "dgl", "synthesizer": "linear"}, "synthesizer: rule dgl learns from labels"),
+        ({"rule": "a:b:c"}, "rule: must be one of backprop, dni, dgl, fdg, no-bprop, or package"),
+        ({"gradient_shrink": 0.0}, "gradient_shrink: must be in (0, 1]"),
+        ({"update_probability": 1.5}, "update_probability: must be in (0, 1]"),
+        ({"clip_norm": 0.0}, "clip_norm: must be a positive number"),
+        ({"warmup_updates": -1}, "warmup_updates: must be at least 0"),
+        ({"lr_schedule": "none"}, "lr_schedule: must be one of constant, linear, cosine, step"),
     ],
 )
 def test_values_out_of_range(values: dict[str, Any], message: str) -> None:

@@ -192,6 +192,7 @@ def test_protocol_2_stays_what_it_was() -> None:
         ("Welcome", WELCOME_FIELDS),
         ("Start", "run_id"),
         ("Stop", "run_id reason"),
+        ("Drain", "run_id"),
     ]
     assert encode(Credit("a", (5, 6))) == [b"\x94\x02\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (

@@ -13,6 +13,7 @@ from dni_async.decisions.actions import (
     Arrived,
     Batch,
     Credited,
+    Drained,
     Event,
     Idle,
     Mark,
@@ -26,6 +27,7 @@ from dni_async.messages import (
     Activation,
     Bye,
     Credit,
+    Drain,
     Marker,
     Message,
     Progress,
@@ -120,6 +122,8 @@ class WorkerLoop:
             message = self._control.receive()
             if isinstance(message, Stop):
                 raise Stopped(message.reason)
+            if isinstance(message, Drain):
+                self._handle(Drained())
         if self._seat.outbox is not None:
             self._drain(self._seat.outbox, self._from_above)
         if self._seat.inbox is not None:

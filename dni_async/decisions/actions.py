@@ -14,6 +14,7 @@ __all__ = [
     "Batch",
     "CarryBack",
     "Credited",
+    "Drained",
     "Evaluate",
     "Event",
     "Finish",
@@ -94,11 +95,16 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Drained:
+    """Source: no more batches are wanted; what is under way is to be finished."""
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """The worker has nothing to do and is about to wait."""
 
 
-Event = Arrived | Returned | Credited | MarkerReturned | Turn | Idle
+Event = Arrived | Returned | Credited | MarkerReturned | Turn | Idle | Drained
 
 
 # --- actions -----------------------------------------------------------------------------------

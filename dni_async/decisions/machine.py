@@ -11,6 +11,7 @@ from dni_async.decisions.actions import (
     Arrived,
     Batch,
     Credited,
+    Drained,
     Evaluate,
     Event,
     Finish,
@@ -98,6 +99,9 @@ class StageMachine:
                 return self._take_up()
             case Idle():
                 return self._settle()
+            case Drained():
+                self._end_early()
+                return []
             case Arrived(item):
                 return self._accept(item)
             case Returned(batch_id):
@@ -160,6 +164,14 @@ class StageMachine:
         if self.has_above:
             return [RaiseMarker(mark)]
         return [Announce(mark), *self._lower(mark)]
+
+    def _end_early(self) -> None:
+        """Put the end of the run in the place of all work that has not been begun."""
+        if self._work is None:
+            raise LinkError(f"stage {self.stage} is not the source: it has no work to give up")
+        self._queue.clear()
+        is_ending = self._raised is not None and self._raised.kind == "stop"
+        self._work = iter([] if is_ending or self.finished else [Mark("stop", 0)])
 
     def _lower(self, mark: Mark) -> list[Action]:
         if mark != self._raised or self._in_flight:

@@ -18,6 +18,7 @@ from dni_async.decisions.actions import (
     Batch,
     CarryBack,
     Credited,
+    Drained,
     Evaluate,
     Event,
     Finish,
@@ -362,6 +363,35 @@ def test_only_the_source_knows_what_comes_next_and_not_past_a_marker() -> None:
     middle = make("middle", AnchorRule(0))
     middle.handle(arrives(0))
     assert middle.upcoming is None
+
+
+def test_a_source_that_is_drained_finishes_what_is_under_way_and_ends() -> None:
+    machine = make("source", AnchorRule(0))
+    machine.handle(Turn())
+    assert machine.handle(Drained()) == []
+    assert machine.handle(Turn()) == [RaiseMarker(Mark("stop", 0))]
+    assert machine.handle(Drained()) == []  # once is enough
+    assert not machine.has_turn
+    assert machine.handle(Credited(0)) == [Forget(0)]
+    assert machine.handle(MarkerReturned(Mark("stop", 0))) == [Announce(Mark("stop", 0)), Finish()]
+
+
+def test_a_marker_under_way_comes_back_before_a_drained_source_ends() -> None:
+    machine = make("source", AnchorRule(0))
+    for _ in range(2):
+        machine.handle(Turn())
+    assert machine.handle(Turn()) == [RaiseMarker(TRAINED)]
+    machine.handle(Drained())
+    assert not machine.has_turn
+    for batch_id in (0, 1):
+        machine.handle(Credited(batch_id))
+    assert machine.handle(MarkerReturned(TRAINED)) == [Announce(TRAINED)]
+    assert machine.handle(Turn()) == [RaiseMarker(Mark("stop", 0))]
+
+
+def test_only_the_source_can_be_drained() -> None:
+    with pytest.raises(LinkError, match="stage 1 is not the source"):
+        make("middle", AnchorRule(0)).handle(Drained())
 
 
 @pytest.mark.parametrize("place", ["middle", "head"])

@@ -305,6 +305,18 @@ def test_what_is_no_rule_is_refused(launch: Callable[..., Launch], name: str, sa
     assert said in run.output
 
 
+def test_a_run_and_its_baselines_stop_at_the_target(launch: Callable[..., Launch]) -> None:
+    run = launch("--epochs=500", "--target-accuracy=0.8", "--early-stop")
+    assert run.end() == 0, run.output
+    for each in run.report()["runs"]:
+        assert each["epochs"][-1]["test_accuracy"] >= 0.8
+        assert all(epoch["test_accuracy"] < 0.8 for epoch in each["epochs"][:-1])
+        assert each["seconds_to_target"] == pytest.approx(each["train_seconds"], abs=1e-3)
+    assert "the target of 80.00% is reached" in run.output
+    assert (run.run_dir / "model.safetensors").is_file()
+    run.assert_nothing_left()
+
+
 def test_memory_is_shared_where_it_can_be(launch: Callable[..., Launch]) -> None:
     shared = launch("--epochs=2", "--no-baseline")
     framed = launch("--epochs=2", "--no-baseline", "--transport=ipc")
