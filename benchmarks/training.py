@@ -74,7 +74,7 @@ THROUGHPUT_EPOCHS, ACCURACY_EPOCHS = 3, 10
 @click.option(
     "--anchor-every", type=click.IntRange(min=0), default=DEFAULTS.anchor_every, show_default=True
 )
-@click.option("--synthesizer", type=click.Choice(CHOICES["synthesizer"]), default="critic")
+@click.option("--synthesizer", default="critic", show_default=True)
 @click.option("--partition", type=click.Choice(CHOICES["partition"]), default="balanced")
 @click.option("--wire-dtype", type=click.Choice(CHOICES["wire_dtype"]), default="same")
 @click.option("--norm", type=click.Choice(CHOICES["norm"]), default="none", show_default=True)

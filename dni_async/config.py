@@ -34,7 +34,6 @@ Transport = Literal["auto", "ipc", "tcp"]
 CHOICES: dict[str, tuple[str, ...]] = {
     "norm": get_args(Norm),
     "targets": get_args(Targets),
-    "synthesizer": get_args(SynthesizerName),
     "optimizer": get_args(OptimizerName),
     "lr_schedule": get_args(Schedule),
     "dtype": get_args(Dtype),
@@ -68,7 +67,7 @@ class RunConfig:
     anchor_every: int = 32  # targets "anchor" only; 0: never
     anchor_updates: bool = False  # an anchor's own gradient is what it updates with
     gradient_shrink: float = 1.0  # rule fdg only: at each boundary
-    synthesizer: SynthesizerName = "critic"
+    synthesizer: str = "critic"  # a SynthesizerName, or "package.module:Class"
     label_conditioning: bool = True
     synthesizer_lr: float | None = None  # None: critic 1e-2, linear 1e-3, mlp 1e-4
     epochs: int = 10
@@ -102,6 +101,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
             _require(getattr(self, name) in choices, name, f"one of {', '.join(choices)}", self)
+        names = f"one of {', '.join(get_args(SynthesizerName))}, or package.module:Class"
+        is_known = self.synthesizer in get_args(SynthesizerName) or is_extension(self.synthesizer)
+        _require(is_known, "synthesizer", names, self)
         rules = f"one of {', '.join(get_args(RuleName))}, or package.module:Class"
         _require(self.rule in get_args(RuleName) or is_extension(self.rule), "rule", rules, self)
         for name in ("layers", "width", "epochs", "batch_size"):

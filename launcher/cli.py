@@ -92,7 +92,8 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 @_setting(
     "synthesizer",
     "What predicts gradients at each boundary; linear and mlp learn from returned gradients alone: "
-    "use them with --targets bootstrap.",
+    "use them with --targets bootstrap. Or a class of your own.",
+    metavar="critic|linear|mlp|PACKAGE.MODULE:CLASS",
 )
 @_setting("label_conditioning", "Let synthesizers see the labels.")
 @_setting(

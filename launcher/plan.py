@@ -12,6 +12,7 @@ from dni_async.config import RunConfig
 from dni_async.data import Dataset, load_dataset
 from dni_async.decisions.rules import make_rule
 from dni_async.errors import ConfigError
+from dni_async.extensions import find_callable, is_extension
 from dni_async.partition import deal_devices, split_layers
 from dni_async.system import available_cores, has_nvidia_device
 
@@ -70,6 +71,8 @@ def make_plan(config: RunConfig) -> Plan:
     if config.norm == "batch" and config.model is None:
         _check_last_batch(config, num_train)
     make_rule(config)  # a user's own may not import
+    if is_extension(config.synthesizer):
+        find_callable("synthesizer", config.synthesizer)
     layer_ranges = split_layers(num_layers, config.stages)
     devices = _resolve_devices(config.devices)
     if config.compile and "cpu" in devices:

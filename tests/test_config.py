@@ -16,6 +16,8 @@ from dni_async.config import CHOICES, read_toml, unknown_key
 
 ABOVE_ZERO = st.floats(min_value=1e-30, max_value=1e30)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
+    "synthesizer": st.sampled_from(["linear", "mlp", "critic", "my.own:Class"]),
+    "rule": st.sampled_from(["backprop", "dni", "fdg", "no-bprop", "my.rules:Mine"]),
     **{name: st.sampled_from(choices) for name, choices in CHOICES.items()},
     "layers": st.integers(5, 2**31),
     "width": st.integers(1, 2**31),
@@ -124,6 +126,7 @@ def test_a_config_does_not_change() -> None:
         ({"label_conditioning": False}, "label_conditioning: the critic is a classifier"),
         ({"early_stop": True}, "early_stop: needs a target_accuracy to stop at"),
         ({"rule": "dgl", "synthesizer": "linear"}, "synthesizer: rule dgl learns from labels"),
+        ({"synthesizer": "oracle"}, "synthesizer: must be one of linear, mlp, critic, or package"),
         ({"rule": "a:b:c"}, "rule: must be one of backprop, dni, dgl, fdg, no-bprop, or package"),
         ({"gradient_shrink": 0.0}, "gradient_shrink: must be in (0, 1]"),
         ({"update_probability": 1.5}, "update_probability: must be in (0, 1]"),

@@ -6,12 +6,16 @@ batch's mean loss, so that their scale does not depend on the batch size.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 
 from dni_async.config import RunConfig
+from dni_async.errors import ConfigError
+from dni_async.extensions import find_callable, is_extension
 from dni_async.optimizers import Adam, Optimizer
 from dni_async.synthesizers.critic import CriticSynthesizer
-from dni_async.synthesizers.interface import Synthesizer
+from dni_async.synthesizers.interface import MakeOptimizer, Synthesizer
 from dni_async.synthesizers.linear import LinearSynthesizer
 from dni_async.synthesizers.mlp import MlpSynthesizer
 
@@ -25,6 +29,7 @@ __all__ = [
 
 # The critic is a linear classifier, which learns ten times as fast as the layers it serves.
 DEFAULT_LR = {"critic": 1e-2, "linear": 1e-3, "mlp": 1e-4}
+OWN_LR = 1e-3
 
 
 def make_synthesizer(
@@ -33,8 +38,10 @@ def make_synthesizer(
     """The run's synthesizer for activations of num_units values per sample.
 
     Trained by Adam whatever the run's optimizer is, as plain descent does not converge for them.
+    A class of the user's own is made as Class(num_units, num_labels, optimize, device=device).
+    Raises ConfigError when it cannot be made, or is no Synthesizer.
     """
-    lr = config.synthesizer_lr or DEFAULT_LR[config.synthesizer]
+    lr = config.synthesizer_lr or DEFAULT_LR.get(config.synthesizer, OWN_LR)
 
     def optimize(parameters: list[torch.Tensor]) -> Optimizer:
         return Adam(parameters, lr=lr)
@@ -42,6 +49,22 @@ def make_synthesizer(
     if config.synthesizer == "critic":
         return CriticSynthesizer(num_units, num_classes, optimize, device=device)
     num_labels = num_classes if config.label_conditioning else 0
+    if is_extension(config.synthesizer):
+        return _make_own(config.synthesizer, num_units, num_labels, optimize, device)
     if config.synthesizer == "linear":
         return LinearSynthesizer(num_units, num_labels, optimize, device=device)
     return MlpSynthesizer(num_units, num_labels, optimize, device=device)
+
+
+def _make_own(
+    name: str, num_units: int, num_labels: int, optimize: MakeOptimizer, device: torch.device
+) -> Synthesizer:
+    make = find_callable("synthesizer", name)
+    try:
+        made = make(num_units, num_labels, optimize, device=device)
+    except Exception as error:
+        raise ConfigError(f"synthesizer: making {name} raised {error!r}") from error
+    missing = [each for each in ("parameters", "predict", "learn") if not hasattr(made, each)]
+    if missing:
+        raise ConfigError(f"synthesizer: {name} has no {', '.join(missing)}; see Synthesizer")
+    return cast("Synthesizer", made)

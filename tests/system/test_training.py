@@ -290,6 +290,43 @@ def test_a_rule_of_the_users_own_from_another_folder(
     run.assert_nothing_left()
 
 
+OWN_SYNTHESIZER = """
+import torch
+
+
+class Constant:
+    "Predicts the mean of the gradients that came back for a label."
+
+    def __init__(self, num_units, num_labels, optimize, *, device=None):
+        self.means = torch.zeros(num_labels, num_units, device=device)
+
+    @property
+    def parameters(self):
+        return [self.means]
+
+    def predict(self, hidden, labels):
+        return self.means[labels]
+
+    def learn(self, hidden, labels, target):
+        for label in labels.unique():
+            self.means[label] += 0.1 * (target[labels == label].mean(0) - self.means[label])
+"""
+
+
+def test_a_synthesizer_of_the_users_own_from_another_folder(
+    launch: Callable[..., Launch], tmp_path: Path
+) -> None:
+    folder = tmp_path / "launch-0"
+    folder.mkdir()
+    (folder / "mysynth.py").write_text(OWN_SYNTHESIZER)
+    run = launch(
+        "--synthesizer=mysynth:Constant", "--targets=bootstrap", "--epochs=10", "--no-baseline"
+    )
+    assert run.end() == 0, run.output
+    assert run.report()["runs"][0]["test_accuracy"] > 0.6
+    run.assert_nothing_left()
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
