@@ -82,21 +82,28 @@ class Line:
 
 
 def measure_line(report: Mapping[str, Any]) -> Line | None:
-    """The line of a report's decoupled run; None if a stage made no update or tells too little."""
+    """The line of a report's decoupled run; None if a stage did no batch or tells too little."""
     run = next((run for run in report["runs"] if run["kind"] == "decoupled"), None)
     if run is None or not run["workers"]:
         return None
     workers = run["workers"]
-    if not all(worker["updates"] and worker.get("train_cpu_seconds") for worker in workers):
-        return None
     cores, data = report["environment"]["cores"], report["data"]
     num_batches = math.ceil(data["num_train"] / report["config"]["batch_size"])
-    loads = tuple(_load(worker, run, cores) for worker in workers)
+    in_epochs = len(run["epochs"]) * num_batches if run["samples_per_second"] else 0
+    share = report["config"].get("update_probability", 1.0)
+    # Not every batch is an update with every rule.
+    trained = [round(worker["updates"] / share) or in_epochs for worker in workers]
+    if not all(trained) or not all(worker.get("train_cpu_seconds") for worker in workers):
+        return None
+    loads = tuple(
+        _load(worker, run, cores, batches) for worker, batches in zip(workers, trained, strict=True)
+    )
     limit, seconds = _limit(loads, cores, lockstep=run["rule"] == "backprop")
     batch_samples = data["num_train"] / num_batches
     passed = run["samples_per_second"] / batch_samples  # batches per second
     at_work = [
-        (w["train_busy_seconds"] + w["train_sending_seconds"]) / w["updates"] for w in workers
+        (worker["train_busy_seconds"] + worker["train_sending_seconds"]) / batches
+        for worker, batches in zip(workers, trained, strict=True)
     ]
     return Line(
         loads=loads,
@@ -112,10 +119,11 @@ def measure_line(report: Mapping[str, Any]) -> Line | None:
     )
 
 
-def _load(worker: Mapping[str, Any], run: Mapping[str, Any], cores: int) -> StageLoad:
-    updates = worker["updates"]
-    cpu_seconds = worker["train_cpu_seconds"] / updates
-    seconds = (worker["train_busy_seconds"] + worker["train_sending_seconds"]) / updates
+def _load(
+    worker: Mapping[str, Any], run: Mapping[str, Any], cores: int, num_trained: int
+) -> StageLoad:
+    cpu_seconds = worker["train_cpu_seconds"] / num_trained
+    seconds = (worker["train_busy_seconds"] + worker["train_sending_seconds"]) / num_trained
     if worker["phases"]:
         seconds = sum(worker["phases"].values())
     if worker["device"] == "cpu" and run["num_threads"] > cores:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from launcher.ceiling import measure_line
 from launcher.diagnosis import diagnose
 from tests.launcher.reports import report, worker
 
@@ -267,3 +268,11 @@ def test_a_report_that_tells_too_little_has_no_diagnosis() -> None:
     assert diagnose(report(worker(0, 0.01, updates=0), rate=0)) is None
     assert diagnose(report(rate=0)) is None
     assert diagnose({**report(rate=0), "runs": []}) is None
+
+
+def test_batches_are_counted_where_not_each_is_an_update() -> None:
+    full = measure_line(report(worker(0, 0.01, updates=100), rate=1000))
+    half = measure_line(report(worker(0, 0.01, updates=50), rate=1000, update_probability=0.5))
+    assert full is not None
+    assert half is not None
+    assert half.loads[0].cpu_seconds == pytest.approx(full.loads[0].cpu_seconds)
