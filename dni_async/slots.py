@@ -189,7 +189,7 @@ class SlotListener:
 def _open(greeting: bytes, fds: list[int], run_id: str) -> Slots:
     import fcntl
 
-    if len(fds) != 1:
+    if len(greeting) != _GREETING.size or len(fds) != 1:
         raise LinkError(f"slots came with {len(greeting)} bytes and {len(fds)} descriptors")
     slot_bytes, num_slots = _read_greeting(greeting, _MAGIC, run_id)
     if not fcntl.fcntl(fds[0], _F_GET_SEALS) & _F_SEAL_SHRINK:

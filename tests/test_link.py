@@ -337,7 +337,7 @@ def test_an_offer_with_nothing_handed_over_is_answered_with_no(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slots_module, "_HANDOVER_S", 0.01)
+    monkeypatch.setattr(slots_module, "HANDOVER_S", 0.01)
     for lower, upper in join(sockets, f"ipc://{tmp_path}/s", shares_memory=True):
         lower.channel.send(encode(SlotsOffered("run")))
         lower.send(Credit("run", (1,)))
