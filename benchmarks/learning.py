@@ -137,7 +137,13 @@ def main(
             _measure(outcome, seed)
             console.print(f"{row.name}: seed {seed} done", highlight=False)
         rows = {"rows": [each.to_dict() for each in outcomes]}
-        write(measuring.json, "learning", observation.facts(), asked | {"quick": quick}, rows)
+        write(
+            measuring.json,
+            "learning",
+            observation.facts(),
+            asked | {"repeats": measuring.repeats, "quick": quick},
+            rows,
+        )
     _print(console, outcomes)
     print_facts(console, observation.facts())
 

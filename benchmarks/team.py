@@ -48,7 +48,8 @@ class Team:
         shares_cores: bool = True,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="dni-bench-")
+        with _undisturbed():  # a folder that nobody knows of yet would stay
+            self._temporary = tempfile.TemporaryDirectory(prefix="dni-bench-")
         self.folder = Path(self._temporary.name)
         self._module = module
         self._patience_s = patience_s

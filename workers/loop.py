@@ -180,6 +180,7 @@ class WorkerLoop:
         waited_s = time.perf_counter() - began
         self._tally.waited(waited_s, for_credits=self._machine.is_blocked)
         self._spans.lap("wait")
+        self._next_control = 0.0  # it may be what ended the wait
         if self._lifeline in readable:
             raise Stopped("the launcher is gone")
 
