@@ -183,6 +183,14 @@ class RunConfig:
         is_stale = self.rule == "fdg" or (self.rule == "dni" and self.targets == "bootstrap")
         return 4 if is_stale else 16
 
+    def ends_at(self, accuracy: float) -> bool:
+        """Whether an epoch with this test accuracy is the last one, by early_stop."""
+        return (
+            self.early_stop
+            and self.target_accuracy is not None
+            and accuracy >= self.target_accuracy
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values (str, int, float, bool, None, list of str)."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from dni_async.errors import ConfigError
 
-__all__ = ["find_callable", "is_extension"]
+__all__ = ["find_callable", "is_extension", "make_extension"]
 
 
 def is_extension(name: str) -> bool:
@@ -36,3 +37,21 @@ def find_callable(setting: str, name: str) -> Callable[..., object]:
         raise ConfigError(f"{setting}: {module_name!r} has no callable {attribute!r}")
     result: Callable[..., object] = found
     return result
+
+
+def make_extension(
+    setting: str, name: str, members: Sequence[str], *arguments: Any, **named: Any
+) -> Any:
+    """What the callable that name names makes of the arguments; it must have these members.
+
+    Raises ConfigError, which begins with the setting.
+    """
+    make = find_callable(setting, name)
+    try:
+        made = make(*arguments, **named)
+    except Exception as error:
+        raise ConfigError(f"{setting}: making {name} raised {error!r}") from error
+    missing = [member for member in members if not hasattr(made, member)]
+    if missing:
+        raise ConfigError(f"{setting}: {name} has no {', '.join(missing)}; see docs/rules.md")
+    return made

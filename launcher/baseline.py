@@ -73,7 +73,7 @@ def train(
         seconds = time.perf_counter() - began
         accuracy = _accuracy(whole, inputs, device)
         report(epoch, seconds, loss_sum / inputs.num_train, accuracy)
-        if config.early_stop and accuracy >= (config.target_accuracy or 2.0):
+        if config.ends_at(accuracy):
             break
     return network
 

@@ -135,7 +135,8 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 )
 @_setting(
     "window",
-    "Activations that each link may hold in flight.  [default: 16; 4 with --targets bootstrap]",
+    "Activations that each link may hold in flight.  [default: 16; 4 with --targets bootstrap and "
+    "with --rule fdg]",
     type=int,
 )
 @_setting("transport", "How neighbours talk: auto and ipc use local sockets, tcp the loopback.")

@@ -281,9 +281,9 @@ class _Coordinator:
         self._folder.record({"run": self._result.name, **asdict(result)})
         for progress in self._progress.values():
             self._folder.record({"run": self._result.name, "worker": asdict(progress)})
-        config = self._plan.config
-        if config.early_stop and result.test_accuracy >= (config.target_accuracy or 2.0):
-            self._display.note(f"the target of {config.target_accuracy:.2%} is reached")
+        if self._plan.config.ends_at(result.test_accuracy):
+            target = self._plan.config.target_accuracy
+            self._display.note(f"the target of {target:.2%} is reached")
             with suppress(LinkError):  # it is gone; its end was or will be noticed
                 self._control.send(self._peers[0], Drain(self._roster.run_id))
 

@@ -22,8 +22,7 @@ from dni_async.decisions.actions import (
     Send,
     Update,
 )
-from dni_async.errors import ConfigError
-from dni_async.extensions import find_callable
+from dni_async.extensions import make_extension
 
 __all__ = [
     "AnchorRule",
@@ -283,23 +282,10 @@ def make_rule(config: RunConfig) -> Rule:
     if config.rule == "dgl":
         return AnchorRule(0)  # a critic that nobody corrects is an auxiliary linear head
     if config.rule != "dni":
-        return _find_rule(config)
+        return cast("Rule", make_extension("rule", config.rule, _RULE_MEMBERS, config))
     if config.targets == "anchor":
         return AnchorRule(config.anchor_every, updates=config.anchor_updates)
     return BootstrapRule()
-
-
-def _find_rule(config: RunConfig) -> Rule:
-    """A rule of the user's own. Raises ConfigError."""
-    make = find_callable("rule", config.rule)
-    try:
-        rule = make(config)
-    except Exception as error:
-        raise ConfigError(f"rule: {config.rule}(config) raised {error!r}") from error
-    missing = [name for name in _RULE_MEMBERS if not hasattr(rule, name)]
-    if missing:
-        raise ConfigError(f"rule: {config.rule} has no {', '.join(missing)}; see Rule")
-    return cast("Rule", rule)
 
 
 def _return(batch_id: int, has_below: bool) -> list[Action]:

@@ -11,11 +11,10 @@ from typing import cast
 import torch
 
 from dni_async.config import RunConfig
-from dni_async.errors import ConfigError
-from dni_async.extensions import find_callable, is_extension
+from dni_async.extensions import is_extension, make_extension
 from dni_async.optimizers import Adam, Optimizer
 from dni_async.synthesizers.critic import CriticSynthesizer
-from dni_async.synthesizers.interface import MakeOptimizer, Synthesizer
+from dni_async.synthesizers.interface import Synthesizer
 from dni_async.synthesizers.linear import LinearSynthesizer
 from dni_async.synthesizers.mlp import MlpSynthesizer
 
@@ -50,21 +49,16 @@ def make_synthesizer(
         return CriticSynthesizer(num_units, num_classes, optimize, device=device)
     num_labels = num_classes if config.label_conditioning else 0
     if is_extension(config.synthesizer):
-        return _make_own(config.synthesizer, num_units, num_labels, optimize, device)
+        made = make_extension(
+            "synthesizer",
+            config.synthesizer,
+            ("parameters", "predict", "learn"),
+            num_units,
+            num_labels,
+            optimize,
+            device=device,
+        )
+        return cast("Synthesizer", made)
     if config.synthesizer == "linear":
         return LinearSynthesizer(num_units, num_labels, optimize, device=device)
     return MlpSynthesizer(num_units, num_labels, optimize, device=device)
-
-
-def _make_own(
-    name: str, num_units: int, num_labels: int, optimize: MakeOptimizer, device: torch.device
-) -> Synthesizer:
-    make = find_callable("synthesizer", name)
-    try:
-        made = make(num_units, num_labels, optimize, device=device)
-    except Exception as error:
-        raise ConfigError(f"synthesizer: making {name} raised {error!r}") from error
-    missing = [each for each in ("parameters", "predict", "learn") if not hasattr(made, each)]
-    if missing:
-        raise ConfigError(f"synthesizer: {name} has no {', '.join(missing)}; see Synthesizer")
-    return cast("Synthesizer", made)

@@ -333,7 +333,7 @@ def test_a_synthesizer_of_the_users_own_from_another_folder(
     [
         ("sgd", "rule: must be one of backprop, dni, dgl, fdg, no-bprop, or package.module:Class"),
         ("no.such:Rule", "rule: cannot import 'no.such'"),
-        ("json:loads", "rule: json:loads(config) raised"),
+        ("json:loads", "rule: making json:loads raised"),
         ("builtins:id", "rule: builtins:id has no needs_synthesizer"),
     ],
 )
