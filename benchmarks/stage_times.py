@@ -17,6 +17,7 @@ from statistics import fmean, median
 
 import torch
 
+from benchmarks.in_order import Place
 from benchmarks.member import answer
 from benchmarks.simulation import StageCost
 from benchmarks.team import Team
@@ -24,14 +25,9 @@ from dni_async.boundary import Boundary
 from dni_async.config import RunConfig
 from dni_async.data import load_dataset
 from dni_async.decisions.actions import (
-    Action,
     Batch,
-    CarryBack,
     Forward,
     Learn,
-    ReturnGradient,
-    Send,
-    Update,
 )
 from dni_async.decisions.rules import Rule, make_rule
 from dni_async.dtypes import AUTOCAST_DTYPES
@@ -108,8 +104,8 @@ class _Line:
         network = build_network(config, dataset.input_shape, dataset.num_classes)
         ranges = ranges or split_layers(len(layer_starts(network)), config.stages)
         self._rule = make_rule(config)
-        self._places = [
-            _Place(
+        self._timed = [
+            _Timed(
                 index,
                 index == len(ranges) - 1,
                 cut_stage(network, *layers),
@@ -128,33 +124,35 @@ class _Line:
         every = self._rule.anchor_every
         batch = Batch(batch_id, "train", every > 0 and batch_id % every == 0)
         tensor: torch.Tensor | None = x
-        for place in self._places:
+        for timed in self._timed:
             assert tensor is not None
-            place.take_up(batch, tensor, y, self._rule)
-            tensor = place.sent
-        self._places[0].seconds["forward"][-1] += load_s
-        for upper, lower in zip(self._places[:0:-1], self._places[-2::-1], strict=True):
-            if upper.returned is not None:
-                lower.take_back(batch, upper.returned, self._rule)
+            timed.take_up(batch, tensor, y, self._rule)
+            tensor = timed.place.sent
+        self._timed[0].seconds["forward"][-1] += load_s
+        for upper, lower in zip(self._timed[:0:-1], self._timed[-2::-1], strict=True):
+            if upper.place.returned is not None:
+                lower.take_back(batch, upper.place.returned, self._rule)
+        for timed in self._timed:
+            timed.place.stage.forget(batch_id)
 
     def clear(self) -> None:
         """Forget all times."""
-        for place in self._places:
-            place.seconds = _no_times()
+        for timed in self._timed:
+            timed.seconds = _no_times()
 
     def has_enough(self, num_batches: int, seconds: float) -> bool:
         """Whether what has been measured will do."""
-        count = len(self._places[0].seconds["forward"])
-        if self._rule.anchor_every and not self._places[0].seconds["anchor"]:
+        count = len(self._timed[0].seconds["forward"])
+        if self._rule.anchor_every and not self._timed[0].seconds["anchor"]:
             return False
         return count >= num_batches or (count >= LEAST and seconds > ENOUGH_S)
 
     def times(self) -> list[dict[str, float]]:
         """Means over the batches, one row per stage."""
-        return [place.times(self._rule.anchor_every) for place in self._places]
+        return [timed.times(self._rule.anchor_every) for timed in self._timed]
 
 
-class _Place:
+class _Timed:
     """One stage with its boundary, and what its actions took."""
 
     def __init__(
@@ -166,32 +164,28 @@ class _Place:
         num_classes: int,
     ) -> None:
         self._has_below, self._has_above = index > 0, not is_head
-        self._stage = Stage(
+        stage = Stage(
             index,
             layers,
             make_optimizer(layers.parameters(), config),
             autocast=AUTOCAST_DTYPES[config.dtype],
         )
-        self._boundary = Boundary(
+        boundary = Boundary(
             lambda units: make_synthesizer(config, units, num_classes, torch.device("cpu"))
         )
-        self._hidden: torch.Tensor | None = None
         self._labels = torch.empty(0)
-        self._gradient: torch.Tensor | None = None
-        self._input_gradient: torch.Tensor | None = None
-        self.sent: torch.Tensor | None = None
-        self.returned: torch.Tensor | None = None
+        self.place = Place(stage, boundary)
         self.seconds = _no_times()
 
     def take_up(self, batch: Batch, x: torch.Tensor, y: torch.Tensor, rule: Rule) -> None:
-        """A batch arrives; sent and returned tell what left the stage."""
-        self.sent = self.returned = None
+        """A batch arrives; place.sent and place.returned tell what left the stage."""
+        self.place.begin()
         self._labels = y
         actions = rule.on_batch(batch, has_below=self._has_below, has_above=self._has_above)
         spent = {"forward": 0.0, "update": 0.0}
         for action in actions:
             began = time.perf_counter()
-            self._perform(action, x)
+            self.place.perform(action, x, y, None)
             part = "forward" if isinstance(action, Forward) else "update"
             spent[part] += time.perf_counter() - began
         self.seconds["forward"].append(spent["forward"])
@@ -203,11 +197,10 @@ class _Place:
 
     def take_back(self, batch: Batch, gradient: torch.Tensor, rule: Rule) -> None:
         """The gradient of a batch comes back from above."""
-        self._gradient = gradient
         spent = {"anchor": 0.0, "learn": 0.0}
         for action in rule.on_returned(batch.batch_id, has_below=self._has_below):
             began = time.perf_counter()
-            self._perform(action, gradient)
+            self.place.perform(action, None, self._labels, gradient)
             part = "learn" if isinstance(action, Learn) else "anchor"
             spent[part] += time.perf_counter() - began
         for part, seconds in spent.items():
@@ -223,44 +216,6 @@ class _Place:
         else:
             ending = means["update_s"] + means["anchor_s"] + means["learn_s"]
         return means | {"batch_s": means["forward_s"] + ending}
-
-    def _perform(self, action: Action, x: torch.Tensor) -> None:
-        match action:
-            case Forward():
-                self._hidden = self._stage.forward(
-                    action.batch_id,
-                    x,
-                    needs_input_gradient=action.returns_gradient,
-                    keeps_graph=action.keeps_graph,
-                    keeps_inputs=action.keeps_inputs,
-                )
-            case CarryBack(batch_id):
-                assert self._gradient is not None
-                self._input_gradient = self._stage.carry_back(
-                    batch_id, self._gradient, source="returned gradient"
-                )
-            case Send():
-                self.sent = self._hidden
-            case Update(batch_id, source):
-                gradient = self._source(batch_id, source)
-                self._input_gradient = self._stage.update(batch_id, gradient, source=source)
-            case Learn():
-                assert self._hidden is not None
-                assert self._gradient is not None
-                self._boundary.learn(self._hidden, self._labels, self._gradient)
-            case ReturnGradient():
-                self.returned = self._input_gradient
-            case _:
-                pass  # credits cost nothing here
-
-    def _source(self, batch_id: int, source: str) -> torch.Tensor:
-        if source == "loss":
-            return self._stage.loss_gradient(batch_id, self._labels)[1]
-        if source == "synthetic":
-            assert self._hidden is not None
-            return self._boundary.predict(self._hidden, self._labels)
-        assert self._gradient is not None
-        return self._gradient
 
 
 def _no_times() -> dict[str, list[float]]:

@@ -11,86 +11,13 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from benchmarks.in_order import Place
 from dni_async.boundary import Boundary
-from dni_async.decisions.actions import (
-    Action,
-    Batch,
-    CarryBack,
-    Forget,
-    Forward,
-    Learn,
-    ReturnGradient,
-    Send,
-    Update,
-)
+from dni_async.decisions.actions import Batch
 from dni_async.decisions.rules import Rule
 from dni_async.stage import Stage
 
 __all__ = ["ReferenceLine"]
-
-
-class _Place:
-    """One stage, what it holds of the batch in hand, and what it has passed on."""
-
-    def __init__(self, stage: Stage, boundary: Boundary | None) -> None:
-        self.stage, self.boundary = stage, boundary
-        self.sent: torch.Tensor | None = None
-        self.returned: torch.Tensor | None = None
-        self.loss: float | None = None
-        self._hidden: torch.Tensor | None = None
-        self._input_gradient: torch.Tensor | None = None
-
-    def perform(
-        self,
-        actions: Sequence[Action],
-        x: torch.Tensor | None,
-        labels: torch.Tensor,
-        gradient: torch.Tensor | None,
-    ) -> None:
-        """Carry out actions; x: the stage's input, gradient: what came back from above."""
-        for action in actions:
-            match action:
-                case Forward():
-                    assert x is not None
-                    self._hidden = self.stage.forward(
-                        action.batch_id,
-                        x,
-                        needs_input_gradient=action.returns_gradient,
-                        keeps_graph=action.keeps_graph,
-                        keeps_inputs=action.keeps_inputs,
-                    )
-                case Send():
-                    self.sent = self._hidden
-                case Update(batch_id, source, scale):
-                    used = self._gradient(batch_id, source, labels, gradient) * scale
-                    self._input_gradient = self.stage.update(batch_id, used, source=source)
-                case CarryBack(batch_id):
-                    assert gradient is not None
-                    self._input_gradient = self.stage.carry_back(batch_id, gradient, source="it")
-                case ReturnGradient():
-                    self.returned = self._input_gradient
-                case Learn():
-                    assert self.boundary is not None
-                    assert self._hidden is not None
-                    assert gradient is not None
-                    self.boundary.learn(self._hidden, labels, gradient)
-                case Forget(batch_id):
-                    self.stage.forget(batch_id)
-                case _:
-                    pass  # credits and slots are the links' business
-
-    def _gradient(
-        self, batch_id: int, source: str, labels: torch.Tensor, returned: torch.Tensor | None
-    ) -> torch.Tensor:
-        if source == "loss":
-            self.loss, gradient = self.stage.loss_gradient(batch_id, labels)
-            return gradient
-        if source == "synthetic":
-            assert self.boundary is not None
-            assert self._hidden is not None
-            return self.boundary.predict(self._hidden, labels)
-        assert returned is not None
-        return returned
 
 
 class ReferenceLine:
@@ -98,7 +25,7 @@ class ReferenceLine:
 
     def __init__(self, stages: Sequence[Stage], boundaries: Sequence[Boundary], rule: Rule) -> None:
         above: list[Boundary | None] = [*boundaries, *[None] * (len(stages) - len(boundaries))]
-        self.places = [_Place(*pair) for pair in zip(stages, above, strict=True)]
+        self.places = [Place(*pair) for pair in zip(stages, above, strict=True)]
         self._rule = rule
         self._count = 0
 
@@ -109,18 +36,18 @@ class ReferenceLine:
         self._count += 1
         tensor: torch.Tensor | None = x
         for index, place in enumerate(self.places):
-            place.sent = place.returned = None
-            actions = self._rule.on_batch(
+            place.begin()
+            for action in self._rule.on_batch(
                 batch, has_below=index > 0, has_above=index < len(self.places) - 1
-            )
-            place.perform(actions, tensor, labels, None)
+            ):
+                place.perform(action, tensor, labels, None)
             tensor = place.sent
         for index in range(len(self.places) - 1, 0, -1):
             gradient = self.places[index].returned
             if gradient is None:
                 continue
-            actions = self._rule.on_returned(batch.batch_id, has_below=index - 1 > 0)
-            self.places[index - 1].perform(actions, None, labels, gradient)
+            for action in self._rule.on_returned(batch.batch_id, has_below=index - 1 > 0):
+                self.places[index - 1].perform(action, None, labels, gradient)
         for place in self.places:
             place.stage.forget(batch.batch_id)
         loss = self.places[-1].loss
