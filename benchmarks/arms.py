@@ -57,7 +57,8 @@ class Trained:
     def samples_per_second(self) -> float:
         """Without the first epoch, unless there is no other."""
         counted = self.epochs[1:] or self.epochs
-        return self.num_train * len(counted) / sum(epoch.seconds for epoch in counted)
+        seconds = sum(epoch.seconds for epoch in counted)
+        return sum(epoch.num_samples for epoch in counted) / seconds
 
     @property
     def train_loss(self) -> float:
@@ -173,14 +174,14 @@ def _train_rival(arm: str, module: str, config: RunConfig) -> Trained:
             "schedule": SCHEDULES.get(arm, ""),
         }
         team.tell_all([order] * num_ranks)
-        epochs = [_epoch(team, arm, num_ranks) for _ in range(config.epochs)]
+        epochs = [_epoch(team, arm, num_ranks, num_train) for _ in range(config.epochs)]
     return Trained(arm, num_ranks, num_ranks * num_threads, num_train, epochs)
 
 
-def _epoch(team: Team, arm: str, num_ranks: int) -> EpochResult:
+def _epoch(team: Team, arm: str, num_ranks: int, num_train: int) -> EpochResult:
     """The slowest rank's. A pipeline knows the loss at its end, data parallel ranks a part each."""
     rows = [team.hear(rank) for rank in range(num_ranks)]
     losses = [row["train_loss"] for row in rows]
     loss = sum(losses) / num_ranks if arm == "data-parallel" else losses[-1]
     seconds = max(row["seconds"] for row in rows)
-    return EpochResult(rows[0]["epoch"], seconds, loss, float("nan"))
+    return EpochResult(rows[0]["epoch"], seconds, loss, float("nan"), num_train)

@@ -28,6 +28,8 @@ OptimizerName = Literal["sgd", "adam", "adamw"]
 Dtype = Literal["fp32", "bf16"]
 WireDtype = Literal["same", "bf16", "fp16"]
 Schedule = Literal["constant", "linear", "cosine", "step"]
+WhenFull = Literal["wait", "skip"]
+WhenEmpty = Literal["wait", "replay"]
 Partition = Literal["balanced", "even"]
 Transport = Literal["auto", "ipc", "tcp"]
 
@@ -38,9 +40,22 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "lr_schedule": get_args(Schedule),
     "dtype": get_args(Dtype),
     "wire_dtype": get_args(WireDtype),
+    "when_full": get_args(WhenFull),
+    "when_empty": get_args(WhenEmpty),
     "partition": get_args(Partition),
     "transport": get_args(Transport),
 }
+
+
+_COUNTS = (
+    "layers",
+    "width",
+    "epochs",
+    "batch_size",
+    "accumulate",
+    "replay_batches",
+    "replay_limit",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +93,8 @@ class RunConfig:
     warmup_updates: int = 0
     clip_norm: float | None = None  # of each stage's own gradients
     update_probability: float = 1.0  # of every stage, at every batch
+    accumulate: int = 1  # batches per update
+    staleness_power: float = 0.0  # a late gradient's rate is divided by (1 + staleness) ** this
     momentum: float = 0.9  # sgd only
     weight_decay: float = 0.0
     seed: int = 0
@@ -87,6 +104,10 @@ class RunConfig:
     # Where it runs.
     devices: tuple[str, ...] = ("auto",)
     window: int | None = None  # see places
+    when_full: WhenFull = "wait"  # skip: learn on, without sending that batch up
+    when_empty: WhenEmpty = "wait"  # replay: learn from the inputs seen last
+    replay_batches: int = 16  # kept for when_empty "replay"
+    replay_limit: int = 4  # replays of each of them
     transport: Transport = "auto"
     threads_per_worker: int | None = None  # None: the cores shared out among the workers
     start_timeout_s: float = 60.0
@@ -106,7 +127,7 @@ class RunConfig:
         _require(is_known, "synthesizer", names, self)
         rules = f"one of {', '.join(get_args(RuleName))}, or package.module:Class"
         _require(self.rule in get_args(RuleName) or is_extension(self.rule), "rule", rules, self)
-        for name in ("layers", "width", "epochs", "batch_size"):
+        for name in _COUNTS:
             _require(getattr(self, name) >= 1, name, "at least 1", self)
         for name in ("stages", "threads_per_worker", "window"):
             value = getattr(self, name)
@@ -119,7 +140,8 @@ class RunConfig:
         for name in ("gradient_shrink", "update_probability"):
             _require(0 < getattr(self, name) <= 1, name, "in (0, 1]", self)
         _require(0 <= self.momentum < 1, "momentum", "in [0, 1)", self)
-        _require(0 <= self.weight_decay < float("inf"), "weight_decay", "at least 0", self)
+        for name in ("weight_decay", "staleness_power"):
+            _require(0 <= getattr(self, name) < float("inf"), name, "at least 0", self)
         _require(
             self.torch_profiler is None or self.torch_profiler >= 0,
             "torch_profiler",
@@ -155,6 +177,11 @@ class RunConfig:
             )
         if self.early_stop and self.target_accuracy is None:
             raise ConfigError("early_stop: needs a target_accuracy to stop at")
+        self._check_rule()
+        self._check_waiting()
+
+    def _check_rule(self) -> None:
+        """What goes with the rule and its synthesizer."""
         if self.rule == "backprop" and self.wire_dtype != "same":
             raise ConfigError("wire_dtype: lockstep backprop is exact; links must keep the dtype")
         if self.rule == "dgl" and self.synthesizer != "critic":
@@ -169,6 +196,20 @@ class RunConfig:
             raise ConfigError(
                 "label_conditioning: the critic is a classifier and needs labels; "
                 "use --synthesizer linear or mlp with --no-label-conditioning"
+            )
+
+    def _check_waiting(self) -> None:
+        """What goes with when_full and when_empty."""
+        for name in ("when_full", "when_empty"):
+            if getattr(self, name) != "wait" and self.rule in ("backprop", "fdg", "no-bprop"):
+                raise ConfigError(
+                    f"{name}: {getattr(self, name)} needs a rule that updates without an answer "
+                    f"from above, such as dni or dgl; {self.rule} does not"
+                )
+        if self.when_full == "skip" and self.anchor_updates:
+            raise ConfigError(
+                "anchor_updates: an anchor that is skipped has no gradient of its own to update "
+                "with; leave out one of --anchor-updates and --when-full skip"
             )
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-PROTOCOL = 2  # bumped whenever a message changes; both ends must agree
+PROTOCOL = 3  # bumped whenever a message changes; both ends must agree
 
 MAX_CREDITS = 8  # in one message
 
@@ -154,7 +154,8 @@ class Progress:
     from other stages). max_pending: most activations in flight in the outbox at once; occupancy:
     how many there were on average at each sending, as a share of the window (-1 where nothing is
     sent up). The staleness of half, and of 99 %, of all returned gradients is not above
-    staleness_median and staleness_p99. frame_bytes, shared_bytes: sent so far over both links.
+    staleness_median and staleness_p99. skipped: training batches learnt from and not sent up;
+    replayed: those learnt from once more. frame_bytes, shared_bytes: sent so far over both links.
     """
 
     run_id: str
@@ -178,6 +179,8 @@ class Progress:
     shared_bytes: int
     peak_rss_bytes: int
     credit_waiting_s: float
+    skipped: int
+    replayed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,16 +190,16 @@ class EpochTrained:
     run_id: str
     epoch: int
     seconds: float
-    num_samples: int
 
 
 @dataclass(frozen=True, slots=True)
 class EpochLoss:
-    """From the head: mean training loss of the epoch, per sample."""
+    """From the head: mean training loss of the epoch over the samples that came all the way up."""
 
     run_id: str
     epoch: int
     loss: float
+    num_samples: int
 
 
 @dataclass(frozen=True, slots=True)

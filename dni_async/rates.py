@@ -33,10 +33,11 @@ def rate_factor(update: int, num_updates: int, *, schedule: str, warmup: int) ->
     return 1.0
 
 
-def make_rate_factor(config: RunConfig, num_updates: int) -> RateFactor | None:
-    """The run's schedule for a stage that makes num_updates; None for a rate that stays."""
+def make_rate_factor(config: RunConfig, num_batches: int) -> RateFactor | None:
+    """The run's schedule for a stage that trains on num_batches; None for a rate that stays."""
     if config.lr_schedule == "constant" and config.warmup_updates == 0:
         return None
+    num_updates = num_batches // config.accumulate
     return lambda update: rate_factor(
         update, num_updates, schedule=config.lr_schedule, warmup=config.warmup_updates
     )

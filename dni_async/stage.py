@@ -15,6 +15,7 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from dni_async.accumulation import Accumulated
 from dni_async.autograd import pull_back, pull_through
 from dni_async.dense import DenseLayers, cross_entropy
 from dni_async.errors import NonFiniteError
@@ -63,7 +64,8 @@ class Stage:
     autocast: the dtype of matrix products (torch.autocast); None leaves them as they are.
     compiled: layers as torch.compile gives them, used for updates on batches of the first one's
     shape; None: never. checks_gradients: whether pull_back looks for NaN and infinity.
-    rate_factor: multiplies the optimizer's rate, by update. clip_norm: the most that the norm of
+    rate_factor: multiplies the optimizer's rate, by update. accumulate: how many batches' mean
+    gradient makes one update. clip_norm: the most that the norm of
     all the stage's gradients together may be (torch.nn.utils.clip_grad_norm_).
     """
 
@@ -77,6 +79,7 @@ class Stage:
         compiled: Layers | None = None,
         checks_gradients: bool = True,
         rate_factor: RateFactor | None = None,
+        accumulate: int = 1,
         clip_norm: float | None = None,
     ) -> None:
         self._autocast = autocast
@@ -93,6 +96,8 @@ class Stage:
         self._named = [(f"gradient of {n}", p) for n, p in layers.named_parameters()]
         self._optimizer = optimizer
         self._rate, self._rate_factor = optimizer.lr, rate_factor
+        self._scheduled = 0  # updates that the rate's schedule counts
+        self._accumulated = Accumulated(accumulate) if accumulate > 1 else None
         self._clip_norm = clip_norm
         self._kept: dict[int, _Kept] = {}
         self._carried: dict[int, torch.Tensor] = {}
@@ -208,14 +213,23 @@ class Stage:
         self._kept.pop(batch_id, None)
         self._carried.pop(batch_id, None)
 
-    def apply(self) -> None:
-        """Update the parameters with the gradients that pull_back left."""
+    def apply(self, *, rate: float = 1.0, is_scheduled: bool = True) -> None:
+        """Update the parameters with the gradients that pull_back left, or gather them.
+
+        rate: multiplies the learning rate this once; of gathered gradients, the last one's counts.
+        is_scheduled: whether the schedule moves on.
+        """
+        if self._accumulated is not None and not self._accumulated.add([p for _, p in self._named]):
+            return
         if self._clip_norm is not None:
             self._clip(self._clip_norm)
+        factor = rate
         if self._rate_factor is not None:
-            self._optimizer.lr = self._rate * self._rate_factor(self.version)
+            factor *= self._rate_factor(self._scheduled)
+        self._optimizer.lr = self._rate * factor
         self._optimizer.update()
         self.version += 1
+        self._scheduled += is_scheduled
 
     def discard(self) -> None:
         """Make no update: drop the gradients that pull_back left."""

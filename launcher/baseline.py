@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -28,10 +29,11 @@ from dni_async.optimizers import make_optimizer
 from dni_async.rates import make_rate_factor
 from dni_async.stage import Stage, add_scores, prepare_torch, score
 from dni_async.system import die_with_parent, name_process
+from launcher.results import EpochResult
 
 __all__ = ["main", "train"]
 
-Report = Callable[[int, float, float, float], None]
+Report = Callable[[EpochResult], None]
 
 
 def train(
@@ -39,8 +41,8 @@ def train(
 ) -> nn.Sequential:
     """Train and return the network.
 
-    Calls started() when all is built and report(epoch, seconds, train_loss, test_accuracy) after
-    each epoch; seconds: training alone. Raises NonFiniteError before a non-finite loss is applied.
+    Calls started() when all is built and report(epoch) after each epoch. Raises NonFiniteError
+    before a non-finite loss is applied.
     """
     folder = None if config.data_dir is None else Path(config.data_dir)
     dataset = load_dataset(config.data, folder)
@@ -53,6 +55,7 @@ def train(
         autocast=AUTOCAST_DTYPES[config.dtype],
         compiled=compile_layers(network, device) if config.compile else None,
         rate_factor=make_rate_factor(config, config.epochs * inputs.num_train_batches),
+        accumulate=config.accumulate,
         clip_norm=config.clip_norm,
         checks_gradients=False,  # its loss is checked, as in any plain loop
     )
@@ -72,7 +75,7 @@ def train(
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - began
         accuracy = _accuracy(whole, inputs, device)
-        report(epoch, seconds, loss_sum / inputs.num_train, accuracy)
+        report(EpochResult(epoch, seconds, loss_sum / inputs.num_train, accuracy, inputs.num_train))
         if config.ends_at(accuracy):
             break
     return network
@@ -98,14 +101,8 @@ def main() -> None:
     def started() -> None:
         print(json.dumps({"started": True}), flush=True)
 
-    def report(epoch: int, seconds: float, train_loss: float, test_accuracy: float) -> None:
-        row = {
-            "epoch": epoch,
-            "seconds": seconds,
-            "train_loss": train_loss,
-            "test_accuracy": test_accuracy,
-        }
-        print(json.dumps(row), flush=True)
+    def report(epoch: EpochResult) -> None:
+        print(json.dumps(asdict(epoch)), flush=True)
 
     network = train(config, torch.device(job["device"]), started, report)
     if job.get("weights_path"):

@@ -90,7 +90,8 @@ def measure_line(report: Mapping[str, Any]) -> Line | None:
     cores, data = report["environment"]["cores"], report["data"]
     num_batches = math.ceil(data["num_train"] / report["config"]["batch_size"])
     in_epochs = len(run["epochs"]) * num_batches if run["samples_per_second"] else 0
-    share = report["config"].get("update_probability", 1.0)
+    config = report["config"]
+    share = config.get("update_probability", 1.0) / config.get("accumulate", 1)
     # Not every batch is an update with every rule.
     trained = [round(worker["updates"] / share) or in_epochs for worker in workers]
     if not all(trained) or not all(worker.get("train_cpu_seconds") for worker in workers):

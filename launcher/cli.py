@@ -117,6 +117,12 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
     "With which a stage makes an update; below 1, stages update in random order.",
     type=float,
 )
+@_setting("accumulate", "Batches whose mean gradient makes one update.", type=int)
+@_setting(
+    "staleness_power",
+    "Divide the rate of a late gradient's update by (1 + staleness) to this power; 0 leaves it.",
+    type=float,
+)
 @_setting("momentum", "Momentum of sgd.", type=float)
 @_setting("weight_decay", "L2 penalty (adam, sgd) or decoupled decay (adamw).", type=float)
 @_setting("seed", "Seeds weights, order of batches and all else.", type=int)
@@ -139,6 +145,10 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
     "with --rule fdg]",
     type=int,
 )
+@_setting("when_full", "Full window: wait, or skip: learn on without sending that batch up.")
+@_setting("when_empty", "No input: wait, or replay: learn from the inputs seen last.")
+@_setting("replay_batches", "Inputs kept for --when-empty replay.", type=int)
+@_setting("replay_limit", "How often each of them is replayed at most.", type=int)
 @_setting("transport", "How neighbours talk: auto and ipc use local sockets, tcp the loopback.")
 @_setting(
     "threads_per_worker",

@@ -98,9 +98,9 @@ class _Coordinator:
         self._roster = Roster(plan.num_stages, secrets.token_hex(8))
         self._peers: dict[int, bytes] = {}
         self._progress: dict[int, Progress] = {}
-        self._seconds: dict[int, float] = {}
-        self._losses: dict[int, float] = {}
-        self._accuracies: dict[int, float] = {}
+        self._trained: dict[int, EpochTrained] = {}
+        self._losses: dict[int, EpochLoss] = {}
+        self._evaluated: dict[int, Evaluated] = {}
         self._cause: _Cause | None = None
         self._result = result
 
@@ -246,13 +246,13 @@ class _Coordinator:
                 if message.updates and self._result.first_update_seconds is None:
                     self._note_first_updates()
             case EpochTrained():
-                self._seconds[message.epoch] = message.seconds
+                self._trained[message.epoch] = message
                 self._close_epoch(message.epoch)
             case EpochLoss():
-                self._losses[message.epoch] = message.loss
+                self._losses[message.epoch] = message
                 self._close_epoch(message.epoch)
             case Evaluated():
-                self._accuracies[message.epoch] = message.accuracy
+                self._evaluated[message.epoch] = message
                 self._close_epoch(message.epoch)
             case Bye(stage=stage):
                 self._roster.left.add(stage)
@@ -272,10 +272,16 @@ class _Coordinator:
 
     def _close_epoch(self, epoch: int) -> None:
         """Enter the epoch once the source and the head have both reported on it."""
-        parts = (self._seconds, self._losses, self._accuracies)
-        if any(epoch not in part for part in parts):
+        if not (epoch in self._trained and epoch in self._losses and epoch in self._evaluated):
             return
-        result = EpochResult(epoch, *(part[epoch] for part in parts))
+        loss = self._losses[epoch]
+        result = EpochResult(
+            epoch=epoch,
+            seconds=self._trained[epoch].seconds,
+            train_loss=loss.loss,
+            test_accuracy=self._evaluated[epoch].accuracy,
+            num_samples=loss.num_samples,
+        )
         self._result.epochs.append(result)
         self._display.epoch(self._result, result)
         self._folder.record({"run": self._result.name, **asdict(result)})

@@ -76,6 +76,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     for run in report["runs"]:
         if run["workers"]:
             console.print(_workers_table(run))
+            _print_extra_work(run, console)
     speed = report["speedup"] or {}
     lines = [
         ("one thread", speed.get("vs_one_thread")),
@@ -89,6 +90,21 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     if to_target is not None:
         word = "sooner" if to_target >= 1 else "LATER"
         console.print(f"target accuracy reached {to_target:.2f}x {word} than on all threads")
+
+
+def _print_extra_work(run: Mapping[str, Any], console: Console) -> None:
+    """What stages learnt from beside the batches that passed the whole network."""
+    for worker in run["workers"]:
+        extra = [
+            f"{worker[kind]:,} batches {kind}"
+            for kind in ("skipped", "replayed")
+            if worker.get(kind)  # older reports have none
+        ]
+        if extra:
+            console.print(
+                f"stage {worker['stage']}: {', '.join(extra)}, which no rate above counts",
+                highlight=False,
+            )
 
 
 def print_diagnosis(report: Mapping[str, Any], console: Console) -> None:

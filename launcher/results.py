@@ -12,12 +12,16 @@ __all__ = ["EpochResult", "RunResult", "WorkerResult", "speedup"]
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
-    """One epoch. seconds: training alone. train_loss in nats per sample, accuracy in [0, 1]."""
+    """One epoch. seconds: training alone. train_loss in nats per sample, accuracy in [0, 1].
+
+    num_samples: those that the whole network was trained on.
+    """
 
     epoch: int
     seconds: float
     train_loss: float
     test_accuracy: float
+    num_samples: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +33,8 @@ class WorkerResult:
     part of waiting in which a full window kept it from a batch that it had. train_ seconds leave
     evaluation out; those of cpu are of all its threads. occupancy: activations in flight at each
     sending, on average and as a share of the window; None where nothing is sent up. Bytes: sent
-    over both its links. phases: seconds per update and kind of span, where they were recorded.
+    over both its links. skipped, replayed: training batches learnt from and not sent up, and those
+    learnt from once more. phases: seconds per update and kind of span, where they were recorded.
     """
 
     stage: int
@@ -53,6 +58,8 @@ class WorkerResult:
     frame_bytes: int
     shared_bytes: int
     peak_rss_bytes: int
+    skipped: int
+    replayed: int
     phases: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -83,6 +90,8 @@ class WorkerResult:
             frame_bytes=last.frame_bytes,
             shared_bytes=last.shared_bytes,
             peak_rss_bytes=last.peak_rss_bytes,
+            skipped=last.skipped,
+            replayed=last.replayed,
         )
 
 
@@ -112,9 +121,9 @@ class RunResult:
 
     @property
     def samples_per_second(self) -> float:
-        """Training samples over training time."""
+        """Samples that the whole network was trained on, over training time."""
         seconds = self.train_seconds
-        return self.num_train * len(self.epochs) / seconds if seconds > 0 else 0.0
+        return sum(epoch.num_samples for epoch in self.epochs) / seconds if seconds > 0 else 0.0
 
     @property
     def test_accuracy(self) -> float | None:
@@ -154,6 +163,7 @@ class RunResult:
                     "seconds": round(e.seconds, 4),
                     "train_loss": e.train_loss,
                     "test_accuracy": e.test_accuracy,
+                    "num_samples": e.num_samples,
                 }
                 for e in self.epochs
             ],
@@ -180,6 +190,8 @@ class RunResult:
                     "frame_bytes": w.frame_bytes,
                     "shared_bytes": w.shared_bytes,
                     "peak_rss_bytes": w.peak_rss_bytes,
+                    "skipped": w.skipped,
+                    "replayed": w.replayed,
                     "phases": {kind: round(s, 7) for kind, s in w.phases.items()},
                 }
                 for w in self.workers

@@ -230,6 +230,37 @@ def test_the_rate_follows_its_schedule() -> None:
         )
 
 
+def test_a_stale_gradient_can_be_given_a_smaller_rate_this_once() -> None:
+    weights = []
+    for rate in (1.0, 0.25):
+        layers = nn.Sequential(nn.Linear(1, 1, bias=False))
+        nn.init.zeros_(layers[0].weight)  # type: ignore[arg-type]
+        stage = make_stage(layers)
+        for each in (rate, 1.0):
+            stage.forward(0, torch.ones(1, 1), needs_input_gradient=False)
+            stage.pull_back(0, torch.ones(1, 1), source="returned gradient")
+            stage.apply(rate=each)
+        weights.append(layers.state_dict()["0.weight"].item())
+    assert weights == [-2 * RATE, -1.25 * RATE]
+
+
+def test_updates_outside_the_schedule_do_not_move_it_on() -> None:
+    layers = nn.Sequential(nn.Linear(1, 1, bias=False))
+    rates: list[float] = []
+
+    def factor(update: int) -> float:
+        rates.append(update)
+        return 1.0
+
+    stage = Stage(0, layers, Sgd(layers.parameters(), lr=RATE), rate_factor=factor)
+    for is_scheduled in (True, False, False, True):
+        stage.forward(0, torch.ones(1, 1), needs_input_gradient=False)
+        stage.pull_back(0, torch.ones(1, 1), source="synthetic gradient")
+        stage.apply(is_scheduled=is_scheduled)
+    assert rates == [0, 1, 1, 1]
+    assert stage.version == 4
+
+
 def test_gradients_that_are_discarded_move_nothing_and_are_gone() -> None:
     stage = make_stage(two_layers())
     before = snapshot(stage.layers)

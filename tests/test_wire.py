@@ -151,16 +151,16 @@ def test_tensors_are_not_copied() -> None:
 
 def test_nan_and_infinity_arrive() -> None:
     """A diverged loss is news to be told, not a broken message."""
-    decoded, _ = decode(encode(EpochLoss("run", 1, float("nan"))))
+    decoded, _ = decode(encode(EpochLoss("run", 1, float("nan"), 9)))
     assert isinstance(decoded, EpochLoss)
     assert decoded.loss != decoded.loss
-    assert decode(encode(EpochLoss("run", 1, float("-inf"))))[0].loss == float("-inf")  # type: ignore[union-attr]
+    assert decode(encode(EpochLoss("run", 1, float("-inf"), 9)))[0].loss == float("-inf")  # type: ignore[union-attr]
 
 
 PROGRESS_FIELDS = (
     "run_id stage updates epoch busy_s waiting_s sending_s loss max_staleness max_pending "
     "rss_bytes train_busy_s train_sending_s train_cpu_s occupancy staleness_median staleness_p99 "
-    "frame_bytes shared_bytes peak_rss_bytes credit_waiting_s"
+    "frame_bytes shared_bytes peak_rss_bytes credit_waiting_s skipped replayed"
 )
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
@@ -168,9 +168,9 @@ WELCOME_FIELDS = (
 )
 
 
-def test_protocol_2_stays_what_it_was() -> None:
+def test_protocol_3_stays_what_it_was() -> None:
     """Both ends must agree: whoever changes a message bumps PROTOCOL and this table."""
-    assert PROTOCOL == 2
+    assert PROTOCOL == 3
     table = [(t.__name__, " ".join(f.name for f in fields(t))) for t in MESSAGE_TYPES]
     assert table == [
         ("LinkHello", "run_id stage window"),
@@ -184,8 +184,8 @@ def test_protocol_2_stays_what_it_was() -> None:
         ("Hello", "protocol run_id stage pid host endpoint"),
         ("Ready", "run_id stage"),
         ("Progress", PROGRESS_FIELDS),
-        ("EpochTrained", "run_id epoch seconds num_samples"),
-        ("EpochLoss", "run_id epoch loss"),
+        ("EpochTrained", "run_id epoch seconds"),
+        ("EpochLoss", "run_id epoch loss num_samples"),
         ("Evaluated", "run_id epoch accuracy loss num_samples"),
         ("Failed", "run_id stage device summary traceback"),
         ("Bye", "run_id stage"),
@@ -194,9 +194,9 @@ def test_protocol_2_stays_what_it_was() -> None:
         ("Stop", "run_id reason"),
         ("Drain", "run_id"),
     ]
-    assert encode(Credit("a", (5, 6))) == [b"\x94\x02\x06\xa1a\x92\x05\x06"]
+    assert encode(Credit("a", (5, 6))) == [b"\x94\x03\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
-        b"\x98\x02\x04\xa3run\x07\x03\xa5train\xc3\x92"
+        b"\x98\x03\x04\xa3run\x07\x03\xa5train\xc3\x92"
         b"\x93\xa7float32\x92\x02\x03\xff"
         b"\x93\xa5int64\x91\x02\xff"
     )

@@ -11,6 +11,7 @@ from dni_async.boundary import Boundary
 from dni_async.compilation import compile_layers, warm_up
 from dni_async.config import RunConfig
 from dni_async.decisions.machine import StageMachine
+from dni_async.decisions.replay import ReplayBuffer
 from dni_async.decisions.rules import OccasionalRule, make_rule
 from dni_async.decisions.schedule import plan_work
 from dni_async.dtypes import AUTOCAST_DTYPES, WIRE_DTYPES
@@ -78,18 +79,24 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
         autocast=AUTOCAST_DTYPES[config.dtype],
         compiled=compile_layers(layers, staging.device) if config.compile else None,
         rate_factor=make_rate_factor(config, welcome.num_updates),
+        accumulate=config.accumulate,
         clip_norm=config.clip_norm,
     )
     if config.compile:
         below = cut_stage(network, 0, welcome.first_layer) if index else None
         samples = torch.zeros(config.batch_size, *welcome.input_shape)
         warm_up(stage, _pass_below(samples, below).to(staging.device), has_below=index > 0)
+    replays = None
+    if config.when_empty == "replay":
+        replays = ReplayBuffer(config.replay_batches, config.replay_limit)
     return Equipment(
         machine=StageMachine(
             stage=index,
             num_stages=welcome.num_stages,
             window=config.places,
             rule=rule,
+            skips=config.when_full == "skip",
+            replays=replays,
             work=work,
         ),
         stage=stage,

@@ -47,16 +47,16 @@ class Epochs:
         """Head: how a test batch was classified."""
         self._scores.append(score)
 
-    def announce(self, mark: Mark, num_train: int) -> None:
-        """Tell what is known now that mark has passed; num_train: the source's, of an epoch."""
+    def announce(self, mark: Mark) -> None:
+        """Tell what is known now that mark has passed."""
         run_id, epoch = self._seat.run_id, mark.epoch
         is_source, is_head = self._seat.inbox is None, self._seat.outbox is None
         if mark.kind == "trained" and is_source:
             seconds = time.perf_counter() - self._began
-            self._control.send(EpochTrained(run_id, epoch, seconds, num_train))
+            self._control.send(EpochTrained(run_id, epoch, seconds))
         if mark.kind == "trained" and is_head:
             self.epoch = epoch
-            self._control.send(EpochLoss(run_id, epoch, self.mean_loss))
+            self._control.send(EpochLoss(run_id, epoch, self.mean_loss, self._num_samples))
             self._loss_sum, self._num_samples = 0.0, 0
         if mark.kind == "evaluated" and is_head:
             total = add_scores(self._scores)

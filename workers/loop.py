@@ -212,6 +212,8 @@ class WorkerLoop:
                 shared_bytes=sum(link.shared_bytes for link in links),
                 peak_rss_bytes=peak_rss_bytes(),
                 credit_waiting_s=tally.credit_waiting_s,
+                skipped=machine.skipped,
+                replayed=machine.replayed,
             )
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Callable
@@ -22,10 +23,12 @@ from dni_async.decisions.actions import (
     Forget,
     Forward,
     GiveCredit,
+    Keep,
     Learn,
     Load,
     LowerMarker,
     RaiseMarker,
+    Recall,
     ReturnGradient,
     Send,
     Update,
@@ -75,10 +78,13 @@ class Performer:
         self._spans = spans
         self._torch_profile = torch_profile
         self._work: dict[int, _Work] = {}
+        self._copies: dict[int, _Work] = {}  # kept for replays
         self._dtypes = activation_dtypes(seat.config)
         self._epochs = epochs
         self._handlers: dict[type[Action], Callable[[Any], None]] = {
             Load: self._load,
+            Keep: self._keep,
+            Recall: self._recall,
             Forward: self._forward,
             Evaluate: self._evaluate,
             Send: self._send,
@@ -147,6 +153,18 @@ class Performer:
         self._work[batch.batch_id] = _Work(to_device(x), to_device(y), y)
         self._spans.lap("load", batch.batch_id)
 
+    def _keep(self, action: Keep) -> None:
+        work = self._work[action.batch_id]
+        assert work.inputs is not None
+        if action.gives_way is not None:
+            del self._copies[action.gives_way]
+        # A copy: the slot that the inputs lie in is about to be given back.
+        copy = _Work(work.inputs.clone(), work.labels.clone(), work.labels_host)
+        self._copies[action.batch_id] = copy
+
+    def _recall(self, action: Recall) -> None:
+        self._work[action.batch_id] = dataclasses.replace(self._copies[action.kept_id])
+
     def _forward(self, action: Forward) -> None:
         batch_id = action.batch_id
         work, stage = self._work[batch_id], self._equipment.stage
@@ -201,7 +219,8 @@ class Performer:
         assert work.hidden is not None
         if action.source == "loss":
             loss, gradient = stage.loss_gradient(batch_id, work.labels)
-            self._epochs.add_loss(loss, len(work.labels))
+            if batch_id >= 0:  # a replay is no progress
+                self._epochs.add_loss(loss, len(work.labels))
             self._spans.lap("loss", batch_id)
         elif action.source == "synthetic":
             assert self._equipment.boundary is not None
@@ -215,12 +234,19 @@ class Performer:
         work.input_gradient = stage.pull_back(batch_id, gradient, source=source)
         self._spans.lap("backward", batch_id)
         if action.applies:
-            stage.apply()
+            stage.apply(rate=self._rate(action, work), is_scheduled=batch_id >= 0)
         else:
             stage.discard()
         self._spans.lap("optimize", batch_id)
         if self._torch_profile is not None:
             self._torch_profile.updated(stage.version)
+
+    def _rate(self, action: Update, work: _Work) -> float:
+        """What an update's learning rate is multiplied by for its gradient's staleness."""
+        power = self._seat.config.staleness_power
+        if action.source != "returned" or not power:
+            return 1.0
+        return float((1 + self._equipment.stage.version - work.version) ** -power)
 
     def _carry_back(self, action: CarryBack) -> None:
         batch_id = action.batch_id
@@ -289,8 +315,7 @@ class Performer:
     def _announce(self, action: Announce) -> None:
         if self._seat.inbox is None:  # nobody below to lower it to
             self._tally.came_back(action.mark.kind)
-        inputs = self._equipment.inputs
-        self._epochs.announce(action.mark, inputs.num_train if inputs is not None else 0)
+        self._epochs.announce(action.mark)
 
     def _finish(self, _action: Finish) -> None:
         """Write the weights, whole or not at all."""

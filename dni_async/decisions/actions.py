@@ -23,12 +23,14 @@ __all__ = [
     "GiveCredit",
     "GradientSource",
     "Idle",
+    "Keep",
     "Learn",
     "Load",
     "LowerMarker",
     "Mark",
     "MarkerReturned",
     "RaiseMarker",
+    "Recall",
     "ReturnGradient",
     "Returned",
     "Send",
@@ -115,6 +117,22 @@ class Load:
     """Source: fetch the batch's samples."""
 
     batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Copy the batch's inputs, to be recalled; gives_way: an earlier copy that is dropped."""
+
+    batch_id: int
+    gives_way: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Take up the copy of an earlier batch once more, by an id of its own (below 0)."""
+
+    batch_id: int
+    kept_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +240,8 @@ class Finish:
 
 Action = (
     Load
+    | Keep
+    | Recall
     | Forward
     | Evaluate
     | Send

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dni_async.decisions.actions import (
     Action,
@@ -18,16 +19,19 @@ from dni_async.decisions.actions import (
     Forget,
     GiveCredit,
     Idle,
+    Keep,
     Load,
     LowerMarker,
     Mark,
     MarkerReturned,
     RaiseMarker,
+    Recall,
     Returned,
     ReturnGradient,
     Send,
     Turn,
 )
+from dni_async.decisions.replay import ReplayBuffer
 from dni_async.decisions.rules import Rule
 from dni_async.errors import LinkError
 from dni_async.messages import MAX_CREDITS
@@ -46,6 +50,8 @@ class StageMachine:
     half a window is owed, before a marker goes down, and before the worker waits. So the stage
     below is never kept waiting by one that waits.
 
+    skips: where the window is full, a training batch is learnt from and not sent up, instead of
+    waiting. replays: what is learnt from, beside what arrives, while nothing does; None: nothing.
     work: the source's order of work (schedule.plan_work); None for every other stage.
     """
 
@@ -56,6 +62,8 @@ class StageMachine:
         num_stages: int,
         window: int,
         rule: Rule,
+        skips: bool = False,
+        replays: ReplayBuffer | None = None,
         work: Iterator[Batch | Mark] | None = None,
     ) -> None:
         self.stage = stage
@@ -63,8 +71,13 @@ class StageMachine:
         self.has_above = stage < num_stages - 1
         self.window = rule.window(window)
         self.max_pending = 0
+        self.skipped = 0  # batches learnt from and not sent up
+        self.replayed = 0
         self.finished = False
         self._rule = rule
+        self._skips = skips
+        self._replays = replays if self.has_below else None  # the source lacks nothing
+        self._is_training = False  # from an epoch's first batch to its marker
         self._work = work
         self._queue: deque[Batch | Mark] = deque()
         self._in_flight: set[int] = set()  # sent up, place not yet freed
@@ -81,13 +94,13 @@ class StageMachine:
     @property
     def has_turn(self) -> bool:
         """Whether a Turn would lead to any action."""
-        item = self._peek()
-        return item is not None and not (isinstance(item, Batch) and self._is_full)
+        return self._may_replay if self._peek() is None else not self.is_blocked
 
     @property
     def is_blocked(self) -> bool:
         """Whether the next batch is here and only a full window keeps it from being taken up."""
-        return self._is_full and isinstance(self._peek(), Batch)
+        item = self._peek()
+        return self._is_full and isinstance(item, Batch) and not self._may_skip(item)
 
     def handle(self, event: Event) -> list[Action]:
         """The actions that event sets off, in the order in which to perform them.
@@ -110,7 +123,7 @@ class StageMachine:
                 return [*self._note(actions), Forget(batch_id)]
             case Credited(batch_id):
                 self._release(batch_id)
-                return [Forget(batch_id)]
+                return [*self._note(self._credit_below(batch_id)), Forget(batch_id)]
             case MarkerReturned(mark):
                 return self._lower(mark)
 
@@ -129,6 +142,13 @@ class StageMachine:
     def _is_full(self) -> bool:
         return self.has_above and len(self._in_flight) >= self.window
 
+    @property
+    def _may_replay(self) -> bool:
+        return self._is_training and self._replays is not None and self._replays.has_more
+
+    def _may_skip(self, batch: Batch) -> bool:
+        return self._skips and batch.purpose == "train"
+
     def _peek(self) -> Batch | Mark | None:
         """The next item to take up; the source draws it from its order of work."""
         if not self._queue and self._work is not None and self._raised is None:
@@ -140,16 +160,40 @@ class StageMachine:
     def _take_up(self) -> list[Action]:
         if not self.has_turn:
             return []
+        if not self._queue:
+            assert self._replays is not None
+            return self._settle() + self._replay(self._replays.draw())
         item = self._queue.popleft()
         if isinstance(item, Mark):
             return self._raise(item)
         load: list[Action] = [] if self.has_below else [Load(item)]
+        goes_on = self.has_above
         if item.purpose == "evaluate":
             actions = self._evaluate(item)
+        elif self._is_full:
+            goes_on = False
+            self.skipped += 1
+            actions = self._train(replace(item, anchor=False), is_sent=False)
         else:
-            actions = self._rule.on_batch(item, has_below=self.has_below, has_above=self.has_above)
-        forget: list[Action] = [] if self.has_above else [Forget(item.batch_id)]
+            actions = self._train(item)
+        forget: list[Action] = [] if goes_on else [Forget(item.batch_id)]
         return self._note(load + actions) + forget
+
+    def _train(self, batch: Batch, *, is_sent: bool = True) -> list[Action]:
+        """What the rule does with a batch that is new here; an anchor must be sent."""
+        self._is_training = True
+        actions: list[Action] = []
+        if self._replays is not None:
+            actions.append(Keep(batch.batch_id, self._replays.keep(batch.batch_id)))
+        actions += self._rule.on_batch(batch, has_below=self.has_below, has_above=self.has_above)
+        return actions if is_sent else _unsent(actions)
+
+    def _replay(self, kept_id: int) -> list[Action]:
+        """Learn from an earlier batch; no neighbour hears of it."""
+        self.replayed += 1
+        batch = Batch(-1 - kept_id, "train")
+        actions = self._rule.on_batch(batch, has_below=False, has_above=self.has_above)
+        return [Recall(batch.batch_id, kept_id), *_unsent(actions), Forget(batch.batch_id)]
 
     def _evaluate(self, batch: Batch) -> list[Action]:
         actions: list[Action] = [Evaluate(batch.batch_id)]
@@ -161,6 +205,7 @@ class StageMachine:
 
     def _raise(self, mark: Mark) -> list[Action]:
         self._raised = mark
+        self._is_training = False
         if self.has_above:
             return [RaiseMarker(mark)]
         return [Announce(mark), *self._lower(mark)]
@@ -212,6 +257,11 @@ class StageMachine:
             )
         self._in_flight.remove(batch_id)
 
+    def _credit_below(self, batch_id: int) -> list[Action]:
+        """For an anchor that was skipped further up, whose gradient the stage below awaits too."""
+        is_awaited = batch_id in self._held and batch_id not in self._owed
+        return [GiveCredit((batch_id,))] if is_awaited else []
+
     def _note(self, actions: list[Action]) -> list[Action]:
         """Keep count of the places that actions take and free; gather the credits."""
         noted: list[Action] = []
@@ -234,3 +284,7 @@ class StageMachine:
         owed, self._owed = tuple(self._owed), []
         self._held.difference_update(owed)
         return [GiveCredit(owed)]
+
+
+def _unsent(actions: list[Action]) -> list[Action]:
+    return [action for action in actions if not isinstance(action, Send)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import deque
 
 import pytest
 from hypothesis import given, settings
@@ -12,30 +11,15 @@ from hypothesis import strategies as st
 from dni_async.decisions.actions import (
     Action,
     Announce,
-    Arrived,
     Batch,
-    CarryBack,
-    Credited,
     Evaluate,
-    Event,
     Finish,
-    Forget,
     Forward,
-    GiveCredit,
-    Idle,
     Learn,
     Load,
-    LowerMarker,
     Mark,
-    MarkerReturned,
-    RaiseMarker,
-    Returned,
-    ReturnGradient,
-    Send,
-    Turn,
     Update,
 )
-from dni_async.decisions.machine import StageMachine
 from dni_async.decisions.rules import (
     AnchorRule,
     BackpropRule,
@@ -45,96 +29,7 @@ from dni_async.decisions.rules import (
     Rule,
 )
 from dni_async.decisions.schedule import plan_work
-
-
-class Line:
-    """All machines of a run, joined by queues that keep order within a link and nowhere else.
-
-    Checks what must hold at every moment while it runs.
-    """
-
-    def __init__(self, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]) -> None:
-        self.machines = [
-            StageMachine(
-                stage=stage,
-                num_stages=num_stages,
-                window=window,
-                rule=rule,
-                work=iter(work) if stage == 0 else None,
-            )
-            for stage in range(num_stages)
-        ]
-        self.window = self.machines[0].window
-        self.up: list[deque[Event]] = [deque() for _ in range(num_stages)]
-        self.down: list[deque[Event]] = [deque() for _ in range(num_stages)]
-        self.kept: list[set[int]] = [set() for _ in range(num_stages)]
-        self.trace: list[tuple[int, Action]] = []
-
-    def choices(self) -> list[tuple[int, str]]:
-        """All that may happen next: (stage, what)."""
-        possible = []
-        for stage, machine in enumerate(self.machines):
-            possible += [(stage, "turn" if machine.has_turn else "idle")] * (
-                machine.has_turn or machine.owes_credits
-            )
-            possible += [(stage, "from below")] * bool(self.up[stage])
-            possible += [(stage, "from above")] * bool(self.down[stage])
-        return possible
-
-    def step(self, stage: int, what: str) -> None:
-        """Let one of choices happen."""
-        event: Event = Idle() if what == "idle" else Turn()
-        if what.startswith("from"):
-            event = (self.up if what == "from below" else self.down)[stage].popleft()
-        for action in self.machines[stage].handle(event):
-            self.trace.append((stage, action))
-            self.perform(stage, action)
-        assert self.machines[stage].pending <= self.window
-        assert sum(isinstance(e, Arrived) for e in self.up[stage]) <= self.window + 1  # a marker
-
-    def perform(self, stage: int, action: Action) -> None:
-        """Deliver what the action sends; only what is kept can be worked on."""
-        kept = self.kept[stage]
-        match action:
-            case Load(batch):
-                assert stage == 0
-                kept.add(batch.batch_id)
-            case (
-                Forward(batch_id)
-                | Evaluate(batch_id)
-                | Update(batch_id)
-                | CarryBack(batch_id)
-                | Learn(batch_id)
-            ):
-                assert batch_id in kept
-            case Send(batch):
-                assert batch.batch_id in kept
-                self.kept[stage + 1].add(batch.batch_id)
-                sent = Batch(batch.batch_id, batch.purpose, batch.anchor)  # what a message says
-                self.up[stage + 1].append(Arrived(sent))
-            case ReturnGradient(batch_id):
-                assert batch_id in kept
-                self.down[stage - 1].append(Returned(batch_id))
-            case GiveCredit(batch_ids):
-                self.down[stage - 1] += [Credited(batch_id) for batch_id in batch_ids]
-            case Forget(batch_id):
-                kept.remove(batch_id)
-            case RaiseMarker(mark):
-                self.up[stage + 1].append(Arrived(mark))
-            case LowerMarker(mark):
-                self.down[stage - 1].append(MarkerReturned(mark))
-
-    def run(self, draw: random.Random) -> None:
-        """Until nothing can happen any more, stages and links at random speeds."""
-        speed = {
-            (stage, what): draw.choice((1, 3, 30))
-            for stage in range(len(self.machines))
-            for what in ("turn", "idle", "from below", "from above")
-        }
-        while possible := self.choices():
-            stage, what = draw.choices(possible, [speed[choice] for choice in possible])[0]
-            self.step(stage, what)
-
+from tests.decisions.line import Line
 
 EPOCHS, TRAIN_BATCHES, EVALUATE_BATCHES = 2, 9, 3
 RULES = {"bootstrap": BootstrapRule(), "backprop": BackpropRule(), "anchor 1": AnchorRule(1),

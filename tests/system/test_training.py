@@ -81,6 +81,8 @@ def test_lockstep_equals_plain_backpropagation_bit_for_bit(
 ) -> None:
     """Over every transport; 1437 samples in batches of 100 leave a last one of 37."""
     settings = {"layers": 8, "width": 256, "epochs": 3, "batch_size": 100, "optimizer": optimizer}
+    if stages == 4:
+        settings["accumulate"] = 2
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     transport = {1: "auto", 2: "tcp", 4: "auto", 8: "ipc"}[stages]
     run = launch(
@@ -216,6 +218,8 @@ def test_a_slow_stage_lets_those_below_run_a_window_ahead(
         ["--layers=6", "--stages=3"],
         ["--lr-schedule=cosine", "--warmup-updates=12", "--clip-norm=1", "--lr=0.002"],
         ["--update-probability=0.5", "--lr=0.003"],
+        ["--accumulate=2", "--lr=0.003"],
+        ["--rule=fdg", "--staleness-power=0.5", "--accumulate=2", "--lr=0.003"],
     ],
     ids=" ".join,
 )

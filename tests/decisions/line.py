@@ -1,0 +1,149 @@
+"""Machines joined to a whole line in one process, without torch, links or a clock."""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+
+from dni_async.decisions.actions import (
+    Action,
+    Arrived,
+    Batch,
+    CarryBack,
+    Credited,
+    Evaluate,
+    Event,
+    Forget,
+    Forward,
+    GiveCredit,
+    Idle,
+    Keep,
+    Learn,
+    Load,
+    LowerMarker,
+    Mark,
+    MarkerReturned,
+    RaiseMarker,
+    Recall,
+    Returned,
+    ReturnGradient,
+    Send,
+    Turn,
+    Update,
+)
+from dni_async.decisions.machine import StageMachine
+from dni_async.decisions.replay import ReplayBuffer
+from dni_async.decisions.rules import Rule
+
+__all__ = ["Line"]
+
+
+class Line:
+    """All machines of a run, joined by queues that keep order within a link and nowhere else.
+
+    Checks what must hold at every moment while it runs.
+    """
+
+    def __init__(
+        self,
+        num_stages: int,
+        window: int,
+        rule: Rule,
+        work: list[Batch | Mark],
+        *,
+        skips: bool = False,
+        replay_places: int = 0,
+    ) -> None:
+        self.machines = [
+            StageMachine(
+                stage=stage,
+                num_stages=num_stages,
+                window=window,
+                rule=rule,
+                skips=skips,
+                replays=ReplayBuffer(replay_places, 2) if replay_places else None,
+                work=iter(work) if stage == 0 else None,
+            )
+            for stage in range(num_stages)
+        ]
+        self.window = self.machines[0].window
+        self.up: list[deque[Event]] = [deque() for _ in range(num_stages)]
+        self.down: list[deque[Event]] = [deque() for _ in range(num_stages)]
+        self.kept: list[set[int]] = [set() for _ in range(num_stages)]
+        self.copies: list[set[int]] = [set() for _ in range(num_stages)]
+        self.returned: set[int] = set()
+        self.trace: list[tuple[int, Action]] = []
+
+    def choices(self) -> list[tuple[int, str]]:
+        """All that may happen next: (stage, what)."""
+        possible = []
+        for stage, machine in enumerate(self.machines):
+            possible += [(stage, "turn" if machine.has_turn else "idle")] * (
+                machine.has_turn or machine.owes_credits
+            )
+            possible += [(stage, "from below")] * bool(self.up[stage])
+            possible += [(stage, "from above")] * bool(self.down[stage])
+        return possible
+
+    def step(self, stage: int, what: str) -> None:
+        """Let one of choices happen."""
+        event: Event = Idle() if what == "idle" else Turn()
+        if what.startswith("from"):
+            event = (self.up if what == "from below" else self.down)[stage].popleft()
+        for action in self.machines[stage].handle(event):
+            self.trace.append((stage, action))
+            self.perform(stage, action)
+        assert self.machines[stage].pending <= self.window
+        assert sum(isinstance(e, Arrived) for e in self.up[stage]) <= self.window + 1  # a marker
+
+    def perform(self, stage: int, action: Action) -> None:
+        """Keep what the action keeps, or deliver what it sends; only what is kept is worked on."""
+        kept = self.kept[stage]
+        match action:
+            case Load(batch):
+                assert stage == 0
+                kept.add(batch.batch_id)
+            case Keep(batch_id, gives_way):
+                assert batch_id in kept
+                self.copies[stage] -= {gives_way}
+                self.copies[stage].add(batch_id)
+            case Recall(batch_id, kept_id):
+                assert kept_id in self.copies[stage]
+                kept.add(batch_id)
+            case Forget(batch_id):
+                kept.remove(batch_id)
+            case Forward() | Evaluate() | Update() | CarryBack() | Learn():
+                assert action.batch_id in kept
+            case _:
+                self.deliver(stage, action)
+
+    def deliver(self, stage: int, action: Action) -> None:
+        """Put what the action sends on its way."""
+        kept = self.kept[stage]
+        match action:
+            case Send(batch):
+                assert batch.batch_id in kept
+                self.kept[stage + 1].add(batch.batch_id)
+                sent = Batch(batch.batch_id, batch.purpose, batch.anchor)  # what a message says
+                self.up[stage + 1].append(Arrived(sent))
+            case ReturnGradient(batch_id):
+                assert batch_id in kept
+                self.returned.add(batch_id)
+                self.down[stage - 1].append(Returned(batch_id))
+            case GiveCredit(batch_ids):
+                self.down[stage - 1] += [Credited(batch_id) for batch_id in batch_ids]
+            case RaiseMarker(mark):
+                self.up[stage + 1].append(Arrived(mark))
+            case LowerMarker(mark):
+                self.down[stage - 1].append(MarkerReturned(mark))
+
+    def run(self, draw: random.Random) -> None:
+        """Until nothing can happen any more, stages and links at random speeds."""
+        speed = {
+            (stage, what): draw.choice((1, 3, 30))
+            for stage in range(len(self.machines))
+            for what in ("turn", "idle", "from below", "from above")
+        }
+        while possible := self.choices():
+            stage, what = draw.choices(possible, [speed[choice] for choice in possible])[0]
+            self.step(stage, what)
