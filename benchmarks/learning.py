@@ -1,8 +1,9 @@
 """Test errors of every rule beside backpropagation's and the published ones.
 
-``python -m benchmarks.learning``. Whole asynchronous runs as ``dni-launch`` makes them, and the
-same network by backpropagation in one process, the same epochs, batches and optimizer, over
-several seeds. A row that misses its target is printed as a miss.
+``python -m benchmarks.learning``. Whole asynchronous runs as ``dni-launch`` makes them; the same
+network by backpropagation in one process, the same epochs, batches, optimizer and schedule; and,
+for some rows, the same rule in order in one process, where nothing is stale. Over several seeds. A
+row that misses its target is printed as a miss.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.arms import train_arm
+from benchmarks.arms import Trained, train_arm
 from benchmarks.facts import Observation
+from benchmarks.reference import train_in_order
 from benchmarks.report import (
     Measuring,
     benchmark_options,
@@ -34,8 +36,8 @@ from dni_async.errors import ConfigError
 __all__ = ["main"]
 
 BACKPROP = "baseline-all-threads"
+DEFAULTS = RunConfig().to_dict()
 QUICK = {"data": "digits", "data_dir": None, "epochs": 1, "batch_size": 64}
-PAPER = {"norm": "batch", "targets": "bootstrap", "synthesizer": "linear"}  # cDNI on its FCN
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class Row:
     """One network and rule. Errors in percent.
 
     published: the error in the paper's table. behind: how far it may be behind backpropagation.
-    most: the error that it may have.
+    most: the error that it may have. in_order: whether it is also run in order.
     """
 
     name: str
@@ -51,23 +53,35 @@ class Row:
     published: float | None = None
     behind: float | None = None
     most: float | None = None
+    in_order: bool = False
 
 
+BATCH_NORM = {"norm": "batch", "epochs": 15}
+PAPER = {**BATCH_NORM, "targets": "bootstrap", "synthesizer": "linear"}  # cDNI on its FCN
 ROWS = (
-    Row("default, 4 x 256 BN", {"norm": "batch", "epochs": 15}, behind=0.15),
-    Row("cDNI, 3 layers", {**PAPER, "layers": 3, "epochs": 15}, published=2.2, most=2.2),
-    Row("cDNI, 4 layers", {**PAPER, "layers": 4, "epochs": 15}, published=1.9, most=1.9),
-    Row("cDNI, 5 layers", {**PAPER, "layers": 5, "epochs": 15}, published=1.7, most=1.9),
-    Row("cDNI, 6 layers", {**PAPER, "layers": 6, "epochs": 15}, published=1.6, most=1.9),
-    Row("default, 8 x 256 BN", {"norm": "batch", "layers": 8, "epochs": 15}, behind=0.3, most=3.0),
-    Row("default, 21 x 256 BN", {"norm": "batch", "layers": 21, "epochs": 15}, behind=0.3, most=3),
-    Row("default, 4 x 1024", {"width": 1024, "epochs": 10}, behind=0.2),
-    Row("cDNI, p = 0.2", {**PAPER, "update_probability": 0.2, "epochs": 15}, most=2.2),
-    Row("fdg, 4 x 256 BN", {"rule": "fdg", "norm": "batch", "epochs": 15}, behind=0.1),
-    Row("dgl, 4 x 256 BN", {"rule": "dgl", "norm": "batch", "epochs": 15}),
-    Row(
-        "no-bprop, 4 x 256 BN", {"rule": "no-bprop", "norm": "batch", "epochs": 15}, published=12.6
-    ),
+    Row("default, 4 x 256 BN", BATCH_NORM, behind=0.15, in_order=True),
+    Row("cDNI, 3 layers", {**PAPER, "layers": 3}, published=2.2, most=2.2),
+    Row("cDNI, 4 layers", {**PAPER, "layers": 4}, published=1.9, most=1.9, in_order=True),
+    Row("cDNI, 5 layers", {**PAPER, "layers": 5}, published=1.7, most=1.9),
+    Row("cDNI, 6 layers", {**PAPER, "layers": 6}, published=1.6, most=1.9),
+    Row("default, 8 x 256 BN", {**BATCH_NORM, "layers": 8}, behind=0.3, most=3.0, in_order=True),
+    Row("default, 21 x 256 BN", {**BATCH_NORM, "layers": 21}, behind=0.3, most=3.0),
+    Row("default, 4 x 1024", {"width": 1024, "epochs": 10}, behind=0.2, in_order=True),
+    Row("cDNI, p = 0.2", {**PAPER, "update_probability": 0.2}, most=2.2),
+    Row("fdg, 4 x 256 BN", {**BATCH_NORM, "rule": "fdg"}, behind=0.1, in_order=True),
+    Row("dgl, 4 x 256 BN", {**BATCH_NORM, "rule": "dgl"}),
+    Row("no-bprop, 4 x 256 BN", {**BATCH_NORM, "rule": "no-bprop"}, published=12.6),
+)
+# What a rule does, and backpropagation does not.
+RULE_SETTINGS = (
+    "rule",
+    "targets",
+    "anchor_every",
+    "synthesizer",
+    "synthesizer_lr",
+    "update_probability",
+    "window",
+    "stages",
 )
 
 
@@ -79,6 +93,7 @@ class Outcome:
     config: RunConfig
     ours: list[float] = field(default_factory=list)
     backprop: list[float] = field(default_factory=list)
+    in_order: list[float] = field(default_factory=list)
 
     @property
     def verdicts(self) -> list[str]:
@@ -99,6 +114,7 @@ class Outcome:
             "published": self.row.published,
             "errors": self.ours,
             "backprop_errors": self.backprop,
+            "in_order_errors": self.in_order,
             "verdicts": self.verdicts,
         }
 
@@ -108,6 +124,7 @@ class Outcome:
 @click.option("--rows", "names", help="Names or parts of names.  [default: all]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Of every row.  [default: its own]")
+@click.option("--lr-schedule", default="cosine", show_default=True, help="Of every arm.")
 @click.option("--data", default="mnist", show_default=True)
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path))
 def main(
@@ -117,6 +134,7 @@ def main(
     names: str | None,
     batch_size: int,
     epochs: int | None,
+    lr_schedule: str,
     data: str,
     data_dir: Path | None,
 ) -> None:
@@ -124,34 +142,48 @@ def main(
     measuring = Measuring.of(json_path, repeats or (None if quick else 3), quick)
     console = make_console()
     observation = Observation()
-    asked: dict[str, Any] = {"data": data, "batch_size": batch_size}
+    asked: dict[str, Any] = {"data": data, "batch_size": batch_size, "lr_schedule": lr_schedule}
     asked["data_dir"] = None if data_dir is None else str(data_dir)
     if epochs is not None:
         asked["epochs"] = epochs
-    outcomes: list[Outcome] = []
+    outcomes = []
     for row in _chosen(names):
         settings = row.settings | asked | (QUICK if quick else {})
-        outcome = Outcome(row, RunConfig(baseline=False, devices=("cpu",), **settings))
-        outcomes.append(outcome)
-        for seed in range(measuring.repeats):
-            _measure(outcome, seed)
-            console.print(f"{row.name}: seed {seed} done", highlight=False)
-        rows = {"rows": [each.to_dict() for each in outcomes]}
-        write(
-            measuring.json,
-            "learning",
-            observation.facts(),
-            asked | {"repeats": measuring.repeats, "quick": quick},
-            rows,
-        )
+        outcomes.append(Outcome(row, RunConfig(baseline=False, devices=("cpu",), **settings)))
+    known: dict[RunConfig, float] = {}
+    for seed in range(measuring.repeats):
+        for outcome in outcomes:
+            _measure(outcome, seed, known)
+            console.print(f"seed {seed}, {outcome.row.name}: {_said(outcome)}", highlight=False)
+            write(
+                measuring.json,
+                "learning",
+                observation.facts(),
+                asked | {"repeats": measuring.repeats, "quick": quick},
+                {"rows": [each.to_dict() for each in outcomes if each.ours]},
+            )
     _print(console, outcomes)
     print_facts(console, observation.facts())
 
 
-def _measure(outcome: Outcome, seed: int) -> None:
+def _measure(outcome: Outcome, seed: int, known: dict[RunConfig, float]) -> None:
+    """One seed of a row. known: backpropagation's errors, which rows of one network share."""
     config = dataclasses.replace(outcome.config, seed=seed)
-    for arm, errors in (("dni", outcome.ours), (BACKPROP, outcome.backprop)):
-        errors.append(100 * (1 - train_arm(arm, config).epochs[-1].test_accuracy))
+    outcome.ours.append(_error(train_arm("dni", config)))
+    network = dataclasses.replace(config, **{name: DEFAULTS[name] for name in RULE_SETTINGS})
+    if network not in known:
+        known[network] = _error(train_arm(BACKPROP, network))
+    outcome.backprop.append(known[network])
+    if outcome.row.in_order:
+        outcome.in_order.append(100 * (1 - train_in_order(config)))
+
+
+def _said(outcome: Outcome) -> str:
+    return f"{outcome.ours[-1]:.2f} %, backprop {outcome.backprop[-1]:.2f} %"
+
+
+def _error(trained: Trained) -> float:
+    return 100 * (1 - trained.epochs[-1].test_accuracy)
 
 
 def _chosen(names: str | None) -> list[Row]:
@@ -167,7 +199,7 @@ def _chosen(names: str | None) -> list[Row]:
 def _print(console: Console, outcomes: Sequence[Outcome]) -> None:
     made = table(
         "test error in %, mean and spread over seeds",
-        ["row", "epochs", "error", "backprop", "difference", "published", "target"],
+        ["row", "epochs", "error", "backprop", "difference", "in order", "published", "target"],
     )
     for outcome in outcomes:
         row = outcome.row
@@ -177,6 +209,7 @@ def _print(console: Console, outcomes: Sequence[Outcome]) -> None:
             _errors(outcome.ours),
             _errors(outcome.backprop),
             f"{fmean(outcome.ours) - fmean(outcome.backprop):+.2f}",
+            _errors(outcome.in_order) if outcome.in_order else "",
             "" if row.published is None else f"{row.published:.1f}",
             "; ".join(outcome.verdicts),
         )

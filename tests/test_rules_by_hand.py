@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks.in_order import ReferenceLine
 from dni_async.boundary import Boundary
 from dni_async.decisions.rules import (
     AnchorRule,
@@ -18,7 +19,6 @@ from dni_async.decisions.rules import (
 from dni_async.optimizers import Sgd
 from dni_async.stage import Stage
 from dni_async.synthesizers import CriticSynthesizer, LinearSynthesizer
-from tests.reference import ReferenceLine
 
 RATE, SYNTHESIZER_RATE = 0.5, 0.25
 X = torch.tensor([[1.0, 2.0], [-1.0, 0.5], [0.0, -1.0], [2.0, 1.0]])

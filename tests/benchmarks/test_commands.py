@@ -126,7 +126,7 @@ def test_learning(start: Callable[..., Command]) -> None:
     assert_clean_end(command)
     fdg, control = command.result()["rows"]
     assert fdg["name"] == "fdg, 4 x 256 BN"
-    assert len(fdg["errors"]) == len(fdg["backprop_errors"]) == 1
+    assert [len(fdg[f"{arm}errors"]) for arm in ("", "backprop_", "in_order_")] == [1, 1, 1]
     assert [said.split(": ")[0] for said in fdg["verdicts"]] == ["backprop + 0.1"]
     assert (control["published"], control["verdicts"]) == (12.6, [])
 
