@@ -6,6 +6,7 @@ never blocks on sending (the window bounds what is in flight) and lingers a boun
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -28,6 +29,7 @@ __all__ = [
 COPY_BYTES: Final = 64 * 1024
 # As plain numbers: the enums take longer than the calls they are passed to.
 _EVENTS: Final = int(zmq.EVENTS)
+_FD: Final = int(zmq.FD)
 _READABLE: Final = int(zmq.POLLIN)
 _DONT_WAIT: Final = int(zmq.DONTWAIT)
 LINGER_MS: Final = 2000  # long enough for last words, short enough for Ctrl-C
@@ -109,23 +111,38 @@ class ControlServer:
 
 
 class Poller:
-    """Waits for any of several sockets and file descriptors to become readable."""
+    """Waits for any of several sockets and file descriptors to become readable.
+
+    A socket's own file descriptor says only that something may have changed since the socket was
+    last asked, so each is asked before the wait. ``zmq.Poller`` asks everything twice.
+    """
 
     def __init__(self) -> None:
-        self._poller = zmq.Poller()
+        self._poll = select.poll()
+        self._sockets: dict[int, zmq.Socket[bytes]] = {}
 
     def watch(self, source: FrameSocket | ControlClient | ControlServer | int) -> None:
         """Add a socket's owner or a file descriptor."""
-        self._poller.register(source if isinstance(source, int) else source.socket, zmq.POLLIN)
+        fd = _fd_of(source)
+        if not isinstance(source, int):
+            self._sockets[fd] = source.socket
+        self._poll.register(fd, select.POLLIN)
 
     def forget(self, source: FrameSocket | ControlClient | ControlServer | int) -> None:
         """Take back a watch."""
-        self._poller.unregister(source if isinstance(source, int) else source.socket)
+        fd = _fd_of(source)
+        self._sockets.pop(fd, None)
+        self._poll.unregister(fd)
 
     def wait(self, timeout_s: float) -> set[int]:
-        """Wait at most timeout_s; the readable file descriptors (sockets say so themselves)."""
-        ready = self._poller.poll(max(0, int(timeout_s * 1000)))
-        return {source for source, _ in ready if isinstance(source, int)}
+        """Wait at most timeout_s; the readable file descriptors (sockets say so themselves).
+
+        May return early with nothing to read.
+        """
+        if any(_is_readable(socket) for socket in self._sockets.values()):
+            timeout_s = 0.0
+        ready = self._poll.poll(max(0.0, timeout_s * 1000))
+        return {fd for fd, _ in ready if fd not in self._sockets}
 
 
 class Sockets:
@@ -181,6 +198,14 @@ def open_sockets() -> Iterator[Sockets]:
         yield Sockets(context)
     finally:
         context.destroy(linger=LINGER_MS)
+
+
+def _fd_of(source: FrameSocket | ControlClient | ControlServer | int) -> int:
+    if isinstance(source, int):
+        return source
+    fd = source.socket.get(_FD)
+    assert isinstance(fd, int)
+    return fd
 
 
 def _is_readable(socket: zmq.Socket[bytes]) -> bool:

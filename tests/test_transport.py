@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -58,9 +59,10 @@ def receive(source: FrameSocket | ControlServer | ControlClient) -> Any:
     """What source receives next, waiting for it; frames as bytes."""
     poller = Poller()
     poller.watch(source)
-    poller.wait(PATIENCE_S)
-    received = source.receive()
-    assert received is not None, "nothing came"
+    deadline = time.monotonic() + PATIENCE_S
+    while (received := source.receive()) is None:
+        assert time.monotonic() < deadline, "nothing came"
+        poller.wait(deadline - time.monotonic())
     return [bytes(frame) for frame in received] if isinstance(received, list) else received
 
 
