@@ -105,7 +105,11 @@ def __getattr__(name: str) -> object:
         )
     import cloudpickle
 
-    file = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        file = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError as error:
+        reason = error.strerror
+        raise ConfigError(f"{setting}: {folder / name} cannot be read: {reason}") from error
     with os.fdopen(file, "rb") as stream:
         status = os.fstat(file)
         if not stat.S_ISREG(status.st_mode) or not _is_private(status):

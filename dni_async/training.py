@@ -81,7 +81,12 @@ def train(
     Raises ConfigError before any process starts, and the run's first cause as another DniError. At
     Ctrl-C the workers end, then KeyboardInterrupt is raised. One run at a time in a process.
     """
-    with _alone(), open_folder() as folder, _run_folder(run_dir) as place:
+    with (
+        _alone(),
+        _engine().interruptible_call(),
+        open_folder() as folder,
+        _run_folder(run_dir) as place,
+    ):
         asked = _settings(model, data, settings, folder)
         base = RunConfig(baseline=False) if config is None else config
         resolved = RunConfig.from_dict({**base.to_dict(), **asked})
