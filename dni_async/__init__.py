@@ -14,6 +14,7 @@ from dni_async.errors import (
     WireError,
     WorkerDied,
 )
+from dni_async.training import TrainingResult, train
 
 __all__ = [
     "ConfigError",
@@ -23,9 +24,11 @@ __all__ = [
     "LinkError",
     "NonFiniteError",
     "RunConfig",
+    "TrainingResult",
     "WireError",
     "WorkerDied",
     "__version__",
+    "train",
 ]
 
 __version__ = "0.1.0"

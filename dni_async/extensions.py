@@ -5,18 +5,27 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from dni_async.errors import ConfigError
 
-__all__ = ["find_callable", "is_extension", "make_extension"]
+__all__ = ["find_callable", "is_extension", "is_importing", "make_extension"]
+
+_importing: ContextVar[bool] = ContextVar("importing", default=False)
 
 
 def is_extension(name: str) -> bool:
     """Whether name has the form ``package.module:name``."""
     return re.fullmatch(r"[^:]+:[^:]+", name) is not None
+
+
+def is_importing() -> bool:
+    """Whether what runs now is being imported by find_callable: it must not start a run."""
+    return _importing.get()
 
 
 def find_callable(setting: str, name: str) -> Callable[..., object]:
@@ -28,15 +37,25 @@ def find_callable(setting: str, name: str) -> Callable[..., object]:
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise ConfigError(f"{setting}: cannot import {module_name!r}: {error!r}") from error
-    found = getattr(module, attribute, None)
+    with _as_import():
+        try:
+            module = importlib.import_module(module_name)
+        except Exception as error:
+            raise ConfigError(f"{setting}: cannot import {module_name!r}: {error!r}") from error
+        found = getattr(module, attribute, None)  # which dni_async.given imports for
     if not callable(found):
         raise ConfigError(f"{setting}: {module_name!r} has no callable {attribute!r}")
     result: Callable[..., object] = found
     return result
+
+
+@contextmanager
+def _as_import() -> Iterator[None]:
+    token = _importing.set(True)
+    try:
+        yield
+    finally:
+        _importing.reset(token)
 
 
 def make_extension(

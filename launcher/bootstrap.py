@@ -2,16 +2,27 @@
 
 ``python .../launcher/bootstrap.py workers.__main__ ARGS`` pins the three packages to the folders
 beside this file, so that a ``workers`` or ``launcher`` of the user's cannot take their place, and
-leaves the rest of the path as the user made it.
+leaves the rest of the path as the user made it: in a run of dni_async.train, as it is there.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import sys
 from pathlib import Path
 
 PACKAGES = ("dni_async", "workers", "launcher")
+
+
+def path_of_caller() -> list[str] | None:
+    """sys.path of the caller of dni_async.train; None in a run of dni-launch."""
+    folder = os.environ.get("DNI_GIVEN")
+    if not folder:
+        return None
+    path: list[str] = json.loads(Path(folder, "path.json").read_text(encoding="utf-8"))
+    return path
 
 
 def pin_packages(root: Path) -> None:
@@ -30,7 +41,8 @@ def pin_packages(root: Path) -> None:
 
 if __name__ == "__main__":
     here = Path(__file__).resolve().parent
-    sys.path[:] = [entry for entry in sys.path if entry and Path(entry).resolve() != here]
+    own_path = [entry for entry in sys.path if entry and Path(entry).resolve() != here]
+    sys.path[:] = path_of_caller() or own_path
     pin_packages(here.parent)
     target = sys.argv.pop(1)
     importlib.import_module(target).main()

@@ -196,7 +196,9 @@ def command(
     and --report, which say where one run goes) or in the environment as DNI_NAME. A flag wins
     over the environment, the environment over the file.
     """
+    from launcher.report import print_report
     from launcher.run import run
+    from launcher.run_folder import RunFolder
 
     settings["devices"] = tuple(part.strip() for part in settings["devices"].split(","))
     config = RunConfig(**settings)
@@ -204,7 +206,11 @@ def command(
         raise ConfigError(f"report: the folder {report.absolute().parent} does not exist")
     console = Console()
     console.print(_describe(ctx, config_file), highlight=False, markup=False, soft_wrap=True)
-    return run(config, run_dir, console, overwrite=overwrite, report_copy=report)
+    folder = RunFolder.default() if run_dir is None else RunFolder(run_dir)
+    _, result = run(config, folder, console, overwrite=overwrite, report_copy=report)
+    print_report(result, console)
+    console.print(f"run directory: {folder.path}", highlight=False, soft_wrap=True)
+    return 0
 
 
 def _describe(ctx: click.Context, config_file: Path | None) -> str:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-__all__ = ["Interrupted", "interruptible"]
+__all__ = ["Interrupted", "interruptible", "interruptible_call"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
@@ -25,15 +28,51 @@ def interruptible() -> Iterator[None]:
 
     At the second the process ends on the spot; its fork server then kills the workers.
     """
+    with _raising(_SIGNALS, again=lambda signum: os._exit(128 + signum)):
+        yield
+
+
+@contextmanager
+def interruptible_call() -> Iterator[None]:
+    """The same within a process that is the caller's: KeyboardInterrupt at Ctrl-C.
+
+    SIGTERM and SIGHUP raise SystemExit where they would have ended the process anyway; handlers of
+    the caller's own stay. Further signals wait out the clean-up, a second or two: an exception in
+    the middle of it would leave workers to whoever holds on to the traceback. In another thread
+    than the main one, which alone hears signals, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    taken = [signum for signum in _SIGNALS if _is_ours_to_take(signum)]
+    try:
+        with _raising(taken, again=lambda _: None):
+            yield
+    except Interrupted as interrupted:
+        if interrupted.exit_code == 128 + signal.SIGINT:
+            raise KeyboardInterrupt from None
+        raise SystemExit(interrupted.exit_code) from None
+
+
+def _is_ours_to_take(signum: int) -> bool:
+    handler = signal.getsignal(signum)
+    if signum == signal.SIGINT:  # an event loop's own handler would wait for the run's end
+        return handler is not None and handler != signal.SIG_IGN
+    return handler == signal.SIG_DFL
+
+
+@contextmanager
+def _raising(signals: Iterable[int], *, again: Callable[[int], None]) -> Iterator[None]:
+    """Raise Interrupted at the first of the signals, call again at every further one."""
     seen: list[int] = []
 
     def handle(signum: int, _frame: FrameType | None) -> None:
         if seen:
-            os._exit(128 + signum)
+            again(signum)
+            return
         seen.append(signum)
         raise Interrupted(signum)
 
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {signum: signal.signal(signum, handle) for signum in signals}
     try:
         yield

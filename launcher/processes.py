@@ -10,12 +10,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dni_async.errors import WorkerDied
+from dni_async.given import given_folder
 
 __all__ = [
     "Exited",
@@ -99,6 +100,8 @@ class WorkerProcesses:
     """The fork server's other end. ``folder``: private, for sockets; gone when all is over."""
 
     def __init__(self, num_threads: int, log: Path) -> None:
+        folder = given_folder()
+        given = [] if folder is None else [str(folder)]  # its owner's to remove, unless killed
         self.folder = tempfile.mkdtemp(prefix="dni-")  # mode 0700
         self._ours, theirs = socket.socketpair()
         lifeline_read, self._lifeline = os.pipe()
@@ -125,7 +128,7 @@ class WorkerProcesses:
             os.close(lifeline_read)
         self._buffer = b""
         self.alive: dict[int, int] = {}  # pid -> stage
-        self._say({"remove": self.folder})
+        self._say({"remove": [self.folder, *given]})
 
     def fileno(self) -> int:
         """Readable when there is something to hear."""
@@ -150,6 +153,8 @@ class WorkerProcesses:
 
     def close(self) -> None:
         """Kill every worker that is left, wait for the fork server, remove the folder."""
+        with suppress(WorkerDied):
+            self._say({"remove": [self.folder]})
         self._ours.close()
         os.close(self._lifeline)
         try:

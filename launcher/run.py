@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -15,7 +16,7 @@ from launcher.coordinator import train_decoupled
 from launcher.display import Display, live_display
 from launcher.interruption import Interrupted
 from launcher.plan import Plan, make_plan
-from launcher.report import build_report, print_report
+from launcher.report import build_report
 from launcher.results import RunResult
 from launcher.run_folder import RunFolder
 from launcher.trace import phase_seconds, read_spans, write_trace
@@ -25,17 +26,17 @@ __all__ = ["run"]
 
 def run(
     config: RunConfig,
-    run_dir: Path | None,
+    folder: RunFolder,
     console: Console,
     *,
     overwrite: bool = False,
     report_copy: Path | None = None,
-) -> int:
-    """Do what config asks; 0. Raises ConfigError before any process starts, DniError after.
+) -> tuple[Plan, dict[str, Any]]:
+    """Do what config asks; the plan that was carried out, and what report.json holds.
 
-    However it ends, the run directory holds a readable report of what was done.
+    Raises ConfigError before any process starts, DniError after. However it ends, folder holds a
+    readable report of what was done.
     """
-    folder = RunFolder(run_dir) if run_dir is not None else RunFolder.default()
     folder.check_free(overwrite=overwrite)
     plan = make_plan(config)
     _check_profiled_stage(plan)
@@ -59,9 +60,7 @@ def run(
         report = build_report(plan, runs, status=status)
         folder.write_report(report, report_copy)
         folder.close()
-    print_report(report, console)
-    console.print(f"run directory: {folder.path}", highlight=False, soft_wrap=True)
-    return 0
+    return plan, report
 
 
 def _train(plan: Plan, folder: RunFolder, display: Display, runs: list[RunResult]) -> None:

@@ -95,6 +95,11 @@ class RunFolder:
         return self.path / "profile"
 
     @property
+    def model(self) -> Path:
+        """The whole network's weights, once the run has ended well."""
+        return self.path / "model.safetensors"
+
+    @property
     def trace(self) -> Path:
         """All workers' spans on one time line."""
         return self.path / "trace.json"
@@ -144,7 +149,7 @@ class RunFolder:
         whole: dict[str, Any] = {}
         for stage in range(num_stages):
             whole.update(safetensors.numpy.load_file(self.stage_weights(stage)))
-        path = self.path / "model.safetensors"
+        path = self.model
         part = path.with_name(path.name + ".part")
         safetensors.numpy.save_file(whole, part)
         part.replace(path)

@@ -28,12 +28,13 @@ FORBIDDEN = {
     "dni_async/synthesizers": {"zmq", "dni_async.messages", "dni_async.decisions"},
     "workers": {"launcher", "subprocess", "rich"},
     "launcher": {"workers"},
-    "": {"pickle", "cloudpickle", "dill", "marshal", "shelve", "multiprocessing"},
+    "": {"pickle", "dill", "marshal", "shelve", "multiprocessing"},
 }
 # Module -> the only files that may import it.
 ONLY_IN = {
     "zmq": {"dni_async/transport.py"},
     "msgpack": {"dni_async/wire.py"},
+    "cloudpickle": {"dni_async/given.py"},  # files of the caller's own; see docs/decisions/0040
     "subprocess": {"launcher/processes.py", "launcher/baseline.py", "launcher/baseline_process.py"},
 }
 # Calls that unpickle or run what they are given, or wait for time to pass.
@@ -89,6 +90,17 @@ def test_imports_follow_the_arrows(path: Path) -> None:
     for module, files in ONLY_IN.items():
         if named(path) not in files:
             assert not any(reaches(i, module) for i in imported), f"{module} only in {files}"
+
+
+def test_the_library_reaches_for_the_launcher_in_one_place() -> None:
+    """And by name, at the call of dni_async.train alone."""
+    reaching = {
+        named(path)
+        for path in LIBRARY
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Constant) and str(node.value).partition(".")[0] == "launcher"
+    }
+    assert reaching == {"dni_async/training.py"}
 
 
 @sources
@@ -166,6 +178,8 @@ def test_the_public_library_is_what_it_says() -> None:
 
 WITHOUT_TORCH = [
     "dni_async",
+    "dni_async.given",
+    "dni_async.training",
     "dni_async.config",
     "dni_async.wire",
     "dni_async.decisions.machine",

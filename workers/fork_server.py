@@ -1,7 +1,7 @@
 """Import torch once, then fork a worker whenever the launcher asks.
 
 Speaks JSON lines over an inherited socket. From the launcher: ``{"start": {...}}`` and
-``{"remove": FOLDER}`` (delete that folder when the launcher is gone). To the launcher:
+``{"remove": [FOLDER, ...]}`` (delete these when the launcher is gone). To the launcher:
 ``{"started": stage, "pid": pid}`` and ``{"exited": pid, "code": code}``. When the launcher's end
 closes, whatever the reason, every worker is killed and the folder removed.
 
@@ -60,7 +60,7 @@ class _ForkServer:
         self._lifeline_fd = lifeline_fd
         self._children: set[int] = set()
         self._buffer = b""
-        self._folder: str | None = None
+        self._folders: list[str] = []
 
     def say(self, message: dict[str, Any]) -> None:
         """Tell the launcher, if it is still there."""
@@ -77,7 +77,7 @@ class _ForkServer:
         for line in lines:
             request = json.loads(line)
             if "remove" in request:
-                self._folder = request["remove"]
+                self._folders = request["remove"]
             if "start" in request:
                 self._fork(request["start"])
         return bool(received)
@@ -91,13 +91,13 @@ class _ForkServer:
                 self.say({"exited": pid, "code": os.waitstatus_to_exitcode(status)})
 
     def clean_up(self) -> None:
-        """Kill what is left, wait for it, remove the run's folder."""
+        """Kill what is left, wait for it, remove the run's folders."""
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
         for pid in self._children:
             os.waitpid(pid, 0)
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _fork(self, request: dict[str, Any]) -> None:
         parent = os.getpid()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -10,13 +11,17 @@ from dni_async.data.digits import load_digits
 from dni_async.data.mnist import FASHION_MNIST, MNIST, load_idx
 from dni_async.data.npz import read_npz
 from dni_async.errors import DataError
+from dni_async.given import given_folder
 
-__all__ = ["DATASET_NAMES", "load_dataset"]
+__all__ = ["DATASET_NAMES", "GIVEN_FILE", "load_dataset"]
 
 _IDX_SOURCES = {source.name: source for source in (MNIST, FASHION_MNIST)}
 
 DATASET_NAMES = ("digits", *_IDX_SOURCES)
 """Names that load_dataset knows, besides the path of an .npz file."""
+
+GIVEN_FILE = "data.npz"
+"""In the folder of dni_async.given: the arrays that a caller of dni_async.train gave."""
 
 
 def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:
@@ -25,7 +30,8 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:
     digits comes with scikit-learn: x [N, 64]. mnist and fashion-mnist, x [N, 784], are IDX files
     in data_dir or data_dir/NAME; without data_dir, the same in $DNI_DATA_DIR; where there are
     none, they are downloaded into the user's cache. An .npz file holds x_train, y_train, x_test
-    and y_test. Raises DataError for an unknown name and for data that is missing or damaged.
+    and y_test. given is what a caller of dni_async.train gave. Raises DataError for an unknown
+    name and for data that is missing or damaged.
     """
     if name == "digits":
         return load_digits()
@@ -33,9 +39,21 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:
         return load_idx(_IDX_SOURCES[name], _environment_dir() if data_dir is None else data_dir)
     if name.endswith(".npz"):
         return read_npz(Path(name).expanduser())
+    if name == "given":
+        return _load_given()
     raise DataError(
         f"unknown data set {name!r}: there are {', '.join(DATASET_NAMES)}, and files named *.npz"
     )
+
+
+def _load_given() -> Dataset:
+    folder = given_folder()
+    if folder is None or not (folder / GIVEN_FILE).exists():
+        raise DataError(
+            "data: 'given' stands for arrays that were given to dni_async.train; "
+            "name a data set, or a file made of them by numpy.savez"
+        )
+    return dataclasses.replace(read_npz(folder / GIVEN_FILE), name="given")
 
 
 def _environment_dir() -> Path | None:

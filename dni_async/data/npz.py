@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dni_async.data.arrays import ARRAY_NAMES
 from dni_async.data.dataset import Dataset, checked_dataset
 from dni_async.errors import DataError
 
 __all__ = ["read_npz"]
-
-_ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
 def read_npz(path: Path) -> Dataset:
@@ -28,7 +27,7 @@ def read_npz(path: Path) -> Dataset:
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: not an .npz file (write one with numpy.savez)")
     arrays = _read_arrays(path)
-    missing = [name for name in _ARRAY_NAMES if name not in arrays]
+    missing = [name for name in ARRAY_NAMES if name not in arrays]
     if missing:
         raise DataError(f"{path}: misses {', '.join(missing)}; holds {', '.join(arrays) or 'none'}")
     return checked_dataset(str(path), **arrays)
@@ -39,7 +38,7 @@ def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         arrays = {}
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            for reading in (name for name in _ARRAY_NAMES if name in archive):
+            for reading in (name for name in ARRAY_NAMES if name in archive):
                 # A member that is no array comes back as bytes, whose dtype is refused later.
                 arrays[reading] = np.asarray(archive[reading])
     except Exception as error:

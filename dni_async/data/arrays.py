@@ -1,0 +1,69 @@
+"""Data that a caller has in memory, in any of the usual forms, as four arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dni_async.errors import DataError
+
+__all__ = ["ARRAY_NAMES", "as_arrays"]
+
+ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
+
+
+def as_arrays(data: object) -> dict[str, NDArray[Any]]:
+    """The arrays x_train, y_train, x_test and y_test; what they hold is not checked.
+
+    data: the four in this order, or a mapping with these names, or two parts (training, test),
+    each a pair or a TensorDataset of two tensors. Each a numpy array, a torch tensor or what numpy
+    makes an array of. Raises DataError for another form.
+    """
+    if isinstance(data, Mapping):
+        missing = [name for name in ARRAY_NAMES if name not in data]
+        if missing:
+            held = ", ".join(map(str, data)) or "nothing"
+            raise DataError(f"data: misses {', '.join(missing)}; holds {held}")
+        parts = [data[name] for name in ARRAY_NAMES]
+    else:
+        parts = _parts(data)
+    return {name: _array(name, part) for name, part in zip(ARRAY_NAMES, parts, strict=True)}
+
+
+def _parts(data: object) -> list[Any]:
+    parts = _sequence(data)
+    if len(parts) == 2:
+        halves = [_sequence(getattr(half, "tensors", half)) for half in parts]  # TensorDataset
+        if all(len(half) == 2 for half in halves):
+            parts = [*halves[0], *halves[1]]
+    if len(parts) != len(ARRAY_NAMES):
+        raise DataError(
+            f"data: must be ({', '.join(ARRAY_NAMES)}), a mapping with these names, or two pairs "
+            f"(training and test), but is {_form(data)}"
+        )
+    return parts
+
+
+def _sequence(value: object) -> list[Any]:
+    """The parts of a list or tuple; none of anything else, as arrays have a length too."""
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _array(name: str, value: Any) -> NDArray[Any]:
+    try:
+        if hasattr(value, "detach"):  # a tensor, perhaps on a GPU, perhaps of a graph
+            value = value.detach().cpu()
+            if value.is_floating_point():
+                value = value.float()  # numpy has no bfloat16
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"data: {name} is no array: {error}") from error
+
+
+def _form(data: object) -> str:
+    if isinstance(data, list | tuple):
+        return f"{len(data)} x {', '.join(type(part).__name__ for part in data[:4])}"
+    return f"a {type(data).__name__}"

@@ -1,0 +1,213 @@
+"""Train a model that the caller has in hand: the surface for scripts and notebooks."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from dni_async.config import RunConfig
+from dni_async.errors import ConfigError, HandshakeError, WorkerDied
+from dni_async.extensions import is_importing
+from dni_async.given import carry, open_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+__all__ = ["TrainingResult", "train"]
+
+_BY_NAME = ("rule", "synthesizer")  # settings that may also be given as a class
+_running = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """What came of a run. model: trained, on the CPU, in evaluation mode.
+
+    report: what report.json holds. run_dir: where the run is kept, None if it is not.
+    """
+
+    model: nn.Sequential = field(repr=False)
+    report: Mapping[str, Any] = field(repr=False)
+    run_dir: Path | None
+    accuracy: float
+    """On the test samples after the last epoch, in [0, 1]."""
+
+    @property
+    def epochs(self) -> list[dict[str, Any]]:
+        """Of each epoch: epoch, seconds of training, train_loss, test_accuracy."""
+        epochs: list[dict[str, Any]] = self.report["runs"][0]["epochs"]
+        return epochs
+
+
+def train(
+    model: nn.Sequential | Callable[[], nn.Sequential] | str | None = None,
+    data: object = None,
+    *,
+    config: RunConfig | None = None,
+    run_dir: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+    progress: bool = True,
+    **settings: Any,
+) -> TrainingResult:
+    """Train model on data with every stage in a process of its own, as ``dni-launch`` does.
+
+    model: an nn.Sequential, whose weights are where training starts and which stays as it is; a
+    function without arguments that makes one; or as ``--model``. None: the MLP of layers, width
+    and norm.
+
+    data: (x_train, y_train, x_test, y_test), a mapping with these names, two TensorDatasets or
+    pairs (training, test), of numpy arrays or torch tensors; or as ``--data``. None: the digits.
+    x: real numbers [N, ...], finite as float32; y: integers [N] from 0.
+
+    settings: the fields of RunConfig, where rule and synthesizer may also be classes. With config,
+    they replace what it says; without, the baselines are left out unless ``baseline=True``.
+
+    run_dir: where the run is kept; an earlier run there needs overwrite. Without it a temporary
+    folder holds the run, and stays only if a worker fails, for its logs. progress: print a line
+    per epoch, and in a terminal a table of the stages.
+
+    Raises ConfigError before any process starts, and the run's first cause as another DniError. At
+    Ctrl-C the workers end, then KeyboardInterrupt is raised. One run at a time in a process.
+    """
+    with (
+        _alone(),
+        _engine().interruptible_call(),
+        open_folder() as folder,
+        _run_folder(run_dir) as place,
+    ):
+        asked = _settings(model, data, settings, folder)
+        base = RunConfig(baseline=False) if config is None else config
+        resolved = RunConfig.from_dict({**base.to_dict(), **asked})
+        network, report = _engine().carry_out(
+            resolved,
+            run_dir=place,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    return TrainingResult(
+        model=network,
+        report=report,
+        run_dir=None if run_dir is None else Path(run_dir),
+        accuracy=report["runs"][0]["test_accuracy"],
+    )
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Raises ConfigError where a run would start another one, or stand beside one."""
+    if is_importing():
+        raise ConfigError(
+            "train: called by a module that another run imports; "
+            "put the call under if __name__ == '__main__':"
+        )
+    if not _running.acquire(blocking=False):
+        raise ConfigError("train: another run is under way in this process; wait for its end")
+    try:
+        yield
+    finally:
+        _running.release()
+
+
+@contextmanager
+def _run_folder(run_dir: str | os.PathLike[str] | None) -> Iterator[Path]:
+    """run_dir, or a temporary folder, which stays where an error may name the logs in it."""
+    if run_dir is not None:
+        yield Path(run_dir)
+        return
+    folder = tempfile.mkdtemp(prefix="dni-run-")
+    has_failed = False
+    try:
+        yield Path(folder)
+    except (HandshakeError, WorkerDied):
+        has_failed = True
+        raise
+    finally:
+        if not has_failed:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _settings(
+    model: object, data: object, settings: Mapping[str, Any], folder: Path
+) -> dict[str, Any]:
+    """The settings as RunConfig knows them; what is no plain value is put into folder."""
+    asked = dict(settings)
+    for name in _BY_NAME:
+        if callable(asked.get(name)):
+            asked[name] = carry(folder, name, asked[name])
+    if isinstance(asked.get("data_dir"), os.PathLike):
+        asked["data_dir"] = os.fspath(asked["data_dir"])
+    if isinstance(model, str):
+        asked["model"] = model
+    elif model is not None:
+        asked["model"] = carry(folder, "model", _factory(model))
+    if isinstance(data, str | os.PathLike):
+        asked["data"] = os.fspath(data)
+    elif data is not None:
+        _write(data, folder)
+        asked["data"] = "given"
+    return asked
+
+
+def _factory(model: object) -> object:
+    """What makes the network: model, or a function that makes copies of it on the CPU."""
+    import copy
+    import functools
+
+    from torch import nn
+
+    if isinstance(model, nn.Sequential):
+        return functools.partial(copy.deepcopy, copy.deepcopy(model).cpu())
+    if isinstance(model, nn.Module) or not callable(model):
+        raise ConfigError(
+            "model: must be a torch.nn.Sequential or a function that makes one, "
+            f"but is a {type(model).__name__}"
+        )
+    return model
+
+
+def _write(data: object, folder: Path) -> None:
+    import numpy as np
+
+    from dni_async.data.arrays import as_arrays
+    from dni_async.data.catalog import GIVEN_FILE
+    from dni_async.data.dataset import checked_dataset
+
+    arrays = as_arrays(data)
+    checked_dataset("data", **arrays)
+    np.savez(folder / GIVEN_FILE, **cast("dict[str, Any]", arrays))
+
+
+def _engine() -> Any:
+    """launcher.engine of this installation.
+
+    The library knows no launcher, except here and when it is called (docs/decisions/0040); it
+    takes the one beside it, not what else on the path has so common a name.
+    """
+    folder = Path(__file__).resolve().parents[1] / "launcher"
+    loaded = sys.modules.get("launcher")
+    if loaded is None:
+        spec = importlib.util.spec_from_file_location(
+            "launcher", folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
+        assert spec is not None
+        assert spec.loader is not None
+        loaded = importlib.util.module_from_spec(spec)
+        sys.modules["launcher"] = loaded
+        spec.loader.exec_module(loaded)
+    elif str(folder) not in map(str, map(Path.resolve, map(Path, getattr(loaded, "__path__", ())))):
+        raise ConfigError(
+            f"train: needs the module name 'launcher', which {loaded!r} has taken; rename that one"
+        )
+    return importlib.import_module("launcher.engine")

@@ -1,0 +1,33 @@
+"""A whole run for a caller in Python: the trained network and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from rich.console import Console
+from torch import nn
+
+from dni_async.config import RunConfig
+from dni_async.network import build_network
+from launcher.interruption import interruptible_call
+from launcher.run import run
+from launcher.run_folder import RunFolder
+
+__all__ = ["carry_out", "interruptible_call"]
+
+
+def carry_out(
+    config: RunConfig, *, run_dir: Path, overwrite: bool, progress: bool
+) -> tuple[nn.Sequential, dict[str, Any]]:
+    """Do what config asks; the decoupled network, on the CPU and in evaluation mode, and the
+    report. Raises as launcher.run does; at a signal, within interruptible_call, Interrupted.
+    """
+    # A quiet console that is a terminal would still take the caller's output over.
+    console = Console() if progress else Console(quiet=True, force_terminal=False)
+    folder = RunFolder(run_dir)
+    plan, report = run(config, folder, console, overwrite=overwrite)
+    network = build_network(plan.config, plan.input_shape, plan.num_classes)
+    network.load_state_dict(safetensors.torch.load_file(folder.model), strict=True)
+    return network.eval(), report

@@ -1,0 +1,95 @@
+"""What dni_async.train refuses before any process starts, each in one sentence."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from torch import nn
+
+import dni_async
+from dni_async import ConfigError, RunConfig
+
+X, Y = np.ones((8, 4), np.float32), np.array([0, 1] * 4)
+DATA = (X, Y, X, Y)
+
+
+@pytest.fixture(autouse=True)
+def no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing may start, and what is left would be seen."""
+    from launcher import run
+
+    def refuse(*_: object) -> None:
+        pytest.fail("a run was started")
+
+    monkeypatch.setattr(run, "_train", refuse)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"epoch": 3}, "unknown key 'epoch'; did you mean 'epochs'?"),
+        ({"epochs": 0}, "epochs: must be at least 1, but is 0"),
+        ({"epochs": "3"}, "epochs: must be int, but is '3'"),
+        ({"rule": "sgd"}, "rule: must be one of backprop"),
+        ({"rule": 3}, "rule: must be str, but is 3"),
+        ({"rule": Path}, "rule: making pathlib:Path raised"),
+        ({"model": nn.Linear(4, 2)}, "function that makes one, but is a Linear"),
+        ({"model": 3}, "model: must be a torch.nn.Sequential or a function that makes one"),
+        ({"model": "mine"}, "model: 'mine' must be package.module:factory"),
+        ({"model": dict}, "model: builtins:dict() gave a dict, needs torch.nn.Sequential"),
+        ({"model": nn.Sequential(nn.Linear(3, 2))}, "model: inputs [4, 4] do not pass"),
+        ({"model": nn.Sequential(nn.Linear(4, 1))}, "model: the output is [4, 1]"),
+        ({"model": nn.Sequential(nn.ReLU())}, "has no parameters to train"),
+        ({"data": (X, Y)}, "data: must be (x_train, y_train, x_test, y_test)"),
+        ({"data": (X, Y[:3], X, Y)}, "data: x_train has 8 samples, y_train has 3 labels"),
+        ({"data": (X, X, X, Y)}, "data: y_train must hold integer labels, not float32"),
+        ({"batch_size": 9}, "batch_size: 9 is larger than the 8 training samples of given"),
+        ({"run_dir": __file__}, "run_dir: "),
+        ({"config": RunConfig(epochs=2), "stages": 5}, "stages: 5 stages need at least"),
+    ],
+)
+def test_what_cannot_be_run(arguments: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        dni_async.train(**{"data": DATA, "batch_size": 4, **arguments})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "baseline", "epochs"),
+    [
+        ({"epochs": 3}, False, 3),
+        ({"epochs": 3, "baseline": True}, True, 3),
+        ({"config": RunConfig(epochs=2)}, True, 2),
+        ({"config": RunConfig(epochs=2), "epochs": 3, "baseline": False}, False, 3),
+    ],
+)
+def test_settings_win_over_config_and_that_over_the_defaults(
+    monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], baseline: bool, epochs: int
+) -> None:
+    from launcher import engine
+
+    seen: list[RunConfig] = []
+
+    def carry_out(config: RunConfig, **_: object) -> tuple[nn.Module, dict[str, Any]]:
+        seen.append(config)
+        return nn.Sequential(), {"runs": [{"test_accuracy": 0.5, "epochs": []}]}
+
+    monkeypatch.setattr(engine, "carry_out", carry_out)
+    result = dni_async.train(data="digits", devices="cpu", **arguments)
+    assert (seen[0].baseline, seen[0].epochs, seen[0].devices) == (baseline, epochs, ("cpu",))
+    assert (result.accuracy, result.run_dir) == (0.5, None)
+
+
+def test_a_launcher_of_the_users_stands_in_the_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "launcher", ModuleType("launcher"))
+    with pytest.raises(ConfigError, match="needs the module name 'launcher', which <module"):
+        dni_async.train(layers=1)
