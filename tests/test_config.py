@@ -50,10 +50,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "profile": st.booleans(),
     "torch_profiler": st.none() | st.integers(0, 2**31),
 }
-# Lockstep keeps the dtype on its links; all else goes together.
+# Lockstep keeps the dtype on its links, forward is not for every rule; all else goes together.
 CONFIGS = st.one_of(
     st.builds(RunConfig, **{**VALUES, "rule": st.just("dni")}),
-    st.builds(RunConfig, **{**VALUES, "wire_dtype": st.just("same")}),
+    st.builds(RunConfig, **{**VALUES, "wire_dtype": st.just("same"), "unlock": st.just("update")}),
     st.builds(RunConfig, target_accuracy=st.floats(0.1, 1), early_stop=st.booleans()),
 )
 
@@ -125,6 +125,12 @@ def test_a_config_does_not_change() -> None:
         ({"stages": 5}, "stages: 5 stages need at least as many layers, but there are 4"),
         ({"label_conditioning": False}, "label_conditioning: the critic is a classifier"),
         ({"early_stop": True}, "early_stop: needs a target_accuracy to stop at"),
+        ({"unlock": "backward"}, "unlock: must be one of update, forward, but is 'backward'"),
+        ({"rule": "backprop", "unlock": "forward"}, "unlock: forward is for stages that wait for"),
+        (
+            {"rule": "fdg", "unlock": "forward"},
+            "with rule fdg they wait for gradients; use it with",
+        ),
         ({"rule": "dgl", "synthesizer": "linear"}, "synthesizer: rule dgl learns from labels"),
         ({"synthesizer": "oracle"}, "synthesizer: must be one of linear, mlp, critic, or package"),
         ({"rule": "a:b:c"}, "rule: must be one of backprop, dni, dgl, fdg, no-bprop, or package"),

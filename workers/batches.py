@@ -19,7 +19,10 @@ __all__ = ["Batches", "Work"]
 
 @dataclass(slots=True)
 class Work:
-    """One batch in a worker's hands. labels_host: as they travel; labels: on the device."""
+    """One batch in a worker's hands. labels_host: as they travel; labels: on the device.
+
+    samples: what the inputs were predicted from, until that has been learnt from.
+    """
 
     inputs: torch.Tensor | None
     labels: torch.Tensor
@@ -28,6 +31,7 @@ class Work:
     version: int = 0
     returned: torch.Tensor | None = None
     input_gradient: torch.Tensor | None = None
+    samples: torch.Tensor | None = None
 
 
 class Batches:
@@ -35,22 +39,33 @@ class Batches:
 
     def __init__(self, seat: Seat, equipment: Equipment, spans: Spans) -> None:
         self._stage = seat.stage
+        self._predicts_inputs = equipment.input_synthesizer is not None
         self._inputs = equipment.inputs
         self._to_device = equipment.staging.to_device
         self._spans = spans
         self._dtypes = activation_dtypes(seat.config)
         self._work: dict[int, Work] = {}
+        self._targets: dict[int, torch.Tensor] = {}
 
     def __getitem__(self, batch_id: int) -> Work:
         return self._work[batch_id]
 
     def take_activation(self, message: Activation, tensors: list[torch.Tensor]) -> None:
-        """Keep an arrived batch until its turn. Raises LinkError if its tensors do not fit."""
+        """Keep an arrived batch until its turn; where inputs are predicted, only as a target.
+
+        Raises LinkError if its tensors do not fit.
+        """
         hidden, labels = check_activation(self._stage, message, tensors, self._dtypes)
-        self._work[message.batch_id] = Work(
-            self._to_device(hidden), self._to_device(labels), labels
-        )
-        self._spans.lap("receive", message.batch_id)
+        hidden, batch_id = self._to_device(hidden), message.batch_id
+        if self._predicts_inputs and message.purpose == "train":
+            self._targets[batch_id] = hidden
+        else:
+            self._work[batch_id] = Work(hidden, self._to_device(labels), labels)
+        self._spans.lap("receive", batch_id)
+
+    def pop_target(self, batch_id: int) -> torch.Tensor:
+        """The activation [B, ...] that came for a batch whose input was predicted."""
+        return self._targets.pop(batch_id)
 
     def take_gradient(self, message: ReturnedGradient, tensors: list[torch.Tensor]) -> None:
         """Keep a returned gradient. Raises LinkError if it does not fit its activation."""
@@ -67,7 +82,7 @@ class Batches:
             self._fetch(batch)
 
     def load_ahead(self, batch: Batch) -> bool:
-        """Source, with nothing else to do: fetch batch's samples; False if that is done already.
+        """With nothing else to do: fetch batch's samples; False if that is done already.
 
         The first batch of an epoch is not fetched before the epoch begins: its time counts.
         """
@@ -82,7 +97,7 @@ class Batches:
         del self._work[batch_id]
 
     def _fetch(self, batch: Batch) -> None:
-        assert self._inputs is not None  # only the source loads
+        assert self._inputs is not None  # or there would be nothing to load
         if batch.purpose == "train":
             x, y = self._inputs.train_batch(batch.epoch, batch.index)
         else:

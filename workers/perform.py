@@ -21,11 +21,13 @@ from dni_async.decisions.actions import (
     Forward,
     GiveCredit,
     Learn,
+    LearnInput,
     Load,
     LowerMarker,
     RaiseMarker,
     ReturnGradient,
     Send,
+    SynthesizeInput,
     Update,
 )
 from dni_async.messages import Activation, Credit, Marker, ReturnedGradient
@@ -63,12 +65,14 @@ class Performer:
         self._epochs = epochs
         self._handlers: dict[type[Action], Callable[[Any], None]] = {
             Load: self._load,
+            SynthesizeInput: self._synthesize_input,
             Forward: self._forward,
             Evaluate: self._evaluate,
             Send: self._send,
             Update: self._update,
             CarryBack: self._carry_back,
             Learn: self._learn,
+            LearnInput: self._learn_input,
             ReturnGradient: self._return_gradient,
             GiveCredit: self._give_credit,
             Forget: self._forget,
@@ -85,9 +89,18 @@ class Performer:
 
     def _load(self, action: Load) -> None:
         batch = action.batch
-        if batch.purpose == "train" and batch.index == 0:
+        is_source = self._seat.inbox is None
+        if is_source and batch.purpose == "train" and batch.index == 0:
             self._epochs.begin(batch.epoch)
         self._batches.load(batch)
+
+    def _synthesize_input(self, action: SynthesizeInput) -> None:
+        work = self._batches[action.batch_id]
+        assert self._equipment.input_synthesizer is not None
+        assert work.inputs is not None
+        work.samples = work.inputs
+        work.inputs = self._equipment.input_synthesizer.predict(work.samples)
+        self._spans.lap("synthesize input", action.batch_id)
 
     def _forward(self, action: Forward) -> None:
         batch_id = action.batch_id
@@ -181,6 +194,16 @@ class Performer:
         stage.check_gradient(action.batch_id, returned, "returned gradient")
         self._equipment.boundary.learn(work.hidden, work.labels, returned)
         self._spans.lap("learn", action.batch_id)
+
+    def _learn_input(self, action: LearnInput) -> None:
+        batch_id = action.batch_id
+        work, target = self._batches[batch_id], self._batches.pop_target(batch_id)
+        assert self._equipment.input_synthesizer is not None
+        assert work.samples is not None
+        self._equipment.stage.check_gradient(batch_id, target, "activation from below")
+        self._equipment.input_synthesizer.learn(work.samples, target)
+        work.samples = None
+        self._spans.lap("learn input", batch_id)
 
     def _returned(self, work: Work) -> torch.Tensor:
         assert work.returned is not None

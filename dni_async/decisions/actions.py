@@ -24,6 +24,7 @@ __all__ = [
     "GradientSource",
     "Idle",
     "Learn",
+    "LearnInput",
     "Load",
     "LowerMarker",
     "Mark",
@@ -32,6 +33,7 @@ __all__ = [
     "ReturnGradient",
     "Returned",
     "Send",
+    "SynthesizeInput",
     "Turn",
     "Update",
 ]
@@ -112,9 +114,16 @@ Event = Arrived | Returned | Credited | MarkerReturned | Turn | Idle | Drained
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Source: fetch the batch's samples."""
+    """Fetch the batch's samples: the source, and with unlock "forward" every stage."""
 
     batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesizeInput:
+    """Predict the stage's input from the samples, instead of waiting for it."""
+
+    batch_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +183,13 @@ class Learn:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnInput:
+    """Train the input synthesizer on the activation that came from below."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReturnGradient:
     """Send the gradient of the stage's input down; frees its place in the window below."""
 
@@ -222,12 +238,14 @@ class Finish:
 
 Action = (
     Load
+    | SynthesizeInput
     | Forward
     | Evaluate
     | Send
     | Update
     | CarryBack
     | Learn
+    | LearnInput
     | ReturnGradient
     | GiveCredit
     | Forget

@@ -82,7 +82,7 @@ class StageMachine:
     def has_turn(self) -> bool:
         """Whether a Turn would lead to any action."""
         item = self._peek()
-        return item is not None and not (isinstance(item, Batch) and self._is_full)
+        return item is not None and (isinstance(item, Mark) or self._has_room)
 
     @property
     def is_blocked(self) -> bool:
@@ -105,12 +105,10 @@ class StageMachine:
             case Arrived(item):
                 return self._accept(item)
             case Returned(batch_id):
-                self._release(batch_id)
                 actions = self._rule.on_returned(batch_id, has_below=self.has_below)
-                return [*self._note(actions), Forget(batch_id)]
+                return self._complete(batch_id, actions)
             case Credited(batch_id):
-                self._release(batch_id)
-                return [Forget(batch_id)]
+                return self._complete(batch_id, [])
             case MarkerReturned(mark):
                 return self._lower(mark)
 
@@ -124,6 +122,11 @@ class StageMachine:
         """Source: the batch to load next; None where a marker is next, and on other stages."""
         item = None if self.has_below else self._peek()
         return item if isinstance(item, Batch) else None
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether one more batch may be taken up."""
+        return not self._is_full
 
     @property
     def _is_full(self) -> bool:
@@ -140,16 +143,18 @@ class StageMachine:
     def _take_up(self) -> list[Action]:
         if not self.has_turn:
             return []
-        item = self._queue.popleft()
+        item = self._draw()
         if isinstance(item, Mark):
             return self._raise(item)
-        load: list[Action] = [] if self.has_below else [Load(item)]
-        if item.purpose == "evaluate":
-            actions = self._evaluate(item)
-        else:
-            actions = self._rule.on_batch(item, has_below=self.has_below, has_above=self.has_above)
-        forget: list[Action] = [] if self.has_above else [Forget(item.batch_id)]
-        return self._note(load + actions) + forget
+        return self._train(item) if item.purpose == "train" else self._evaluate(item)
+
+    def _draw(self) -> Batch | Mark:
+        """Take what _peek shows."""
+        return self._queue.popleft()
+
+    def _train(self, batch: Batch) -> list[Action]:
+        actions = self._rule.on_batch(batch, has_below=self.has_below, has_above=self.has_above)
+        return self._begin(batch, actions)
 
     def _evaluate(self, batch: Batch) -> list[Action]:
         actions: list[Action] = [Evaluate(batch.batch_id)]
@@ -157,7 +162,17 @@ class StageMachine:
             actions.append(Send(batch))
         if self.has_below:
             actions.append(GiveCredit((batch.batch_id,)))
-        return actions
+        return self._begin(batch, actions)
+
+    def _begin(self, batch: Batch, actions: list[Action]) -> list[Action]:
+        load: list[Action] = [] if self.has_below else [Load(batch)]
+        forget: list[Action] = [] if self.has_above else [Forget(batch.batch_id)]
+        return self._note(load + actions) + forget
+
+    def _complete(self, batch_id: int, actions: list[Action]) -> list[Action]:
+        """The stage above is done with the batch, and actions are what that sets off."""
+        self._release(batch_id)
+        return [*self._note(actions), Forget(batch_id)]
 
     def _raise(self, mark: Mark) -> list[Action]:
         self._raised = mark
@@ -191,6 +206,12 @@ class StageMachine:
         return actions
 
     def _accept(self, item: Batch | Mark) -> list[Action]:
+        self._admit(item)
+        self._queue.append(item)
+        return []
+
+    def _admit(self, item: Batch | Mark) -> None:
+        """Check that item may come now; a batch's place below counts as taken from here on."""
         if self._raised is not None or (self._queue and isinstance(self._queue[-1], Mark)):
             raise LinkError(
                 f"stage {self.stage - 1} sent {item} past a marker that has yet to come back"
@@ -202,8 +223,6 @@ class StageMachine:
                     f"{self.window} of which {len(self._held)} places are taken"
                 )
             self._held.add(item.batch_id)
-        self._queue.append(item)
-        return []
 
     def _release(self, batch_id: int) -> None:
         if batch_id not in self._in_flight:

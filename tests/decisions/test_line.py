@@ -55,20 +55,25 @@ class Line:
 
     def __init__(self, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]) -> None:
         self.machines = [
-            StageMachine(
-                stage=stage,
-                num_stages=num_stages,
-                window=window,
-                rule=rule,
-                work=iter(work) if stage == 0 else None,
-            )
-            for stage in range(num_stages)
+            self.make_machine(stage, num_stages, window, rule, work) for stage in range(num_stages)
         ]
         self.window = self.machines[0].window
         self.up: list[deque[Event]] = [deque() for _ in range(num_stages)]
         self.down: list[deque[Event]] = [deque() for _ in range(num_stages)]
         self.kept: list[set[int]] = [set() for _ in range(num_stages)]
         self.trace: list[tuple[int, Action]] = []
+
+    def make_machine(
+        self, stage: int, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]
+    ) -> StageMachine:
+        """One stage's decisions."""
+        return StageMachine(
+            stage=stage,
+            num_stages=num_stages,
+            window=window,
+            rule=rule,
+            work=iter(work) if stage == 0 else None,
+        )
 
     def choices(self) -> list[tuple[int, str]]:
         """All that may happen next: (stage, what)."""
