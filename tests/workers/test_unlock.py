@@ -14,14 +14,13 @@ from torch.nn import functional
 from dni_async.config import RunConfig
 from dni_async.input_synthesizer import make_input_synthesizer
 from dni_async.inputs import Inputs
-from dni_async.link import Link, open_outbox
+from dni_async.link import open_outbox
 from dni_async.messages import (
     Activation,
     Failed,
     Hello,
     LinkHello,
     LinkReady,
-    Message,
     Ready,
     ReturnedGradient,
     Start,
@@ -34,7 +33,7 @@ from dni_async.seeding import stage_seed
 from dni_async.tensors import describe
 from dni_async.transport import Poller, Sockets, open_sockets
 from launcher.processes import command_for
-from tests.workers.test_asynchrony import RUN_ID, Stage0
+from tests.workers.one_worker import RUN_ID, OneWorker
 
 pytestmark = pytest.mark.system
 CPU = torch.device("cpu")
@@ -49,32 +48,20 @@ def configured(window: int) -> RunConfig:
     )  # fmt: skip
 
 
-class Head(Stage0):
-    """The head of a run of two stages; stage 0 is the test. above: the link to it."""
+class Head(OneWorker):
+    """The head of a run of two stages; stage 0 is the test."""
 
     def send_activation(self, batch_id: int, hidden: torch.Tensor, labels: torch.Tensor) -> None:
+        """As stage 0 would."""
         tensors = [hidden, labels]
         metas = tuple(describe(tensor) for tensor in tensors)
-        self.above.send(Activation(RUN_ID, batch_id, 0, "train", False, metas), tensors)
+        self.link.send(Activation(RUN_ID, batch_id, 0, "train", False, metas), tensors)
 
     def returned(self) -> tuple[ReturnedGradient, torch.Tensor]:
         """The next gradient that the stage returned."""
         message, tensors = self.hear_link()
         assert isinstance(message, ReturnedGradient)
         return message, tensors[0]
-
-    def hear_link(self) -> tuple[Message, list[torch.Tensor]]:
-        """What comes next over the link."""
-        found: list[tuple[Message, list[torch.Tensor]]] = []
-
-        def look() -> bool:
-            received = self.above.receive()
-            if received is not None:
-                found.append(received)
-            return bool(found)
-
-        self.wait(look, "nothing came from the stage above")
-        return found[0]
 
 
 @pytest.fixture
@@ -95,11 +82,10 @@ def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Head]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        link: Link | None = None
-        stage = Head(control, link, poller, process, b"stage-1")  # type: ignore[arg-type]
-        hello = stage.hear_control(Hello)
-        stage.above = open_outbox(sockets, hello.endpoint)
-        poller.watch(stage.above.channel)
+        link = open_outbox(sockets, f"ipc://{folder}/stage-1")
+        poller.watch(link.channel)
+        stage = Head(control, link, poller, process, b"stage-1")
+        assert stage.hear_control(Hello).endpoint == link.endpoint
         welcome = Welcome(
             run_id=RUN_ID, num_stages=2, first_layer=1, end_layer=2, device="cpu",
             num_threads=1, peer="", weights_path=str(folder / "w.safetensors"),
@@ -107,7 +93,7 @@ def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Head]:
             config=configured(window).to_dict(),
         )  # fmt: skip
         control.send(stage.peer, welcome)
-        stage.above.send(LinkHello(RUN_ID, 0, window))
+        link.send(LinkHello(RUN_ID, 0, window))
         assert stage.hear_link()[0] == LinkReady(RUN_ID, 1)
         stage.hear_control(Ready)
         control.send(stage.peer, Start(RUN_ID))
@@ -126,12 +112,12 @@ def test_a_stage_trains_a_whole_window_while_nothing_comes_from_below_and_not_on
 ) -> None:
     window = request.node.callspec.params["head"]
     assert head.settled_updates() == window
-    assert head.above.receive() is None  # there is nothing to answer
+    assert head.link.receive() is None  # there is nothing to answer
     samples, labels = Inputs.from_config(configured(window)).train_batch(1, 0)
     head.send_activation(0, torch.zeros(len(samples), WIDTH), labels)
     assert head.returned()[0].batch_id == 0
     assert head.settled_updates() == window + 1
-    assert head.above.receive() is None
+    assert head.link.receive() is None
 
 
 @pytest.mark.parametrize("head", [1], indirect=True)
