@@ -260,6 +260,22 @@ def test_stages_that_predict_their_inputs_learn(
     run.assert_nothing_left()
 
 
+@pytest.mark.parametrize("flags", [["--targets=bootstrap"], ["--anchor-every=3"]])
+def test_stages_that_predict_their_inputs_with_a_window_of_one_train_the_same_each_time(
+    launch: Callable[..., Launch], flags: list[str]
+) -> None:
+    """Whatever comes first, what is learnt from it is all learnt before the next batch."""
+    trained = []
+    for _ in range(2):
+        run = launch(
+            "--unlock=forward", "--window=1", "--width=64", "--epochs=3", "--no-baseline",
+            "--threads-per-worker=1", *flags,
+        )  # fmt: skip
+        assert run.end() == 0, run.output
+        trained.append((run.run_dir / "model.safetensors").read_bytes())
+    assert trained[0] == trained[1]
+
+
 def test_without_backpropagation_only_the_head_learns(launch: Callable[..., Launch]) -> None:
     run = launch("--rule=no-bprop", "--epochs=3", "--no-baseline", "--layers=3")
     assert run.end() == 0, run.output
