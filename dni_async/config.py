@@ -23,6 +23,7 @@ else:
 Norm = Literal["none", "batch", "layer"]
 RuleName = Literal["backprop", "dni", "dgl", "fdg", "no-bprop"]
 Targets = Literal["bootstrap", "anchor"]
+Unlock = Literal["update", "forward"]
 SynthesizerName = Literal["linear", "mlp", "critic"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
 Dtype = Literal["fp32", "bf16"]
@@ -36,6 +37,7 @@ Transport = Literal["auto", "ipc", "tcp"]
 CHOICES: dict[str, tuple[str, ...]] = {
     "norm": get_args(Norm),
     "targets": get_args(Targets),
+    "unlock": get_args(Unlock),
     "optimizer": get_args(OptimizerName),
     "lr_schedule": get_args(Schedule),
     "dtype": get_args(Dtype),
@@ -82,6 +84,7 @@ class RunConfig:
     anchor_every: int = 32  # targets "anchor" only; 0: never
     anchor_updates: bool = False  # an anchor's own gradient is what it updates with
     gradient_shrink: float = 1.0  # rule fdg only: at each boundary
+    unlock: Unlock = "update"  # forward: stages predict their inputs too
     synthesizer: str = "critic"  # a SynthesizerName, or "package.module:Class"
     label_conditioning: bool = True
     synthesizer_lr: float | None = None  # None: critic 1e-2, linear 1e-3, mlp 1e-4
@@ -184,6 +187,11 @@ class RunConfig:
         """What goes with the rule and its synthesizer."""
         if self.rule == "backprop" and self.wire_dtype != "same":
             raise ConfigError("wire_dtype: lockstep backprop is exact; links must keep the dtype")
+        if self.unlock == "forward" and self.rule in ("backprop", "fdg"):
+            raise ConfigError(
+                f"unlock: forward is for stages that wait for nothing, but with rule {self.rule} "
+                "they wait for gradients; use it with dni, dgl or no-bprop"
+            )
         if self.rule == "dgl" and self.synthesizer != "critic":
             raise ConfigError(
                 "synthesizer: rule dgl learns from labels at each boundary, which critic does alone"
@@ -205,6 +213,11 @@ class RunConfig:
                 raise ConfigError(
                     f"{name}: {getattr(self, name)} needs a rule that updates without an answer "
                     f"from above, such as dni or dgl; {self.rule} does not"
+                )
+            if getattr(self, name) != "wait" and self.unlock == "forward":
+                raise ConfigError(
+                    f"{name}: with --unlock forward no stage waits for an input, and how far it is "
+                    "ahead is bounded by the window; leave out one of them"
                 )
         if self.when_full == "skip" and self.anchor_updates:
             raise ConfigError(

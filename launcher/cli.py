@@ -83,6 +83,11 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 @_setting(
     "gradient_shrink", "With fdg: what a gradient is multiplied by at each boundary.", type=float
 )
+@_setting(
+    "unlock",
+    "What no stage waits for: update is gradients; forward, inputs too, which every stage predicts "
+    "from the samples (dni, dgl, no-bprop).",
+)
 @_setting("targets", "What synthesizers of dni learn from.")
 @_setting("anchor_every", "With targets anchor: every so many batches; 0 is never.", type=int)
 @_setting(

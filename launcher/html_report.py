@@ -23,6 +23,7 @@ TIMES = {
 }
 PHASES = {
     "load": "hue-7",
+    "synthesize input": "hue-3",
     "forward": "hue-0",
     "loss": "hue-4",
     "synthesize": "hue-3",
@@ -30,6 +31,7 @@ PHASES = {
     "carry back": "hue-2",
     "optimize": "hue-9",
     "learn": "hue-5",
+    "learn input": "hue-5",
     "receive": "hue-10",
     "send": "hue-1",
     "send gradient": "hue-8",

@@ -1,8 +1,9 @@
 """Lay the spans of all workers on one time line, in the Chrome trace-event format.
 
 Every worker is a track of complete events ("X"). Arrows ("s", "t", "f") follow an activation from
-its sending to the forward of the stage above, and a returned gradient from its sending to the
-place where it is used below. Times are microseconds since the earliest span.
+its sending to the forward of the stage above (or, where that one predicts its inputs, to what it
+learns from it), and a returned gradient from its sending to the place where it is used below.
+Times are microseconds since the earliest span.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 __all__ = ["Span", "WorkerSpans", "phase_seconds", "read_spans", "trace_events", "write_trace"]
 
 PROCESS = 1  # all tracks lie in one group
+TARGET_USE = "learn input"  # of an activation, by a stage that went on without it
 USES = ("backward", "carry back", "learn")  # of a returned gradient, whichever is first
 INSIDE_NS = 1000  # an arrow's end lies this far within its span, clear of the neighbouring ones
 
@@ -110,7 +112,9 @@ def _ways(lower: WorkerSpans, upper: WorkerSpans) -> Iterator[tuple[str, list[Po
     below, above = _by_batch(lower), _by_batch(upper)
     for batch_id, down_here in below.items():
         up_there = above.get(batch_id, [])
-        up = _way(down_here, "send", up_there, "receive", ("forward", "evaluate"))
+        is_target = any(span.kind == TARGET_USE for span in up_there)
+        uses = (TARGET_USE,) if is_target else ("forward", "evaluate")
+        up = _way(down_here, "send", up_there, "receive", uses)
         if up:
             yield "activation", [(lower, up[0]), *((upper, span) for span in up[1:])]
         down = _way(up_there, "send gradient", down_here, "receive gradient", USES)

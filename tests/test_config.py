@@ -56,16 +56,16 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "profile": st.booleans(),
     "torch_profiler": st.none() | st.integers(0, 2**31),
 }
-# Lockstep keeps the dtype on its links; all else goes together.
+# Lockstep keeps the dtype on its links, forward is not for every rule; all else goes together.
 CONFIGS = st.one_of(
     st.builds(RunConfig, **{**VALUES, "rule": st.just("dni")}),
-    st.builds(RunConfig, **{**VALUES, "wire_dtype": st.just("same")}),
     st.builds(
         RunConfig,
         rule=st.sampled_from(["dni", "dgl", "my.own:Class"]),
         when_full=st.sampled_from(["wait", "skip"]),
         when_empty=st.sampled_from(["wait", "replay"]),
     ),
+    st.builds(RunConfig, **{**VALUES, "wire_dtype": st.just("same"), "unlock": st.just("update")}),
     st.builds(RunConfig, target_accuracy=st.floats(0.1, 1), early_stop=st.booleans()),
 )
 
@@ -143,7 +143,17 @@ def test_a_config_does_not_change() -> None:
         ({"when_full": "skip", "rule": "fdg"}, "when_full: skip needs a rule that updates"),
         ({"when_empty": "replay", "rule": "backprop"}, "when_empty: replay needs a rule"),
         ({"when_full": "skip", "anchor_updates": True}, "anchor_updates: an anchor that is"),
+        (
+            {"when_empty": "replay", "unlock": "forward"},
+            "when_empty: with --unlock forward no stage waits",
+        ),
         ({"early_stop": True}, "early_stop: needs a target_accuracy to stop at"),
+        ({"unlock": "backward"}, "unlock: must be one of update, forward, but is 'backward'"),
+        ({"rule": "backprop", "unlock": "forward"}, "unlock: forward is for stages that wait for"),
+        (
+            {"rule": "fdg", "unlock": "forward"},
+            "with rule fdg they wait for gradients; use it with",
+        ),
         ({"rule": "dgl", "synthesizer": "linear"}, "synthesizer: rule dgl learns from labels"),
         ({"synthesizer": "oracle"}, "synthesizer: must be one of linear, mlp, critic, or package"),
         ({"rule": "a:b:c"}, "rule: must be one of backprop, dni, dgl, fdg, no-bprop, or package"),

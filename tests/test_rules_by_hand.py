@@ -8,6 +8,7 @@ from torch import nn
 
 from benchmarks.in_order import ReferenceLine
 from dni_async.boundary import Boundary
+from dni_async.decisions.actions import Arrived, Batch, LearnInput, SynthesizeInput, Turn
 from dni_async.decisions.rules import (
     AnchorRule,
     BackpropRule,
@@ -16,6 +17,8 @@ from dni_async.decisions.rules import (
     NoBackpropRule,
     Rule,
 )
+from dni_async.decisions.unlocked import UnlockedMachine
+from dni_async.input_synthesizer import InputSynthesizer
 from dni_async.optimizers import Sgd
 from dni_async.stage import Stage
 from dni_async.synthesizers import CriticSynthesizer, LinearSynthesizer
@@ -136,3 +139,53 @@ def test_the_papers_linear_synthesizer_starts_at_zero_and_learns_the_true_gradie
     predicted = H @ synthesizer.weight + synthesizer.bias + ONE_HOT @ synthesizer.label_weight
     line.train(X, Y)
     torch.testing.assert_close(weights(line)[0], W0 - RATE * (predicted / len(X)).t() @ X)
+
+
+def test_the_complete_unlock() -> None:
+    """The head goes on with I(x) = relu(x V0') V1'; the gradient of that is what comes back."""
+    inputs = InputSynthesizer(
+        (2,), (3,), lambda tensors: Sgd(tensors, lr=SYNTHESIZER_RATE), hidden_units=3
+    )
+    v0, v1 = W0 - 0.2, A.t() @ W1
+    for parameter, value in zip(
+        inputs.network.parameters(), [v0, torch.zeros(3), v1, torch.zeros(3)], strict=True
+    ):
+        with torch.no_grad():
+            parameter.copy_(value)
+    below = zero_linear()
+    source, head = make_line(BootstrapRule(), below).places
+    batch = Batch(0, "train", epoch=1)
+    machine = UnlockedMachine(
+        stage=1, num_stages=2, window=1, rule=BootstrapRule(), work=iter([batch])
+    )
+    hidden = X
+    for action in machine.handle(Turn()) + machine.handle(Arrived(batch)):
+        if isinstance(action, SynthesizeInput):
+            hidden = inputs.predict(X)
+        elif isinstance(action, LearnInput):
+            inputs.learn(X, H)
+        else:
+            head.perform(action, hidden, Y, None)
+
+    units = torch.relu(X @ v0.t())
+    predicted = units @ v1.t()
+    delta = class_error(predicted @ W1.t()) / len(X)
+    weight = next(head.stage.layers.parameters()).detach()
+    torch.testing.assert_close(weight, W1 - RATE * delta.t() @ predicted)
+    assert head.returned is not None
+    torch.testing.assert_close(head.returned, delta @ W1)
+    slope = 2 * (predicted - H) / H.numel()
+    slope_of_units = (slope @ v1) * (units > 0)
+    expected = [
+        v0 - SYNTHESIZER_RATE * slope_of_units.t() @ X,
+        -SYNTHESIZER_RATE * slope_of_units.sum(0),
+        v1 - SYNTHESIZER_RATE * slope.t() @ units,
+        -SYNTHESIZER_RATE * slope.sum(0),
+    ]
+    for parameter, value in zip(inputs.network.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.detach(), value)
+
+    assert source.boundary is not None
+    source.boundary.learn(H, Y, head.returned)  # at its own, real activation
+    learnt = 2 / H.numel() * H.t() @ (delta @ W1 * len(X))
+    torch.testing.assert_close(below.weight, SYNTHESIZER_RATE * learnt)

@@ -12,9 +12,12 @@ from dni_async.compilation import compile_layers, warm_up
 from dni_async.config import RunConfig
 from dni_async.decisions.machine import StageMachine
 from dni_async.decisions.replay import ReplayBuffer
-from dni_async.decisions.rules import OccasionalRule, make_rule
+from dni_async.decisions.rules import OccasionalRule, Rule, make_rule
 from dni_async.decisions.schedule import plan_work
+from dni_async.decisions.uneven import UnevenMachine
+from dni_async.decisions.unlocked import UnlockedMachine
 from dni_async.dtypes import AUTOCAST_DTYPES, WIRE_DTYPES
+from dni_async.input_synthesizer import InputSynthesizer, make_input_synthesizer
 from dni_async.inputs import Inputs
 from dni_async.messages import Welcome
 from dni_async.network import build_network, cut_stage
@@ -30,13 +33,17 @@ __all__ = ["Equipment", "equip"]
 
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """One stage's decisions and numbers. inputs: source only. boundary: None where not needed."""
+    """One stage's decisions and numbers.
+
+    inputs: where the stage reads the data. boundary, input_synthesizer: None where not needed.
+    """
 
     machine: StageMachine
     stage: Stage
     staging: Staging
     boundary: Boundary | None
     inputs: Inputs | None
+    input_synthesizer: InputSynthesizer | None
 
 
 def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
@@ -55,15 +62,8 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
     network = build_network(config, welcome.input_shape, welcome.num_classes)
     layers = cut_stage(network, welcome.first_layer, welcome.end_layer).to(staging.device)
     torch.manual_seed(stage_seed(config.seed, index))
-    inputs = Inputs.from_config(config) if index == 0 else None
-    work = None
-    if inputs is not None:
-        work = plan_work(
-            config.epochs,
-            inputs.num_train_batches,
-            inputs.num_test_batches,
-            anchor_every=rule.anchor_every,
-        )
+    is_unlocked = index > 0 and config.unlock == "forward"
+    inputs = Inputs.from_config(config) if index == 0 or is_unlocked else None
     has_above = index < welcome.num_stages - 1
     boundary = None
     if has_above and rule.needs_synthesizer:
@@ -82,27 +82,56 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
     )
+    below = cut_stage(network, 0, welcome.first_layer) if index else None
     if config.compile:
-        below = cut_stage(network, 0, welcome.first_layer) if index else None
         samples = torch.zeros(config.batch_size, *welcome.input_shape)
         warm_up(stage, _pass_below(samples, below).to(staging.device), has_below=index > 0)
-    replays = None
-    if config.when_empty == "replay":
-        replays = ReplayBuffer(config.replay_batches, config.replay_limit)
+    input_synthesizer = None
+    if is_unlocked:
+        sample = torch.zeros(1, *welcome.input_shape)
+        input_synthesizer = make_input_synthesizer(
+            welcome.input_shape, _pass_below(sample, below).shape[1:], staging.device
+        )
     return Equipment(
-        machine=StageMachine(
-            stage=index,
-            num_stages=welcome.num_stages,
-            window=config.places,
-            rule=rule,
-            skips=config.when_full == "skip",
-            replays=replays,
-            work=work,
-        ),
+        machine=_make_machine(index, welcome, config, rule, inputs),
         stage=stage,
         staging=staging,
         boundary=boundary,
         inputs=inputs,
+        input_synthesizer=input_synthesizer,
+    )
+
+
+def _make_machine(
+    index: int, welcome: Welcome, config: RunConfig, rule: Rule, inputs: Inputs | None
+) -> StageMachine:
+    """The decisions of a stage, which knows the order of work if it reads the data."""
+    work = None
+    if inputs is not None:
+        work = plan_work(
+            config.epochs,
+            inputs.num_train_batches,
+            inputs.num_test_batches,
+            anchor_every=rule.anchor_every,
+        )
+    num_stages, window = welcome.num_stages, config.places
+    if index > 0 and work is not None:
+        return UnlockedMachine(
+            stage=index, num_stages=num_stages, window=window, rule=rule, work=work
+        )
+    if config.when_full == "wait" and config.when_empty == "wait":
+        return StageMachine(stage=index, num_stages=num_stages, window=window, rule=rule, work=work)
+    replays = None
+    if config.when_empty == "replay":
+        replays = ReplayBuffer(config.replay_batches, config.replay_limit)
+    return UnevenMachine(
+        stage=index,
+        num_stages=num_stages,
+        window=window,
+        rule=rule,
+        skips=config.when_full == "skip",
+        replays=replays,
+        work=work,
     )
 
 

@@ -36,6 +36,7 @@ from dni_async.messages import (
 )
 from dni_async.system import peak_rss_bytes
 from dni_async.transport import ControlClient, Poller
+from workers.batches import Batches
 from workers.build import equip
 from workers.epochs import Epochs
 from workers.handshake import Seat, Stopped
@@ -67,8 +68,15 @@ class WorkerLoop:
         self._spans = SpanRecorder(self._equipment.stage) if seat.config.profile else Spans()
         self._torch_profile = _torch_profile(seat)
         self._epochs = Epochs(seat, control)
+        self._batches = Batches(seat, self._equipment, self._spans)
         self._performer = Performer(
-            seat, self._equipment, self._epochs, self._tally, self._spans, self._torch_profile
+            seat,
+            self._equipment,
+            self._batches,
+            self._epochs,
+            self._tally,
+            self._spans,
+            self._torch_profile,
         )
         self._process = psutil.Process()
         self._next_progress = 0.0
@@ -112,7 +120,7 @@ class WorkerLoop:
             self._handle(Idle())
             return True
         upcoming = self._machine.upcoming
-        return upcoming is not None and self._performer.load_ahead(upcoming)
+        return upcoming is not None and self._batches.load_ahead(upcoming)
 
     def _listen(self) -> None:
         """Turn everything that has arrived into events."""
@@ -143,7 +151,7 @@ class WorkerLoop:
     def _from_above(self, message: Message, tensors: list[torch.Tensor]) -> None:
         match message:
             case ReturnedGradient():
-                self._performer.take_gradient(message, tensors)
+                self._batches.take_gradient(message, tensors)
                 self._handle(Returned(message.batch_id))
             case Credit():
                 for batch_id in message.batch_ids:
@@ -156,7 +164,7 @@ class WorkerLoop:
     def _from_below(self, message: Message, tensors: list[torch.Tensor]) -> None:
         match message:
             case Activation():
-                self._performer.take_activation(message, tensors)
+                self._batches.take_activation(message, tensors)
                 self._handle(Arrived(Batch(message.batch_id, message.purpose, message.anchor)))
             case Marker():
                 self._handle(Arrived(Mark(message.kind, message.epoch)))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ import torch
 from dni_async.decisions.actions import (
     Action,
     Announce,
-    Batch,
     CarryBack,
     Evaluate,
     Finish,
@@ -25,18 +22,19 @@ from dni_async.decisions.actions import (
     GiveCredit,
     Keep,
     Learn,
+    LearnInput,
     Load,
     LowerMarker,
     RaiseMarker,
     Recall,
     ReturnGradient,
     Send,
+    SynthesizeInput,
     Update,
 )
-from dni_async.dtypes import activation_dtypes
 from dni_async.messages import Activation, Credit, Marker, ReturnedGradient
 from dni_async.stage import score
-from workers.arrivals import check_activation, check_gradient
+from workers.batches import Batches, Work
 from workers.build import Equipment
 from workers.epochs import Epochs
 from workers.handshake import Seat
@@ -47,26 +45,14 @@ from workers.torch_profile import TorchProfile
 __all__ = ["Performer"]
 
 
-@dataclass(slots=True)
-class _Work:
-    """One batch in a worker's hands. labels_host: as they travel; labels: on the device."""
-
-    inputs: torch.Tensor | None
-    labels: torch.Tensor
-    labels_host: torch.Tensor
-    hidden: torch.Tensor | None = None
-    version: int = 0
-    returned: torch.Tensor | None = None
-    input_gradient: torch.Tensor | None = None
-
-
 class Performer:
-    """Holds the tensors of the batches in hand and carries out one action at a time."""
+    """Carries out one action at a time on the batches in hand."""
 
     def __init__(
         self,
         seat: Seat,
         equipment: Equipment,
+        batches: Batches,
         epochs: Epochs,
         tally: Tally,
         spans: Spans,
@@ -77,20 +63,20 @@ class Performer:
         self._tally = tally
         self._spans = spans
         self._torch_profile = torch_profile
-        self._work: dict[int, _Work] = {}
-        self._copies: dict[int, _Work] = {}  # kept for replays
-        self._dtypes = activation_dtypes(seat.config)
+        self._batches = batches
         self._epochs = epochs
         self._handlers: dict[type[Action], Callable[[Any], None]] = {
             Load: self._load,
             Keep: self._keep,
             Recall: self._recall,
+            SynthesizeInput: self._synthesize_input,
             Forward: self._forward,
             Evaluate: self._evaluate,
             Send: self._send,
             Update: self._update,
             CarryBack: self._carry_back,
             Learn: self._learn,
+            LearnInput: self._learn_input,
             ReturnGradient: self._return_gradient,
             GiveCredit: self._give_credit,
             Forget: self._forget,
@@ -100,74 +86,35 @@ class Performer:
             Finish: self._finish,
         }
 
-    # --- what arrives --------------------------------------------------------------------------
-
-    def take_activation(self, message: Activation, tensors: list[torch.Tensor]) -> None:
-        """Keep an arrived batch until its turn. Raises LinkError if its tensors do not fit."""
-        hidden, labels = check_activation(self._seat.stage, message, tensors, self._dtypes)
-        to_device = self._equipment.staging.to_device
-        self._work[message.batch_id] = _Work(to_device(hidden), to_device(labels), labels)
-        self._spans.lap("receive", message.batch_id)
-
-    def take_gradient(self, message: ReturnedGradient, tensors: list[torch.Tensor]) -> None:
-        """Keep a returned gradient. Raises LinkError if it does not fit its activation."""
-        work = self._work.get(message.batch_id)
-        hidden = None if work is None else work.hidden
-        gradient = check_gradient(self._seat.stage, message, tensors, hidden, self._dtypes)
-        assert work is not None  # or there would be no activation to fit
-        work.returned = self._equipment.staging.to_device(gradient)
-        self._spans.lap("receive gradient", message.batch_id)
-
-    # --- what the machine decided --------------------------------------------------------------
-
     def perform(self, action: Action) -> None:
         """Carry out action. Raises NonFiniteError before a non-finite gradient is applied."""
         self._spans.begin()
         self._handlers[type(action)](action)
 
-    def load_ahead(self, batch: Batch) -> bool:
-        """Source, with nothing else to do: fetch batch's samples; False if that is done already.
-
-        The first batch of an epoch is not fetched before the epoch begins: its time counts.
-        """
-        if batch.batch_id in self._work or batch.index == 0:
-            return False
-        self._spans.begin()
-        self._fetch(batch)
-        return True
-
     def _load(self, action: Load) -> None:
         batch = action.batch
-        if batch.purpose == "train" and batch.index == 0:
+        is_source = self._seat.inbox is None
+        if is_source and batch.purpose == "train" and batch.index == 0:
             self._epochs.begin(batch.epoch)
-        if batch.batch_id not in self._work:
-            self._fetch(batch)
+        self._batches.load(batch)
 
-    def _fetch(self, batch: Batch) -> None:
-        assert self._equipment.inputs is not None  # only the source loads
-        if batch.purpose == "train":
-            x, y = self._equipment.inputs.train_batch(batch.epoch, batch.index)
-        else:
-            x, y = self._equipment.inputs.test_batch(batch.index)
-        to_device = self._equipment.staging.to_device
-        self._work[batch.batch_id] = _Work(to_device(x), to_device(y), y)
-        self._spans.lap("load", batch.batch_id)
+    def _synthesize_input(self, action: SynthesizeInput) -> None:
+        work = self._batches[action.batch_id]
+        assert self._equipment.input_synthesizer is not None
+        assert work.inputs is not None
+        work.samples = work.inputs
+        work.inputs = self._equipment.input_synthesizer.predict(work.samples)
+        self._spans.lap("synthesize input", action.batch_id)
 
     def _keep(self, action: Keep) -> None:
-        work = self._work[action.batch_id]
-        assert work.inputs is not None
-        if action.gives_way is not None:
-            del self._copies[action.gives_way]
-        # A copy: the slot that the inputs lie in is about to be given back.
-        copy = _Work(work.inputs.clone(), work.labels.clone(), work.labels_host)
-        self._copies[action.batch_id] = copy
+        self._batches.keep(action.batch_id, action.gives_way)
 
     def _recall(self, action: Recall) -> None:
-        self._work[action.batch_id] = dataclasses.replace(self._copies[action.kept_id])
+        self._batches.recall(action.kept_id, action.batch_id)
 
     def _forward(self, action: Forward) -> None:
         batch_id = action.batch_id
-        work, stage = self._work[batch_id], self._equipment.stage
+        work, stage = self._batches[batch_id], self._equipment.stage
         assert work.inputs is not None
         work.version = stage.version
         work.hidden = stage.forward(
@@ -182,7 +129,7 @@ class Performer:
 
     def _evaluate(self, action: Evaluate) -> None:
         batch_id = action.batch_id
-        work = self._work[batch_id]
+        work = self._batches[batch_id]
         assert work.inputs is not None
         work.hidden = self._equipment.stage.evaluate(work.inputs)
         work.inputs = None
@@ -192,7 +139,7 @@ class Performer:
 
     def _send(self, action: Send) -> None:
         batch = action.batch
-        work = self._work[batch.batch_id]
+        work = self._batches[batch.batch_id]
         assert work.hidden is not None
         assert self._seat.outbox is not None
         began = time.perf_counter()
@@ -215,7 +162,7 @@ class Performer:
 
     def _update(self, action: Update) -> None:
         batch_id = action.batch_id
-        work, stage = self._work[batch_id], self._equipment.stage
+        work, stage = self._batches[batch_id], self._equipment.stage
         assert work.hidden is not None
         if action.source == "loss":
             loss, gradient = stage.loss_gradient(batch_id, work.labels)
@@ -241,7 +188,7 @@ class Performer:
         if self._torch_profile is not None:
             self._torch_profile.updated(stage.version)
 
-    def _rate(self, action: Update, work: _Work) -> float:
+    def _rate(self, action: Update, work: Work) -> float:
         """What an update's learning rate is multiplied by for its gradient's staleness."""
         power = self._seat.config.staleness_power
         if action.source != "returned" or not power:
@@ -250,7 +197,7 @@ class Performer:
 
     def _carry_back(self, action: CarryBack) -> None:
         batch_id = action.batch_id
-        work = self._work[batch_id]
+        work = self._batches[batch_id]
         assert work.returned is not None
         work.input_gradient = self._equipment.stage.carry_back(
             batch_id, work.returned, source="returned gradient"
@@ -258,7 +205,7 @@ class Performer:
         self._spans.lap("carry back", batch_id)
 
     def _learn(self, action: Learn) -> None:
-        work, stage = self._work[action.batch_id], self._equipment.stage
+        work, stage = self._batches[action.batch_id], self._equipment.stage
         assert self._equipment.boundary is not None
         assert work.hidden is not None
         returned = self._returned(work)
@@ -266,14 +213,24 @@ class Performer:
         self._equipment.boundary.learn(work.hidden, work.labels, returned)
         self._spans.lap("learn", action.batch_id)
 
-    def _returned(self, work: _Work) -> torch.Tensor:
+    def _learn_input(self, action: LearnInput) -> None:
+        batch_id = action.batch_id
+        work, target = self._batches[batch_id], self._batches.pop_target(batch_id)
+        assert self._equipment.input_synthesizer is not None
+        assert work.samples is not None
+        self._equipment.stage.check_gradient(batch_id, target, "activation from below")
+        self._equipment.input_synthesizer.learn(work.samples, target)
+        work.samples = None
+        self._spans.lap("learn input", batch_id)
+
+    def _returned(self, work: Work) -> torch.Tensor:
         assert work.returned is not None
         self._tally.used_gradient(self._equipment.stage.version - work.version)
         return work.returned
 
     def _return_gradient(self, action: ReturnGradient) -> None:
         batch_id = action.batch_id
-        gradient = self._work[batch_id].input_gradient
+        gradient = self._batches[batch_id].input_gradient
         assert gradient is not None
         assert self._seat.inbox is not None
         began = time.perf_counter()
@@ -296,7 +253,7 @@ class Performer:
         self._spans.lap("send credit", action.batch_ids[-1])
 
     def _forget(self, action: Forget) -> None:
-        del self._work[action.batch_id]
+        self._batches.forget(action.batch_id)
         self._equipment.stage.forget(action.batch_id)
         if self._seat.outbox is not None:
             self._seat.outbox.release(action.batch_id)

@@ -22,6 +22,7 @@ SpanKind = Literal[
     "wait",
     "receive",
     "load",
+    "synthesize input",
     "forward",
     "evaluate",
     "send",
@@ -34,6 +35,7 @@ SpanKind = Literal[
     "send credit",
     "receive gradient",
     "learn",
+    "learn input",
 ]
 
 

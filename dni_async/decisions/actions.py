@@ -25,6 +25,7 @@ __all__ = [
     "Idle",
     "Keep",
     "Learn",
+    "LearnInput",
     "Load",
     "LowerMarker",
     "Mark",
@@ -34,6 +35,7 @@ __all__ = [
     "ReturnGradient",
     "Returned",
     "Send",
+    "SynthesizeInput",
     "Turn",
     "Update",
 ]
@@ -114,7 +116,7 @@ Event = Arrived | Returned | Credited | MarkerReturned | Turn | Idle | Drained
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Source: fetch the batch's samples."""
+    """Fetch the batch's samples: the source, and with unlock "forward" every stage."""
 
     batch: Batch
 
@@ -133,6 +135,13 @@ class Recall:
 
     batch_id: int
     kept_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SynthesizeInput:
+    """Predict the stage's input from the samples, instead of waiting for it."""
+
+    batch_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +201,13 @@ class Learn:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnInput:
+    """Train the input synthesizer on the activation that came from below."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
 class ReturnGradient:
     """Send the gradient of the stage's input down; frees its place in the window below."""
 
@@ -242,12 +258,14 @@ Action = (
     Load
     | Keep
     | Recall
+    | SynthesizeInput
     | Forward
     | Evaluate
     | Send
     | Update
     | CarryBack
     | Learn
+    | LearnInput
     | ReturnGradient
     | GiveCredit
     | Forget

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import replace
 
 from dni_async.decisions.actions import (
     Action,
@@ -19,19 +18,16 @@ from dni_async.decisions.actions import (
     Forget,
     GiveCredit,
     Idle,
-    Keep,
     Load,
     LowerMarker,
     Mark,
     MarkerReturned,
     RaiseMarker,
-    Recall,
     Returned,
     ReturnGradient,
     Send,
     Turn,
 )
-from dni_async.decisions.replay import ReplayBuffer
 from dni_async.decisions.rules import Rule
 from dni_async.errors import LinkError
 from dni_async.messages import MAX_CREDITS
@@ -50,8 +46,6 @@ class StageMachine:
     half a window is owed, before a marker goes down, and before the worker waits. So the stage
     below is never kept waiting by one that waits.
 
-    skips: where the window is full, a training batch is learnt from and not sent up, instead of
-    waiting. replays: what is learnt from, beside what arrives, while nothing does; None: nothing.
     work: the source's order of work (schedule.plan_work); None for every other stage.
     """
 
@@ -62,8 +56,6 @@ class StageMachine:
         num_stages: int,
         window: int,
         rule: Rule,
-        skips: bool = False,
-        replays: ReplayBuffer | None = None,
         work: Iterator[Batch | Mark] | None = None,
     ) -> None:
         self.stage = stage
@@ -71,13 +63,9 @@ class StageMachine:
         self.has_above = stage < num_stages - 1
         self.window = rule.window(window)
         self.max_pending = 0
-        self.skipped = 0  # batches learnt from and not sent up
-        self.replayed = 0
+        self.skipped = self.replayed = 0  # see UnevenMachine
         self.finished = False
         self._rule = rule
-        self._skips = skips
-        self._replays = replays if self.has_below else None  # the source lacks nothing
-        self._is_training = False  # from an epoch's first batch to its marker
         self._work = work
         self._queue: deque[Batch | Mark] = deque()
         self._in_flight: set[int] = set()  # sent up, place not yet freed
@@ -94,13 +82,13 @@ class StageMachine:
     @property
     def has_turn(self) -> bool:
         """Whether a Turn would lead to any action."""
-        return self._may_replay if self._peek() is None else not self.is_blocked
+        item = self._peek()
+        return item is not None and (isinstance(item, Mark) or self._has_room)
 
     @property
     def is_blocked(self) -> bool:
         """Whether the next batch is here and only a full window keeps it from being taken up."""
-        item = self._peek()
-        return self._is_full and isinstance(item, Batch) and not self._may_skip(item)
+        return self._is_full and isinstance(self._peek(), Batch)
 
     def handle(self, event: Event) -> list[Action]:
         """The actions that event sets off, in the order in which to perform them.
@@ -118,12 +106,10 @@ class StageMachine:
             case Arrived(item):
                 return self._accept(item)
             case Returned(batch_id):
-                self._release(batch_id)
                 actions = self._rule.on_returned(batch_id, has_below=self.has_below)
-                return [*self._note(actions), Forget(batch_id)]
+                return self._complete(batch_id, actions)
             case Credited(batch_id):
-                self._release(batch_id)
-                return [*self._note(self._credit_below(batch_id)), Forget(batch_id)]
+                return self._complete(batch_id, [])
             case MarkerReturned(mark):
                 return self._lower(mark)
 
@@ -139,15 +125,13 @@ class StageMachine:
         return item if isinstance(item, Batch) else None
 
     @property
-    def _is_full(self) -> bool:
-        return self.has_above and len(self._in_flight) >= self.window
+    def _has_room(self) -> bool:
+        """Whether one more batch may be taken up."""
+        return not self._is_full
 
     @property
-    def _may_replay(self) -> bool:
-        return self._is_training and self._replays is not None and self._replays.has_more
-
-    def _may_skip(self, batch: Batch) -> bool:
-        return self._skips and batch.purpose == "train"
+    def _is_full(self) -> bool:
+        return self.has_above and len(self._in_flight) >= self.window
 
     def _peek(self) -> Batch | Mark | None:
         """The next item to take up; the source draws it from its order of work."""
@@ -160,40 +144,18 @@ class StageMachine:
     def _take_up(self) -> list[Action]:
         if not self.has_turn:
             return []
-        if not self._queue:
-            assert self._replays is not None
-            return self._settle() + self._replay(self._replays.draw())
-        item = self._queue.popleft()
+        item = self._draw()
         if isinstance(item, Mark):
             return self._raise(item)
-        load: list[Action] = [] if self.has_below else [Load(item)]
-        goes_on = self.has_above
-        if item.purpose == "evaluate":
-            actions = self._evaluate(item)
-        elif self._is_full:
-            goes_on = False
-            self.skipped += 1
-            actions = self._train(replace(item, anchor=False), is_sent=False)
-        else:
-            actions = self._train(item)
-        forget: list[Action] = [] if goes_on else [Forget(item.batch_id)]
-        return self._note(load + actions) + forget
+        return self._train(item) if item.purpose == "train" else self._evaluate(item)
 
-    def _train(self, batch: Batch, *, is_sent: bool = True) -> list[Action]:
-        """What the rule does with a batch that is new here; an anchor must be sent."""
-        self._is_training = True
-        actions: list[Action] = []
-        if self._replays is not None:
-            actions.append(Keep(batch.batch_id, self._replays.keep(batch.batch_id)))
-        actions += self._rule.on_batch(batch, has_below=self.has_below, has_above=self.has_above)
-        return actions if is_sent else _unsent(actions)
+    def _draw(self) -> Batch | Mark:
+        """Take what _peek shows."""
+        return self._queue.popleft()
 
-    def _replay(self, kept_id: int) -> list[Action]:
-        """Learn from an earlier batch; no neighbour hears of it."""
-        self.replayed += 1
-        batch = Batch(-1 - kept_id, "train")
-        actions = self._rule.on_batch(batch, has_below=False, has_above=self.has_above)
-        return [Recall(batch.batch_id, kept_id), *_unsent(actions), Forget(batch.batch_id)]
+    def _train(self, batch: Batch) -> list[Action]:
+        actions = self._rule.on_batch(batch, has_below=self.has_below, has_above=self.has_above)
+        return self._begin(batch, actions)
 
     def _evaluate(self, batch: Batch) -> list[Action]:
         actions: list[Action] = [Evaluate(batch.batch_id)]
@@ -201,11 +163,20 @@ class StageMachine:
             actions.append(Send(batch))
         if self.has_below:
             actions.append(GiveCredit((batch.batch_id,)))
-        return actions
+        return self._begin(batch, actions)
+
+    def _begin(self, batch: Batch, actions: list[Action]) -> list[Action]:
+        load: list[Action] = [] if self.has_below else [Load(batch)]
+        forget: list[Action] = [] if self.has_above else [Forget(batch.batch_id)]
+        return self._note(load + actions) + forget
+
+    def _complete(self, batch_id: int, actions: list[Action]) -> list[Action]:
+        """The stage above is done with the batch, and actions are what that sets off."""
+        self._release(batch_id)
+        return [*self._note(actions), Forget(batch_id)]
 
     def _raise(self, mark: Mark) -> list[Action]:
         self._raised = mark
-        self._is_training = False
         if self.has_above:
             return [RaiseMarker(mark)]
         return [Announce(mark), *self._lower(mark)]
@@ -236,6 +207,12 @@ class StageMachine:
         return actions
 
     def _accept(self, item: Batch | Mark) -> list[Action]:
+        self._admit(item)
+        self._queue.append(item)
+        return []
+
+    def _admit(self, item: Batch | Mark) -> None:
+        """Check that item may come now; a batch's place below counts as taken from here on."""
         if self._raised is not None or (self._queue and isinstance(self._queue[-1], Mark)):
             raise LinkError(
                 f"stage {self.stage - 1} sent {item} past a marker that has yet to come back"
@@ -247,8 +224,6 @@ class StageMachine:
                     f"{self.window} of which {len(self._held)} places are taken"
                 )
             self._held.add(item.batch_id)
-        self._queue.append(item)
-        return []
 
     def _release(self, batch_id: int) -> None:
         if batch_id not in self._in_flight:
@@ -256,11 +231,6 @@ class StageMachine:
                 f"stage {self.stage + 1} released batch {batch_id}, which is not in flight"
             )
         self._in_flight.remove(batch_id)
-
-    def _credit_below(self, batch_id: int) -> list[Action]:
-        """For an anchor that was skipped further up, whose gradient the stage below awaits too."""
-        is_awaited = batch_id in self._held and batch_id not in self._owed
-        return [GiveCredit((batch_id,))] if is_awaited else []
 
     def _note(self, actions: list[Action]) -> list[Action]:
         """Keep count of the places that actions take and free; gather the credits."""
@@ -284,7 +254,3 @@ class StageMachine:
         owed, self._owed = tuple(self._owed), []
         self._held.difference_update(owed)
         return [GiveCredit(owed)]
-
-
-def _unsent(actions: list[Action]) -> list[Action]:
-    return [action for action in actions if not isinstance(action, Send)]

@@ -22,6 +22,7 @@ from dni_async.decisions.actions import (
     Send,
     Update,
 )
+from dni_async.errors import ConfigError
 from dni_async.extensions import make_extension
 
 __all__ = [
@@ -50,7 +51,8 @@ class Rule(Protocol):
     """Decides what a training batch sets off at one stage.
 
     A rule of your own is a class with these members, made as ``Class(config)`` and named by
-    ``--rule package.module:Class``.
+    ``--rule package.module:Class``. Where ``unlocks_forward`` is there too and true, the rule also
+    goes with ``--unlock forward``: it sends every batch up on_batch, and needs no true input.
     """
 
     needs_synthesizer: bool
@@ -282,10 +284,20 @@ def make_rule(config: RunConfig) -> Rule:
     if config.rule == "dgl":
         return AnchorRule(0)  # a critic that nobody corrects is an auxiliary linear head
     if config.rule != "dni":
-        return cast("Rule", make_extension("rule", config.rule, _RULE_MEMBERS, config))
+        return _make_own(config)
     if config.targets == "anchor":
         return AnchorRule(config.anchor_every, updates=config.anchor_updates)
     return BootstrapRule()
+
+
+def _make_own(config: RunConfig) -> Rule:
+    rule = make_extension("rule", config.rule, _RULE_MEMBERS, config)
+    if config.unlock == "forward" and not getattr(rule, "unlocks_forward", False):
+        raise ConfigError(
+            f"unlock: forward needs a rule that says so, and {config.rule} has no true "
+            "unlocks_forward; see docs/rules.md"
+        )
+    return cast("Rule", rule)
 
 
 def _return(batch_id: int, has_below: bool) -> list[Action]:

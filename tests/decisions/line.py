@@ -32,7 +32,6 @@ from dni_async.decisions.actions import (
     Update,
 )
 from dni_async.decisions.machine import StageMachine
-from dni_async.decisions.replay import ReplayBuffer
 from dni_async.decisions.rules import Rule
 
 __all__ = ["Line"]
@@ -44,27 +43,9 @@ class Line:
     Checks what must hold at every moment while it runs.
     """
 
-    def __init__(
-        self,
-        num_stages: int,
-        window: int,
-        rule: Rule,
-        work: list[Batch | Mark],
-        *,
-        skips: bool = False,
-        replay_places: int = 0,
-    ) -> None:
+    def __init__(self, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]) -> None:
         self.machines = [
-            StageMachine(
-                stage=stage,
-                num_stages=num_stages,
-                window=window,
-                rule=rule,
-                skips=skips,
-                replays=ReplayBuffer(replay_places, 2) if replay_places else None,
-                work=iter(work) if stage == 0 else None,
-            )
-            for stage in range(num_stages)
+            self.make_machine(stage, num_stages, window, rule, work) for stage in range(num_stages)
         ]
         self.window = self.machines[0].window
         self.up: list[deque[Event]] = [deque() for _ in range(num_stages)]
@@ -73,6 +54,18 @@ class Line:
         self.copies: list[set[int]] = [set() for _ in range(num_stages)]
         self.returned: set[int] = set()
         self.trace: list[tuple[int, Action]] = []
+
+    def make_machine(
+        self, stage: int, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]
+    ) -> StageMachine:
+        """One stage's decisions."""
+        return StageMachine(
+            stage=stage,
+            num_stages=num_stages,
+            window=window,
+            rule=rule,
+            work=iter(work) if stage == 0 else None,
+        )
 
     def choices(self) -> list[tuple[int, str]]:
         """All that may happen next: (stage, what)."""

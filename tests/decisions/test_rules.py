@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dni_async import RunConfig
+from dni_async import ConfigError, RunConfig
 from dni_async.decisions.actions import (
     Action,
     Batch,
@@ -174,3 +174,25 @@ def test_a_config_says_what_anchors_are_for(updates: bool) -> None:
     rule = make_rule(RunConfig(anchor_updates=updates))
     assert isinstance(rule, AnchorRule)
     assert rule.updates is updates
+
+
+class Own(BootstrapRule):
+    """A rule of the user's own that says nothing of synthetic inputs."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+
+
+class OwnUnlocked(Own):
+    """One that goes with them."""
+
+    unlocks_forward = True
+
+
+def test_a_rule_of_the_users_own_must_say_that_it_goes_with_synthetic_inputs() -> None:
+    name = f"{__name__}:Own"
+    assert isinstance(make_rule(RunConfig(rule=name)), Own)
+    with pytest.raises(ConfigError, match=f"unlock: forward needs .* {name} has no true"):
+        make_rule(RunConfig(rule=name, unlock="forward"))
+    unlocked = make_rule(RunConfig(rule=f"{name}Unlocked", unlock="forward"))
+    assert isinstance(unlocked, OwnUnlocked)

@@ -34,10 +34,10 @@ from dni_async.decisions.actions import (
     Turn,
     Update,
 )
-from dni_async.decisions.machine import StageMachine
 from dni_async.decisions.replay import ReplayBuffer
 from dni_async.decisions.rules import AnchorRule, BootstrapRule, Rule
 from dni_async.decisions.schedule import plan_work
+from dni_async.decisions.uneven import UnevenMachine
 from tests.decisions.line import Line
 
 TRAINED = Mark("trained", 1)
@@ -57,14 +57,14 @@ def learn_alone(batch_id: int, *, returns: bool = False) -> list[Action]:
     ]
 
 
-def play(machine: StageMachine, moves: list[Move]) -> None:
+def play(machine: UnevenMachine, moves: list[Move]) -> None:
     """Each event must give exactly its actions."""
     for number, (event, expected) in enumerate(moves):
         assert machine.handle(event) == expected, f"move {number}: {event}"
 
 
 def test_a_full_window_is_passed_over_and_the_stage_learns_on() -> None:
-    machine = StageMachine(stage=1, num_stages=3, window=1, rule=AnchorRule(4), skips=True)
+    machine = UnevenMachine(stage=1, num_stages=3, window=1, rule=AnchorRule(4), skips=True)
     anchor = batch(4, anchor=True)
     forward = Forward(0, keeps_graph=True, returns_gradient=False)
     test = Batch(5, "evaluate")
@@ -93,7 +93,7 @@ def test_a_full_window_is_passed_over_and_the_stage_learns_on() -> None:
 
 
 def test_a_skipped_batch_still_gives_the_stage_below_its_lesson() -> None:
-    machine = StageMachine(stage=1, num_stages=3, window=1, rule=BootstrapRule(), skips=True)
+    machine = UnevenMachine(stage=1, num_stages=3, window=1, rule=BootstrapRule(), skips=True)
     machine.handle(Arrived(batch(0)))
     machine.handle(Turn())
     machine.handle(Arrived(batch(1)))
@@ -102,7 +102,7 @@ def test_a_skipped_batch_still_gives_the_stage_below_its_lesson() -> None:
 
 
 def test_an_anchor_skipped_further_up_gives_its_place_below_back() -> None:
-    machine = StageMachine(stage=1, num_stages=3, window=2, rule=AnchorRule(1))
+    machine = UnevenMachine(stage=1, num_stages=3, window=2, rule=AnchorRule(1), skips=True)
     machine.handle(Arrived(batch(0, anchor=True)))
     machine.handle(Turn())
     assert machine.handle(Credited(0)) == [GiveCredit((0,)), Forget(0)]
@@ -110,7 +110,7 @@ def test_an_anchor_skipped_further_up_gives_its_place_below_back() -> None:
 
 def test_the_source_skips_and_its_epoch_ends() -> None:
     work = list(plan_work(1, train_batches=3, evaluate_batches=0))
-    machine = StageMachine(
+    machine = UnevenMachine(
         stage=0, num_stages=2, window=1, rule=AnchorRule(0), skips=True, work=iter(work)
     )
     first, second, third = (item for item in work if isinstance(item, Batch))
@@ -130,7 +130,7 @@ def test_the_source_skips_and_its_epoch_ends() -> None:
 
 
 def test_a_starved_stage_learns_from_what_it_saw_last() -> None:
-    machine = StageMachine(
+    machine = UnevenMachine(
         stage=1, num_stages=3, window=4, rule=AnchorRule(0), replays=ReplayBuffer(2, 1)
     )
     sent = [Send(batch(0)), Update(0, "synthetic")]
@@ -182,10 +182,28 @@ def test_a_starved_stage_learns_from_what_it_saw_last() -> None:
 
 def test_the_source_has_nothing_to_replay() -> None:
     work = iter([batch(0), TRAINED])
-    machine = StageMachine(
+    machine = UnevenMachine(
         stage=0, num_stages=2, window=1, rule=AnchorRule(0), replays=ReplayBuffer(2, 1), work=work
     )
     assert Keep not in [type(action) for action in machine.handle(Turn())]
+
+
+class UnevenLine(Line):
+    """Whose stages skip and replay."""
+
+    def make_machine(
+        self, stage: int, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]
+    ) -> UnevenMachine:
+        """One stage's decisions."""
+        return UnevenMachine(
+            stage=stage,
+            num_stages=num_stages,
+            window=window,
+            rule=rule,
+            skips=True,
+            replays=ReplayBuffer(3, 2),
+            work=iter(work) if stage == 0 else None,
+        )
 
 
 @pytest.mark.parametrize("rule", [BootstrapRule(), AnchorRule(3)])
@@ -196,7 +214,7 @@ def test_a_line_that_skips_and_replays_ends_and_evaluates_every_batch(
     num_stages: int, rule: Rule, seed: int, window: int
 ) -> None:
     work = list(plan_work(2, 9, 3, anchor_every=rule.anchor_every))
-    line = Line(num_stages, window, rule, work, skips=True, replay_places=3)
+    line = UnevenLine(num_stages, window, rule, work)
     line.run(random.Random(seed))
     tests = [b.batch_id for b in work if isinstance(b, Batch) and b.purpose == "evaluate"]
     seen_below = [b.batch_id for b in work if isinstance(b, Batch) and b.purpose == "train"]
@@ -222,7 +240,7 @@ def test_a_line_that_skips_and_replays_ends_and_evaluates_every_batch(
 def test_a_returned_gradient_of_a_skipped_batch_is_refused() -> None:
     from dni_async import LinkError
 
-    machine = StageMachine(stage=1, num_stages=3, window=1, rule=BootstrapRule(), skips=True)
+    machine = UnevenMachine(stage=1, num_stages=3, window=1, rule=BootstrapRule(), skips=True)
     for batch_id in (0, 1):
         machine.handle(Arrived(batch(batch_id)))
         machine.handle(Turn())

@@ -106,6 +106,21 @@ def test_a_gradient_that_updates_by_replay_ends_at_the_backward_after_its_receip
     assert 34 < ends[0] < 45
 
 
+@pytest.mark.parametrize("forward_ns", [1_001_000, 1_010_000], ids=["ahead", "behind"])
+def test_an_activation_that_a_stage_went_on_without_ends_where_it_is_learnt_from(
+    forward_ns: int,
+) -> None:
+    spans = [
+        Span("receive", 5, 0, 1_007_000, 1_009_000),
+        Span("forward", 5, 0, forward_ns, forward_ns + 4_000),
+        Span("learn input", 5, 1, 1_030_000, 1_035_000),
+    ]
+    upper = WorkerSpans(1, 2, "cpu", 0, sorted(spans, key=lambda span: span.began_ns))
+    ends = [e["ts"] for e in events(BELOW, upper, phase="f") if e["name"] == "activation"]
+    assert len(ends) == 1
+    assert 30 < ends[0] < 35
+
+
 @pytest.mark.parametrize("missing", ["send", "receive", "forward"])
 def test_an_arrow_with_an_end_missing_is_left_out(missing: str) -> None:
     """As where a worker's memory of spans was full."""

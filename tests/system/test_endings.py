@@ -69,6 +69,7 @@ def test_a_killed_fork_server_ends_the_run(launch: Callable[..., Launch]) -> Non
         ("settings:", LONG),  # before any process is there
         ("run directory", LONG),  # while the workers start
         ("epoch   3", LONG),  # in the middle
+        ("epoch   3", [*LONG, "--unlock=forward"]),
         ("dni +epoch   1", ["--epochs=1", "--width=512"]),  # drained, before the baselines
         ("baseline-1-thread +epoch   1", ["--epochs=200"]),
     ],

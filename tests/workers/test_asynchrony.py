@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
 import torch
@@ -23,7 +21,6 @@ from dni_async.messages import (
     LinkHello,
     LinkReady,
     Message,
-    Progress,
     Ready,
     ReturnedGradient,
     Start,
@@ -31,71 +28,26 @@ from dni_async.messages import (
     Welcome,
 )
 from dni_async.tensors import describe
-from dni_async.transport import ControlServer, Poller, Sockets, open_sockets
+from dni_async.transport import Poller, Sockets, open_sockets
 from launcher.processes import command_for
+from tests.workers.one_worker import RUN_ID, OneWorker
 
 pytestmark = pytest.mark.system
-RUN_ID = "0123456789abcdef"
-DEADLINE_S = 30.0
-M = TypeVar("M", bound=Message)
 
 
-@dataclass
-class Stage0:
+class Stage0(OneWorker):
     """The source of a run of two stages; stage 1 is the test."""
 
-    control: ControlServer
-    above: Link
-    poller: Poller
-    process: subprocess.Popen[bytes]
-    peer: bytes
-    progress: Progress | None = None
-    failed: Failed | None = None
-
-    def hear_control(self, kind: type[M]) -> M:
-        """The worker's next control message of that kind."""
-        found: list[M] = []
-
-        def look() -> bool:
-            while (received := self.control.receive()) is not None:
-                if isinstance(received[1], Progress):
-                    self.progress = received[1]
-                if isinstance(received[1], kind):
-                    found.append(received[1])
-            return bool(found)
-
-        self.wait(look, f"no {kind.__name__}")
-        return found[-1]
+    @property
+    def above(self) -> Link:
+        """The link to stage 1."""
+        return self.link
 
     def activation(self) -> tuple[Activation, list[torch.Tensor]]:
         """The next activation that the stage sent up."""
-        found: list[tuple[Message, list[torch.Tensor]]] = []
-
-        def look() -> bool:
-            received = self.above.receive()
-            if received is not None:
-                found.append(received)
-            return bool(found)
-
-        self.wait(look, "no activation")
-        message, tensors = found[0]
+        message, tensors = self.hear_link()
         assert isinstance(message, Activation)
         return message, tensors
-
-    def settled_updates(self) -> int:
-        """The count of updates once the stage has waited through two whole reports."""
-        before = -1
-        while True:
-            now = self.hear_control(Progress).updates
-            if now == before:
-                return now
-            before = now
-
-    def wait(self, look: Callable[[], bool], complaint: str) -> None:
-        deadline = time.monotonic() + DEADLINE_S
-        while not look():
-            assert time.monotonic() < deadline, complaint
-            self.poller.wait(0.1)
 
 
 @pytest.fixture

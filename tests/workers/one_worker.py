@@ -1,0 +1,77 @@
+"""One real worker process whose coordinator and one neighbour the test plays by hand."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from dni_async.link import Link
+from dni_async.messages import Message, Progress
+from dni_async.transport import ControlServer, Poller
+
+__all__ = ["RUN_ID", "OneWorker"]
+
+RUN_ID = "0123456789abcdef"
+DEADLINE_S = 30.0
+M = TypeVar("M", bound=Message)
+
+
+@dataclass
+class OneWorker:
+    """peer: its routing id. link: to the neighbour that the test plays."""
+
+    control: ControlServer
+    link: Link
+    poller: Poller
+    process: subprocess.Popen[bytes]
+    peer: bytes
+    progress: Progress | None = None
+
+    def hear_control(self, kind: type[M]) -> M:
+        """The worker's next control message of that kind."""
+        found: list[M] = []
+
+        def look() -> bool:
+            while (received := self.control.receive()) is not None:
+                if isinstance(received[1], Progress):
+                    self.progress = received[1]
+                if isinstance(received[1], kind):
+                    found.append(received[1])
+            return bool(found)
+
+        self.wait(look, f"no {kind.__name__}")
+        return found[-1]
+
+    def hear_link(self) -> tuple[Message, list[torch.Tensor]]:
+        """What the worker sent next over the link."""
+        found: list[tuple[Message, list[torch.Tensor]]] = []
+
+        def look() -> bool:
+            received = self.link.receive()
+            if received is not None:
+                found.append(received)
+            return bool(found)
+
+        self.wait(look, "nothing came over the link")
+        return found[0]
+
+    def settled_updates(self) -> int:
+        """The count of updates once the stage has waited through two whole reports."""
+        before = -1
+        while True:
+            now = self.hear_control(Progress).updates
+            if now == before:
+                return now
+            before = now
+
+    def wait(self, look: Callable[[], bool], complaint: str) -> None:
+        """Poll until look is content, up to the deadline."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not look():
+            assert time.monotonic() < deadline, complaint
+            self.poller.wait(0.1)
