@@ -118,7 +118,9 @@ def _try_model(config: RunConfig, dataset: Dataset) -> int:
     from dni_async.network import build_network, check_network, has_batch_norm, layer_starts
 
     network = build_network(config, dataset.input_shape, dataset.num_classes)
-    check_network(network, torch.from_numpy(dataset.x_test[:4]), dataset.num_classes)
+    check_network(
+        network, torch.from_numpy(dataset.decode(dataset.x_test[:4])), dataset.num_classes
+    )
     if has_batch_norm(network):
         _check_last_batch(config, len(dataset.y_train))
     return len(layer_starts(network))

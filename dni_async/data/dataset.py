@@ -21,16 +21,19 @@ MAX_LABEL = 2**20
 class Dataset:
     """Training and test samples with their labels, all in memory.
 
-    x_train and x_test are float32 [N, ...features], y_train and y_test int64 [N] with values in
-    [0, num_classes). All four are contiguous.
+    x_train and x_test [N, ...features] are both float32, or both uint8 and a quarter as large;
+    then byte_values, float32 [256], says what each byte stands for. decode gives what a network
+    takes. y_train and y_test are int64 [N] with values in [0, num_classes). All four are
+    contiguous.
     """
 
     name: str
-    x_train: NDArray[np.float32] = field(repr=False)
+    x_train: NDArray[Any] = field(repr=False)
     y_train: NDArray[np.int64] = field(repr=False)
-    x_test: NDArray[np.float32] = field(repr=False)
+    x_test: NDArray[Any] = field(repr=False)
     y_test: NDArray[np.int64] = field(repr=False)
     num_classes: int
+    byte_values: NDArray[np.float32] | None = field(default=None, repr=False)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -42,6 +45,12 @@ class Dataset:
         """Numbers in one sample: the width of the network's input."""
         return math.prod(self.input_shape)
 
+    def decode(self, x: NDArray[Any]) -> NDArray[np.float32]:
+        """Rows of x_train or x_test as float32 [N, ...features]: a copy if they are bytes."""
+        if self.byte_values is None:
+            return x
+        return self.byte_values.take(x, mode="clip")  # no byte is out of range: skips that check
+
 
 def checked_dataset(
     name: str,
@@ -50,15 +59,22 @@ def checked_dataset(
     y_train: NDArray[Any],
     x_test: NDArray[Any],
     y_test: NDArray[Any],
+    byte_values: NDArray[np.float32] | None = None,
 ) -> Dataset:
     """Return the arrays as a Dataset; num_classes is the largest label + 1.
 
-    x_* hold finite real numbers [N, ...features], y_* non-negative integers [N]. Raises DataError,
-    which names the array and carries the numbers, when they do not, when lengths or feature
-    shapes differ, and when y_test holds a class that y_train never reaches.
+    x_* hold finite real numbers [N, ...features], y_* non-negative integers [N]. byte_values,
+    finite, says what the bytes of x_* stand for; without it, for the numbers 0 to 255. Raises
+    DataError, which names the array and carries the numbers, when they do not, when lengths or
+    feature shapes differ, and when y_test holds a class that y_train never reaches.
     """
-    train_x, train_y = _checked_split(name, "train", x_train, y_train)
-    test_x, test_y = _checked_split(name, "test", x_test, y_test)
+    if x_train.dtype == x_test.dtype == np.uint8:
+        byte_values = np.arange(256, dtype=np.float32) if byte_values is None else byte_values
+    else:
+        assert byte_values is None
+    dtype = np.float32 if byte_values is None else np.uint8
+    train_x, train_y = _checked_split(name, "train", x_train, y_train, dtype)
+    test_x, test_y = _checked_split(name, "test", x_test, y_test, dtype)
     if train_x.shape[1:] != test_x.shape[1:]:
         raise DataError(
             f"{name}: a sample of x_train has shape {train_x.shape[1:]}, "
@@ -74,13 +90,14 @@ def checked_dataset(
         x_test=test_x,
         y_test=test_y,
         num_classes=highest + 1,
+        byte_values=byte_values,
     )
 
 
 def _checked_split(
-    name: str, split: str, x: NDArray[Any], y: NDArray[Any]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    features = _features(f"{name}: x_{split}", x)
+    name: str, split: str, x: NDArray[Any], y: NDArray[Any], dtype: type[np.generic]
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    features = _features(f"{name}: x_{split}", x, dtype)
     labels = _labels(f"{name}: y_{split}", y)
     if len(features) != len(labels):
         raise DataError(
@@ -89,7 +106,7 @@ def _checked_split(
     return features, labels
 
 
-def _features(where: str, x: NDArray[Any]) -> NDArray[np.float32]:
+def _features(where: str, x: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     if x.dtype.kind not in "iuf":
         raise DataError(f"{where} must hold real numbers, not {x.dtype}")
     if x.ndim < 2 or x.size == 0:
@@ -97,7 +114,9 @@ def _features(where: str, x: NDArray[Any]) -> NDArray[np.float32]:
             f"{where} has shape {x.shape}, not [samples, ...features] with some of each"
         )
     with np.errstate(over="ignore"):  # an overflow becomes inf, which is counted below
-        features = np.ascontiguousarray(x, dtype=np.float32)
+        features = np.ascontiguousarray(x, dtype=dtype)
+    if dtype is np.uint8:
+        return features
     num_bad = features.size - int(np.count_nonzero(np.isfinite(features)))
     if num_bad:
         raise DataError(f"{where} has {num_bad} of {features.size} values not finite as float32")

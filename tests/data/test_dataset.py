@@ -34,6 +34,25 @@ def test_arrays_are_cast_and_contiguous() -> None:
     assert dataset.x_test.tolist() == np.ones((2, 2, 3)).tolist()
 
 
+def test_bytes_stay_bytes_and_stand_for_numbers() -> None:
+    x_train, x_test = (np.arange(length * 6, dtype=np.uint8).reshape(-1, 2, 3) for length in (6, 2))
+    given = GOOD | {"x_train": x_train, "x_test": x_test}
+    halves = np.arange(256, dtype=np.float32) / 2
+    for byte_values, factor in ((None, 1.0), (halves, 0.5)):
+        dataset = checked_dataset("mine", **given, byte_values=byte_values)
+        assert dataset.x_train.dtype == dataset.x_test.dtype == np.uint8
+        decoded = dataset.decode(dataset.x_train[2:4])
+        assert decoded.dtype == np.float32
+        assert decoded.tolist() == (x_train[2:4] * factor).tolist()
+
+
+def test_bytes_beside_numbers_are_numbers() -> None:
+    dataset = checked_dataset("mine", **(GOOD | {"x_train": np.full((6, 2, 3), 255, np.uint8)}))
+    assert dataset.x_train.dtype == dataset.x_test.dtype == np.float32
+    assert dataset.decode(dataset.x_train) is dataset.x_train
+    assert (dataset.x_train == 255).all()
+
+
 def test_shape_and_classes() -> None:
     dataset = checked_dataset("mine", **GOOD)
     assert dataset.input_shape == (2, 3)
