@@ -49,7 +49,10 @@ class Inputs:
         return -(-len(self._dataset.y_test) // self._batch_size)
 
     def train_batch(self, epoch: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Samples [B, ...] float32 and labels [B] int64 of a training batch; epochs from 1."""
+        """Samples [B, ...] and labels int64 [B] or [B, T] of a training batch; epochs from 1.
+
+        Samples are float32, or int64 where the data set holds ids.
+        """
         if epoch != self._epoch:
             self._epoch = epoch
             self._order = batch_order(
@@ -60,6 +63,6 @@ class Inputs:
         return torch.from_numpy(data.decode(x)), torch.from_numpy(y)
 
     def test_batch(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Samples [B, ...] float32 and labels [B] int64 of a test batch."""
+        """Samples [B, ...] and labels of a test batch, as train_batch gives them."""
         data, part = self._dataset, slice(index * self._batch_size, (index + 1) * self._batch_size)
         return torch.from_numpy(data.decode(data.x_test[part])), torch.from_numpy(data.y_test[part])

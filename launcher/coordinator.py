@@ -230,6 +230,7 @@ class _Coordinator:
             peer=self._roster.peer_of(stage),
             weights_path=str(self._folder.stage_weights(stage).resolve()),
             input_shape=plan.input_shape,
+            holds_ids=plan.holds_ids,
             num_classes=plan.num_classes,
             num_updates=plan.num_updates,
             config=plan.config.to_dict(),

@@ -82,7 +82,8 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
     )
     if config.compile:
         below = cut_stage(network, 0, welcome.first_layer) if index else None
-        samples = torch.zeros(config.batch_size, *welcome.input_shape)
+        dtype = torch.int64 if welcome.holds_ids else torch.float32
+        samples = torch.zeros(config.batch_size, *welcome.input_shape, dtype=dtype)
         warm_up(stage, _pass_below(samples, below).to(staging.device), has_below=index > 0)
     return Equipment(
         machine=StageMachine(
