@@ -183,4 +183,4 @@ def _epoch(team: Team, arm: str, num_ranks: int) -> EpochResult:
     losses = [row["train_loss"] for row in rows]
     loss = sum(losses) / num_ranks if arm == "data-parallel" else losses[-1]
     seconds = max(row["seconds"] for row in rows)
-    return EpochResult(rows[0]["epoch"], seconds, loss, float("nan"))
+    return EpochResult(rows[0]["epoch"], seconds, loss, float("nan"), float("nan"))

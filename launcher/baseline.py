@@ -26,12 +26,12 @@ from dni_async.inputs import Inputs
 from dni_async.network import build_network
 from dni_async.optimizers import make_optimizer
 from dni_async.rates import make_rate_factor
-from dni_async.stage import Stage, add_scores, prepare_torch, score
+from dni_async.stage import Score, Stage, add_scores, prepare_torch, score
 from dni_async.system import die_with_parent, name_process
 
 __all__ = ["main", "train"]
 
-Report = Callable[[int, float, float, float], None]
+Report = Callable[[int, float, float, float, float], None]
 
 
 def train(
@@ -39,8 +39,9 @@ def train(
 ) -> nn.Sequential:
     """Train and return the network.
 
-    Calls started() when all is built and report(epoch, seconds, train_loss, test_accuracy) after
-    each epoch; seconds: training alone. Raises NonFiniteError before a non-finite loss is applied.
+    Calls started() when all is built and report(epoch, seconds, train_loss, test_accuracy,
+    test_loss) after each epoch; seconds: training alone. Raises NonFiniteError before a non-finite
+    loss is applied.
     """
     folder = None if config.data_dir is None else Path(config.data_dir)
     dataset = load_dataset(config.data, folder)
@@ -71,20 +72,21 @@ def train(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - began
-        accuracy = _accuracy(whole, inputs, device)
-        report(epoch, seconds, loss_sum / inputs.num_train, accuracy)
+        tested = _test(whole, inputs, device)
+        accuracy = tested.num_correct / tested.num_samples
+        test_loss = tested.loss_sum / tested.num_samples
+        report(epoch, seconds, loss_sum / inputs.num_train, accuracy, test_loss)
         if config.ends_at(accuracy):
             break
     return network
 
 
-def _accuracy(whole: Stage, inputs: Inputs, device: torch.device) -> float:
+def _test(whole: Stage, inputs: Inputs, device: torch.device) -> Score:
     scores = []
     for index in range(inputs.num_test_batches):
         x, y = (tensor.to(device) for tensor in inputs.test_batch(index))
         scores.append(score(whole.evaluate(x), y))
-    total = add_scores(scores)
-    return total.num_correct / total.num_samples
+    return add_scores(scores)
 
 
 def main() -> None:
@@ -98,12 +100,15 @@ def main() -> None:
     def started() -> None:
         print(json.dumps({"started": True}), flush=True)
 
-    def report(epoch: int, seconds: float, train_loss: float, test_accuracy: float) -> None:
+    def report(
+        epoch: int, seconds: float, train_loss: float, test_accuracy: float, test_loss: float
+    ) -> None:
         row = {
             "epoch": epoch,
             "seconds": seconds,
             "train_loss": train_loss,
             "test_accuracy": test_accuracy,
+            "test_loss": test_loss,
         }
         print(json.dumps(row), flush=True)
 

@@ -101,6 +101,7 @@ class _Coordinator:
         self._seconds: dict[int, float] = {}
         self._losses: dict[int, float] = {}
         self._accuracies: dict[int, float] = {}
+        self._test_losses: dict[int, float] = {}
         self._cause: _Cause | None = None
         self._result = result
 
@@ -254,6 +255,7 @@ class _Coordinator:
                 self._close_epoch(message.epoch)
             case Evaluated():
                 self._accuracies[message.epoch] = message.accuracy
+                self._test_losses[message.epoch] = message.loss
                 self._close_epoch(message.epoch)
             case Bye(stage=stage):
                 self._roster.left.add(stage)
@@ -273,7 +275,7 @@ class _Coordinator:
 
     def _close_epoch(self, epoch: int) -> None:
         """Enter the epoch once the source and the head have both reported on it."""
-        parts = (self._seconds, self._losses, self._accuracies)
+        parts = (self._seconds, self._losses, self._accuracies, self._test_losses)
         if any(epoch not in part for part in parts):
             return
         result = EpochResult(epoch, *(part[epoch] for part in parts))

@@ -39,6 +39,7 @@ def test_default_run_trains_four_layers_and_reports_both_sides(
     assert ours["test_accuracy"] > 0.8
     assert one["test_accuracy"] > 0.8
     for each in report["runs"]:
+        assert each["test_loss"] == each["epochs"][-1]["test_loss"]
         assert [epoch["epoch"] for epoch in each["epochs"]] == [1, 2, 3, 4]
     vs_one = ours["samples_per_second"] / one["samples_per_second"]
     assert report["speedup"]["vs_one_thread"] == pytest.approx(vs_one, rel=0.01)
@@ -60,10 +61,14 @@ def test_saved_model_loads_into_the_plain_network_and_is_as_accurate(
     weights = safetensors.torch.load_file(run.run_dir / "model.safetensors")
     network.load_state_dict(weights, strict=True)
     network.eval()
+    labels = torch.from_numpy(data.y_test)
     with torch.no_grad():
-        predicted = network(torch.from_numpy(data.x_test)).argmax(1)
-    accuracy = (predicted == torch.from_numpy(data.y_test)).float().mean().item()
-    assert accuracy == pytest.approx(run.report()["runs"][0]["test_accuracy"], abs=0.003)
+        logits = network(torch.from_numpy(data.x_test))
+    accuracy = (logits.argmax(1) == labels).float().mean().item()
+    told = run.report()["runs"][0]
+    assert accuracy == pytest.approx(told["test_accuracy"], abs=0.003)
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    assert loss == pytest.approx(told["test_loss"], rel=1e-4)
 
 
 @pytest.fixture
@@ -149,12 +154,12 @@ def test_lockstep_equals_plain_backpropagation_for_sequences(
     )  # fmt: skip
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    losses: list[float] = []
+    losses: list[tuple[float, float]] = []
     network = baseline.train(
         RunConfig(model="sequences:make", data="ids.npz", batch_size=16, epochs=3),
         torch.device("cpu"),
         lambda: None,
-        lambda epoch, seconds, train_loss, *_: losses.append(train_loss),
+        lambda _epoch, _seconds, train, _accuracy, test: losses.append((train, test)),
     )
     sys.modules.pop("sequences")
     assert run.end() == 0, run.output
@@ -162,7 +167,7 @@ def test_lockstep_equals_plain_backpropagation_for_sequences(
     for name, weight in network.state_dict().items():
         assert torch.equal(trained[name], weight), name
     epochs = run.report()["runs"][0]["epochs"]
-    assert [epoch["train_loss"] for epoch in epochs] == pytest.approx(losses)
+    assert [(epoch["train_loss"], epoch["test_loss"]) for epoch in epochs] == losses
 
 
 @pytest.mark.parametrize("rule", ["--rule=dni", "--targets=bootstrap", "--rule=dgl", "--rule=fdg"])
