@@ -184,4 +184,5 @@ def _epoch(team: Team, arm: str, num_ranks: int, num_train: int) -> EpochResult:
     losses = [row["train_loss"] for row in rows]
     loss = sum(losses) / num_ranks if arm == "data-parallel" else losses[-1]
     seconds = max(row["seconds"] for row in rows)
-    return EpochResult(rows[0]["epoch"], seconds, loss, float("nan"), num_train)
+    nan = float("nan")
+    return EpochResult(rows[0]["epoch"], seconds, loss, nan, nan, num_train)

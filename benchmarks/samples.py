@@ -38,9 +38,9 @@ def write_samples(
     num_test = min(TEST_SAMPLES, len(dataset.y_test)) if max_samples else len(dataset.y_test)
     np.savez(
         path,
-        x_train=_resized(dataset.x_train[:num_train], num_features),
+        x_train=_resized(dataset.decode(dataset.x_train[:num_train]), num_features),
         y_train=dataset.y_train[:num_train],
-        x_test=_resized(dataset.x_test[:num_test], num_features),
+        x_test=_resized(dataset.decode(dataset.x_test[:num_test]), num_features),
         y_test=dataset.y_test[:num_test],
     )
     return num_train

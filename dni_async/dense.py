@@ -115,18 +115,20 @@ class DenseLayers:
 
 @torch.no_grad()
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, torch.Tensor]:
-    """The mean cross-entropy of logits [B, C] and its gradient [B, C], in the logits' dtype.
+    """The mean cross-entropy of logits and its gradient, in the logits' shape and dtype.
 
-    As autograd's, bit for bit; computed in float32.
+    logits [B, C] with labels [B], or [B, T, C] with [B, T]: the mean is over all labels. As
+    autograd's, bit for bit; computed in float32.
     """
     aten = torch.ops.aten
-    log_p = torch.log_softmax(logits.float(), 1)
+    labels = labels.flatten()
+    log_p = torch.log_softmax(logits.flatten(0, -2).float(), 1)
     loss, weight = aten.nll_loss_forward(log_p, labels, None, _MEAN, _IGNORE_INDEX)
     gradient = aten.nll_loss_backward(
         torch.ones_like(loss), log_p, labels, None, _MEAN, _IGNORE_INDEX, weight
     )
     gradient = aten._log_softmax_backward_data(gradient, log_p, 1, log_p.dtype)
-    return loss.item(), gradient.to(logits.dtype)
+    return loss.item(), gradient.view(logits.shape).to(logits.dtype)
 
 
 def _flatten(layers: nn.Sequential) -> Iterator[nn.Module]:

@@ -18,7 +18,8 @@ __all__ = ["layer_seconds"]
 def layer_seconds(
     network: nn.Sequential, x: torch.Tensor, y: torch.Tensor, *, repeats: int = 5
 ) -> list[float]:
-    """Median seconds of each layer's forward and parameter gradients on batch x [B, ...], y [B].
+    """Median seconds of each layer's forward and parameter gradients on batch x [B, ...], y [B]
+    or [B, T].
 
     That is what a decoupled stage computes between anchors; the last layer adds its loss. The
     network is left with gradients and, under normalisation, moved statistics: do not train it.
@@ -35,7 +36,8 @@ def layer_seconds(
             began = time.perf_counter()
             outputs = layer(hidden)
             if index == num_layers - 1:
-                functional.cross_entropy(outputs, y).backward()  # type: ignore[no-untyped-call]
+                loss = functional.cross_entropy(outputs.flatten(0, -2), y.flatten())
+                loss.backward()  # type: ignore[no-untyped-call]
             else:
                 pull_back(outputs, outputs.detach())
             samples.append(time.perf_counter() - began)

@@ -69,7 +69,8 @@ class SlotsAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """Upwards: one batch. Tensors: hidden [B, ...] in the run's dtype, labels [B] int64.
+    """Upwards: one batch. Tensors: hidden [B, ...] in the run's dtype, labels int64 [B], or [B, T]
+    under a hidden [B, T, ...].
 
     version is the sender's count of updates when the activation was computed. anchor: the true
     gradient of this batch is to be carried all the way down.
@@ -240,9 +241,9 @@ class Welcome:
     """All workers said Hello: the run, this stage's part of it, and the neighbour above.
 
     first_layer, end_layer: the half-open range of layers that the stage holds. peer: endpoint of
-    the stage above's inbox, empty for the head. input_shape: of one sample. num_updates: batches
-    that the whole run trains on. config: RunConfig. profile_folder: where profiles are left,
-    empty when none is asked for.
+    the stage above's inbox, empty for the head. input_shape: of one sample. holds_ids: samples are
+    int64 ids, not float32. num_updates: batches that the whole run trains on. config: RunConfig.
+    profile_folder: where profiles are left, empty when none is asked for.
     """
 
     run_id: str
@@ -254,6 +255,7 @@ class Welcome:
     peer: str
     weights_path: str
     input_shape: tuple[int, ...]
+    holds_ids: bool
     num_classes: int
     num_updates: int
     config: dict[str, Scalar | list[str]] = field(default_factory=dict)

@@ -7,10 +7,10 @@ Stages keep the names of the whole network, so their weights are a part of its s
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
@@ -33,16 +33,25 @@ _FOLLOWERS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)
 
 
 def mlp(
-    num_features: int, width: int, layers: int, num_classes: int, *, norm: str = "none"
+    num_features: int,
+    width: int,
+    layers: int,
+    num_classes: int,
+    *,
+    norm: str = "none",
+    flatten: bool = False,
 ) -> nn.Sequential:
     """input -> width ... -> width -> classes: ``layers`` blocks, ReLU between them.
 
-    Takes [B, num_features] float, gives logits [B, num_classes].
+    Takes [B, num_features] float, or with flatten [B, ...] of that many; gives logits
+    [B, num_classes].
     """
     sizes = [num_features, *[width] * (layers - 1), num_classes]
     blocks: list[nn.Module] = []
     for index, (fan_in, fan_out) in enumerate(pairwise(sizes)):
         parts: list[nn.Module] = [nn.Linear(fan_in, fan_out)]
+        if index == 0 and flatten:
+            parts.insert(0, nn.Flatten())
         if index < layers - 1:
             if norm == "batch":
                 parts.append(nn.BatchNorm1d(fan_out))
@@ -64,8 +73,14 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if factory is None:
-            num_features = int(np.prod(input_shape))
-            return mlp(num_features, config.width, config.layers, num_classes, norm=config.norm)
+            return mlp(
+                math.prod(input_shape),
+                config.width,
+                config.layers,
+                num_classes,
+                norm=config.norm,
+                flatten=len(input_shape) > 1,
+            )
         try:
             network = factory()
         except Exception as error:
@@ -101,12 +116,20 @@ def has_batch_norm(network: nn.Sequential) -> bool:
     return any(isinstance(module, _BatchNorm) for module in network.modules())
 
 
-def check_network(network: nn.Sequential, x: torch.Tensor, num_classes: int) -> None:
+def check_network(
+    network: nn.Sequential,
+    x: torch.Tensor,
+    num_classes: int,
+    *,
+    label_shape: tuple[int, ...] = (),
+) -> None:
     """Run a few samples x [B, ...] through network. Raises ConfigError if they do not fit.
 
-    Every activation between layers must be one floating-point tensor with B first, and the
-    output must be logits [B, at least num_classes].
+    label_shape: of one sample, (T,) for a label at each position. Every activation between layers
+    must be one floating-point tensor [B, ...] or [B, T, ...], and the output logits [B, at least
+    num_classes] or [B, T, at least num_classes].
     """
+    leading = (len(x), *label_shape)
     names = [name for name, _ in network.named_parameters(remove_duplicate=False)]
     if len(names) > len(list(network.parameters())):
         raise ConfigError("model: two layers share parameters, but stages update on their own")
@@ -119,18 +142,19 @@ def check_network(network: nn.Sequential, x: torch.Tensor, num_classes: int) -> 
             for index, child in enumerate(network):
                 hidden = child(hidden)
                 if index + 1 in starts:
-                    _check_hidden(hidden, index, len(x))
+                    _check_hidden(hidden, index, leading)
     except ConfigError:
         raise
     except Exception as error:
         raise ConfigError(
-            f"model: inputs {list(x.shape)} do not pass the network: {error}"
+            f"model: {x.dtype} inputs {list(x.shape)} do not pass the network: {error}"
         ) from error
     finally:
         network.train(was_training)
-    if hidden.ndim != 2 or hidden.shape[1] < num_classes:
+    if hidden.shape[:-1] != leading or hidden.shape[-1] < num_classes:
         raise ConfigError(
-            f"model: the output is {list(hidden.shape)}, needs [{len(x)}, at least {num_classes}]"
+            f"model: the output is {list(hidden.shape)}, needs "
+            f"[{_listed(leading)}, at least {num_classes}]"
         )
 
 
@@ -138,14 +162,19 @@ def _is_trainable(module: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in module.parameters())
 
 
-def _check_hidden(hidden: object, index: int, num_samples: int) -> None:
+def _check_hidden(hidden: object, index: int, leading: tuple[int, ...]) -> None:
     if not isinstance(hidden, torch.Tensor):
         raise ConfigError(
             f"model: child {index} gives a {type(hidden).__name__}; a layer that ends a stage "
             "must give one tensor"
         )
-    if not hidden.is_floating_point() or hidden.ndim < 2 or hidden.shape[0] != num_samples:
+    is_shaped = hidden.ndim > len(leading) and hidden.shape[: len(leading)] == leading
+    if not hidden.is_floating_point() or not is_shaped:
         raise ConfigError(
             f"model: child {index} gives {hidden.dtype} {list(hidden.shape)}; a layer must give "
-            f"floating-point activations [{num_samples}, ...]"
+            f"floating-point activations [{_listed(leading)}, ...]"
         )
+
+
+def _listed(sizes: tuple[int, ...]) -> str:
+    return ", ".join(map(str, sizes))

@@ -40,7 +40,7 @@ def prepare_torch(num_threads: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Sums over evaluated samples; loss_sum in nats."""
+    """Sums over evaluated samples, each position that has a label one; loss_sum in nats."""
 
     num_samples: int
     num_correct: int
@@ -139,9 +139,9 @@ class Stage:
             return self._run(inputs)
 
     def loss_gradient(self, batch_id: int, labels: torch.Tensor) -> tuple[float, torch.Tensor]:
-        """Head only: the mean cross-entropy of a kept batch and its gradient [B, C].
+        """Head only: the mean cross-entropy of a kept batch per label, and its gradient.
 
-        Raises NonFiniteError.
+        labels [B] or [B, T]; the gradient is shaped as the logits. Raises NonFiniteError.
         """
         kept = self._kept[batch_id]
         outputs = kept.outputs if kept.dense is None else kept.dense[-1]
@@ -288,8 +288,8 @@ def _statistics_held(norms: Sequence[_BatchNorm]) -> Iterator[None]:
 
 
 def score(logits: torch.Tensor, labels: torch.Tensor) -> Score:
-    """How well logits [B, C] fit labels [B]."""
-    logits = logits.float()
+    """How well logits [B, C] fit labels [B], or logits [B, T, C] labels [B, T]."""
+    logits, labels = logits.flatten(0, -2).float(), labels.flatten()
     loss_sum = functional.cross_entropy(logits, labels, reduction="sum").item()
     num_correct = int((logits.argmax(1) == labels).sum())
     return Score(len(labels), num_correct, loss_sum)

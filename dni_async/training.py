@@ -69,7 +69,7 @@ def train(
 
     data: (x_train, y_train, x_test, y_test), a mapping with these names, two TensorDatasets or
     pairs (training, test), of numpy arrays or torch tensors; or as ``--data``. None: the digits.
-    x: real numbers [N, ...], finite as float32; y: integers [N] from 0.
+    x: real numbers [N, ...], finite as float32, or int64 ids; y: integers [N] or [N, T] from 0.
 
     settings: the fields of RunConfig, where rule and synthesizer may also be classes. With config,
     they replace what it says; without, the baselines are left out unless ``baseline=True``.

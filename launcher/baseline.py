@@ -27,7 +27,7 @@ from dni_async.inputs import Inputs
 from dni_async.network import build_network
 from dni_async.optimizers import make_optimizer
 from dni_async.rates import make_rate_factor
-from dni_async.stage import Stage, add_scores, prepare_torch, score
+from dni_async.stage import Score, Stage, add_scores, prepare_torch, score
 from dni_async.system import die_with_parent, name_process
 from launcher.results import EpochResult
 
@@ -74,20 +74,29 @@ def train(
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = time.perf_counter() - began
-        accuracy = _accuracy(whole, inputs, device)
-        report(EpochResult(epoch, seconds, loss_sum / inputs.num_train, accuracy, inputs.num_train))
+        tested = _test(whole, inputs, device)
+        accuracy = tested.num_correct / tested.num_samples
+        report(
+            EpochResult(
+                epoch=epoch,
+                seconds=seconds,
+                train_loss=loss_sum / inputs.num_train,
+                test_accuracy=accuracy,
+                test_loss=tested.loss_sum / tested.num_samples,
+                num_samples=inputs.num_train,
+            )
+        )
         if config.ends_at(accuracy):
             break
     return network
 
 
-def _accuracy(whole: Stage, inputs: Inputs, device: torch.device) -> float:
+def _test(whole: Stage, inputs: Inputs, device: torch.device) -> Score:
     scores = []
     for index in range(inputs.num_test_batches):
         x, y = (tensor.to(device) for tensor in inputs.test_batch(index))
         scores.append(score(whole.evaluate(x), y))
-    total = add_scores(scores)
-    return total.num_correct / total.num_samples
+    return add_scores(scores)
 
 
 def main() -> None:

@@ -230,6 +230,7 @@ class _Coordinator:
             peer=self._roster.peer_of(stage),
             weights_path=str(self._folder.stage_weights(stage).resolve()),
             input_shape=plan.input_shape,
+            holds_ids=plan.holds_ids,
             num_classes=plan.num_classes,
             num_updates=plan.num_updates,
             config=plan.config.to_dict(),
@@ -280,6 +281,7 @@ class _Coordinator:
             seconds=self._trained[epoch].seconds,
             train_loss=loss.loss,
             test_accuracy=self._evaluated[epoch].accuracy,
+            test_loss=self._evaluated[epoch].loss,
             num_samples=loss.num_samples,
         )
         self._result.epochs.append(result)

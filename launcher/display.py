@@ -36,11 +36,12 @@ class Display:
         """A worker's counters; plain output leaves them to the end."""
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
-        """An epoch of run: loss, test accuracy, training seconds, samples per second."""
+        """An epoch of run: losses, test accuracy, training seconds, samples per second."""
         rate = epoch.num_samples / epoch.seconds if epoch.seconds > 0 else 0.0
         self.note(
             f"{run.name:<20} epoch {epoch.epoch:>3}  loss {epoch.train_loss:.4f}  "
-            f"test {epoch.test_accuracy:7.2%}  {epoch.seconds:6.2f} s  {rate:>8,.0f}/s"
+            f"test {epoch.test_loss:.4f} {epoch.test_accuracy:7.2%}  {epoch.seconds:6.2f} s  "
+            f"{rate:>8,.0f}/s"
         )
 
 

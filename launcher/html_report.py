@@ -113,6 +113,7 @@ def _curves(runs: Sequence[Mapping[str, Any]]) -> str:
         return [
             Series(run["name"], _hue(index), [(x(e), e[key]) for e in _timed(run["epochs"])])
             for index, run in enumerate(runs)
+            if all(key in epoch for epoch in run["epochs"])
         ]
 
     charts = [
@@ -131,6 +132,12 @@ def _curves(runs: Sequence[Mapping[str, Any]]) -> str:
         draw_curves(
             "training loss",
             series(lambda e: e["epoch"], "train_loss"),
+            x_label="epoch",
+            show=lambda y: f"{y:.4g}",
+        ),
+        draw_curves(
+            "test loss",
+            series(lambda e: e["epoch"], "test_loss"),
             x_label="epoch",
             show=lambda y: f"{y:.4g}",
         ),

@@ -6,6 +6,10 @@ import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dni_async.compilation import check_compiler
 from dni_async.config import RunConfig
@@ -23,12 +27,14 @@ __all__ = ["Plan", "make_plan"]
 class Plan:
     """A run that can start: config with devices and folders resolved, and the stages' shares.
 
-    layer_ranges: half-open, one for each stage; devices likewise.
+    input_shape: of one sample; holds_ids: samples are int64 ids. layer_ranges: half-open, one for
+    each stage; devices likewise.
     """
 
     config: RunConfig
     dataset_name: str
     input_shape: tuple[int, ...]
+    holds_ids: bool
     num_classes: int
     num_train: int
     num_test: int
@@ -68,6 +74,16 @@ def make_plan(config: RunConfig) -> Plan:
     num_layers = config.layers
     if config.model is not None:
         num_layers = _try_model(config, dataset)
+    elif dataset.holds_ids or dataset.label_shape:
+        what = "int64 ids" if dataset.holds_ids else "a label for each position"
+        raise ConfigError(
+            f"model: {dataset.name} holds {what}, which the built-in MLP does not take; name a "
+            "model of your own"
+        )
+    if dataset.holds_ids and config.unlock == "forward":
+        raise ConfigError(
+            f"unlock: forward predicts inputs from numbers, but {dataset.name} holds int64 ids"
+        )
     if config.norm == "batch" and config.model is None:
         _check_last_batch(config, num_train)
     make_rule(config)  # a user's own may not import
@@ -87,6 +103,7 @@ def make_plan(config: RunConfig) -> Plan:
         ),
         dataset_name=dataset.name,
         input_shape=dataset.input_shape,
+        holds_ids=dataset.holds_ids,
         num_classes=dataset.num_classes,
         num_train=num_train,
         num_test=len(dataset.y_test),
@@ -118,10 +135,25 @@ def _try_model(config: RunConfig, dataset: Dataset) -> int:
     from dni_async.network import build_network, check_network, has_batch_norm, layer_starts
 
     network = build_network(config, dataset.input_shape, dataset.num_classes)
-    check_network(network, torch.from_numpy(dataset.x_test[:4]), dataset.num_classes)
+    check_network(
+        network,
+        torch.from_numpy(_few_samples(dataset)),
+        dataset.num_classes,
+        label_shape=dataset.label_shape,
+    )
     if has_batch_norm(network):
         _check_last_batch(config, len(dataset.y_train))
     return len(layer_starts(network))
+
+
+def _few_samples(dataset: Dataset) -> NDArray[Any]:
+    """Test samples; of ids also those with the largest one, which the model may not know."""
+    few = [dataset.x_test[:4]]
+    if dataset.holds_ids:
+        for x in (dataset.x_train, dataset.x_test):
+            largest = int(x.argmax()) // dataset.num_features
+            few.append(x[largest : largest + 1])
+    return dataset.decode(np.concatenate(few))
 
 
 def _resolve_devices(asked: tuple[str, ...]) -> list[str]:

@@ -165,13 +165,13 @@ def _runs_table(report: Mapping[str, Any]) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    for name in ("run", "workers", "threads", "samples/s", "train s", "accuracy"):
+    for name in ("run", "workers", "threads", "samples/s", "train s", "accuracy", "test loss"):
         table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
     has_target = report["config"].get("target_accuracy") is not None
     if has_target:
         table.add_column("s to target", justify="right")
     for run in report["runs"]:
-        accuracy = run["test_accuracy"]
+        accuracy, test_loss = run["test_accuracy"], run.get("test_loss")
         cells = [
             run["name"],
             str(run["num_workers"]),
@@ -179,6 +179,7 @@ def _runs_table(report: Mapping[str, Any]) -> Table:
             f"{run['samples_per_second']:,.0f}",
             f"{run['train_seconds']:.2f}",
             "-" if accuracy is None else f"{accuracy:.2%}",
+            "-" if test_loss is None else f"{test_loss:.4f}",
         ]
         if has_target:
             to_target = run["seconds_to_target"]

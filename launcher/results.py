@@ -12,15 +12,17 @@ __all__ = ["EpochResult", "RunResult", "WorkerResult", "speedup"]
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
-    """One epoch. seconds: training alone. train_loss in nats per sample, accuracy in [0, 1].
+    """One epoch. seconds: training alone. Losses in nats per label, accuracy in [0, 1].
 
-    num_samples: those that the whole network was trained on.
+    test_loss: of the test samples after the epoch, as the accuracy. num_samples: those that the
+    whole network was trained on.
     """
 
     epoch: int
     seconds: float
     train_loss: float
     test_accuracy: float
+    test_loss: float
     num_samples: int
 
 
@@ -130,6 +132,11 @@ class RunResult:
         """After the last epoch, in [0, 1]; None before the first has been evaluated."""
         return self.epochs[-1].test_accuracy if self.epochs else None
 
+    @property
+    def test_loss(self) -> float | None:
+        """After the last epoch, in nats per label; None before the first has been evaluated."""
+        return self.epochs[-1].test_loss if self.epochs else None
+
     def seconds_to(self, target_accuracy: float | None) -> float | None:
         """Training seconds up to the end of the first epoch that reaches the target."""
         if target_accuracy is None:
@@ -156,6 +163,7 @@ class RunResult:
             "train_seconds": round(self.train_seconds, 4),
             "samples_per_second": round(self.samples_per_second, 1),
             "test_accuracy": self.test_accuracy,
+            "test_loss": self.test_loss,
             "seconds_to_target": self.seconds_to(target_accuracy),
             "epochs": [
                 {
@@ -163,6 +171,7 @@ class RunResult:
                     "seconds": round(e.seconds, 4),
                     "train_loss": e.train_loss,
                     "test_accuracy": e.test_accuracy,
+                    "test_loss": e.test_loss,
                     "num_samples": e.num_samples,
                 }
                 for e in self.epochs

@@ -116,3 +116,22 @@ def test_a_boundary_may_learn_before_it_predicts() -> None:
     boundary = Boundary(make_linear)
     boundary.learn(hidden, labels, returned)
     assert boundary.predict(hidden, labels).abs().sum() > 0
+
+
+@pytest.mark.parametrize("make", [make_linear, make_critic])
+def test_each_position_with_a_label_is_a_sample(make: Callable[[int], Synthesizer]) -> None:
+    hidden, _, returned = batch(4, 3, 6)
+    labels = torch.arange(12).reshape(4, 3) % NUM_CLASSES
+
+    def seeded(num_units: int) -> Synthesizer:
+        assert num_units == 6
+        torch.manual_seed(0)
+        return make(num_units)
+
+    sequences, samples = Boundary(seeded), Boundary(seeded)
+    for _ in range(2):
+        predicted = sequences.predict(hidden, labels)
+        expected = samples.predict(hidden.flatten(0, 1), labels.flatten())
+        assert torch.equal(predicted, expected.view(4, 3, 6))
+        sequences.learn(hidden, labels, returned)
+        samples.learn(hidden.flatten(0, 1), labels.flatten(), returned.flatten(0, 1))

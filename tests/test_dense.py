@@ -144,3 +144,13 @@ def test_cross_entropy_equals_autograds_bit_for_bit(dtype: torch.dtype, scale: f
     value, gradient = cross_entropy(logits.detach(), labels)
     assert value == expected.item()
     assert torch.equal(gradient, logits.grad)  # type: ignore[arg-type]
+
+
+def test_cross_entropy_is_the_mean_over_all_positions() -> None:
+    logits = random(4, 3, 10).requires_grad_()
+    labels = torch.arange(12).reshape(4, 3) % 10
+    expected = functional.cross_entropy(logits.transpose(1, 2), labels)
+    expected.backward()  # type: ignore[no-untyped-call]
+    value, gradient = cross_entropy(logits.detach(), labels)
+    assert value == pytest.approx(expected.item())
+    torch.testing.assert_close(gradient, logits.grad)

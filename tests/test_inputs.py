@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from dni_async.data import Dataset
@@ -10,20 +11,21 @@ from dni_async.data.dataset import checked_dataset
 from dni_async.inputs import Inputs
 
 
-def numbered(num_train: int = 10, num_test: int = 5) -> Dataset:
+def numbered(dtype: type[np.generic] = np.float32) -> Dataset:
     """Samples that carry their own number; the label is that number modulo 3."""
-    train, test = np.arange(num_train), np.arange(num_test)
+    train, test = np.arange(10, dtype=dtype), np.arange(5, dtype=dtype)
     return checked_dataset(
         "numbered",
         x_train=np.stack([train, train], 1),
-        y_train=train % 3,
+        y_train=np.arange(10) % 3,
         x_test=np.stack([test, test], 1),
-        y_test=test % 3,
+        y_test=np.arange(5) % 3,
     )
 
 
-def test_an_epoch_gives_every_sample_once_with_its_label() -> None:
-    inputs = Inputs(numbered(), batch_size=4, seed=0)
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_an_epoch_gives_every_sample_once_with_its_label(dtype: type[np.generic]) -> None:
+    inputs = Inputs(numbered(dtype), batch_size=4, seed=0)
     assert (inputs.num_train, inputs.num_train_batches, inputs.num_test_batches) == (10, 3, 2)
     batches = [inputs.train_batch(1, index) for index in range(3)]
     assert [len(y) for _, y in batches] == [4, 4, 2]
@@ -35,8 +37,10 @@ def test_an_epoch_gives_every_sample_once_with_its_label() -> None:
     assert torch.equal(x[:, 0].long() % 3, y)
 
 
-def test_test_batches_come_in_file_order() -> None:
-    inputs = Inputs(numbered(), batch_size=4, seed=0)
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_test_batches_come_in_file_order(dtype: type[np.generic]) -> None:
+    inputs = Inputs(numbered(dtype), batch_size=4, seed=0)
+    assert inputs.test_batch(0)[0].dtype == torch.float32
     numbers = [inputs.test_batch(index)[0][:, 0].tolist() for index in range(2)]
     assert numbers == [[0, 1, 2, 3], [4]]
 

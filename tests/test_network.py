@@ -114,6 +114,13 @@ def test_the_mlp_has_the_asked_sizes(norm: str, children: list[type]) -> None:
     assert layer_starts(network) == [0, 1, 2]
 
 
+def test_samples_of_several_dimensions_are_flattened() -> None:
+    flat, network = (build_network(RunConfig(), shape, 5) for shape in ((6,), (2, 3)))
+    x = torch.arange(12.0).reshape(2, 2, 3)
+    assert torch.equal(network(x), flat(x.flatten(1)))
+    assert layer_starts(network) == [0, 1, 2, 3]
+
+
 def test_one_layer_maps_inputs_to_classes() -> None:
     assert [tuple(p.shape) for p in mlp(20, 8, 1, 5).parameters()] == [(5, 20), (5,)]
 
@@ -128,7 +135,7 @@ def test_weights_depend_on_the_seed_alone() -> None:
     other = build_network(RunConfig(seed=4), (2, 3), 5).state_dict()
     assert list(first) == list(again)
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["0.0.weight"], other["0.0.weight"])
+    assert not torch.equal(first["0.1.weight"], other["0.1.weight"])
 
 
 @pytest.mark.parametrize(
@@ -288,6 +295,34 @@ def test_networks_that_do_not_fit(network: nn.Sequential, message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)) as caught:
         check_network(network, SAMPLES, 4)
     assert str(caught.value).startswith("model: ")
+
+
+IDS = torch.zeros(3, 2, dtype=torch.int64)
+
+
+def test_a_label_for_each_position_asks_for_logits_at_each() -> None:
+    network = nn.Sequential(nn.Embedding(5, 4), linear(), nn.ReLU(), nn.Linear(4, 5))
+    check_network(network, IDS, 5, label_shape=(2,))
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([linear(), nn.Flatten(), nn.Linear(8, 5)], "child 2 gives torch.float32 [3, 8]; a layer"),
+        ([linear(), nn.Flatten(0, 1), nn.Linear(4, 5)], "floating-point activations [3, 2, ...]"),
+        ([linear()], "the output is [3, 2, 4], needs [3, 2, at least 5]"),
+        ([nn.Linear(4, 5), nn.Unflatten(2, (5, 1))], "the output is [3, 2, 5, 1], needs [3, 2, at"),
+    ],
+)
+def test_networks_that_do_not_fit_positions(layers: list[nn.Module], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        check_network(nn.Sequential(nn.Embedding(5, 4), *layers), IDS, 5, label_shape=(2,))
+
+
+def test_ids_that_an_embedding_does_not_have() -> None:
+    network = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 5))
+    with pytest.raises(ConfigError, match=r"int64 inputs \[3, 2\] do not pass the network: index"):
+        check_network(network, IDS + 5, 5, label_shape=(2,))
 
 
 @pytest.mark.parametrize(

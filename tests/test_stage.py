@@ -408,6 +408,12 @@ def test_scores_add_up() -> None:
     assert add_scores([]) == Score(0, 0, 0)
 
 
+def test_each_position_with_a_label_is_scored() -> None:
+    logits, labels = random(4, 3, 5), torch.arange(12).reshape(4, 3) % 5
+    assert score(logits, labels) == score(logits.flatten(0, 1), labels.flatten())
+    assert score(logits, labels).num_samples == 12
+
+
 def test_score_counts_the_largest_logit() -> None:
     logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, 4.0]])
     assert score(logits, torch.tensor([0, 1, 1])).num_correct == 2

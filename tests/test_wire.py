@@ -164,7 +164,7 @@ PROGRESS_FIELDS = (
 )
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
-    "num_classes num_updates config profile_folder"
+    "holds_ids num_classes num_updates config profile_folder"
 )
 
 
@@ -224,7 +224,7 @@ def gradient(*tensors: Any) -> bytes:
 
 def welcome(config: Any, shape: Any = (1,)) -> bytes:
     """The header of a welcome with this config and input shape."""
-    return packed(WELCOME, "run", 1, 0, 1, "cpu", 1, "", "", shape, 10, 1, config, "")
+    return packed(WELCOME, "run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "")
 
 
 def nested(depth: int) -> bytes:

@@ -18,9 +18,10 @@ def check_activation(
     tensors: Sequence[torch.Tensor],
     dtypes: Collection[torch.dtype],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The activation [B, ...] in one of dtypes and the labels [B] int64 of a batch.
+    """The activation [B, ...] or [B, T, ...] in one of dtypes, and the labels of a batch.
 
-    Raises LinkError if they are none.
+    Labels are int64 [B] or [B, T], the activation's leading shape. Raises LinkError if they are
+    none.
     """
     if len(tensors) != 2:
         raise LinkError(f"{_where(stage, message)}: {len(tensors)} tensors, needs 2")
@@ -30,7 +31,8 @@ def check_activation(
             f"{_where(stage, message)}: activation is {hidden.dtype} and labels {labels.dtype}, "
             f"need {' or '.join(sorted(map(str, dtypes)))} and torch.int64"
         )
-    if hidden.ndim < 2 or labels.ndim != 1 or len(hidden) != len(labels):
+    is_shaped = labels.ndim in (1, 2) and hidden.ndim > labels.ndim
+    if not is_shaped or hidden.shape[: labels.ndim] != labels.shape:
         raise LinkError(
             f"{_where(stage, message)}: activation {list(hidden.shape)} and labels "
             f"{list(labels.shape)} do not belong together"

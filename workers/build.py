@@ -84,7 +84,8 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
     )
     below = cut_stage(network, 0, welcome.first_layer) if index else None
     if config.compile:
-        samples = torch.zeros(config.batch_size, *welcome.input_shape)
+        dtype = torch.int64 if welcome.holds_ids else torch.float32
+        samples = torch.zeros(config.batch_size, *welcome.input_shape, dtype=dtype)
         warm_up(stage, _pass_below(samples, below).to(staging.device), has_below=index > 0)
     input_synthesizer = None
     if is_unlocked:

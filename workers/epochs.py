@@ -30,7 +30,7 @@ class Epochs:
 
     @property
     def mean_loss(self) -> float:
-        """Head: mean training loss per sample of the epoch so far; -1 before the first batch."""
+        """Head: mean training loss per label of the epoch so far; -1 before the first batch."""
         return self._loss_sum / self._num_samples if self._num_samples else -1.0
 
     def begin(self, epoch: int) -> None:
@@ -39,7 +39,7 @@ class Epochs:
         self._began = time.perf_counter()
 
     def add_loss(self, loss: float, num_samples: int) -> None:
-        """Head: the mean loss of a training batch."""
+        """Head: the mean loss of a training batch of num_samples, all with as many labels."""
         self._loss_sum += loss * num_samples
         self._num_samples += num_samples
 

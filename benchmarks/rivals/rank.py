@@ -70,7 +70,7 @@ def train(rank: Rank, share: Share, update: UpdateOnBatch) -> None:
     runs, in the same order, less a ragged last one, which no pipeline takes.
     """
     config = rank.config
-    x_train = torch.from_numpy(rank.dataset.x_train)
+    x_train = torch.from_numpy(rank.dataset.decode(rank.dataset.x_train))
     y_train = torch.from_numpy(rank.dataset.y_train)
     num_batches = len(y_train) // config.batch_size
     for epoch in range(1, config.epochs + 1):

@@ -81,7 +81,7 @@ FASHION_MNIST = IdxSource(
 
 
 def load_idx(source: IdxSource, data_dir: Path | None) -> Dataset:
-    """Return x float32 [N, height * width] standardised and y int64 [N].
+    """Return x [N, height * width], bytes that stand for standardised pixels, and y int64 [N].
 
     The files are those in data_dir or data_dir/NAME, or else downloaded into the user's cache.
     Raises DataError when they are damaged, do not fit together or cannot be had.
@@ -94,7 +94,12 @@ def load_idx(source: IdxSource, data_dir: Path | None) -> Dataset:
     x_train, y_train = _read_split(source, *paths[:2])
     x_test, y_test = _read_split(source, *paths[2:])
     return checked_dataset(
-        source.name, x_train=x_train, y_train=y_train, x_test=x_test, y_test=y_test
+        source.name,
+        x_train=x_train,
+        y_train=y_train,
+        x_test=x_test,
+        y_test=y_test,
+        byte_values=((np.arange(256) / 255 - source.mean) / source.std).astype(np.float32),
     )
 
 
@@ -151,13 +156,11 @@ def download_files(source: IdxSource, cache_dir: Path) -> list[Path]:
 
 def _read_split(
     source: IdxSource, images_path: Path, labels_path: Path
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     images = read_idx(images_path, num_dims=3)
     labels = read_idx(labels_path, num_dims=1)
     if len(images) != len(labels):
         raise DataError(
             f"{labels_path}: has {len(labels)} labels, {images_path.name} has {len(images)} images"
         )
-    # A pixel has 256 values, so standardise those and look them up: exact, in one pass.
-    table = ((np.arange(256) / 255 - source.mean) / source.std).astype(np.float32)
-    return table[images.reshape(len(images), -1)], labels
+    return images.reshape(len(images), -1), labels

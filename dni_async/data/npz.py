@@ -19,8 +19,9 @@ __all__ = ["read_npz"]
 def read_npz(path: Path) -> Dataset:
     """Return the data set in an .npz file with x_train, y_train, x_test and y_test.
 
-    Shapes and dtypes as in checked_dataset; any number type is cast. Other arrays in the file are
-    left alone, and nothing is unpickled. Raises DataError, whatever the bytes of the file are.
+    Shapes and dtypes as in checked_dataset: int64 samples are ids, any other number type is cast.
+    Other arrays in the file are left alone, and nothing is unpickled. Raises DataError, whatever
+    the bytes of the file are.
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")

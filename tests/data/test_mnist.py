@@ -59,13 +59,14 @@ def test_found_in_either_folder_packed_or_not(tmp_path: Path, folder: str, suffi
     assert dataset.y_train.tolist() == [3, 1, 4, 1, 5]
     assert dataset.y_test.tolist() == [5, 0]
     expected = (TRAIN_IMAGES.reshape(5, 24) / 255 - 0.1307) / 0.3081
-    assert np.array_equal(dataset.x_train, expected.astype(np.float32))
+    assert dataset.x_train.dtype == np.uint8
+    assert np.array_equal(dataset.decode(dataset.x_train), expected.astype(np.float32))
 
 
 def test_fashion_has_its_own_scale(tmp_path: Path) -> None:
     write_files(tmp_path)
     dataset = load_dataset("fashion-mnist", tmp_path)
-    assert dataset.x_test == pytest.approx((1 - 0.2860) / 0.3530)
+    assert dataset.decode(dataset.x_test) == pytest.approx((1 - 0.2860) / 0.3530)
 
 
 def test_the_folder_with_the_name_comes_first(tmp_path: Path) -> None:
@@ -212,8 +213,9 @@ def test_the_real_files(mnist_dir: Path) -> None:
     assert mnist.num_classes == 10
     assert mnist.y_train[:8].tolist() == [5, 0, 4, 1, 9, 2, 1, 3]
     assert np.bincount(mnist.y_test).tolist()[:3] == [980, 1135, 1032]
-    assert abs(float(mnist.x_train.mean())) < 1e-3
-    assert float(mnist.x_train.std()) == pytest.approx(1, abs=1e-3)
+    x = mnist.decode(mnist.x_train)
+    assert abs(float(x.mean())) < 1e-3
+    assert float(x.std()) == pytest.approx(1, abs=1e-3)
 
 
 def test_the_real_files_match_their_checksums(mnist_dir: Path) -> None:

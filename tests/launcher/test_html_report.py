@@ -45,6 +45,7 @@ def test_the_page_shows_the_run() -> None:
         "baseline-1-thread",
         "not reached",
         "training loss",
+        "test loss",
         "stage 1",
         "backward 7.000 ms",
         "a kind to come",
@@ -103,7 +104,7 @@ def test_everything_from_the_report_is_escaped() -> None:
 )
 def test_a_run_that_ended_early_has_a_page(told: dict[str, Any]) -> None:
     for run in told["runs"]:
-        run.update(epochs=[], test_accuracy=None)
+        run.update(epochs=[], test_accuracy=None, test_loss=None)
     assert "digits" in all_text(build_page(told))
 
 
@@ -119,8 +120,12 @@ def test_a_report_of_an_older_version_has_a_page_without_the_new_parts() -> None
     ]
     for each in told["runs"][0]["workers"]:
         each["updates"] = 10
+    for run in told["runs"]:
+        for epoch in run["epochs"]:
+            epoch.pop("test_loss", None)  # the runs of this report share them
     page = build_page(told)
     assert "Where the time went" in page
+    assert "test loss: nothing to draw yet" in page
     assert "Diagnosis" not in page
 
 

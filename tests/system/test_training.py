@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -37,6 +39,7 @@ def test_default_run_trains_four_layers_and_reports_both_sides(
     assert ours["test_accuracy"] > 0.8
     assert one["test_accuracy"] > 0.8
     for each in report["runs"]:
+        assert each["test_loss"] == each["epochs"][-1]["test_loss"]
         assert [epoch["epoch"] for epoch in each["epochs"]] == [1, 2, 3, 4]
     vs_one = ours["samples_per_second"] / one["samples_per_second"]
     assert report["speedup"]["vs_one_thread"] == pytest.approx(vs_one, rel=0.01)
@@ -58,10 +61,14 @@ def test_saved_model_loads_into_the_plain_network_and_is_as_accurate(
     weights = safetensors.torch.load_file(run.run_dir / "model.safetensors")
     network.load_state_dict(weights, strict=True)
     network.eval()
+    labels = torch.from_numpy(data.y_test)
     with torch.no_grad():
-        predicted = network(torch.from_numpy(data.x_test)).argmax(1)
-    accuracy = (predicted == torch.from_numpy(data.y_test)).float().mean().item()
-    assert accuracy == pytest.approx(run.report()["runs"][0]["test_accuracy"], abs=0.003)
+        logits = network(torch.from_numpy(data.x_test))
+    accuracy = (logits.argmax(1) == labels).float().mean().item()
+    told = run.report()["runs"][0]
+    assert accuracy == pytest.approx(told["test_accuracy"], abs=0.003)
+    loss = torch.nn.functional.cross_entropy(logits, labels).item()
+    assert loss == pytest.approx(told["test_loss"], rel=1e-4)
 
 
 @pytest.fixture
@@ -104,6 +111,103 @@ def test_lockstep_equals_plain_backpropagation_bit_for_bit(
     assert run.report()["runs"][0]["workers"][0]["max_pending"] <= 1
 
 
+SEQUENCES = """
+import torch
+from torch import nn
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.qkv, self.out = nn.LayerNorm(16), nn.Linear(16, 48), nn.Linear(16, 16)
+
+    def forward(self, x):
+        q, k, v = (part[:, None] for part in self.qkv(self.norm(x)).chunk(3, -1))
+        seen = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return x + self.out(seen[:, 0])
+
+def make():
+    return nn.Sequential(nn.Embedding(7, 16), Block(), Block(), nn.Linear(16, 7))
+"""
+
+
+def write_sequences(folder: Path) -> tuple[str, ...]:
+    """A small model of sequences and its data in folder, and what names both."""
+    folder.mkdir()
+    (folder / "sequences.py").write_text(SEQUENCES)
+    ids = np.arange(150)[:, None] * 3 + np.arange(9) ** 2
+    x, y = ids[:, :-1] % 7, ids[:, 1:] % 7
+    np.savez(folder / "ids.npz", x_train=x[:100], y_train=y[:100], x_test=x[100:], y_test=y[100:])
+    return "--model=sequences:make", "--data=ids.npz", "--batch-size=16", "--no-baseline"
+
+
+@pytest.mark.parametrize("stages", [1, 2, 4])
+def test_lockstep_equals_plain_backpropagation_for_sequences(
+    launch: Callable[..., Launch],
+    as_in_a_worker: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stages: int,
+) -> None:
+    folder = tmp_path / "launch-0"
+    flags = write_sequences(folder)
+    run = launch(
+        *flags, "--rule=backprop", "--threads-per-worker=1", "--epochs=3", f"--stages={stages}",
+        "--partition=even",
+    )  # fmt: skip
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    losses: list[tuple[float, float]] = []
+    network = baseline.train(
+        RunConfig(model="sequences:make", data="ids.npz", batch_size=16, epochs=3),
+        torch.device("cpu"),
+        lambda: None,
+        lambda _epoch, _seconds, train, _accuracy, test: losses.append((train, test)),
+    )
+    sys.modules.pop("sequences")
+    assert run.end() == 0, run.output
+    trained = safetensors.torch.load_file(run.run_dir / "model.safetensors")
+    for name, weight in network.state_dict().items():
+        assert torch.equal(trained[name], weight), name
+    epochs = run.report()["runs"][0]["epochs"]
+    assert [(epoch["train_loss"], epoch["test_loss"]) for epoch in epochs] == losses
+
+
+@pytest.mark.parametrize("rule", ["--rule=dni", "--targets=bootstrap", "--rule=dgl", "--rule=fdg"])
+def test_every_rule_learns_sequences(
+    launch: Callable[..., Launch], tmp_path: Path, rule: str
+) -> None:
+    flags = write_sequences(tmp_path / "launch-0")
+    run = launch(*flags, rule, "--epochs=40", "--lr=0.01", "--anchor-every=8")
+    assert run.end() == 0, run.output
+    first, *_, last = run.report()["runs"][0]["epochs"]
+    assert last["train_loss"] < first["train_loss"] / 2
+    assert last["test_accuracy"] > 0.8
+    run.assert_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--data=ids.npz"], "ids.npz holds int64 ids, which the built-in MLP does not take"),
+        (
+            ["--data=ids.npz", "--model=sequences:short"],
+            "model: torch.int64 inputs [6, 8] do not pass the network: index out of range",
+        ),
+    ],
+)
+def test_sequences_that_do_not_fit_the_network_are_refused(
+    launch: Callable[..., Launch], tmp_path: Path, flags: list[str], message: str
+) -> None:
+    """The second embedding lacks the largest id alone, which few samples hold."""
+    folder = tmp_path / "launch-0"
+    write_sequences(folder)
+    with (folder / "sequences.py").open("a") as module:
+        module.write("def short():\n    return nn.Sequential(nn.Embedding(6, 7))\n")
+    run = launch(*flags)
+    assert run.end() == 2
+    assert message in run.output.replace("\n", " ")
+
+
 @pytest.mark.parametrize("window", [1, 2, 8])
 @pytest.mark.parametrize("synthesizer", ["linear", "critic"])
 def test_no_window_deadlocks_or_is_exceeded(
@@ -141,8 +245,6 @@ def test_every_setting_trains(launch: Callable[..., Launch], flags: list[str]) -
 def test_a_model_and_data_of_the_users_own_train(
     launch: Callable[..., Launch], tmp_path: Path
 ) -> None:
-    import numpy as np
-
     folder = tmp_path / "launch-0"
     folder.mkdir()
     (folder / "workers.py").write_text("raise SystemExit('the wrong workers module')\n")

@@ -79,7 +79,8 @@ def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Stage0]:
         welcome = Welcome(
             run_id=RUN_ID, num_stages=2, first_layer=0, end_layer=1, device="cpu",
             num_threads=1, peer=above.endpoint, weights_path=str(folder / "w.safetensors"),
-            input_shape=(64,), num_classes=10, num_updates=1000, config=config.to_dict(),
+            input_shape=(64,), holds_ids=False, num_classes=10, num_updates=1000,
+            config=config.to_dict(),
         )  # fmt: skip
         control.send(stage.peer, welcome)
         link_hello: list[Message] = []

@@ -89,7 +89,7 @@ def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Head]:
         welcome = Welcome(
             run_id=RUN_ID, num_stages=2, first_layer=1, end_layer=2, device="cpu",
             num_threads=1, peer="", weights_path=str(folder / "w.safetensors"),
-            input_shape=(64,), num_classes=10, num_updates=1000,
+            input_shape=(64,), holds_ids=False, num_classes=10, num_updates=1000,
             config=configured(window).to_dict(),
         )  # fmt: skip
         control.send(stage.peer, welcome)
