@@ -21,6 +21,7 @@ else:
     import tomli as tomllib
 
 Norm = Literal["none", "batch", "layer"]
+ModelName = Literal["cnn", "residual"]
 RuleName = Literal["backprop", "dni", "dgl", "fdg", "no-bprop"]
 Targets = Literal["bootstrap", "anchor"]
 SynthesizerName = Literal["linear", "mlp", "critic"]
@@ -55,7 +56,7 @@ class RunConfig:
     layers: int = 4
     width: int = 256
     norm: Norm = "none"
-    model: str | None = None  # "package.module:factory"; replaces layers, width and norm
+    model: str | None = None  # an MLP; else a ModelName, or "package.module:factory"
     stages: int | None = None  # None: one layer per stage
     partition: Partition = "balanced"  # with fewer stages than layers
     # The data.
@@ -106,6 +107,9 @@ class RunConfig:
         _require(is_known, "synthesizer", names, self)
         rules = f"one of {', '.join(get_args(RuleName))}, or package.module:Class"
         _require(self.rule in get_args(RuleName) or is_extension(self.rule), "rule", rules, self)
+        models = f"one of {', '.join(get_args(ModelName))}, or package.module:factory"
+        is_known = self.model in (None, *get_args(ModelName)) or is_extension(str(self.model))
+        _require(is_known, "model", models, self)
         for name in ("layers", "width", "epochs", "batch_size"):
             _require(getattr(self, name) >= 1, name, "at least 1", self)
         for name in ("stages", "threads_per_worker", "window"):
@@ -143,12 +147,8 @@ class RunConfig:
             raise ConfigError("devices: 'auto' cannot be listed beside other devices")
 
     def _check_combinations(self) -> None:
-        if self.model is not None:
-            if not is_extension(self.model):
-                raise ConfigError(
-                    f"model: {self.model!r} must be package.module:factory, with one colon"
-                )
-        elif self.stages is not None and self.stages > self.layers:
+        is_own = self.model is not None and is_extension(self.model)
+        if not is_own and self.stages is not None and self.stages > self.layers:
             raise ConfigError(
                 f"stages: {self.stages} stages need at least as many layers, "
                 f"but there are {self.layers}"

@@ -62,13 +62,16 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
     callback=_read_file,
     type=click.Path(path_type=Path),
 )
-@_setting("layers", "Linear layers of the MLP: input, width ... width, classes.", type=int)
-@_setting("width", "Units of each hidden layer.", type=int)
+@_setting(
+    "layers", "Layers of the MLP, of cnn and of residual, the classifying one included.", type=int
+)
+@_setting("width", "Units of each hidden layer; filters of cnn.", type=int)
 @_setting("norm", "Normalisation before each ReLU.")
 @_setting(
     "model",
-    "Any torch.nn.Sequential instead of the MLP: a callable without arguments.",
-    metavar="PACKAGE.MODULE:FACTORY",
+    "Instead of the MLP: cnn, 5x5 convolutions over images; residual, an MLP of residual blocks; "
+    "or a torch.nn.Sequential of your own, made by a callable without arguments.",
+    metavar="cnn|residual|PACKAGE.MODULE:FACTORY",
 )
 @_setting("stages", "Group the layers into this many workers.  [default: one per layer]", type=int)
 @_setting("partition", "balanced: group layers by the time each takes on a real batch.")
