@@ -18,13 +18,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from dni_async.autograd import pull_back, pull_through
 from dni_async.dense import DenseLayers, cross_entropy
 from dni_async.errors import NonFiniteError
-from dni_async.optimizers import Optimizer
+from dni_async.optimizers import Optimizer, clip_gradients
 from dni_async.rates import RateFactor
 
 __all__ = ["Layers", "Score", "Stage", "add_scores", "prepare_torch", "score"]
 
 Layers = Callable[[torch.Tensor], torch.Tensor]
-CLIP_EPS = 1e-6  # torch's own
 
 
 def prepare_torch(num_threads: int) -> None:
@@ -211,7 +210,7 @@ class Stage:
     def apply(self) -> None:
         """Update the parameters with the gradients that pull_back left."""
         if self._clip_norm is not None:
-            self._clip(self._clip_norm)
+            clip_gradients((p for _, p in self._named), self._clip_norm)
         if self._rate_factor is not None:
             self._optimizer.lr = self._rate * self._rate_factor(self.version)
         self._optimizer.update()
@@ -247,11 +246,6 @@ class Stage:
             return layers(inputs)
         with torch.autocast(inputs.device.type, self._autocast):
             return layers(inputs)
-
-    def _clip(self, most: float) -> None:
-        gradients = [p.grad for _, p in self._named if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        torch._foreach_mul_(gradients, (most / (norm + CLIP_EPS)).clamp(max=1.0))
 
     def _check_finite(self, batch_id: int, gradient: torch.Tensor, source: str) -> None:
         for name, parameter in self._named:
