@@ -57,10 +57,11 @@ class Place:
                 )
             case Send():
                 self.sent = self._hidden
-            case Update(batch_id, source, scale):
+            case Update(batch_id, source, scale, applies):
                 used = self._gradient(batch_id, source, labels, gradient)
                 used = used if scale == 1.0 else used * scale
-                self._input_gradient = self.stage.update(batch_id, used, source=source)
+                self._input_gradient = self.stage.pull_back(batch_id, used, source=source)
+                self.stage.apply() if applies else self.stage.discard()
             case CarryBack(batch_id):
                 assert gradient is not None
                 self._input_gradient = self.stage.carry_back(
