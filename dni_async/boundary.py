@@ -16,26 +16,30 @@ class Boundary:
 
     Gradients on this surface are of the batch's mean loss and have the activation's dtype;
     inside, the synthesizer works in per-sample units and float32. make_synthesizer is called
-    once, with the number of units per sample of the first activation.
+    once, with the shape of one sample of the first activation.
+    scale: multiplies what it predicts.
     """
 
-    def __init__(self, make_synthesizer: Callable[[int], Synthesizer]) -> None:
+    def __init__(
+        self, make_synthesizer: Callable[[tuple[int, ...]], Synthesizer], *, scale: float = 1.0
+    ) -> None:
         self._make = make_synthesizer
+        self._scale = scale
         self._made: Synthesizer | None = None
 
     def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient of the mean loss, shaped as hidden [B, ...]."""
-        flat = hidden.flatten(1).float()
-        gradient = self._synthesizer(flat).predict(flat, labels)
-        return gradient.div_(len(flat)).view_as(hidden).to(hidden.dtype)
+        samples = hidden.float()
+        gradient = self._synthesizer(samples).predict(samples, labels)
+        return gradient.mul_(self._scale / len(samples)).to(hidden.dtype)
 
     def learn(self, hidden: torch.Tensor, labels: torch.Tensor, returned: torch.Tensor) -> None:
         """One synthesizer update from the returned gradient [B, ...] of the batch's mean loss."""
-        flat = hidden.flatten(1).float()
-        target = returned.flatten(1).float() * len(returned)
-        self._synthesizer(flat).learn(flat, labels, target)
+        samples = hidden.float()
+        target = returned.float() * len(returned)
+        self._synthesizer(samples).learn(samples, labels, target)
 
-    def _synthesizer(self, flat: torch.Tensor) -> Synthesizer:
+    def _synthesizer(self, samples: torch.Tensor) -> Synthesizer:
         if self._made is None:
-            self._made = self._make(flat.shape[1])
+            self._made = self._make(tuple(samples.shape[1:]))
         return self._made

@@ -35,6 +35,12 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "gradient_shrink": st.floats(0, 1, exclude_min=True),
     "compile": st.booleans(),
     "synthesizer_lr": st.none() | ABOVE_ZERO,
+    "synthesizer_layers": st.none(),  # of mlp and conv alone; see CONFIGS
+    "synthesizer_width": st.none(),
+    "synthesizer_pool": st.integers(0, 2**31),
+    "synthesizer_warmup": st.just(0),
+    "synthesizer_scale": ABOVE_ZERO,
+    "synthesizer_clip": st.none() | ABOVE_ZERO,
     "epochs": st.integers(1, 2**31),
     "batch_size": st.integers(1, 2**31),
     "lr": ABOVE_ZERO,
@@ -54,6 +60,14 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 CONFIGS = st.one_of(
     st.builds(RunConfig, **{**VALUES, "rule": st.just("dni")}),
     st.builds(RunConfig, **{**VALUES, "wire_dtype": st.just("same")}),
+    st.builds(
+        RunConfig,
+        synthesizer=st.sampled_from(["mlp", "conv"]),
+        model=st.just("cnn"),
+        synthesizer_layers=st.none() | st.integers(0, 2**31),
+        synthesizer_width=st.none() | st.integers(1, 2**31),
+        synthesizer_warmup=st.integers(0, 2**31),
+    ),
     st.builds(RunConfig, target_accuracy=st.floats(0.1, 1), early_stop=st.booleans()),
 )
 
@@ -105,7 +119,7 @@ def test_a_config_does_not_change() -> None:
         ({"norm": "group"}, "norm: must be one of none, batch, layer, but is 'group'"),
         ({"rule": "sgd"}, "rule: must be one of backprop, dni"),
         ({"targets": ""}, "targets: must be one of bootstrap, anchor"),
-        ({"synthesizer": "conv"}, "synthesizer: must be one of linear, mlp, critic"),
+        ({"synthesizer": "cnn"}, "synthesizer: must be one of linear, mlp, conv, critic"),
         ({"optimizer": "lion"}, "optimizer: must be one of sgd, adam, adamw"),
         ({"dtype": "fp8"}, "dtype: must be one of fp32"),
         ({"transport": "udp"}, "transport: must be one of auto, ipc, tcp"),
@@ -126,11 +140,27 @@ def test_a_config_does_not_change() -> None:
         ({"model": "module:"}, "model: must be one of cnn, residual"),
         ({"model": "a:b:c"}, "model: must be one of cnn, residual"),
         ({"model": "cnn", "stages": 5}, "stages: 5 stages need at least as many layers"),
+        ({"synthesizer": "conv"}, "synthesizer: conv is for activations [B, C, H, W]"),
+        ({"synthesizer_layers": 1}, "synthesizer_layers: is of mlp and conv, but --synthesizer is"),
+        ({"synthesizer_width": 8}, "synthesizer_width: is of mlp and conv"),
+        ({"synthesizer_width": 0}, "synthesizer_width: must be at least 1"),
+        ({"synthesizer_layers": -1}, "synthesizer_layers: must be at least 0"),
+        ({"synthesizer_pool": -1}, "synthesizer_pool: must be at least 0"),
+        ({"synthesizer_warmup": -1}, "synthesizer_warmup: must be at least 0"),
+        ({"synthesizer_scale": 0.0}, "synthesizer_scale: must be a positive number"),
+        ({"synthesizer_clip": -1.0}, "synthesizer_clip: must be a positive number"),
+        (
+            {"synthesizer": "linear", "anchor_every": 0, "synthesizer_warmup": 1},
+            "synthesizer_warmup: with anchor_every 0 no gradient comes back",
+        ),
         ({"stages": 5}, "stages: 5 stages need at least as many layers, but there are 4"),
         ({"label_conditioning": False}, "label_conditioning: the critic is a classifier"),
         ({"early_stop": True}, "early_stop: needs a target_accuracy to stop at"),
         ({"rule": "dgl", "synthesizer": "linear"}, "synthesizer: rule dgl learns from labels"),
-        ({"synthesizer": "oracle"}, "synthesizer: must be one of linear, mlp, critic, or package"),
+        (
+            {"synthesizer": "oracle"},
+            "synthesizer: must be one of linear, mlp, conv, critic, or package",
+        ),
         ({"rule": "a:b:c"}, "rule: must be one of backprop, dni, dgl, fdg, no-bprop, or package"),
         ({"gradient_shrink": 0.0}, "gradient_shrink: must be in (0, 1]"),
         ({"update_probability": 1.5}, "update_probability: must be in (0, 1]"),
@@ -147,6 +177,11 @@ def test_values_out_of_range(values: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     "values",
     [
+        {"synthesizer": "conv", "model": "cnn"},
+        {"synthesizer": "conv", "model": "m:f"},
+        {"synthesizer": "mlp", "synthesizer_layers": 0, "synthesizer_width": 8},
+        {"synthesizer_warmup": 5, "rule": "dgl"},
+        {"synthesizer_warmup": 5, "anchor_every": 0},  # the critic learns from labels
         {"stages": 5, "model": "m:f"},  # how many layers a model has shows when it is built
         {"label_conditioning": False, "synthesizer": "linear"},
         {"label_conditioning": False, "synthesizer": "mlp"},

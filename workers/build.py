@@ -11,8 +11,9 @@ from dni_async.boundary import Boundary
 from dni_async.compilation import compile_layers, warm_up
 from dni_async.config import RunConfig
 from dni_async.decisions.machine import StageMachine
-from dni_async.decisions.rules import OccasionalRule, make_rule
+from dni_async.decisions.rules import OccasionalRule, Rule, make_rule
 from dni_async.decisions.schedule import plan_work
+from dni_async.decisions.warmup import WarmUpRule
 from dni_async.dtypes import AUTOCAST_DTYPES, WIRE_DTYPES
 from dni_async.inputs import Inputs
 from dni_async.messages import Welcome
@@ -43,9 +44,7 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
     baseline's, then keeps its own part. Raises DataError or ConfigError.
     """
     prepare_torch(welcome.num_threads)
-    rule = make_rule(config)
-    if config.update_probability < 1:
-        rule = OccasionalRule(rule, config.update_probability, stage_seed(config.seed, index))
+    rule = _make_rule(config, index)
     staging = Staging(
         welcome.device, is_exact=rule.is_exact, wire_dtype=WIRE_DTYPES[config.wire_dtype]
     )
@@ -67,9 +66,8 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
     boundary = None
     if has_above and rule.needs_synthesizer:
         boundary = Boundary(
-            lambda num_units: make_synthesizer(
-                config, num_units, welcome.num_classes, staging.device
-            )
+            lambda shape: make_synthesizer(config, shape, welcome.num_classes, staging.device),
+            scale=config.synthesizer_scale,
         )
     stage = Stage(
         index,
@@ -97,6 +95,17 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
         boundary=boundary,
         inputs=inputs,
     )
+
+
+def _make_rule(config: RunConfig, index: int) -> Rule:
+    """The rule of one stage, with what keeps it from making some of its updates."""
+    rule = make_rule(config)
+    if config.update_probability < 1:
+        rule = OccasionalRule(rule, config.update_probability, stage_seed(config.seed, index))
+    if config.synthesizer_warmup and rule.needs_synthesizer:
+        learns_labels = config.synthesizer == "critic"
+        rule = WarmUpRule(rule, config.synthesizer_warmup, learns_labels=learns_labels)
+    return rule
 
 
 def _pass_below(samples: torch.Tensor, below: nn.Sequential | None) -> torch.Tensor:
