@@ -70,10 +70,7 @@ class Place:
                 used = self._gradient(batch_id, source, labels, gradient)
                 used = used if scale == 1.0 else used * scale
                 self._input_gradient = self.stage.pull_back(batch_id, used, source=source)
-                if applies:
-                    self.stage.apply()
-                else:
-                    self.stage.discard()
+                self.stage.apply() if applies else self.stage.discard()
             case CarryBack(batch_id):
                 assert gradient is not None
                 self._input_gradient = self.stage.carry_back(

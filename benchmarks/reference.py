@@ -77,7 +77,7 @@ def _build(
         stages.append(Stage(index, part, optimizer, rate_factor=factor))
     torch.manual_seed(stage_seed(config.seed, 0))
     boundaries = [
-        Boundary(lambda num_units: make_synthesizer(config, num_units, num_classes, device))
+        Boundary(lambda shape: make_synthesizer(config, shape, num_classes, device))
         for _ in range(len(stages) - 1 if rule.needs_synthesizer else 0)
     ]
     return ReferenceLine(stages, boundaries, rule)

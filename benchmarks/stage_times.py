@@ -171,7 +171,8 @@ class _Timed:
             autocast=AUTOCAST_DTYPES[config.dtype],
         )
         boundary = Boundary(
-            lambda units: make_synthesizer(config, units, num_classes, torch.device("cpu"))
+            lambda shape: make_synthesizer(config, shape, num_classes, torch.device("cpu")),
+            scale=config.synthesizer_scale,
         )
         self._labels = torch.empty(0)
         self.place = Place(stage, boundary)

@@ -17,31 +17,34 @@ class Boundary:
     Gradients on this surface are of the batch's mean loss and have the activation's dtype;
     inside, the synthesizer works in per-sample units and float32. With labels [B, T], each of the
     B T positions of an activation [B, T, ...] is a sample. make_synthesizer is called once, with
-    the number of units per sample of the first activation.
+    the shape of one sample of the first activation. scale: multiplies what it predicts.
     """
 
-    def __init__(self, make_synthesizer: Callable[[int], Synthesizer]) -> None:
+    def __init__(
+        self, make_synthesizer: Callable[[tuple[int, ...]], Synthesizer], *, scale: float = 1.0
+    ) -> None:
         self._make = make_synthesizer
+        self._scale = scale
         self._made: Synthesizer | None = None
 
     def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient of the mean loss, shaped as hidden [B, ...]."""
-        flat, labels = _samples(hidden, labels).float(), labels.flatten()
-        gradient = self._synthesizer(flat).predict(flat, labels)
-        return gradient.div_(len(flat)).view_as(hidden).to(hidden.dtype)
+        samples, labels = _samples(hidden, labels).float(), labels.flatten()
+        gradient = self._synthesizer(samples).predict(samples, labels)
+        return gradient.mul_(self._scale / len(samples)).view_as(hidden).to(hidden.dtype)
 
     def learn(self, hidden: torch.Tensor, labels: torch.Tensor, returned: torch.Tensor) -> None:
         """One synthesizer update from the returned gradient [B, ...] of the batch's mean loss."""
-        flat = _samples(hidden, labels).float()
-        target = _samples(returned, labels).float() * len(flat)
-        self._synthesizer(flat).learn(flat, labels.flatten(), target)
+        samples = _samples(hidden, labels).float()
+        target = _samples(returned, labels).float() * len(samples)
+        self._synthesizer(samples).learn(samples, labels.flatten(), target)
 
-    def _synthesizer(self, flat: torch.Tensor) -> Synthesizer:
+    def _synthesizer(self, samples: torch.Tensor) -> Synthesizer:
         if self._made is None:
-            self._made = self._make(flat.shape[1])
+            self._made = self._make(tuple(samples.shape[1:]))
         return self._made
 
 
 def _samples(tensor: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """tensor [B, ...] or [B, T, ...] as [samples, units], a sample for each label."""
-    return tensor.reshape(labels.numel(), -1)
+    """tensor [B, ...] or [B, T, ...] with a sample for each label in its first dimension."""
+    return tensor.flatten(0, labels.ndim - 1)

@@ -21,10 +21,11 @@ else:
     import tomli as tomllib
 
 Norm = Literal["none", "batch", "layer"]
+ModelName = Literal["cnn", "residual"]
 RuleName = Literal["backprop", "dni", "dgl", "fdg", "no-bprop"]
 Targets = Literal["bootstrap", "anchor"]
 Unlock = Literal["update", "forward"]
-SynthesizerName = Literal["linear", "mlp", "critic"]
+SynthesizerName = Literal["linear", "mlp", "conv", "critic"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
 Dtype = Literal["fp32", "bf16"]
 WireDtype = Literal["same", "bf16", "fp16"]
@@ -72,7 +73,7 @@ class RunConfig:
     layers: int = 4
     width: int = 256
     norm: Norm = "none"
-    model: str | None = None  # "package.module:factory"; replaces layers, width and norm
+    model: str | None = None  # an MLP; else a ModelName, or "package.module:factory"
     stages: int | None = None  # None: one layer per stage
     partition: Partition = "balanced"  # with fewer stages than layers
     # The data.
@@ -87,7 +88,13 @@ class RunConfig:
     unlock: Unlock = "update"  # forward: stages predict their inputs too
     synthesizer: str = "critic"  # a SynthesizerName, or "package.module:Class"
     label_conditioning: bool = True
-    synthesizer_lr: float | None = None  # None: critic 1e-2, linear 1e-3, mlp 1e-4
+    synthesizer_lr: float | None = None  # None: critic 1e-2, linear and conv 1e-3, mlp 1e-4
+    synthesizer_layers: int | None = None  # hidden ones of mlp and conv; None: 2
+    synthesizer_width: int | None = None  # None: mlp 1024 units, conv the activation's channels
+    synthesizer_pool: int = 0  # critic on images: regions in each direction; 0: every place
+    synthesizer_warmup: int = 0  # its updates before its gradients are applied
+    synthesizer_scale: float = 1.0  # multiplies its gradients
+    synthesizer_clip: float | None = None  # norm of the gradients it learns by
     epochs: int = 10
     batch_size: int = 128
     optimizer: OptimizerName = "adam"
@@ -130,16 +137,22 @@ class RunConfig:
         _require(is_known, "synthesizer", names, self)
         rules = f"one of {', '.join(get_args(RuleName))}, or package.module:Class"
         _require(self.rule in get_args(RuleName) or is_extension(self.rule), "rule", rules, self)
+        models = f"one of {', '.join(get_args(ModelName))}, or package.module:factory"
+        is_known = self.model in (None, *get_args(ModelName)) or is_extension(str(self.model))
+        _require(is_known, "model", models, self)
         for name in _COUNTS:
             _require(getattr(self, name) >= 1, name, "at least 1", self)
-        for name in ("stages", "threads_per_worker", "window"):
+        for name in ("stages", "threads_per_worker", "window", "synthesizer_width"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, "at least 1", self)
-        for name in ("lr", "synthesizer_lr", "clip_norm", "start_timeout_s"):
+        positive = ("lr", "synthesizer_lr", "synthesizer_scale", "synthesizer_clip", "clip_norm")
+        for name in (*positive, "start_timeout_s"):
             value = getattr(self, name)
             _require(value is None or 0 < value < float("inf"), name, "a positive number", self)
-        for name in ("anchor_every", "warmup_updates"):
-            _require(getattr(self, name) >= 0, name, "at least 0", self)
+        counts = ("synthesizer_layers", "synthesizer_pool", "synthesizer_warmup")
+        for name in ("anchor_every", "warmup_updates", *counts):
+            value = getattr(self, name)
+            _require(value is None or value >= 0, name, "at least 0", self)
         for name in ("gradient_shrink", "update_probability"):
             _require(0 < getattr(self, name) <= 1, name, "in (0, 1]", self)
         _require(0 <= self.momentum < 1, "momentum", "in [0, 1)", self)
@@ -168,16 +181,13 @@ class RunConfig:
             raise ConfigError("devices: 'auto' cannot be listed beside other devices")
 
     def _check_combinations(self) -> None:
-        if self.model is not None:
-            if not is_extension(self.model):
-                raise ConfigError(
-                    f"model: {self.model!r} must be package.module:factory, with one colon"
-                )
-        elif self.stages is not None and self.stages > self.layers:
+        is_own = self.model is not None and is_extension(self.model)
+        if not is_own and self.stages is not None and self.stages > self.layers:
             raise ConfigError(
                 f"stages: {self.stages} stages need at least as many layers, "
                 f"but there are {self.layers}"
             )
+        self._check_synthesizer()
         if self.early_stop and self.target_accuracy is None:
             raise ConfigError("early_stop: needs a target_accuracy to stop at")
         self._check_rule()
@@ -192,6 +202,9 @@ class RunConfig:
                 f"unlock: forward is for stages that wait for nothing, but with rule {self.rule} "
                 "they wait for gradients; use it with dni, dgl or no-bprop"
             )
+
+    def _check_synthesizer(self) -> None:
+        """What goes with the synthesizer."""
         if self.rule == "dgl" and self.synthesizer != "critic":
             raise ConfigError(
                 "synthesizer: rule dgl learns from labels at each boundary, which critic does alone"
@@ -204,6 +217,22 @@ class RunConfig:
             raise ConfigError(
                 "label_conditioning: the critic is a classifier and needs labels; "
                 "use --synthesizer linear or mlp with --no-label-conditioning"
+            )
+        if self.synthesizer == "conv" and self.model in (None, "residual"):
+            raise ConfigError(
+                "synthesizer: conv is for activations [B, C, H, W], and this network has none; "
+                "use --model cnn or a network of your own"
+            )
+        for name in ("synthesizer_layers", "synthesizer_width"):
+            if getattr(self, name) is not None and self.synthesizer not in ("mlp", "conv"):
+                raise ConfigError(
+                    f"{name}: is of mlp and conv, but --synthesizer is {self.synthesizer}"
+                )
+        is_taught = self.targets == "bootstrap" or self.anchor_every > 0
+        if self.synthesizer_warmup and self.synthesizer != "critic" and not is_taught:
+            raise ConfigError(
+                "synthesizer_warmup: with anchor_every 0 no gradient comes back to learn from, and "
+                "the warm-up would not end"
             )
 
     def _check_waiting(self) -> None:

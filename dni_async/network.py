@@ -7,9 +7,7 @@ Stages keep the names of the whole network, so their weights are a part of its s
 
 from __future__ import annotations
 
-import math
 from collections import OrderedDict
-from itertools import pairwise
 
 import torch
 from torch import nn
@@ -17,7 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
 from dni_async.config import RunConfig
 from dni_async.errors import ConfigError
-from dni_async.extensions import find_callable
+from dni_async.extensions import find_callable, is_extension
+from dni_async.models import make_model
 
 __all__ = [
     "build_network",
@@ -25,41 +24,10 @@ __all__ = [
     "cut_stage",
     "has_batch_norm",
     "layer_starts",
-    "mlp",
 ]
 
 # Children with parameters that belong to the layer before them.
 _FOLLOWERS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)
-
-
-def mlp(
-    num_features: int,
-    width: int,
-    layers: int,
-    num_classes: int,
-    *,
-    norm: str = "none",
-    flatten: bool = False,
-) -> nn.Sequential:
-    """input -> width ... -> width -> classes: ``layers`` blocks, ReLU between them.
-
-    Takes [B, num_features] float, or with flatten [B, ...] of that many; gives logits
-    [B, num_classes].
-    """
-    sizes = [num_features, *[width] * (layers - 1), num_classes]
-    blocks: list[nn.Module] = []
-    for index, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-        parts: list[nn.Module] = [nn.Linear(fan_in, fan_out)]
-        if index == 0 and flatten:
-            parts.insert(0, nn.Flatten())
-        if index < layers - 1:
-            if norm == "batch":
-                parts.append(nn.BatchNorm1d(fan_out))
-            elif norm == "layer":
-                parts.append(nn.LayerNorm(fan_out))
-            parts.append(nn.ReLU())
-        blocks.append(nn.Sequential(*parts))
-    return nn.Sequential(*blocks)
 
 
 def build_network(
@@ -67,20 +35,15 @@ def build_network(
 ) -> nn.Sequential:
     """The whole network of a run, on the CPU, its weights drawn from config.seed alone.
 
-    Raises ConfigError if ``model`` does not import, is not callable, or makes no nn.Sequential.
+    Raises ConfigError if ``model`` does not import, is not callable, or makes no nn.Sequential, and
+    if it needs images and the samples are none.
     """
-    factory = None if config.model is None else find_callable("model", config.model)
+    is_own = config.model is not None and is_extension(config.model)
+    factory = find_callable("model", str(config.model)) if is_own else None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if factory is None:
-            return mlp(
-                math.prod(input_shape),
-                config.width,
-                config.layers,
-                num_classes,
-                norm=config.norm,
-                flatten=len(input_shape) > 1,
-            )
+            return make_model(config, input_shape, num_classes)
         try:
             network = factory()
         except Exception as error:

@@ -15,7 +15,9 @@ import torch
 
 from dni_async.config import RunConfig
 
-__all__ = ["Adam", "Optimizer", "Sgd", "make_optimizer"]
+__all__ = ["Adam", "Optimizer", "Sgd", "clip_gradients", "make_optimizer"]
+
+CLIP_EPS = 1e-6  # torch's own
 
 
 class Optimizer(Protocol):
@@ -65,7 +67,10 @@ class Sgd:
 
 
 class Adam:
-    """Adam (Kingma & Ba 2015, algorithm 1); decoupled: AdamW (Loshchilov & Hutter 2019)."""
+    """Adam (Kingma & Ba 2015, algorithm 1); decoupled: AdamW (Loshchilov & Hutter 2019).
+
+    clip_norm: the most that the norm of all its gradients together may be; see clip_gradients.
+    """
 
     def __init__(
         self,
@@ -76,6 +81,7 @@ class Adam:
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         decoupled: bool = False,
+        clip_norm: float | None = None,
     ) -> None:
         self.parameters = list(parameters)
         self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
@@ -84,10 +90,13 @@ class Adam:
         self.counts = [
             torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters
         ]
+        self._clip_norm = clip_norm
         self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
 
     def update(self) -> None:
         """One update; a parameter's count is of its own updates."""
+        if self._clip_norm is not None:
+            clip_gradients(self.parameters, self._clip_norm)
         chosen, gradients = _take_gradients(self.parameters)
         if not chosen:
             return
@@ -109,6 +118,19 @@ class Adam:
                 amsgrad=False,
                 maximize=False,
             )
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Iterable[torch.Tensor], most: float) -> None:
+    """Scale the parameters' gradients so that the norm of all together is at most that.
+
+    As torch.nn.utils.clip_grad_norm_.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    torch._foreach_mul_(gradients, (most / (norm + CLIP_EPS)).clamp(max=1.0))
 
 
 def make_optimizer(parameters: Iterable[torch.Tensor], config: RunConfig) -> Optimizer:

@@ -19,13 +19,12 @@ from dni_async.accumulation import Accumulated
 from dni_async.autograd import pull_back, pull_through
 from dni_async.dense import DenseLayers, cross_entropy
 from dni_async.errors import NonFiniteError
-from dni_async.optimizers import Optimizer
+from dni_async.optimizers import Optimizer, clip_gradients
 from dni_async.rates import RateFactor
 
 __all__ = ["Layers", "Score", "Stage", "add_scores", "prepare_torch", "score"]
 
 Layers = Callable[[torch.Tensor], torch.Tensor]
-CLIP_EPS = 1e-6  # torch's own
 
 
 def prepare_torch(num_threads: int) -> None:
@@ -222,7 +221,7 @@ class Stage:
         if self._accumulated is not None and not self._accumulated.add([p for _, p in self._named]):
             return
         if self._clip_norm is not None:
-            self._clip(self._clip_norm)
+            clip_gradients((p for _, p in self._named), self._clip_norm)
         factor = rate
         if self._rate_factor is not None:
             factor *= self._rate_factor(self._scheduled)
@@ -261,11 +260,6 @@ class Stage:
             return layers(inputs)
         with torch.autocast(inputs.device.type, self._autocast):
             return layers(inputs)
-
-    def _clip(self, most: float) -> None:
-        gradients = [p.grad for _, p in self._named if p.grad is not None]
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
-        torch._foreach_mul_(gradients, (most / (norm + CLIP_EPS)).clamp(max=1.0))
 
     def _check_finite(self, batch_id: int, gradient: torch.Tensor, source: str) -> None:
         for name, parameter in self._named:

@@ -62,13 +62,16 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
     callback=_read_file,
     type=click.Path(path_type=Path),
 )
-@_setting("layers", "Linear layers of the MLP: input, width ... width, classes.", type=int)
-@_setting("width", "Units of each hidden layer.", type=int)
+@_setting(
+    "layers", "Layers of the MLP, of cnn and of residual, the classifying one included.", type=int
+)
+@_setting("width", "Units of each hidden layer; filters of cnn.", type=int)
 @_setting("norm", "Normalisation before each ReLU.")
 @_setting(
     "model",
-    "Any torch.nn.Sequential instead of the MLP: a callable without arguments.",
-    metavar="PACKAGE.MODULE:FACTORY",
+    "Instead of the MLP: cnn, 5x5 convolutions over images; residual, an MLP of residual blocks; "
+    "or a torch.nn.Sequential of your own, made by a callable without arguments.",
+    metavar="cnn|residual|PACKAGE.MODULE:FACTORY",
 )
 @_setting("stages", "Group the layers into this many workers.  [default: one per layer]", type=int)
 @_setting("partition", "balanced: group layers by the time each takes on a real batch.")
@@ -96,14 +99,42 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 )
 @_setting(
     "synthesizer",
-    "What predicts gradients at each boundary; linear and mlp learn from returned gradients alone: "
-    "use them with --targets bootstrap. Or a class of your own.",
-    metavar="critic|linear|mlp|PACKAGE.MODULE:CLASS",
+    "What predicts gradients at each boundary; linear, mlp and conv (for images) learn from "
+    "returned gradients alone: use them with --targets bootstrap. Or a class of your own.",
+    metavar="critic|linear|mlp|conv|PACKAGE.MODULE:CLASS",
 )
 @_setting("label_conditioning", "Let synthesizers see the labels.")
 @_setting(
     "synthesizer_lr",
-    "Adam learning rate of the synthesizers.  [default: critic 1e-2, linear 1e-3, mlp 1e-4]",
+    "Adam learning rate of the synthesizers.  [default: critic 1e-2, linear and conv 1e-3, "
+    "mlp 1e-4]",
+    type=float,
+)
+@_setting(
+    "synthesizer_layers",
+    "Hidden layers of mlp and conv; with none they are linear.  [default: 2]",
+    type=int,
+)
+@_setting(
+    "synthesizer_width",
+    "Units or filters of those.  [default: mlp 1024, conv as the activation has channels]",
+    type=int,
+)
+@_setting(
+    "synthesizer_pool",
+    "With critic on images: classify the means of so many regions in each direction; 0 is every "
+    "place by itself.",
+    type=int,
+)
+@_setting(
+    "synthesizer_warmup",
+    "Updates that a synthesizer makes before its gradients are applied.",
+    type=int,
+)
+@_setting("synthesizer_scale", "What synthetic gradients are multiplied by.", type=float)
+@_setting(
+    "synthesizer_clip",
+    "Most that the norm of the gradients may be by which a synthesizer learns.",
     type=float,
 )
 @_setting("epochs", "Passes over the training data.", type=int)

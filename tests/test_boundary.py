@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -17,21 +18,22 @@ from dni_async.synthesizers import (
 )
 
 NUM_CLASSES = 3
+Make = Callable[[tuple[int, ...]], Synthesizer]
 
 
-def make_linear(num_units: int) -> Synthesizer:
+def make_linear(shape: tuple[int, ...]) -> Synthesizer:
     """A synthesizer whose update subtracts the gradient itself."""
-    return LinearSynthesizer(num_units, NUM_CLASSES, lambda ps: Sgd(ps, lr=1.0))
+    return LinearSynthesizer(math.prod(shape), NUM_CLASSES, lambda ps: Sgd(ps, lr=1.0))
 
 
-def make_critic(num_units: int) -> Synthesizer:
+def make_critic(shape: tuple[int, ...]) -> Synthesizer:
     """The default of a run."""
-    return CriticSynthesizer(num_units, NUM_CLASSES, lambda ps: Adam(ps, lr=1e-2))
+    return CriticSynthesizer(math.prod(shape), NUM_CLASSES, lambda ps: Adam(ps, lr=1e-2))
 
 
-def make_mlp(num_units: int) -> Synthesizer:
+def make_mlp(shape: tuple[int, ...]) -> Synthesizer:
     """The one that cannot do with one sample."""
-    return MlpSynthesizer(num_units, NUM_CLASSES, lambda ps: Adam(ps, lr=1e-2))
+    return MlpSynthesizer(math.prod(shape), NUM_CLASSES, lambda ps: Adam(ps, lr=1e-2))
 
 
 def batch(*shape: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -45,11 +47,11 @@ def test_the_synthesizer_works_in_per_sample_units() -> None:
     hidden, labels, returned = batch(4, 6)
     made: list[Synthesizer] = []
 
-    def make(num_units: int) -> Synthesizer:
-        made.append(make_linear(num_units))
+    def make(shape: tuple[int, ...]) -> Synthesizer:
+        made.append(make_linear(shape))
         return made[-1]
 
-    boundary, twin = Boundary(make), make_linear(6)
+    boundary, twin = Boundary(make), make_linear((6,))
     boundary.predict(hidden, labels)
     boundary.learn(hidden, labels, returned)
     twin.learn(hidden, labels, returned * 4)
@@ -61,14 +63,14 @@ def test_the_synthesizer_works_in_per_sample_units() -> None:
 
 
 @pytest.mark.parametrize("make", [make_linear, make_critic])
-def test_the_batch_size_does_not_change_the_scale(make: Callable[[int], Synthesizer]) -> None:
+def test_the_batch_size_does_not_change_the_scale(make: Make) -> None:
     """Every sample twice: each one's share of the mean loss halves, and so does its gradient."""
     hidden, labels, returned = batch(4, 6)
     hidden_twice, labels_twice = hidden.repeat(2, 1), labels.repeat(2)
 
-    def seeded(num_units: int) -> Synthesizer:
+    def seeded(shape: tuple[int, ...]) -> Synthesizer:
         torch.manual_seed(0)
-        return make(num_units)
+        return make(shape)
 
     small, large = Boundary(seeded), Boundary(seeded)
     for _ in range(3):
@@ -81,9 +83,7 @@ def test_the_batch_size_does_not_change_the_scale(make: Callable[[int], Synthesi
 
 @pytest.mark.parametrize("shape", [(4, 6), (4, 2, 3), (4, 3, 2, 2), (1, 6)])
 @pytest.mark.parametrize("make", [make_linear, make_critic, make_mlp])
-def test_activations_of_any_shape(
-    make: Callable[[int], Synthesizer], shape: tuple[int, ...]
-) -> None:
+def test_activations_of_any_shape(make: Make, shape: tuple[int, ...]) -> None:
     hidden, labels, returned = batch(*shape)
     boundary = Boundary(make)
     for _ in range(2):
@@ -119,14 +119,16 @@ def test_a_boundary_may_learn_before_it_predicts() -> None:
 
 
 @pytest.mark.parametrize("make", [make_linear, make_critic])
-def test_each_position_with_a_label_is_a_sample(make: Callable[[int], Synthesizer]) -> None:
+def test_each_position_with_a_label_is_a_sample(
+    make: Callable[[tuple[int, ...]], Synthesizer],
+) -> None:
     hidden, _, returned = batch(4, 3, 6)
     labels = torch.arange(12).reshape(4, 3) % NUM_CLASSES
 
-    def seeded(num_units: int) -> Synthesizer:
-        assert num_units == 6
+    def seeded(shape: tuple[int, ...]) -> Synthesizer:
+        assert shape == (6,)
         torch.manual_seed(0)
-        return make(num_units)
+        return make(shape)
 
     sequences, samples = Boundary(seeded), Boundary(seeded)
     for _ in range(2):
@@ -135,3 +137,27 @@ def test_each_position_with_a_label_is_a_sample(make: Callable[[int], Synthesize
         assert torch.equal(predicted, expected.view(4, 3, 6))
         sequences.learn(hidden, labels, returned)
         samples.learn(hidden.flatten(0, 1), labels.flatten(), returned.flatten(0, 1))
+
+
+def test_a_scale_multiplies_what_is_predicted_and_nothing_else() -> None:
+    hidden, labels, returned = batch(4, 6)
+    plain, scaled = Boundary(make_linear), Boundary(make_linear, scale=0.5)
+    for boundary in (plain, scaled):
+        boundary.learn(hidden, labels, returned)
+    expected = plain.predict(hidden, labels)
+    torch.testing.assert_close(scaled.predict(hidden, labels), 0.5 * expected)
+    for boundary in (plain, scaled):
+        boundary.learn(hidden, labels, returned)
+    torch.testing.assert_close(scaled.predict(hidden, labels), 0.5 * plain.predict(hidden, labels))
+
+
+def test_a_synthesizer_is_made_for_the_shape_of_a_sample() -> None:
+    hidden, labels, _ = batch(4, 3, 2, 2)
+    shapes: list[tuple[int, ...]] = []
+
+    def make(shape: tuple[int, ...]) -> Synthesizer:
+        shapes.append(shape)
+        return make_linear(shape)
+
+    Boundary(make).predict(hidden, labels)
+    assert shapes == [(3, 2, 2)]

@@ -13,13 +13,13 @@ import torch
 from torch import nn
 
 from dni_async import ConfigError, RunConfig
+from dni_async.models import cnn, mlp, residual
 from dni_async.network import (
     build_network,
     check_network,
     cut_stage,
     has_batch_norm,
     layer_starts,
-    mlp,
 )
 
 
@@ -41,7 +41,9 @@ def frozen(module: nn.Module) -> nn.Module:
 
 NETWORKS: dict[str, tuple[nn.Sequential, list[int]]] = {
     "flat": (nn.Sequential(linear(), nn.ReLU(), linear()), [0, 2]),
-    "nested": (mlp(4, 4, 3, 4), [0, 1, 2]),
+    "nested": (mlp((4,), 4, 3, 4), [0, 1, 2]),
+    "cnn": (cnn((4,), 3, 3, 4, norm="batch"), [0, 1, 2]),
+    "residual": (residual((4,), 4, 4, 4, norm="layer"), [0, 1, 2, 3]),
     "one layer": (nn.Sequential(linear()), [0]),
     "flatten first": (nn.Sequential(nn.Flatten(), linear(), nn.ReLU(), linear()), [0, 3]),
     "norm follows": (
@@ -97,52 +99,25 @@ def check_cut(
     assert torch.equal(hidden, network(x))
 
 
-@pytest.mark.parametrize(
-    ("norm", "children"),
-    [
-        ("none", [nn.Linear, nn.ReLU]),
-        ("batch", [nn.Linear, nn.BatchNorm1d, nn.ReLU]),
-        ("layer", [nn.Linear, nn.LayerNorm, nn.ReLU]),
-    ],
-)
-def test_the_mlp_has_the_asked_sizes(norm: str, children: list[type]) -> None:
-    network = mlp(20, 8, 3, 5, norm=norm)
-    linears = [m for m in network.modules() if isinstance(m, nn.Linear)]
-    assert [(m.in_features, m.out_features) for m in linears] == [(20, 8), (8, 8), (8, 5)]
-    blocks = [[type(child) for child in block.children()] for block in network]
-    assert blocks == [children, children, [nn.Linear]]
-    assert layer_starts(network) == [0, 1, 2]
-
-
-def test_samples_of_several_dimensions_are_flattened() -> None:
-    flat, network = (build_network(RunConfig(), shape, 5) for shape in ((6,), (2, 3)))
-    x = torch.arange(12.0).reshape(2, 2, 3)
-    assert torch.equal(network(x), flat(x.flatten(1)))
-    assert layer_starts(network) == [0, 1, 2, 3]
-
-
-def test_one_layer_maps_inputs_to_classes() -> None:
-    assert [tuple(p.shape) for p in mlp(20, 8, 1, 5).parameters()] == [(5, 20), (5,)]
-
-
-def test_weights_depend_on_the_seed_alone() -> None:
+@pytest.mark.parametrize("model", [None, "cnn", "residual"])
+def test_weights_depend_on_the_seed_alone(model: str | None) -> None:
     torch.manual_seed(1)
-    first = build_network(RunConfig(seed=3), (2, 3), 5).state_dict()
+    first = build_network(RunConfig(seed=3, model=model), (2, 3), 5).state_dict()
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    again = build_network(RunConfig(seed=3), (2, 3), 5).state_dict()
+    again = build_network(RunConfig(seed=3, model=model), (2, 3), 5).state_dict()
     assert torch.equal(torch.get_rng_state(), state)  # and nobody else's draws change
-    other = build_network(RunConfig(seed=4), (2, 3), 5).state_dict()
+    other = build_network(RunConfig(seed=4, model=model), (2, 3), 5).state_dict()
     assert list(first) == list(again)
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["0.1.weight"], other["0.1.weight"])
+    assert not any(torch.equal(first[name], other[name]) for name in first)
 
 
 @pytest.mark.parametrize(
     ("network", "has"),
     [
-        (mlp(4, 4, 2, 3, norm="batch"), True),
-        (mlp(4, 4, 2, 3, norm="layer"), False),
+        (mlp((4,), 4, 2, 3, norm="batch"), True),
+        (mlp((4,), 4, 2, 3, norm="layer"), False),
         (nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1)), True),
         (nn.Sequential(nn.GroupNorm(2, 4)), False),
     ],
@@ -344,3 +319,21 @@ def test_checking_leaves_a_network_that_fits_alone(network: nn.Sequential, train
     check_network(network, SAMPLES, 4)
     assert network.training is training
     assert all(torch.equal(t, before[name]) for name, t in network.state_dict().items())
+
+
+@pytest.mark.parametrize("norm", ["none", "batch", "layer"])
+@pytest.mark.parametrize("input_shape", [(64,), (8, 8), (1, 8, 8), (3, 8, 7)])
+@pytest.mark.parametrize("model", [None, "cnn", "residual"])
+@pytest.mark.parametrize("layers", [1, 2, 5])
+def test_what_a_run_can_name_takes_its_samples(
+    model: str | None, input_shape: tuple[int, ...], norm: Any, layers: int
+) -> None:
+    config = RunConfig(model=model, norm=norm, layers=layers, width=6)
+    network = build_network(config, input_shape, 5)
+    assert len(layer_starts(network)) == len(network) == layers
+    check_network(network, torch.zeros(4, *input_shape), 5)
+
+
+def test_a_cnn_of_what_is_no_image_is_refused() -> None:
+    with pytest.raises(ConfigError, match=re.escape("model: cnn needs images")):
+        build_network(RunConfig(model="cnn"), (5,), 2)

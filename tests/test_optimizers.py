@@ -127,3 +127,24 @@ def test_a_config_names_its_optimizer(config: RunConfig, pair: str) -> None:
         return make_optimizer(parameters, config)
 
     assert_same_path((make, PAIRS[pair][1]), lambda update, index: False)
+
+
+@pytest.mark.parametrize("most", [1e-3, 1e3])
+def test_adam_clips_as_torch_clips_before_its_updates(most: float) -> None:
+    ours, theirs = ([t.requires_grad_() for t in random_tensors(0)] for _ in range(2))
+    optimizer = Adam(ours, lr=1e-2, clip_norm=most)
+    reference = torch.optim.Adam(theirs, lr=1e-2, fused=True)
+    for update in range(3):
+        for mine, its, gradient in zip(ours, theirs, random_tensors(update + 1), strict=True):
+            mine.grad, its.grad = gradient, gradient.clone()
+        optimizer.update()
+        torch.nn.utils.clip_grad_norm_(theirs, most)
+        reference.step()
+        for mine, its in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(mine, its)
+
+
+def test_nothing_to_clip_is_no_fault() -> None:
+    parameter = torch.ones(2, requires_grad=True)
+    Adam([parameter], lr=1.0, clip_norm=1.0).update()
+    assert torch.equal(parameter, torch.ones(2))

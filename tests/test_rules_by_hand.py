@@ -18,10 +18,18 @@ from dni_async.decisions.rules import (
     Rule,
 )
 from dni_async.decisions.unlocked import UnlockedMachine
+from dni_async.decisions.warmup import WarmUpRule
 from dni_async.input_synthesizer import InputSynthesizer
 from dni_async.optimizers import Sgd
 from dni_async.stage import Stage
-from dni_async.synthesizers import CriticSynthesizer, LinearSynthesizer
+from dni_async.synthesizers import (
+    ConvSynthesizer,
+    CriticSynthesizer,
+    LinearSynthesizer,
+    MlpSynthesizer,
+    PooledSynthesizer,
+    Synthesizer,
+)
 
 RATE, SYNTHESIZER_RATE = 0.5, 0.25
 X = torch.tensor([[1.0, 2.0], [-1.0, 0.5], [0.0, -1.0], [2.0, 1.0]])
@@ -40,11 +48,11 @@ def linear(weight: torch.Tensor) -> nn.Sequential:
     return nn.Sequential(layer)
 
 
-def make_line(rule: Rule, synthesizer: CriticSynthesizer | LinearSynthesizer) -> ReferenceLine:
+def make_line(rule: Rule, synthesizer: Synthesizer, *, scale: float = 1.0) -> ReferenceLine:
     """Two stages of one linear layer each."""
     layers = [linear(W0), linear(W1)]
     stages = [Stage(k, each, Sgd(each.parameters(), lr=RATE)) for k, each in enumerate(layers)]
-    return ReferenceLine(stages, [Boundary(lambda _: synthesizer)], rule)
+    return ReferenceLine(stages, [Boundary(lambda _: synthesizer, scale=scale)], rule)
 
 
 def critic() -> CriticSynthesizer:
@@ -189,3 +197,116 @@ def test_the_complete_unlock() -> None:
     source.boundary.learn(H, Y, head.returned)  # at its own, real activation
     learnt = 2 / H.numel() * H.t() @ (delta @ W1 * len(X))
     torch.testing.assert_close(below.weight, SYNTHESIZER_RATE * learnt)
+
+
+def test_a_scale_multiplies_the_synthetic_gradient() -> None:
+    line = make_line(AnchorRule(0), critic(), scale=0.25)
+    line.train(X, Y)
+    below, head = weights(line)
+    torch.testing.assert_close(below, W0 - RATE * 0.25 * LOCAL.t() @ X)
+    torch.testing.assert_close(head, HEAD_AFTER)
+
+
+def test_a_critic_learns_labels_before_the_stage_moves() -> None:
+    """Two predictions by which only A moves; the third one is applied."""
+    synthesizer = critic()
+    line = make_line(WarmUpRule(AnchorRule(0), 2, learns_labels=True), synthesizer)
+    a, bias = A, torch.zeros(2)
+    for _ in range(2):
+        line.train(X, Y)
+        assert torch.equal(weights(line)[0], W0)
+        error = class_error(H @ a.t() + bias) / len(X)
+        a, bias = a - SYNTHESIZER_RATE * error.t() @ H, bias - SYNTHESIZER_RATE * error.sum(0)
+        torch.testing.assert_close(synthesizer.weight, a)
+        torch.testing.assert_close(synthesizer.bias, bias)
+    line.train(X, Y)
+    gradient = class_error(H @ a.t() + bias) @ a / len(X)
+    torch.testing.assert_close(weights(line)[0], W0 - RATE * gradient.t() @ X)
+
+
+def test_a_linear_synthesizer_learns_returned_gradients_before_the_stage_moves() -> None:
+    synthesizer = zero_linear()
+    line = make_line(WarmUpRule(BootstrapRule(), 2, learns_labels=False), synthesizer)
+    for _ in range(2):
+        line.train(X, Y)
+        assert torch.equal(weights(line)[0], W0)
+    predicted = H @ synthesizer.weight + synthesizer.bias + ONE_HOT @ synthesizer.label_weight
+    assert predicted.abs().min() > 0
+    line.train(X, Y)
+    torch.testing.assert_close(weights(line)[0], W0 - RATE * (predicted / len(X)).t() @ X)
+
+
+def test_without_hidden_layers_the_mlp_is_linear() -> None:
+    """g(h, y) = M [h, y] + b, zero at the start, on the squared error."""
+    synthesizer = MlpSynthesizer(3, 2, lambda ps: Sgd(ps, lr=SYNTHESIZER_RATE), layers=0)
+    make_line(BootstrapRule(), synthesizer).train(X, Y)
+    slope = -2 / H.numel() * TRUE * len(X)
+    weight, bias = synthesizer.parameters
+    inputs = torch.cat([H, ONE_HOT], 1)
+    torch.testing.assert_close(weight.detach(), -SYNTHESIZER_RATE * slope.t() @ inputs)
+    torch.testing.assert_close(bias.detach(), -SYNTHESIZER_RATE * slope.sum(0))
+
+
+# --- a stage of images: one 1x1 filter on 2x2 places, a head that sums what it is given -----------
+
+IMAGES = torch.tensor([[[[1.0, 2.0], [0.0, -1.0]]], [[[0.5, 0.0], [1.0, 1.0]]]])  # [2, 1, 2, 2]
+IMAGE_LABELS = torch.tensor([0, 1])
+FILTER = 2.0
+HEAD = torch.tensor([[0.5, -1.0, 0.25, 1.0], [-0.5, 0.5, 1.0, 0.0]])  # 4 places -> 2 classes
+PLACES = FILTER * IMAGES.flatten(1)
+IMAGE_ERROR = torch.softmax(PLACES @ HEAD.t(), 1) - torch.eye(2)[IMAGE_LABELS]
+IMAGE_TRUE = (IMAGE_ERROR @ HEAD).view(2, 1, 2, 2)  # per sample
+
+
+def make_image_line(rule: Rule, synthesizer: Synthesizer) -> ReferenceLine:
+    """A convolution by one number, and a linear head."""
+    convolution = nn.Conv2d(1, 1, 1, bias=False)
+    nn.init.constant_(convolution.weight, FILTER)
+    layers = [nn.Sequential(convolution), nn.Sequential(nn.Flatten(), linear(HEAD))]
+    stages = [Stage(k, each, Sgd(each.parameters(), lr=RATE)) for k, each in enumerate(layers)]
+    return ReferenceLine(stages, [Boundary(lambda _: synthesizer)], rule)
+
+
+def test_a_pooled_critic_updates_a_convolution_by_a_loss_on_the_mean() -> None:
+    """One region: p = softmax(a m), m the mean of the places; a quarter of (p - y) a at each."""
+    inner = CriticSynthesizer(1, 2, lambda tensors: Sgd(tensors, lr=SYNTHESIZER_RATE))
+    a = torch.tensor([[0.4], [-0.6]])
+    inner.weight.copy_(a)
+    synthesizer = PooledSynthesizer((1, 2, 2), 1, lambda _: inner)
+    line = make_image_line(AnchorRule(0), synthesizer)
+    line.train(IMAGES, IMAGE_LABELS)
+    error = torch.softmax(PLACES.mean(1, keepdim=True) @ a.t(), 1) - torch.eye(2)[IMAGE_LABELS]
+    gradient = (error @ a) / 4 / 2  # of each place, of the mean loss over two samples
+    expected = FILTER - RATE * (gradient * IMAGES.flatten(1)).sum()
+    torch.testing.assert_close(weights(line)[0].sum(), expected)
+
+
+def test_what_a_pooled_critic_learns_is_the_sum_over_its_region() -> None:
+    inner = CriticSynthesizer(1, 2, lambda tensors: Sgd(tensors, lr=SYNTHESIZER_RATE))
+    a = torch.tensor([[0.4], [-0.6]])
+    inner.weight.copy_(a)
+    synthesizer = PooledSynthesizer((1, 2, 2), 1, lambda _: inner)
+    make_image_line(AnchorRule(1, updates=True), synthesizer).train(IMAGES, IMAGE_LABELS)
+    means = PLACES.mean(1, keepdim=True)
+    error = torch.softmax(means @ a.t(), 1) - torch.eye(2)[IMAGE_LABELS]
+    residual = error @ a - IMAGE_TRUE.sum((1, 2, 3)).unsqueeze(1)
+    step = error.t() @ residual * 2 / residual.numel()
+    torch.testing.assert_close(inner.correction, -SYNTHESIZER_RATE * step)
+
+
+def test_conv_without_hidden_layers_is_one_filter_and_a_bias_for_each_label() -> None:
+    """The gradient of its centre weight is the product of place and slope, of V[y] the slope."""
+    synthesizer = ConvSynthesizer((1, 2, 2), 2, lambda ps: Sgd(ps, lr=SYNTHESIZER_RATE), layers=0)
+    line = make_image_line(BootstrapRule(), synthesizer)
+    line.train(IMAGES, IMAGE_LABELS)
+    assert weights(line)[0].item() == FILTER  # a gradient of zero
+    slope = -2 / IMAGE_TRUE.numel() * IMAGE_TRUE
+    weight, bias, label_bias = (p.detach() for p in synthesizer.parameters)
+    hidden = PLACES.view(2, 1, 2, 2)
+    rate = SYNTHESIZER_RATE
+    torch.testing.assert_close(weight[0, 0, 2, 2], -rate * (hidden * slope).sum())
+    torch.testing.assert_close(  # a place to the right of the one that it gives
+        weight[0, 0, 2, 3], -rate * (hidden[..., 1] * slope[..., 0]).sum()
+    )
+    torch.testing.assert_close(bias, -rate * slope.sum((0, 2, 3)))
+    torch.testing.assert_close(label_bias, -rate * slope.sum((2, 3)))  # a sample of each label

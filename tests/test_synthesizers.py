@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -9,17 +10,20 @@ import pytest
 import torch
 from torch.nn import functional
 
-from dni_async import RunConfig
+from dni_async import ConfigError, RunConfig
 from dni_async.optimizers import Adam, Optimizer, Sgd
 from dni_async.synthesizers import (
+    ConvSynthesizer,
     CriticSynthesizer,
     LinearSynthesizer,
     MlpSynthesizer,
+    PooledSynthesizer,
     Synthesizer,
     make_synthesizer,
 )
 
 NUM_UNITS, NUM_CLASSES, NUM_SAMPLES = 6, 3, 5
+IMAGE = (2, 4, 5)  # the shape of an activation of convolutions
 
 
 def plain(parameters: list[torch.Tensor]) -> Optimizer:
@@ -114,9 +118,11 @@ def test_critic_predicts_with_its_correction() -> None:
 
 
 @pytest.mark.parametrize("num_labels", [0, NUM_CLASSES])
-def test_mlp_learns_by_the_gradient_of_the_squared_error(num_labels: int) -> None:
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_mlp_learns_by_the_gradient_of_the_squared_error(num_labels: int, layers: int) -> None:
     hidden, labels, target = random_task()
-    synthesizer = shuffled(MlpSynthesizer(NUM_UNITS, num_labels, plain))
+    synthesizer = shuffled(MlpSynthesizer(NUM_UNITS, num_labels, plain, layers=layers, width=16))
+    assert len(synthesizer.parameters) == 4 * layers + 2
     before = copies(synthesizer)
     inputs = hidden
     if num_labels:
@@ -206,6 +212,244 @@ def test_conditioned_predictions_heed_the_labels(make: Callable[[Any], Synthesiz
     assert (first - second).abs().max() > 0.01
 
 
+# --- images ------------------------------------------------------------------------------------
+
+
+def image_task(num_samples: int = NUM_SAMPLES) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Activations of convolutions, labels, and the gradient of a loss on all their places."""
+    generator = torch.Generator().manual_seed(3)
+    hidden = torch.randn(num_samples, *IMAGE, generator=generator)
+    labels = torch.randint(NUM_CLASSES, (num_samples,), generator=generator)
+    head = torch.randn(NUM_CLASSES, hidden[0].numel(), generator=generator) / 4
+    error = torch.softmax(hidden.flatten(1) @ head.t(), 1)
+    error -= functional.one_hot(labels, NUM_CLASSES)
+    return hidden, labels, (error @ head).view(hidden.shape)
+
+
+def conv(optimize: Callable[[list[torch.Tensor]], Optimizer]) -> Synthesizer:
+    """Conditioned on the label."""
+    return ConvSynthesizer(IMAGE, NUM_CLASSES, optimize)
+
+
+def pooled(optimize: Callable[[list[torch.Tensor]], Optimizer]) -> Synthesizer:
+    """A critic on four regions."""
+    return PooledSynthesizer(IMAGE, 2, lambda n: CriticSynthesizer(n, NUM_CLASSES, optimize))
+
+
+def flat_critic(optimize: Callable[[list[torch.Tensor]], Optimizer]) -> Synthesizer:
+    """A critic on every place."""
+    return CriticSynthesizer(2 * 4 * 5, NUM_CLASSES, optimize)
+
+
+@pytest.mark.parametrize("num_labels", [0, NUM_CLASSES])
+@pytest.mark.parametrize("layers", [0, 1, 2])
+def test_conv_learns_by_the_gradient_of_the_squared_error(num_labels: int, layers: int) -> None:
+    """With a bias for each label at every filter of the first convolution."""
+    hidden, labels, target = image_task()
+    synthesizer = shuffled(ConvSynthesizer(IMAGE, num_labels, plain, layers=layers, width=3))
+    before = copies(synthesizer)
+    weights = list(before)
+    bias = weights.pop()[labels][:, :, None, None] if num_labels else torch.zeros(())
+    outputs = functional.conv2d(hidden, weights.pop(0), weights.pop(0), padding=2) + bias
+    for _ in range(layers):
+        normed = functional.batch_norm(
+            outputs, None, None, weights.pop(0), weights.pop(0), training=True
+        )
+        outputs = functional.conv2d(normed.relu(), weights.pop(0), weights.pop(0), padding=2)
+    assert weights == []
+    torch.testing.assert_close(synthesizer.predict(hidden, labels), outputs.detach())
+    reference = torch.autograd.grad(functional.mse_loss(outputs, target), before)
+    synthesizer.learn(hidden, labels, target)
+    for mine, its in zip(steps(before, synthesizer), reference, strict=True):
+        torch.testing.assert_close(mine, its, rtol=1e-3, atol=1e-5)
+
+
+def test_a_labels_bias_is_a_plane_of_ones_but_for_the_border() -> None:
+    """Within the border the fifth row and column on, a plane meets every weight of the filter."""
+    hidden, labels, _ = image_task()
+    hidden = torch.nn.functional.pad(hidden, (3, 3, 3, 3))
+    synthesizer = shuffled(ConvSynthesizer(IMAGE, NUM_CLASSES, plain, layers=0))
+    weight, bias, label_bias = synthesizer.parameters
+    plane = (label_bias.t() / 25)[:, :, None, None].expand(-1, -1, 5, 5)
+    planes = functional.one_hot(labels, NUM_CLASSES).float()[:, :, None, None]
+    inputs = torch.cat([hidden, planes.expand(-1, -1, *hidden.shape[2:])], 1)
+    expected = functional.conv2d(inputs, torch.cat([weight, plane], 1), bias, padding=2)
+    inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
+    predicted = synthesizer.predict(hidden, labels)
+    torch.testing.assert_close(predicted[inner], expected[inner].detach())
+
+
+def test_a_pooled_critic_is_the_gradient_of_a_loss_on_the_means() -> None:
+    hidden, labels, _ = image_task()
+    synthesizer = shuffled(pooled(plain))
+    weight, bias, correction = (p.clone() for p in synthesizer.parameters)
+    inputs = hidden.clone().requires_grad_()
+    means = torch.stack(
+        [inputs[:, :, i, j].mean((2, 3)) for i, j in REGIONS_OF_IMAGE],
+        dim=2,
+    ).flatten(1)
+    logits = means @ weight.t() + bias
+    error = torch.softmax(logits, 1) - functional.one_hot(labels, NUM_CLASSES)
+    (reference,) = torch.autograd.grad(means, inputs, (error @ (weight + correction)).detach())
+    torch.testing.assert_close(synthesizer.predict(hidden, labels), reference)
+
+
+REGIONS_OF_IMAGE = [
+    (rows, columns)
+    for rows in (slice(0, 2), slice(2, 4))
+    for columns in (slice(0, 3), slice(3, 5))  # five places: three and two
+]
+
+
+def test_a_pooled_critic_learns_the_nearest_gradient_that_is_even_over_regions() -> None:
+    """Its target is the sum over each region: then the spread error is least."""
+    hidden, labels, target = image_task()
+    learnt: list[torch.Tensor] = []
+
+    class Recorder(CriticSynthesizer):
+        """Keeps what it is to learn."""
+
+        def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
+            learnt.append(target)
+
+    synthesizer = PooledSynthesizer(IMAGE, 2, lambda n: Recorder(n, NUM_CLASSES, plain))
+    synthesizer.learn(hidden, labels, target)
+    gradient = learnt[0].view(NUM_SAMPLES, 2, 4)
+    nearest = torch.empty_like(hidden)
+    for index, (rows, columns) in enumerate(REGIONS_OF_IMAGE):
+        region = target[:, :, rows, columns]
+        nearest[:, :, rows, columns] = region.mean((2, 3), keepdim=True)
+        torch.testing.assert_close(gradient[:, :, index], region.sum((2, 3)))
+        spread = gradient[:, :, index, None, None] / region[0, 0].numel()
+        torch.testing.assert_close(spread.expand_as(region), nearest[:, :, rows, columns])
+
+
+@pytest.mark.parametrize(("grid", "num_regions"), [(1, 1), (2, 4), (4, 16), (9, 20)])
+def test_there_are_no_more_regions_than_places(grid: int, num_regions: int) -> None:
+    made: list[int] = []
+
+    def make(num_units: int) -> Synthesizer:
+        made.append(num_units)
+        return CriticSynthesizer(num_units, NUM_CLASSES, plain)
+
+    hidden, labels, target = image_task()
+    synthesizer = PooledSynthesizer(IMAGE, grid, make)
+    synthesizer.learn(hidden, labels, target)
+    assert synthesizer.predict(hidden, labels).shape == hidden.shape
+    assert made == [2 * num_regions]
+
+
+def test_a_critic_pooled_over_single_places_is_the_critic() -> None:
+    hidden, labels, target = image_task()
+    every = PooledSynthesizer(IMAGE, 5, lambda n: CriticSynthesizer(n, NUM_CLASSES, plain))
+    one, other = shuffled(flat_critic(plain)), shuffled(every)
+    for _ in range(2):
+        one.learn(hidden, labels, target)
+        other.learn(hidden, labels, target)
+        torch.testing.assert_close(other.predict(hidden, labels), one.predict(hidden, labels))
+
+
+@pytest.mark.parametrize("make", [conv, pooled, flat_critic])
+def test_learning_of_images_reduces_the_error(make: Callable[[Any], Synthesizer]) -> None:
+    torch.manual_seed(0)
+    hidden, labels, target = image_task(num_samples=64)
+    synthesizer = make(lambda parameters: Adam(parameters, lr=0.03))
+    errors = []
+    for _ in range(60):
+        prediction = synthesizer.predict(hidden, labels)
+        errors.append(functional.mse_loss(prediction, target).item())
+        synthesizer.learn(hidden, labels, target)
+    assert errors[-1] < 0.9 * errors[0]
+
+
+def test_the_first_prediction_of_conv_is_zero() -> None:
+    hidden, labels, _ = image_task()
+    for layers in (0, 2):
+        made = ConvSynthesizer(IMAGE, NUM_CLASSES, plain, layers=layers)
+        assert torch.equal(made.predict(hidden, labels), torch.zeros_like(hidden))
+
+
+def test_conv_passes_over_what_batch_norm_cannot_normalise() -> None:
+    synthesizer = ConvSynthesizer((2, 1, 1), NUM_CLASSES, plain)
+    one, label = torch.ones(1, 2, 1, 1), torch.tensor([1])
+    synthesizer.learn(one, label, one)
+    assert torch.equal(synthesizer.predict(one, label), torch.zeros_like(one))
+    linear_one = ConvSynthesizer((2, 1, 1), NUM_CLASSES, plain, layers=0)
+    linear_one.learn(one, label, one)
+    assert linear_one.predict(one, label).abs().sum() > 0
+
+
+# --- as a run names them -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape", "kind", "num_parameters"),
+    [
+        ({"synthesizer": "critic"}, IMAGE, CriticSynthesizer, 3),
+        ({"synthesizer": "critic", "synthesizer_pool": 2}, IMAGE, PooledSynthesizer, 3),
+        ({"synthesizer": "critic", "synthesizer_pool": 2}, (6,), CriticSynthesizer, 3),
+        ({"synthesizer": "linear"}, IMAGE, LinearSynthesizer, 3),
+        ({"synthesizer": "mlp"}, IMAGE, MlpSynthesizer, 10),
+        ({"synthesizer": "mlp", "synthesizer_layers": 0}, IMAGE, MlpSynthesizer, 2),
+        ({"synthesizer": "conv", "model": "cnn"}, IMAGE, ConvSynthesizer, 11),
+        (
+            {"synthesizer": "conv", "model": "cnn", "synthesizer_layers": 1},
+            IMAGE,
+            ConvSynthesizer,
+            7,
+        ),
+    ],
+)
+def test_what_a_config_names_takes_every_shape(
+    settings: dict[str, Any], shape: tuple[int, ...], kind: type, num_parameters: int
+) -> None:
+    config = RunConfig(**settings)
+    synthesizer = make_synthesizer(config, shape, NUM_CLASSES, torch.device("cpu"))
+    assert type(synthesizer) is kind
+    assert len(synthesizer.parameters) == num_parameters
+    hidden, labels = torch.randn(4, *shape), torch.tensor([0, 1, 2, 0])
+    for _ in range(2):
+        synthesizer.learn(hidden, labels, torch.ones_like(hidden))
+        assert synthesizer.predict(hidden, labels).shape == hidden.shape
+
+
+@pytest.mark.parametrize(
+    ("settings", "widths"),
+    [
+        ({"synthesizer": "mlp"}, {1024}),
+        ({"synthesizer": "mlp", "synthesizer_width": 7}, {7}),
+        ({"synthesizer": "conv"}, {2}),
+        ({"synthesizer": "conv", "synthesizer_width": 7}, {7}),
+    ],
+)
+def test_the_width_of_hidden_layers(settings: dict[str, Any], widths: set[int]) -> None:
+    config = RunConfig(model="cnn", **settings)
+    made: Any = make_synthesizer(config, IMAGE, NUM_CLASSES, torch.device("cpu"))
+    assert {
+        len(part.weight) for part in list(made.network)[:-1] if hasattr(part, "weight")
+    } == widths
+
+
+def test_conv_needs_images() -> None:
+    config = RunConfig(model="cnn", synthesizer="conv")
+    with pytest.raises(ConfigError, match=re.escape("needs activations [B, C, H, W], but these")):
+        make_synthesizer(config, (6,), NUM_CLASSES, torch.device("cpu"))
+
+
+def test_the_gradients_a_synthesizer_learns_by_are_clipped() -> None:
+    """Adam's second moments hold the squares of what it was given: 0.001 of them, at first."""
+    hidden, labels, target = random_task()
+    given = []
+    for clip in (None, 1e-3):
+        config = RunConfig(synthesizer="linear", synthesizer_clip=clip)
+        made: Any = make_synthesizer(config, (NUM_UNITS,), NUM_CLASSES, torch.device("cpu"))
+        made.learn(hidden, labels, target)
+        squares = sum(moment.sum().item() for moment in made._optimizer.second_moments)
+        given.append((squares / 0.001) ** 0.5)
+    assert given[0] > 0.1
+    assert given[1] == pytest.approx(1e-3, rel=1e-2)
+
+
 @pytest.mark.parametrize(
     ("config", "kind", "num_parameters"),
     [
@@ -217,7 +461,7 @@ def test_conditioned_predictions_heed_the_labels(make: Callable[[Any], Synthesiz
     ],
 )
 def test_a_config_names_its_synthesizer(config: RunConfig, kind: type, num_parameters: int) -> None:
-    synthesizer = make_synthesizer(config, NUM_UNITS, NUM_CLASSES, torch.device("cpu"))
+    synthesizer = make_synthesizer(config, (NUM_UNITS,), NUM_CLASSES, torch.device("cpu"))
     hidden, labels, target = random_task()
     assert type(synthesizer) is kind
     assert len(synthesizer.parameters) == num_parameters
@@ -229,7 +473,7 @@ def test_a_config_names_its_synthesizer(config: RunConfig, kind: type, num_param
 def test_the_rate_of_a_synthesizer(synthesizer_lr: float | None, moved: float) -> None:
     """Adam's first update moves every weight by the rate itself, whatever the stage's is."""
     config = RunConfig(synthesizer="linear", lr=0.5, synthesizer_lr=synthesizer_lr)
-    synthesizer = make_synthesizer(config, NUM_UNITS, NUM_CLASSES, torch.device("cpu"))
+    synthesizer = make_synthesizer(config, (NUM_UNITS,), NUM_CLASSES, torch.device("cpu"))
     hidden, labels, target = random_task()
     synthesizer.learn(hidden, labels, target)
     bias = synthesizer.parameters[1]

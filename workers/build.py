@@ -16,6 +16,7 @@ from dni_async.decisions.rules import OccasionalRule, Rule, make_rule
 from dni_async.decisions.schedule import plan_work
 from dni_async.decisions.uneven import UnevenMachine
 from dni_async.decisions.unlocked import UnlockedMachine
+from dni_async.decisions.warmup import WarmUpRule
 from dni_async.dtypes import AUTOCAST_DTYPES, WIRE_DTYPES
 from dni_async.input_synthesizer import InputSynthesizer, make_input_synthesizer
 from dni_async.inputs import Inputs
@@ -51,9 +52,7 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
     baseline's, then keeps its own part. Raises DataError or ConfigError.
     """
     prepare_torch(welcome.num_threads)
-    rule = make_rule(config)
-    if config.update_probability < 1:
-        rule = OccasionalRule(rule, config.update_probability, stage_seed(config.seed, index))
+    rule = _make_rule(config, index)
     staging = Staging(
         welcome.device, is_exact=rule.is_exact, wire_dtype=WIRE_DTYPES[config.wire_dtype]
     )
@@ -68,9 +67,8 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
     boundary = None
     if has_above and rule.needs_synthesizer:
         boundary = Boundary(
-            lambda num_units: make_synthesizer(
-                config, num_units, welcome.num_classes, staging.device
-            )
+            lambda shape: make_synthesizer(config, shape, welcome.num_classes, staging.device),
+            scale=config.synthesizer_scale,
         )
     stage = Stage(
         index,
@@ -134,6 +132,17 @@ def _make_machine(
         replays=replays,
         work=work,
     )
+
+
+def _make_rule(config: RunConfig, index: int) -> Rule:
+    """The rule of one stage, with what keeps it from making some of its updates."""
+    rule = make_rule(config)
+    if config.update_probability < 1:
+        rule = OccasionalRule(rule, config.update_probability, stage_seed(config.seed, index))
+    if config.synthesizer_warmup and rule.needs_synthesizer:
+        learns_labels = config.synthesizer == "critic"
+        rule = WarmUpRule(rule, config.synthesizer_warmup, learns_labels=learns_labels)
+    return rule
 
 
 def _pass_below(samples: torch.Tensor, below: nn.Sequential | None) -> torch.Tensor:

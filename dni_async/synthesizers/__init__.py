@@ -6,59 +6,86 @@ batch's mean loss, so that their scale does not depend on the batch size.
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import torch
 
 from dni_async.config import RunConfig
+from dni_async.errors import ConfigError
 from dni_async.extensions import is_extension, make_extension
 from dni_async.optimizers import Adam, Optimizer
+from dni_async.synthesizers.conv import ConvSynthesizer
 from dni_async.synthesizers.critic import CriticSynthesizer
-from dni_async.synthesizers.interface import Synthesizer
+from dni_async.synthesizers.interface import MakeOptimizer, Synthesizer
 from dni_async.synthesizers.linear import LinearSynthesizer
 from dni_async.synthesizers.mlp import MlpSynthesizer
+from dni_async.synthesizers.pooled import PooledSynthesizer
 
 __all__ = [
+    "ConvSynthesizer",
     "CriticSynthesizer",
     "LinearSynthesizer",
     "MlpSynthesizer",
+    "PooledSynthesizer",
     "Synthesizer",
     "make_synthesizer",
 ]
 
 # The critic is a linear classifier, which learns ten times as fast as the layers it serves.
-DEFAULT_LR = {"critic": 1e-2, "linear": 1e-3, "mlp": 1e-4}
+DEFAULT_LR = {"critic": 1e-2, "linear": 1e-3, "mlp": 1e-4, "conv": 1e-3}
 OWN_LR = 1e-3
+HIDDEN_LAYERS = 2  # of mlp and conv, the paper's
 
 
 def make_synthesizer(
-    config: RunConfig, num_units: int, num_classes: int, device: torch.device
+    config: RunConfig, shape: tuple[int, ...], num_classes: int, device: torch.device
 ) -> Synthesizer:
-    """The run's synthesizer for activations of num_units values per sample.
+    """The run's synthesizer for activations [B, *shape].
 
     Trained by Adam whatever the run's optimizer is, as plain descent does not converge for them.
-    A class of the user's own is made as Class(num_units, num_labels, optimize, device=device).
-    Raises ConfigError when it cannot be made, or is no Synthesizer.
+    A class of the user's own is made as Class(shape, num_labels, optimize, device=device).
+    Raises ConfigError when it cannot be made, is no Synthesizer, or needs images and gets none.
     """
     lr = config.synthesizer_lr or DEFAULT_LR.get(config.synthesizer, OWN_LR)
 
     def optimize(parameters: list[torch.Tensor]) -> Optimizer:
-        return Adam(parameters, lr=lr)
+        return Adam(parameters, lr=lr, clip_norm=config.synthesizer_clip)
 
     if config.synthesizer == "critic":
-        return CriticSynthesizer(num_units, num_classes, optimize, device=device)
+        return _critic(config, shape, num_classes, optimize, device)
     num_labels = num_classes if config.label_conditioning else 0
     if is_extension(config.synthesizer):
-        made = make_extension(
-            "synthesizer",
-            config.synthesizer,
-            ("parameters", "predict", "learn"),
-            num_units,
-            num_labels,
-            optimize,
-            device=device,
-        )
+        named = ("synthesizer", config.synthesizer)
+        members = ("parameters", "predict", "learn")
+        made = make_extension(*named, members, shape, num_labels, optimize, device=device)
         return cast("Synthesizer", made)
     if config.synthesizer == "linear":
-        return LinearSynthesizer(num_units, num_labels, optimize, device=device)
-    return MlpSynthesizer(num_units, num_labels, optimize, device=device)
+        return LinearSynthesizer(math.prod(shape), num_labels, optimize, device=device)
+    layers = HIDDEN_LAYERS if config.synthesizer_layers is None else config.synthesizer_layers
+    width = config.synthesizer_width
+    if config.synthesizer == "mlp":
+        return MlpSynthesizer(
+            math.prod(shape), num_labels, optimize, layers=layers, width=width, device=device
+        )
+    if len(shape) != 3:
+        here = ", ".join(["B", *map(str, shape)])
+        raise ConfigError(
+            f"synthesizer: conv needs activations [B, C, H, W], but these are [{here}]"
+        )
+    return ConvSynthesizer(shape, num_labels, optimize, layers=layers, width=width, device=device)
+
+
+def _critic(
+    config: RunConfig,
+    shape: tuple[int, ...],
+    num_classes: int,
+    optimize: MakeOptimizer,
+    device: torch.device,
+) -> Synthesizer:
+    def make(num_units: int) -> Synthesizer:
+        return CriticSynthesizer(num_units, num_classes, optimize, device=device)
+
+    if config.synthesizer_pool and len(shape) == 3:
+        return PooledSynthesizer(shape, config.synthesizer_pool, make, device=device)
+    return make(math.prod(shape))

@@ -17,7 +17,7 @@ __all__ = ["CriticSynthesizer"]
 
 
 class CriticSynthesizer:
-    """num_units: D. num_classes: C. Labels are needed always."""
+    """num_units: D, the values of one sample. num_classes: C. Labels are needed always."""
 
     def __init__(
         self,
@@ -43,26 +43,27 @@ class CriticSynthesizer:
 
     @torch.no_grad()
     def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The synthetic gradient [B, D] in per-sample units; then A takes one update."""
-        error = self._class_error(hidden, labels)
+        """The synthetic gradient of hidden [B, ...], per-sample units; then A takes one update."""
+        flat = hidden.flatten(1)
+        error = self._class_error(flat, labels)
         gradient = error.t() @ (self.weight + self.correction)
-        self.weight.grad = (error @ hidden).div_(len(hidden))
+        self.weight.grad = (error @ flat).div_(len(flat))
         self.bias.grad = error.mean(1)
         self._classifier_optimizer.update()
-        return gradient
+        return gradient.view(hidden.shape)
 
     @torch.no_grad()
     def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
-        """One update of B on the mean squared error to target [B, D], A held fixed."""
-        error = self._class_error(hidden, labels)
-        residual = (error.t() @ (self.weight + self.correction)).sub_(target)
+        """One update of B on the mean squared error to target [B, ...], A held fixed."""
+        error = self._class_error(hidden.flatten(1), labels)
+        residual = (error.t() @ (self.weight + self.correction)).sub_(target.flatten(1))
         self.correction.grad = (error @ residual).mul_(2 / target.numel())
         self._correction_optimizer.update()
 
-    def _class_error(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _class_error(self, flat: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """p - y, transposed [C, B]: the gradient of the local cross-entropy by its logits.
 
         Classes first: a product with ten columns takes twice as long as one with ten rows.
         """
-        logits = torch.addmm(self.bias.unsqueeze(1), self.weight, hidden.t())
+        logits = torch.addmm(self.bias.unsqueeze(1), self.weight, flat.t())
         return torch.softmax(logits, dim=0).sub_(self._one_hot.index_select(1, labels))

@@ -15,14 +15,17 @@ MakeOptimizer = Callable[[list[torch.Tensor]], Optimizer]
 
 
 class Synthesizer(Protocol):
-    """Predicts dL/dh of each sample from h [B, D] float and labels y [B] int64."""
+    """Predicts dL/dh of each sample from h [B, *shape] float and labels y [B] int64."""
 
     @property
     def parameters(self) -> list[torch.Tensor]:
         """The tensors that learning changes."""
 
     def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The synthetic gradient [B, D] in per-sample units; may learn from the labels alone."""
+        """The synthetic gradient [B, *shape], newly made, in per-sample units.
+
+        May learn from the labels alone.
+        """
 
     def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
-        """One update towards target [B, D], a returned gradient in per-sample units."""
+        """One update towards target [B, *shape], a returned gradient in per-sample units."""

@@ -14,7 +14,7 @@ __all__ = ["LinearSynthesizer"]
 
 
 class LinearSynthesizer:
-    """num_units: D. num_labels: classes to condition on, 0 for none."""
+    """num_units: D, the values of one sample. num_labels: classes to condition on, 0 for none."""
 
     def __init__(
         self,
@@ -37,17 +37,17 @@ class LinearSynthesizer:
 
     @torch.no_grad()
     def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The synthetic gradient [B, D] in per-sample units."""
-        gradient = torch.addmm(self.bias, hidden, self.weight)
+        """The synthetic gradient of hidden [B, ...] in per-sample units."""
+        gradient = torch.addmm(self.bias, hidden.flatten(1), self.weight)
         if len(self.label_weight):
             gradient += self.label_weight.index_select(0, labels)
-        return gradient
+        return gradient.view(hidden.shape)
 
     @torch.no_grad()
     def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
         """One update on the mean squared error, its gradient written out."""
-        error = self.predict(hidden, labels).sub_(target).mul_(2 / target.numel())
-        self.weight.grad = hidden.t() @ error
+        error = self.predict(hidden, labels).sub_(target).mul_(2 / target.numel()).flatten(1)
+        self.weight.grad = hidden.flatten(1).t() @ error
         self.bias.grad = error.sum(0)
         if len(self.label_weight):
             self.label_weight.grad = torch.zeros_like(self.label_weight).index_add_(

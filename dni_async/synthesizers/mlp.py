@@ -1,10 +1,12 @@
-"""Two hidden layers of 1024 units with BatchNorm: the paper's DNI (Jaderberg et al. 2016, 3.1).
+"""Hidden layers with BatchNorm, two of 1024 units: the paper's DNI (Jaderberg et al. 2016, 3.1).
 
 Far dearer than the layer it serves (24 times the forward product of a layer of 256 units), so it
 is here to reproduce published results, not to be fast.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -18,7 +20,10 @@ HIDDEN_UNITS = 1024
 
 
 class MlpSynthesizer:
-    """num_units: D. num_labels: classes to condition on, 0 for none. Last layer starts at zero."""
+    """num_units: D, the values of one sample. num_labels: classes to condition on, 0 for none.
+
+    layers: hidden ones, each of width units; with none it is linear. The last layer starts at zero.
+    """
 
     def __init__(
         self,
@@ -26,50 +31,51 @@ class MlpSynthesizer:
         num_labels: int,
         optimize: MakeOptimizer,
         *,
+        layers: int = 2,
+        width: int | None = None,
         device: torch.device | None = None,
     ) -> None:
         self._num_labels = num_labels
-        self.network = nn.Sequential(
-            nn.Linear(num_units + num_labels, HIDDEN_UNITS),
-            nn.BatchNorm1d(HIDDEN_UNITS),
-            nn.ReLU(),
-            nn.Linear(HIDDEN_UNITS, HIDDEN_UNITS),
-            nn.BatchNorm1d(HIDDEN_UNITS),
-            nn.ReLU(),
-            nn.Linear(HIDDEN_UNITS, num_units),
-        ).to(device)
-        last = self.network[-1]
-        assert isinstance(last, nn.Linear)
+        sizes = [num_units + num_labels, *[width or HIDDEN_UNITS] * layers]
+        parts: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(sizes):
+            parts += [nn.Linear(fan_in, fan_out), nn.BatchNorm1d(fan_out), nn.ReLU()]
+        last = nn.Linear(sizes[-1], num_units)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
+        self.network = nn.Sequential(*parts, last).to(device)
         self._optimizer = optimize(self.parameters)
 
     @property
     def parameters(self) -> list[torch.Tensor]:
-        """Weights and biases of the three layers and the two normalisations."""
+        """Weights and biases of the layers and the normalisations."""
         return list(self.network.parameters())
 
     @torch.no_grad()
     def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The synthetic gradient [B, D] in per-sample units.
+        """The synthetic gradient of hidden [B, ...] in per-sample units.
 
         Zero for a batch of one sample, which BatchNorm cannot normalise.
         """
-        if len(hidden) == 1:
+        if not self._takes(hidden):
             return torch.zeros_like(hidden)
-        gradient: torch.Tensor = self.network(self._condition(hidden, labels))
-        return gradient
+        return self._run(hidden, labels).view(hidden.shape)
 
     def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
         """One update on the mean squared error; a batch of one sample is passed over."""
-        if len(hidden) == 1:
+        if not self._takes(hidden):
             return
-        prediction = self.network(self._condition(hidden, labels))
-        torch.autograd.backward(functional.mse_loss(prediction, target))
+        prediction = self._run(hidden, labels)
+        torch.autograd.backward(functional.mse_loss(prediction, target.flatten(1)))
         self._optimizer.update()
 
-    def _condition(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        if not self._num_labels:
-            return hidden
-        one_hot = functional.one_hot(labels, self._num_labels).to(hidden.dtype)
-        return torch.cat([hidden, one_hot], dim=1)
+    def _takes(self, hidden: torch.Tensor) -> bool:
+        return len(self.network) == 1 or len(hidden) > 1
+
+    def _run(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        inputs = hidden.flatten(1)
+        if self._num_labels:
+            one_hot = functional.one_hot(labels, self._num_labels).to(hidden.dtype)
+            inputs = torch.cat([inputs, one_hot], dim=1)
+        gradient: torch.Tensor = self.network(inputs)
+        return gradient

@@ -443,8 +443,8 @@ import torch
 class Constant:
     "Predicts the mean of the gradients that came back for a label."
 
-    def __init__(self, num_units, num_labels, optimize, *, device=None):
-        self.means = torch.zeros(num_labels, num_units, device=device)
+    def __init__(self, shape, num_labels, optimize, *, device=None):
+        self.means = torch.zeros(num_labels, *shape, device=device)
 
     @property
     def parameters(self):

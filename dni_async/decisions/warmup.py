@@ -1,0 +1,52 @@
+"""A synthesizer's warm-up: it learns before its gradients are applied."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dni_async.decisions.actions import Action, Batch, Learn, Update
+from dni_async.decisions.rules import Rule
+
+__all__ = ["WarmUpRule"]
+
+
+class WarmUpRule:
+    """Another rule, whose synthetic gradients are applied once the synthesizer has learnt.
+
+    num_updates: how many updates of the synthesizer come first: each Learn is one, and with
+    learns_labels each prediction too. Until then all else that the rule does goes on: activations
+    are sent, the gradient of the input goes down, true gradients are applied.
+    """
+
+    def __init__(self, rule: Rule, num_updates: int, *, learns_labels: bool) -> None:
+        self.needs_synthesizer = rule.needs_synthesizer
+        self.is_exact = rule.is_exact
+        self.anchor_every = rule.anchor_every
+        self._rule = rule
+        self._remaining = num_updates
+        self._learns_labels = learns_labels
+
+    def window(self, asked: int) -> int:
+        """As the other rule."""
+        return self._rule.window(asked)
+
+    def on_batch(self, batch: Batch, *, has_below: bool, has_above: bool) -> list[Action]:
+        """As the other rule, the first synthetic gradients not applied."""
+        actions = self._rule.on_batch(batch, has_below=has_below, has_above=has_above)
+        return [self._heed(action) for action in actions]
+
+    def on_returned(self, batch_id: int, *, has_below: bool) -> list[Action]:
+        """As the other rule, the first synthetic gradients not applied."""
+        actions = self._rule.on_returned(batch_id, has_below=has_below)
+        return [self._heed(action) for action in actions]
+
+    def _heed(self, action: Action) -> Action:
+        """The action as it is to be done now, and count what the synthesizer learns by it."""
+        if self._remaining <= 0:
+            return action
+        if isinstance(action, Learn):
+            self._remaining -= 1
+        elif isinstance(action, Update) and action.source == "synthetic":
+            self._remaining -= self._learns_labels
+            return replace(action, applies=False)
+        return action
