@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
+from torch.nn import functional
 
+from dni_async.agreement import Agreement
 from dni_async.boundary import Boundary
 from dni_async.optimizers import Adam, Sgd
 from dni_async.synthesizers import (
@@ -116,3 +119,36 @@ def test_a_boundary_may_learn_before_it_predicts() -> None:
     boundary = Boundary(make_linear)
     boundary.learn(hidden, labels, returned)
     assert boundary.predict(hidden, labels).abs().sum() > 0
+
+
+@pytest.mark.parametrize("make", [make_linear, make_critic, make_mlp])
+def test_what_is_compared_is_the_prediction_before_learning(
+    make: Callable[[int], Synthesizer],
+) -> None:
+    hidden, labels, returned = batch(4, 6)
+    made: list[Synthesizer] = []
+
+    def keep(num_units: int) -> Synthesizer:
+        torch.manual_seed(0)
+        made.append(make(num_units))
+        return made[-1]
+
+    boundary = Boundary(keep)
+    boundary.learn(hidden, labels, returned)
+    boundary.comparison.take()
+    twin = copy.deepcopy(made[0])  # predicting may change it
+    synthetic = twin.predict(hidden, labels).flatten()
+    boundary.learn(hidden, labels, returned)
+    told = boundary.comparison.take()
+    expected = functional.cosine_similarity(synthetic, returned.flatten(), dim=0)
+    assert told.num_gradients == 1
+    assert told.cosine == pytest.approx(expected.item(), abs=1e-5)
+    ratio = synthetic.norm() / (4 * returned.norm())
+    assert told.norm_ratio == pytest.approx(ratio.item(), rel=1e-4)
+
+
+def test_a_synthesizer_that_gives_nothing_when_it_learns_is_not_compared() -> None:
+    hidden, labels, returned = batch(1, 6)
+    boundary = Boundary(make_mlp)
+    boundary.learn(hidden, labels, returned)
+    assert boundary.comparison.take() == Agreement()

@@ -52,12 +52,16 @@ class CriticSynthesizer:
         return gradient
 
     @torch.no_grad()
-    def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
+    def learn(
+        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor:
         """One update of B on the mean squared error to target [B, D], A held fixed."""
         error = self._class_error(hidden, labels)
-        residual = (error.t() @ (self.weight + self.correction)).sub_(target)
+        gradient = error.t() @ (self.weight + self.correction)
+        residual = gradient - target
         self.correction.grad = (error @ residual).mul_(2 / target.numel())
         self._correction_optimizer.update()
+        return gradient
 
     def _class_error(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """p - y, transposed [C, B]: the gradient of the local cross-entropy by its logits.

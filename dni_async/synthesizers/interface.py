@@ -24,5 +24,11 @@ class Synthesizer(Protocol):
     def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient [B, D] in per-sample units; may learn from the labels alone."""
 
-    def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
-        """One update towards target [B, D], a returned gradient in per-sample units."""
+    def learn(
+        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor | None:
+        """One update towards target [B, D], a returned gradient in per-sample units.
+
+        Gives the synthetic gradient [B, D] of hidden as it was before this update, or None where
+        there is none; it is compared with target and changes nothing. target is left as it is.
+        """

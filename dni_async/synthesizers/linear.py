@@ -44,9 +44,12 @@ class LinearSynthesizer:
         return gradient
 
     @torch.no_grad()
-    def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
+    def learn(
+        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor:
         """One update on the mean squared error, its gradient written out."""
-        error = self.predict(hidden, labels).sub_(target).mul_(2 / target.numel())
+        gradient = self.predict(hidden, labels)
+        error = (gradient - target).mul_(2 / target.numel())
         self.weight.grad = hidden.t() @ error
         self.bias.grad = error.sum(0)
         if len(self.label_weight):
@@ -54,3 +57,4 @@ class LinearSynthesizer:
                 0, labels, error
             )
         self._optimizer.update()
+        return gradient

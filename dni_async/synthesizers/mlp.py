@@ -60,13 +60,16 @@ class MlpSynthesizer:
         gradient: torch.Tensor = self.network(self._condition(hidden, labels))
         return gradient
 
-    def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
+    def learn(
+        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor | None:
         """One update on the mean squared error; a batch of one sample is passed over."""
         if len(hidden) == 1:
-            return
-        prediction = self.network(self._condition(hidden, labels))
+            return None
+        prediction: torch.Tensor = self.network(self._condition(hidden, labels))
         torch.autograd.backward(functional.mse_loss(prediction, target))
         self._optimizer.update()
+        return prediction.detach()
 
     def _condition(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         if not self._num_labels:
