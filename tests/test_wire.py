@@ -162,15 +162,19 @@ PROGRESS_FIELDS = (
     "rss_bytes train_busy_s train_sending_s train_cpu_s occupancy staleness_median staleness_p99 "
     "frame_bytes shared_bytes peak_rss_bytes credit_waiting_s"
 )
+BOUNDARY_FIELDS = (
+    "run_id stage epoch num_gradients cosine relative_error norm_ratio staleness_median "
+    "staleness_max"
+)
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
     "num_classes num_updates config profile_folder"
 )
 
 
-def test_protocol_2_stays_what_it_was() -> None:
+def test_protocol_3_stays_what_it_was() -> None:
     """Both ends must agree: whoever changes a message bumps PROTOCOL and this table."""
-    assert PROTOCOL == 2
+    assert PROTOCOL == 3
     table = [(t.__name__, " ".join(f.name for f in fields(t))) for t in MESSAGE_TYPES]
     assert table == [
         ("LinkHello", "run_id stage window"),
@@ -186,6 +190,7 @@ def test_protocol_2_stays_what_it_was() -> None:
         ("Progress", PROGRESS_FIELDS),
         ("EpochTrained", "run_id epoch seconds num_samples"),
         ("EpochLoss", "run_id epoch loss"),
+        ("BoundaryEpoch", BOUNDARY_FIELDS),
         ("Evaluated", "run_id epoch accuracy loss num_samples"),
         ("Failed", "run_id stage device summary traceback"),
         ("Bye", "run_id stage"),
@@ -194,9 +199,9 @@ def test_protocol_2_stays_what_it_was() -> None:
         ("Stop", "run_id reason"),
         ("Drain", "run_id"),
     ]
-    assert encode(Credit("a", (5, 6))) == [b"\x94\x02\x06\xa1a\x92\x05\x06"]
+    assert encode(Credit("a", (5, 6))) == [b"\x94\x03\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
-        b"\x98\x02\x04\xa3run\x07\x03\xa5train\xc3\x92"
+        b"\x98\x03\x04\xa3run\x07\x03\xa5train\xc3\x92"
         b"\x93\xa7float32\x92\x02\x03\xff"
         b"\x93\xa5int64\x91\x02\xff"
     )

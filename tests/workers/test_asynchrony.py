@@ -17,11 +17,13 @@ from dni_async.config import RunConfig
 from dni_async.link import Link, open_inbox
 from dni_async.messages import (
     Activation,
+    BoundaryEpoch,
     Credit,
     Failed,
     Hello,
     LinkHello,
     LinkReady,
+    Marker,
     Message,
     Progress,
     Ready,
@@ -67,8 +69,8 @@ class Stage0:
         self.wait(look, f"no {kind.__name__}")
         return found[-1]
 
-    def activation(self) -> tuple[Activation, list[torch.Tensor]]:
-        """The next activation that the stage sent up."""
+    def sent_up(self) -> tuple[Message, list[torch.Tensor]]:
+        """The next message that the stage sent up."""
         found: list[tuple[Message, list[torch.Tensor]]] = []
 
         def look() -> bool:
@@ -77,8 +79,12 @@ class Stage0:
                 found.append(received)
             return bool(found)
 
-        self.wait(look, "no activation")
-        message, tensors = found[0]
+        self.wait(look, "nothing was sent up")
+        return found[0]
+
+    def activation(self) -> tuple[Activation, list[torch.Tensor]]:
+        """The next message that the stage sent up, which is an activation."""
+        message, tensors = self.sent_up()
         assert isinstance(message, Activation)
         return message, tensors
 
@@ -194,6 +200,28 @@ def test_a_late_gradient_frees_its_place_and_shows_its_staleness(stage0: Stage0)
     stage0.settled_updates()
     assert stage0.progress is not None
     assert stage0.progress.max_staleness == 2  # made at version 0, learnt from at version 2
+
+
+@pytest.mark.parametrize("stage0", [2], indirect=True)
+def test_an_epoch_ends_with_what_its_gradients_told(stage0: Stage0) -> None:
+    num_batches = 0
+    while True:
+        message, tensors = stage0.sent_up()
+        if not isinstance(message, Activation):
+            break
+        num_batches += 1
+        gradient = torch.ones_like(tensors[0])
+        stage0.above.send(
+            ReturnedGradient(RUN_ID, message.batch_id, 0, True, (describe(gradient),)), [gradient]
+        )
+    assert message == Marker(RUN_ID, "trained", 1)
+    stage0.above.send(message)
+    told = stage0.hear_control(BoundaryEpoch)
+    assert (told.stage, told.epoch, told.num_gradients) == (0, 1, num_batches)
+    assert 0.1 < told.cosine < 1  # the critic's correction learns what is always the same
+    assert told.relative_error > 0
+    assert told.norm_ratio > 0
+    assert 1 <= told.staleness_median <= told.staleness_max <= 2
 
 
 @pytest.mark.parametrize("stage0", [1], indirect=True)
