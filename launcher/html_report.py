@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from launcher.diagnosis import Diagnosis, diagnose
-from launcher.html_learning import draw_learning
+from launcher.html_learning import draw_boundaries, draw_learning
 from launcher.html_parts import legend, percent, section, table
 from launcher.html_style import STYLE
 from launcher.svg import Bar, Part, draw_bars, draw_meter
@@ -47,7 +47,7 @@ def build_page(report: Mapping[str, Any]) -> str:
     line = next((run for run in runs if run["kind"] == "decoupled" and run["workers"]), None)
     parts = [_header(report), _cards(report), _side_by_side(report), draw_learning(runs)]
     if line is not None:
-        parts.append(_times(line))
+        parts += [draw_boundaries(line), _times(line)]
         if diagnosis is not None:
             parts += [_phases(line), _stages(line, diagnosis)]
     if diagnosis is not None:
