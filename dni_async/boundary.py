@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from dni_async.agreement import Comparison
 from dni_async.synthesizers import Synthesizer
 
 __all__ = ["Boundary"]
@@ -18,6 +19,10 @@ class Boundary:
     inside, the synthesizer works in per-sample units and float32. With labels [B, T], each of the
     B T positions of an activation [B, T, ...] is a sample. make_synthesizer is called once, with
     the shape of one sample of the first activation. scale: multiplies what it predicts.
+
+    comparison: of each gradient learnt from with what the synthesizer, as it then is, gives for
+    that activation, before it learns and unscaled. A synthesizer whose learn gives nothing is not
+    compared.
     """
 
     def __init__(
@@ -26,6 +31,7 @@ class Boundary:
         self._make = make_synthesizer
         self._scale = scale
         self._made: Synthesizer | None = None
+        self.comparison = Comparison()
 
     def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient of the mean loss, shaped as hidden [B, ...]."""
@@ -37,7 +43,9 @@ class Boundary:
         """One synthesizer update from the returned gradient [B, ...] of the batch's mean loss."""
         samples = _samples(hidden, labels).float()
         target = _samples(returned, labels).float() * len(samples)
-        self._synthesizer(samples).learn(samples, labels.flatten(), target)
+        synthetic = self._synthesizer(samples).learn(samples, labels.flatten(), target)
+        if synthetic is not None:
+            self.comparison.add(synthetic, target)
 
     def _synthesizer(self, samples: torch.Tensor) -> Synthesizer:
         if self._made is None:

@@ -204,6 +204,27 @@ class EpochLoss:
 
 
 @dataclass(frozen=True, slots=True)
+class BoundaryEpoch:
+    """From every stage below the head: what its boundary learnt of in an epoch that has drained.
+
+    cosine, relative_error, norm_ratio: of synthetic and returned gradients, means over the
+    num_gradients that were compared (agreement.Agreement); all 0 where none was. The staleness of
+    half of the gradients that were learnt from is not above staleness_median, of none above
+    staleness_max.
+    """
+
+    run_id: str
+    stage: int
+    epoch: int
+    num_gradients: int
+    cosine: float
+    relative_error: float
+    norm_ratio: float
+    staleness_median: int
+    staleness_max: int
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluated:
     """From the head: the test set has passed. accuracy in [0, 1], loss per sample."""
 
@@ -294,6 +315,8 @@ DataMessage = (
     | Credit
     | Marker
 )
-WorkerMessage = Hello | Ready | Progress | EpochTrained | EpochLoss | Evaluated | Failed | Bye
+WorkerMessage = (
+    Hello | Ready | Progress | EpochTrained | EpochLoss | BoundaryEpoch | Evaluated | Failed | Bye
+)
 CoordinatorMessage = Welcome | Start | Stop | Drain
 Message = DataMessage | WorkerMessage | CoordinatorMessage

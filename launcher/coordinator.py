@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from dni_async.compilation import COMPILE_S
 from dni_async.errors import HandshakeError, LinkError, WireError, WorkerDied
 from dni_async.messages import (
+    BoundaryEpoch,
     Bye,
     Drain,
     EpochLoss,
@@ -28,9 +29,10 @@ from dni_async.messages import (
 )
 from dni_async.transport import ControlServer, Poller, open_sockets
 from launcher.display import Display
+from launcher.epochs import EpochMessage, OpenEpochs
 from launcher.plan import Plan
 from launcher.processes import Exited, Started, WorkerProcesses, worker_processes
-from launcher.results import EpochResult, RunResult, WorkerResult
+from launcher.results import RunResult, WorkerResult
 from launcher.roster import Roster
 from launcher.run_folder import RunFolder
 
@@ -98,9 +100,7 @@ class _Coordinator:
         self._roster = Roster(plan.num_stages, secrets.token_hex(8))
         self._peers: dict[int, bytes] = {}
         self._progress: dict[int, Progress] = {}
-        self._trained: dict[int, EpochTrained] = {}
-        self._losses: dict[int, EpochLoss] = {}
-        self._evaluated: dict[int, Evaluated] = {}
+        self._epochs = OpenEpochs(plan.num_stages)
         self._cause: _Cause | None = None
         self._result = result
 
@@ -246,15 +246,8 @@ class _Coordinator:
                 self._display.progress(message)
                 if message.updates and self._result.first_update_seconds is None:
                     self._note_first_updates()
-            case EpochTrained():
-                self._trained[message.epoch] = message
-                self._close_epoch(message.epoch)
-            case EpochLoss():
-                self._losses[message.epoch] = message
-                self._close_epoch(message.epoch)
-            case Evaluated():
-                self._evaluated[message.epoch] = message
-                self._close_epoch(message.epoch)
+            case EpochTrained() | EpochLoss() | BoundaryEpoch() | Evaluated():
+                self._enter_epoch(message)
             case Bye(stage=stage):
                 self._roster.left.add(stage)
                 if self._cause is not None and self._cause.exit == (stage, 0):
@@ -271,22 +264,18 @@ class _Coordinator:
         ):
             self._result.first_update_seconds = time.perf_counter() - self._began
 
-    def _close_epoch(self, epoch: int) -> None:
-        """Enter the epoch once the source and the head have both reported on it."""
-        if not (epoch in self._trained and epoch in self._losses and epoch in self._evaluated):
+    def _enter_epoch(self, message: EpochMessage) -> None:
+        """Enter the epoch into the result once all have reported on it."""
+        whole = self._epochs.enter(message)
+        if whole is None:
             return
-        loss = self._losses[epoch]
-        result = EpochResult(
-            epoch=epoch,
-            seconds=self._trained[epoch].seconds,
-            train_loss=loss.loss,
-            test_accuracy=self._evaluated[epoch].accuracy,
-            test_loss=self._evaluated[epoch].loss,
-            num_samples=loss.num_samples,
-        )
+        result = whole.result
         self._result.epochs.append(result)
+        self._result.boundaries += whole.boundaries
         self._display.epoch(self._result, result)
         self._folder.record({"run": self._result.name, **asdict(result)})
+        for boundary in whole.boundaries:
+            self._folder.record({"run": self._result.name, "boundary": asdict(boundary)})
         for progress in self._progress.values():
             self._folder.record({"run": self._result.name, "worker": asdict(progress)})
         if self._plan.config.ends_at(result.test_accuracy):

@@ -36,12 +36,17 @@ class Display:
         """A worker's counters; plain output leaves them to the end."""
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
-        """An epoch of run: losses, test accuracy, training seconds, samples per second."""
+        """An epoch of run: losses, test accuracy, training seconds, samples per second.
+
+        And the lowest cosine of all boundaries between synthetic and returned gradients, if any.
+        """
         rate = epoch.num_samples / epoch.seconds if epoch.seconds > 0 else 0.0
+        lowest = min(run.cosines(epoch.epoch).values(), default=None)
+        agreement = "" if lowest is None else f"  cosine {lowest:.2f}"
         self.note(
             f"{run.name:<20} epoch {epoch.epoch:>3}  loss {epoch.train_loss:.4f}  "
             f"test {epoch.test_loss:.4f} {epoch.test_accuracy:7.2%}  {epoch.seconds:6.2f} s  "
-            f"{rate:>8,.0f}/s"
+            f"{rate:>8,.0f}/s{agreement}"
         )
 
 
@@ -53,6 +58,7 @@ class LiveDisplay(Display):
         self._live = live
         self._rows: dict[int, tuple[Progress, float, float]] = {}  # with updates/s, busy share
         self._heard: dict[int, float] = {}
+        self._cosines: dict[int, float] = {}  # of the last epoch that compared any gradients
 
     def progress(self, progress: Progress) -> None:
         """Show the stage's rates since its last report."""
@@ -72,13 +78,15 @@ class LiveDisplay(Display):
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
         """The plain line stays above the table; a baseline has no table."""
         super().epoch(run, epoch)
+        self._cosines.update(run.cosines(epoch.epoch))
         if run.kind == "baseline" and self._rows:
             self._rows.clear()
             self._live.update(Text(""))
 
     def _table(self) -> Group:
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for name in ("stage", "updates", "updates/s", "busy", "staleness", "memory", "loss"):
+        names = ("stage", "updates", "updates/s", "busy", "staleness", "cosine", "memory", "loss")
+        for name in names:
             table.add_column(name, justify="right")
         for stage in sorted(self._rows):
             progress, rate, busy = self._rows[stage]
@@ -88,6 +96,7 @@ class LiveDisplay(Display):
                 f"{rate:,.0f}",
                 f"{busy:.0%}",
                 str(progress.max_staleness),
+                f"{self._cosines[stage]:.2f}" if stage in self._cosines else "",
                 f"{progress.rss_bytes / 2**20:,.0f} MB",
                 f"{progress.loss:.4f}" if progress.loss >= 0 else "",
             )

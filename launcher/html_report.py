@@ -5,13 +5,15 @@ Everything that comes out of the report is escaped. The page is also well-formed
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
 from launcher.diagnosis import Diagnosis, diagnose
+from launcher.html_learning import draw_boundaries, draw_learning
+from launcher.html_parts import legend, percent, section, table
 from launcher.html_style import STYLE
-from launcher.svg import Bar, Part, Series, draw_bars, draw_curves, draw_meter
+from launcher.svg import Bar, Part, draw_bars, draw_meter
 
 __all__ = ["build_page"]
 
@@ -45,9 +47,9 @@ def build_page(report: Mapping[str, Any]) -> str:
     runs = report["runs"]
     diagnosis = diagnose(report)
     line = next((run for run in runs if run["kind"] == "decoupled" and run["workers"]), None)
-    parts = [_header(report), _cards(report), _side_by_side(report), _curves(runs)]
+    parts = [_header(report), _cards(report), _side_by_side(report), draw_learning(runs)]
     if line is not None:
-        parts.append(_times(line))
+        parts += [draw_boundaries(line), _times(line)]
         if diagnosis is not None:
             parts += [_phases(line), _stages(line, diagnosis)]
     if diagnosis is not None:
@@ -76,7 +78,7 @@ def _cards(report: Mapping[str, Any]) -> str:
     for run in report["runs"]:
         if run["kind"] == "decoupled":
             cards.append((f"{run['samples_per_second']:,.0f}", f"samples/s of {run['name']}"))
-            cards.append((_percent(run["test_accuracy"]), "test accuracy"))
+            cards.append((percent(run["test_accuracy"]), "test accuracy"))
     speed = report["speedup"] or {}
     for key, name in (("vs_one_thread", "one thread"), ("vs_all_threads", "all threads")):
         if speed.get(key) is not None:
@@ -99,58 +101,13 @@ def _side_by_side(report: Mapping[str, Any]) -> str:
             f"{run['samples_per_second']:,.0f}",
             f"{run['train_seconds']:.2f}",
             f"{run['startup_seconds']:.2f}",
-            _percent(run["test_accuracy"]),
+            percent(run["test_accuracy"]),
         ]
         if has_target:
             seconds = run["seconds_to_target"]
             cells.append("not reached" if seconds is None else f"{seconds:.2f}")
         rows.append(cells)
-    return _section("Side by side", _table([*names, "s to target"] if has_target else names, rows))
-
-
-def _curves(runs: Sequence[Mapping[str, Any]]) -> str:
-    def series(x: Callable[[Any], float], key: str) -> list[Series]:
-        return [
-            Series(run["name"], _hue(index), [(x(e), e[key]) for e in _timed(run["epochs"])])
-            for index, run in enumerate(runs)
-            if all(key in epoch for epoch in run["epochs"])
-        ]
-
-    charts = [
-        draw_curves(
-            "test accuracy",
-            series(lambda e: e["epoch"], "test_accuracy"),
-            x_label="epoch",
-            show=lambda y: f"{y:.4g}",
-        ),
-        draw_curves(
-            "test accuracy",
-            series(lambda e: e["since_start"], "test_accuracy"),
-            x_label="seconds of training",
-            show=lambda y: f"{y:.4g}",
-        ),
-        draw_curves(
-            "training loss",
-            series(lambda e: e["epoch"], "train_loss"),
-            x_label="epoch",
-            show=lambda y: f"{y:.4g}",
-        ),
-        draw_curves(
-            "test loss",
-            series(lambda e: e["epoch"], "test_loss"),
-            x_label="epoch",
-            show=lambda y: f"{y:.4g}",
-        ),
-    ]
-    legend = _legend((run["name"], _hue(index)) for index, run in enumerate(runs))
-    return _section("Learning", f'{legend}<div class="charts">{"".join(charts)}</div>')
-
-
-def _timed(epochs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    seconds = 0.0
-    for epoch in epochs:
-        seconds += epoch["seconds"]
-        yield {**epoch, "since_start": round(seconds, 3)}
+    return section("Side by side", table([*names, "s to target"] if has_target else names, rows))
 
 
 def _times(run: Mapping[str, Any]) -> str:
@@ -166,7 +123,7 @@ def _times(run: Mapping[str, Any]) -> str:
         for worker in run["workers"]
     ]
     drawn = draw_bars("where the time of each stage went", bars, full=1.0)
-    return _section("Where the time went", _legend(TIMES.items()) + drawn)
+    return section("Where the time went", legend(TIMES.items()) + drawn)
 
 
 def _shares(worker: Mapping[str, Any]) -> dict[str, float]:
@@ -198,8 +155,8 @@ def _phases(run: Mapping[str, Any]) -> str:
         '<p class="note">As the clock ran: where more threads compute than there are cores, '
         "waiting for a core is part of it.</p>"
     )
-    drawn = _legend(hues.items()) + draw_bars("what a batch costs each stage", bars)
-    return _section("A batch, stage by stage", drawn + note)
+    drawn = legend(hues.items()) + draw_bars("what a batch costs each stage", bars)
+    return section("A batch, stage by stage", drawn + note)
 
 
 def _stages(run: Mapping[str, Any], diagnosis: Diagnosis) -> str:
@@ -210,7 +167,7 @@ def _stages(run: Mapping[str, Any], diagnosis: Diagnosis) -> str:
         first, end = worker["layers"]
         occupancy = worker["occupancy"]
         sent = worker["frame_bytes"] + worker["shared_bytes"]
-        filled = "" if occupancy is None else draw_meter(occupancy, "window") + _percent(occupancy)
+        filled = "" if occupancy is None else draw_meter(occupancy, "window") + percent(occupancy)
         row = [
             str(load.stage),
             str(first) if end == first + 1 else f"{first}-{end - 1}",
@@ -231,7 +188,7 @@ def _stages(run: Mapping[str, Any], diagnosis: Diagnosis) -> str:
         "activations in flight at each sending, on average. Staleness: updates between a batch's "
         "forward and the use of its returned gradient, the median first.</p>"
     )
-    return _section("Stages", _table(names, rows) + note)
+    return section("Stages", table(names, rows) + note)
 
 
 def _diagnosis(diagnosis: Diagnosis) -> str:
@@ -252,7 +209,7 @@ def _diagnosis(diagnosis: Diagnosis) -> str:
     ]
     drawn = draw_bars("samples per second, measured and possible", bars)
     tips = f'<h2>What to change</h2><ul class="said">{advice}</ul>' if advice else ""
-    return _section("Diagnosis", f'{drawn}<ul class="said">{said}</ul>{tips}')
+    return section("Diagnosis", f'{drawn}<ul class="said">{said}</ul>{tips}')
 
 
 def _settings(report: Mapping[str, Any]) -> str:
@@ -269,27 +226,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
     return "unset" if value is None else str(value)
-
-
-def _section(title: str, body: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{body}</section>"
-
-
-def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """names are escaped here, cells by who makes them."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _legend(entries: Iterable[tuple[str, str]]) -> str:
-    items = "".join(f'<li><i class="{hue}"></i>{escape(name)}</li>' for name, hue in entries)
-    return f'<ul class="legend">{items}</ul>'
-
-
-def _hue(index: int) -> str:
-    return f"hue-{index % 8}"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share:.1%}"

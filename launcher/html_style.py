@@ -40,7 +40,9 @@ section {
 .cards b { display: block; font-size: 1.6rem; line-height: 1.25; font-weight: 650; }
 .cards p { margin: 0; } .cards p, .note, .empty { color: var(--soft); font-size: .87rem; }
 .note { margin: .6rem 0 0; }
-.charts { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(17rem, 1fr)); }
+.charts { display: grid; gap: 1.2rem 1.5rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(21.5rem, 100%), 1fr)); }
+.charts + table { margin-top: 1.1rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th { color: var(--soft); font-weight: 500; font-size: .83rem; }
 th, td { padding: .35rem .45rem; text-align: right; border-bottom: 1px solid var(--edge);

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dni_async.errors import ConfigError
+from launcher.boundaries import boundary_rows
 from launcher.diagnosis import Diagnosis, diagnose
 from launcher.plan import Plan
 from launcher.results import RunResult, speedup
@@ -71,12 +72,14 @@ def read_report(path: Path) -> dict[str, Any]:
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
-    """The runs side by side, then the workers of the decoupled one."""
+    """The runs side by side, then the workers and the boundaries of the decoupled one."""
     console.print(_runs_table(report))
     for run in report["runs"]:
         if run["workers"]:
             console.print(_workers_table(run))
             _print_extra_work(run, console)
+        if boundary_rows(run):
+            console.print(_boundaries_table(run))
     speed = report["speedup"] or {}
     lines = [
         ("one thread", speed.get("vs_one_thread")),
@@ -214,6 +217,22 @@ def _workers_table(run: Mapping[str, Any]) -> Table:
             str(worker["max_pending"]),
             f"{worker['rss_bytes'] / 2**20:,.0f}",
         )
+    return table
+
+
+def _boundaries_table(run: Mapping[str, Any]) -> Table:
+    table = Table(
+        title="synthetic against returned gradients, first to last epoch",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    columns = ("boundary", "gradients", "cosine", "error", "norm ratio", "stale", "max")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in boundary_rows(run):
+        table.add_row(*row)
     return table
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from dni_async.messages import Progress
+from dni_async.messages import BoundaryEpoch, Progress
 
 __all__ = ["EpochResult", "RunResult", "WorkerResult", "speedup"]
 
@@ -103,6 +104,7 @@ class RunResult:
 
     Both counted from before the first process: startup_seconds to Start, first_update_seconds to
     the first update of the stage that made its first one last (decoupled runs alone).
+    boundaries: of each epoch, by stage, those that compared gradients.
     """
 
     name: str
@@ -114,6 +116,7 @@ class RunResult:
     startup_seconds: float = 0.0
     first_update_seconds: float | None = None
     epochs: list[EpochResult] = field(default_factory=list)
+    boundaries: list[BoundaryEpoch] = field(default_factory=list)
     workers: list[WorkerResult] = field(default_factory=list)
 
     @property
@@ -148,6 +151,10 @@ class RunResult:
                 return seconds
         return None
 
+    def cosines(self, epoch: int) -> dict[int, float]:
+        """By stage: how well synthetic and returned gradients agreed in that epoch."""
+        return {told.stage: told.cosine for told in self.boundaries if told.epoch == epoch}
+
     def to_dict(self, target_accuracy: float | None) -> dict[str, Any]:
         """The run as report.json shows it."""
         return {
@@ -176,6 +183,7 @@ class RunResult:
                 }
                 for e in self.epochs
             ],
+            "boundaries": _boundary_rows(self.boundaries),
             "workers": [
                 {
                     "stage": w.stage,
@@ -206,6 +214,29 @@ class RunResult:
                 for w in self.workers
             ],
         }
+
+
+def _boundary_rows(told: Sequence[BoundaryEpoch]) -> list[dict[str, Any]]:
+    """The boundaries by stage, each with its epochs in the order they were told."""
+    return [
+        {
+            "stage": stage,
+            "epochs": [
+                {
+                    "epoch": each.epoch,
+                    "num_gradients": each.num_gradients,
+                    "cosine": round(each.cosine, 6),
+                    "relative_error": round(each.relative_error, 6),
+                    "norm_ratio": round(each.norm_ratio, 6),
+                    "staleness_median": each.staleness_median,
+                    "staleness_max": each.staleness_max,
+                }
+                for each in told
+                if each.stage == stage
+            ],
+        }
+        for stage in sorted({each.stage for each in told})
+    ]
 
 
 def speedup(

@@ -13,8 +13,8 @@ from html import escape
 
 __all__ = ["Bar", "Part", "Series", "draw_bars", "draw_curves", "draw_meter", "nice_ticks"]
 
-WIDTH, HEIGHT = 330, 230
-LEFT, RIGHT, TOP, BOTTOM = 44, 10, 30, 38
+WIDTH, HEIGHT = 380, 232
+LEFT, RIGHT, TOP, BOTTOM = 44, 12, 30, 40
 LABEL, NOTE, ROW, THICK = 76, 92, 26, 16
 BARS_WIDTH = 720
 MAX_DOTS = 40  # with more points a curve goes without
@@ -48,14 +48,22 @@ class Bar:
 
 
 def draw_curves(
-    title: str, series: Sequence[Series], *, x_label: str, show: Callable[[float], str]
+    title: str,
+    series: Sequence[Series],
+    *,
+    x_label: str,
+    show: Callable[[float], str],
+    encloses: Sequence[float] = (),
 ) -> str:
-    """Curves over common axes. show: how a value of y reads. Says so where there is no point."""
+    """Curves over common axes. Says so where there is no point.
+
+    show: how a value of y reads. encloses: values that the axis of y reaches whatever the points.
+    """
     points = [point for each in series for point in each.points if _is_finite(point)]
     if not points:
         return f'<p class="empty">{escape(title)}: nothing to draw yet.</p>'
-    x_ticks = nice_ticks(min(x for x, _ in points), max(x for x, _ in points))
-    y_ticks = nice_ticks(min(y for _, y in points), max(y for _, y in points))
+    x_ticks = _ticks([x for x, _ in points])
+    y_ticks = _ticks([*(y for _, y in points), *encloses])
 
     def x_at(x: float) -> float:
         return LEFT + _share(x, x_ticks) * (WIDTH - LEFT - RIGHT)
@@ -68,7 +76,7 @@ def draw_curves(
         parts.append(_line(LEFT, y_at(tick), WIDTH - RIGHT, y_at(tick)))
         parts.append(_text(LEFT - 6, y_at(tick) + 4, show(tick), "tick", anchor="end"))
     for tick in x_ticks:
-        text = _text(x_at(tick), HEIGHT - BOTTOM + 16, f"{tick:g}", "tick", anchor="middle")
+        text = _text(x_at(tick), HEIGHT - BOTTOM + 18, f"{tick:g}", "tick", anchor="middle")
         parts.append(text)
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(_text(middle, HEIGHT - 4, x_label, "tick", anchor="middle"))
@@ -102,11 +110,11 @@ def draw_meter(share: float, says: str, hue: str = "hue-0") -> str:
     )
 
 
-def nice_ticks(low: float, high: float, *, at_most: int = 5) -> list[float]:
-    """Round numbers at equal distances that enclose low and high."""
+def nice_ticks(low: float, high: float, *, at_most: int = 5, smallest: float = 0.0) -> list[float]:
+    """Round numbers at equal distances, smallest or more, that enclose low and high."""
     if high <= low:
         low, high = low - abs(low) * 0.1 - 0.5, high + abs(high) * 0.1 + 0.5
-    power = 10 ** math.floor(math.log10((high - low) / at_most))
+    power = max(smallest, 10 ** math.floor(math.log10((high - low) / at_most)))
     for factor in (1, 2, 5, 10, 20):
         unit = factor * power
         first, last = math.floor(low / unit + 1e-9), math.ceil(high / unit - 1e-9)
@@ -146,6 +154,12 @@ def _text(x: float, y: float, text: str, style: str, *, anchor: str = "start") -
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<line class="grid" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" />'
+
+
+def _ticks(values: Sequence[float]) -> list[float]:
+    """Epochs and counts are marked by whole numbers."""
+    is_whole = all(float(value).is_integer() for value in values)
+    return nice_ticks(min(values), max(values), smallest=1.0 if is_whole else 0.0)
 
 
 def _share(value: float, ticks: Sequence[float]) -> float:

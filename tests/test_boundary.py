@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 
 import pytest
 import torch
+from torch.nn import functional
 
+from dni_async.agreement import Agreement
 from dni_async.boundary import Boundary
 from dni_async.optimizers import Adam, Sgd
 from dni_async.synthesizers import (
@@ -161,3 +164,36 @@ def test_a_synthesizer_is_made_for_the_shape_of_a_sample() -> None:
 
     Boundary(make).predict(hidden, labels)
     assert shapes == [(3, 2, 2)]
+
+
+@pytest.mark.parametrize("make", [make_linear, make_critic, make_mlp])
+def test_what_is_compared_is_the_prediction_before_learning(
+    make: Callable[[tuple[int, ...]], Synthesizer],
+) -> None:
+    hidden, labels, returned = batch(4, 6)
+    made: list[Synthesizer] = []
+
+    def keep(shape: tuple[int, ...]) -> Synthesizer:
+        torch.manual_seed(0)
+        made.append(make(shape))
+        return made[-1]
+
+    boundary = Boundary(keep)
+    boundary.learn(hidden, labels, returned)
+    boundary.comparison.take()
+    twin = copy.deepcopy(made[0])  # predicting may change it
+    synthetic = twin.predict(hidden, labels).flatten()
+    boundary.learn(hidden, labels, returned)
+    told = boundary.comparison.take()
+    expected = functional.cosine_similarity(synthetic, returned.flatten(), dim=0)
+    assert told.num_gradients == 1
+    assert told.cosine == pytest.approx(expected.item(), abs=1e-5)
+    ratio = synthetic.norm() / (4 * returned.norm())
+    assert told.norm_ratio == pytest.approx(ratio.item(), rel=1e-4)
+
+
+def test_a_synthesizer_that_gives_nothing_when_it_learns_is_not_compared() -> None:
+    hidden, labels, returned = batch(1, 6)
+    boundary = Boundary(make_mlp)
+    boundary.learn(hidden, labels, returned)
+    assert boundary.comparison.take() == Agreement()

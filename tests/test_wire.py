@@ -162,6 +162,10 @@ PROGRESS_FIELDS = (
     "rss_bytes train_busy_s train_sending_s train_cpu_s occupancy staleness_median staleness_p99 "
     "frame_bytes shared_bytes peak_rss_bytes credit_waiting_s skipped replayed"
 )
+BOUNDARY_FIELDS = (
+    "run_id stage epoch num_gradients cosine relative_error norm_ratio staleness_median "
+    "staleness_max"
+)
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
     "holds_ids num_classes num_updates config profile_folder"
@@ -186,6 +190,7 @@ def test_protocol_3_stays_what_it_was() -> None:
         ("Progress", PROGRESS_FIELDS),
         ("EpochTrained", "run_id epoch seconds"),
         ("EpochLoss", "run_id epoch loss num_samples"),
+        ("BoundaryEpoch", BOUNDARY_FIELDS),
         ("Evaluated", "run_id epoch accuracy loss num_samples"),
         ("Failed", "run_id stage device summary traceback"),
         ("Bye", "run_id stage"),

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import time
 
+from dni_async.agreement import Agreement
+from dni_async.boundary import Boundary
 from dni_async.decisions.actions import Mark
-from dni_async.messages import EpochLoss, EpochTrained, Evaluated
+from dni_async.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
 from dni_async.stage import Score, add_scores
 from dni_async.transport import ControlClient
 from workers.handshake import Seat
+from workers.staleness import Staleness
 
 __all__ = ["Epochs"]
 
 
 class Epochs:
-    """The source times them; the head sums their losses and scores.
+    """The source times them; the head sums their losses and scores; the others see gradients.
 
-    epoch: the present one at the source, the last one that ended at the head, 0 elsewhere.
+    epoch: the present one at the source, elsewhere the last one that ended.
     """
 
-    def __init__(self, seat: Seat, control: ControlClient) -> None:
+    def __init__(self, seat: Seat, control: ControlClient, boundary: Boundary | None) -> None:
         self.epoch = 0
         self._seat = seat
         self._control = control
+        self._boundary = boundary
+        self._staleness = Staleness()  # of the gradients learnt from in this epoch
         self._began = 0.0
         self._loss_sum = 0.0
         self._num_samples = 0
@@ -47,20 +52,50 @@ class Epochs:
         """Head: how a test batch was classified."""
         self._scores.append(score)
 
+    def add_lesson(self, staleness: int) -> None:
+        """The boundary learnt from a returned gradient, so many updates after the forward."""
+        self._staleness.add(staleness)
+
     def announce(self, mark: Mark) -> None:
         """Tell what is known now that mark has passed."""
-        run_id, epoch = self._seat.run_id, mark.epoch
         is_source, is_head = self._seat.inbox is None, self._seat.outbox is None
-        if mark.kind == "trained" and is_source:
-            seconds = time.perf_counter() - self._began
-            self._control.send(EpochTrained(run_id, epoch, seconds))
-        if mark.kind == "trained" and is_head:
-            self.epoch = epoch
-            self._control.send(EpochLoss(run_id, epoch, self.mean_loss, self._num_samples))
-            self._loss_sum, self._num_samples = 0.0, 0
-        if mark.kind == "evaluated" and is_head:
-            total = add_scores(self._scores)
-            self._scores.clear()
-            accuracy = total.num_correct / total.num_samples
-            loss = total.loss_sum / total.num_samples
-            self._control.send(Evaluated(run_id, epoch, accuracy, loss, total.num_samples))
+        if mark.kind == "trained":
+            if is_source:
+                seconds = time.perf_counter() - self._began
+                self._control.send(EpochTrained(self._seat.run_id, mark.epoch, seconds))
+            else:
+                self.epoch = mark.epoch
+            if is_head:
+                self._announce_loss(mark.epoch)
+            else:
+                self._announce_boundary(mark.epoch)
+        elif mark.kind == "evaluated" and is_head:
+            self._announce_score(mark.epoch)
+
+    def _announce_loss(self, epoch: int) -> None:
+        self._control.send(EpochLoss(self._seat.run_id, epoch, self.mean_loss, self._num_samples))
+        self._loss_sum, self._num_samples = 0.0, 0
+
+    def _announce_score(self, epoch: int) -> None:
+        total = add_scores(self._scores)
+        self._scores.clear()
+        accuracy = total.num_correct / total.num_samples
+        loss = total.loss_sum / total.num_samples
+        self._control.send(Evaluated(self._seat.run_id, epoch, accuracy, loss, total.num_samples))
+
+    def _announce_boundary(self, epoch: int) -> None:
+        agreement = Agreement() if self._boundary is None else self._boundary.comparison.take()
+        self._control.send(
+            BoundaryEpoch(
+                run_id=self._seat.run_id,
+                stage=self._seat.stage,
+                epoch=epoch,
+                num_gradients=agreement.num_gradients,
+                cosine=agreement.cosine,
+                relative_error=agreement.relative_error,
+                norm_ratio=agreement.norm_ratio,
+                staleness_median=self._staleness.at(0.5),
+                staleness_max=self._staleness.max,
+            )
+        )
+        self._staleness.clear()

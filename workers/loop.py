@@ -67,7 +67,7 @@ class WorkerLoop:
         self._tally = Tally()
         self._spans = SpanRecorder(self._equipment.stage) if seat.config.profile else Spans()
         self._torch_profile = _torch_profile(seat)
-        self._epochs = Epochs(seat, control)
+        self._epochs = Epochs(seat, control, self._equipment.boundary)
         self._batches = Batches(seat, self._equipment, self._spans)
         self._performer = Performer(
             seat,
@@ -207,15 +207,15 @@ class WorkerLoop:
                 waiting_s=tally.waiting_s,
                 sending_s=tally.sending_s,
                 loss=self._epochs.mean_loss,
-                max_staleness=tally.max_staleness,
+                max_staleness=tally.staleness.max,
                 max_pending=machine.max_pending,
                 rss_bytes=self._process.memory_info().rss,
                 train_busy_s=training.busy_s,
                 train_sending_s=training.sending_s,
                 train_cpu_s=training.cpu_s,
                 occupancy=tally.occupancy(machine.window),
-                staleness_median=tally.staleness_at(0.5),
-                staleness_p99=tally.staleness_at(0.99),
+                staleness_median=tally.staleness.at(0.5),
+                staleness_p99=tally.staleness.at(0.99),
                 frame_bytes=sum(link.frame_bytes for link in links),
                 shared_bytes=sum(link.shared_bytes for link in links),
                 peak_rss_bytes=peak_rss_bytes(),

@@ -211,6 +211,7 @@ class Performer:
         returned = self._returned(work)
         stage.check_gradient(action.batch_id, returned, "returned gradient")
         self._equipment.boundary.learn(work.hidden, work.labels, returned)
+        self._epochs.add_lesson(stage.version - work.version)
         self._spans.lap("learn", action.batch_id)
 
     def _learn_input(self, action: LearnInput) -> None:
@@ -225,7 +226,7 @@ class Performer:
 
     def _returned(self, work: Work) -> torch.Tensor:
         assert work.returned is not None
-        self._tally.used_gradient(self._equipment.stage.version - work.version)
+        self._tally.staleness.add(self._equipment.stage.version - work.version)
         return work.returned
 
     def _return_gradient(self, action: ReturnGradient) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass
 
 from dni_async.messages import MarkerKind
+from workers.staleness import Staleness
 
 __all__ = ["Tally", "TrainingTime"]
 
@@ -21,7 +21,10 @@ class TrainingTime:
 
 
 class Tally:
-    """The counts of one worker. sending_s is added to where the time is spent."""
+    """The counts of one worker. sending_s is added to where the time is spent.
+
+    staleness: of the gradients that were used since the start.
+    """
 
     def __init__(self) -> None:
         self.waiting_s = 0.0
@@ -31,7 +34,7 @@ class Tally:
         self._is_training = True
         self._in_flight = 0
         self._num_sendings = 0
-        self._staleness: Counter[int] = Counter()
+        self.staleness = Staleness()
         self._trained = TrainingTime(0.0, 0.0, 0.0)
         self._since = self._times()
 
@@ -77,25 +80,6 @@ class Tally:
     def occupancy(self, window: int) -> float:
         """Batches in flight at each sending, on average and as a share of window; -1 if none."""
         return self._in_flight / self._num_sendings / window if self._num_sendings else -1.0
-
-    def used_gradient(self, staleness: int) -> None:
-        """A returned gradient was used, so many updates after the batch's forward."""
-        self._staleness[staleness] += 1
-
-    @property
-    def max_staleness(self) -> int:
-        """The largest that was seen; 0 if none."""
-        return max(self._staleness, default=0)
-
-    def staleness_at(self, share: float) -> int:
-        """The staleness that this share of all returned gradients did not exceed; 0 if none."""
-        need = share * self._staleness.total()
-        seen = 0
-        for staleness in sorted(self._staleness):
-            seen += self._staleness[staleness]
-            if seen >= need:
-                return staleness
-        return 0
 
     def _times(self) -> TrainingTime:
         return TrainingTime(self.busy_s, self.sending_s, time.process_time())

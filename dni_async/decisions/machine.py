@@ -199,7 +199,7 @@ class StageMachine:
         actions = self._settle()
         if self.has_below:
             actions.append(LowerMarker(mark))
-        if not self.has_below and self.has_above:
+        if self.has_above:  # the head announced it before it turned it round
             actions.append(Announce(mark))
         if mark.kind == "stop":
             self.finished = True

@@ -67,13 +67,16 @@ class ConvSynthesizer:
         """
         return self._run(hidden, labels) if self._takes(hidden) else torch.zeros_like(hidden)
 
-    def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
+    def learn(
+        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor | None:
         """One update on the mean squared error; a batch of one value per channel is passed over."""
         if not self._takes(hidden):
-            return
+            return None
         prediction = self._run(hidden, labels)
         torch.autograd.backward(functional.mse_loss(prediction, target))
         self._optimizer.update()
+        return prediction.detach()
 
     def _takes(self, hidden: torch.Tensor) -> bool:
         return len(self.network) == 1 or hidden[:, 0].numel() > 1

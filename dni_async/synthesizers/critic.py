@@ -53,12 +53,16 @@ class CriticSynthesizer:
         return gradient.view(hidden.shape)
 
     @torch.no_grad()
-    def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
+    def learn(
+        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor:
         """One update of B on the mean squared error to target [B, ...], A held fixed."""
         error = self._class_error(hidden.flatten(1), labels)
-        residual = (error.t() @ (self.weight + self.correction)).sub_(target.flatten(1))
+        gradient = error.t() @ (self.weight + self.correction)
+        residual = gradient - target.flatten(1)
         self.correction.grad = (error @ residual).mul_(2 / target.numel())
         self._correction_optimizer.update()
+        return gradient.view(hidden.shape)
 
     def _class_error(self, flat: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """p - y, transposed [C, B]: the gradient of the local cross-entropy by its logits.

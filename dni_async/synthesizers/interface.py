@@ -27,5 +27,11 @@ class Synthesizer(Protocol):
         May learn from the labels alone.
         """
 
-    def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
-        """One update towards target [B, *shape], a returned gradient in per-sample units."""
+    def learn(
+        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor | None:
+        """One update towards target [B, *shape], a returned gradient in per-sample units.
+
+        Gives the synthetic gradient [B, *shape] of hidden as it was before this update, or None
+        where there is none; it is compared with target and changes nothing. target stays as it is.
+        """

@@ -44,9 +44,12 @@ class LinearSynthesizer:
         return gradient.view(hidden.shape)
 
     @torch.no_grad()
-    def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
+    def learn(
+        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor:
         """One update on the mean squared error, its gradient written out."""
-        error = self.predict(hidden, labels).sub_(target).mul_(2 / target.numel()).flatten(1)
+        gradient = self.predict(hidden, labels)
+        error = (gradient - target).mul_(2 / target.numel()).flatten(1)
         self.weight.grad = hidden.flatten(1).t() @ error
         self.bias.grad = error.sum(0)
         if len(self.label_weight):
@@ -54,3 +57,4 @@ class LinearSynthesizer:
                 0, labels, error
             )
         self._optimizer.update()
+        return gradient

@@ -61,13 +61,16 @@ class MlpSynthesizer:
             return torch.zeros_like(hidden)
         return self._run(hidden, labels).view(hidden.shape)
 
-    def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
+    def learn(
+        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor | None:
         """One update on the mean squared error; a batch of one sample is passed over."""
         if not self._takes(hidden):
-            return
+            return None
         prediction = self._run(hidden, labels)
         torch.autograd.backward(functional.mse_loss(prediction, target.flatten(1)))
         self._optimizer.update()
+        return prediction.detach().view(hidden.shape)
 
     def _takes(self, hidden: torch.Tensor) -> bool:
         return len(self.network) == 1 or len(hidden) > 1

@@ -49,10 +49,15 @@ class PooledSynthesizer:
         gradient = self._inner.predict(pooled.flatten(1), labels).view_as(pooled)
         return (gradient @ self._mean.t()).view(hidden.shape)
 
-    def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
+    def learn(
+        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+    ) -> torch.Tensor | None:
         """One update of the other towards target [B, C, H, W]."""
         pooled, summed = hidden.flatten(2) @ self._mean, target.flatten(2) @ self._sum
-        self._inner.learn(pooled.flatten(1), labels, summed.flatten(1))
+        gradient = self._inner.learn(pooled.flatten(1), labels, summed.flatten(1))
+        if gradient is None:
+            return None
+        return (gradient.view_as(pooled) @ self._mean.t()).view(hidden.shape)
 
 
 def _membership(num_places: int, grid: int) -> torch.Tensor:

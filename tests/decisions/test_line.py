@@ -58,9 +58,8 @@ def test_a_line_at_any_speed_finishes_with_every_batch_done_once_at_every_stage(
         assert not line.kept[stage]
         actions = [action for where, action in line.trace if where == stage]
         assert_complete(actions, work, rule, is_head=stage == num_stages - 1)
-        if stage in (0, num_stages - 1):
-            marks = [item for item in work if isinstance(item, Mark)]
-            assert [a.mark for a in actions if isinstance(a, Announce)] == marks
+        marks = [item for item in work if isinstance(item, Mark)]
+        assert [a.mark for a in actions if isinstance(a, Announce)] == marks
     assert_no_overlap(line, work)
     if isinstance(rule, BackpropRule):
         assert_lockstep(line)

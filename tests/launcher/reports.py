@@ -34,6 +34,25 @@ def worker(stage: int, work: float, **changes: Any) -> dict[str, Any]:
     }
 
 
+def boundary(stage: int, *cosines: float) -> dict[str, Any]:
+    """A boundary that agreed so well in each epoch."""
+    return {
+        "stage": stage,
+        "epochs": [
+            {
+                "epoch": epoch,
+                "num_gradients": 1000,
+                "cosine": cosine,
+                "relative_error": 1.25,
+                "norm_ratio": 0.5 * epoch,
+                "staleness_median": 3,
+                "staleness_max": 20 - epoch,
+            }
+            for epoch, cosine in enumerate(cosines, start=1)
+        ],
+    }
+
+
 def report(
     *workers: dict[str, Any],
     rate: float,
@@ -70,11 +89,18 @@ def report(
             "num_workers": num_workers,
             "num_threads": num_workers * (config.get("threads_per_worker") or 1),
             "samples_per_second": rate,
+            "boundaries": [],
             "workers": list(workers),
         }
     ]
     if baseline is not None:
-        one = {"num_workers": 1, "num_threads": 1, "workers": [], "rule": "backprop"}
+        one = {
+            "num_workers": 1,
+            "num_threads": 1,
+            "workers": [],
+            "boundaries": [],
+            "rule": "backprop",
+        }
         runs.append(
             {
                 **common,

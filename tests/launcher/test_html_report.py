@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from launcher import report_cli
 from launcher.html_report import build_page
 from launcher.svg import Bar, Part, Series, draw_bars, draw_curves, nice_ticks
-from tests.launcher.reports import report, worker
+from tests.launcher.reports import boundary, report, worker
 
 PHASES = {"forward": 0.002, "backward": 0.007, "a kind to come": 0.001}
 
@@ -22,7 +22,9 @@ PHASES = {"forward": 0.002, "backward": 0.007, "a kind to come": 0.001}
 def full_report() -> dict[str, Any]:
     """A report with all that a page can show."""
     workers = worker(0, 0.01, phases=PHASES), worker(1, 0.02, occupancy=None)
-    return report(*workers, rate=4000, baseline=9000, target_accuracy=0.9)
+    told = report(*workers, rate=4000, baseline=9000, target_accuracy=0.9)
+    told["runs"][0]["boundaries"] = [boundary(0, 0.12, 0.345, 0.678)]
+    return told
 
 
 def parsed(page: str) -> ElementTree.Element:
@@ -46,6 +48,9 @@ def test_the_page_shows_the_run() -> None:
         "not reached",
         "training loss",
         "test loss",
+        "Synthetic against returned gradients",
+        "boundary 0: 0.345 at 2",
+        "0.12 to 0.68",
         "stage 1",
         "backward 7.000 ms",
         "a kind to come",
@@ -123,10 +128,27 @@ def test_a_report_of_an_older_version_has_a_page_without_the_new_parts() -> None
     for run in told["runs"]:
         for epoch in run["epochs"]:
             epoch.pop("test_loss", None)  # the runs of this report share them
+        del run["boundaries"]
     page = build_page(told)
     assert "Where the time went" in page
     assert "test loss: nothing to draw yet" in page
     assert "Diagnosis" not in page
+    assert "returned gradients" not in page
+
+
+def test_a_rule_without_synthetic_gradients_has_a_page_without_their_part() -> None:
+    told = full_report()
+    told["runs"][0]["boundaries"] = []
+    assert "returned gradients" not in build_page(told)
+
+
+def test_more_boundaries_than_colours_are_drawn_in_colours_that_are_defined() -> None:
+    told = full_report()
+    told["runs"][0]["boundaries"] = [boundary(stage, 0.5) for stage in range(15)]
+    page = build_page(told)
+    assert "boundary 14" in page
+    used = set(re.findall(r"\bhue-\d+", page.partition("</style>")[2]))
+    assert all(f".{name} {{ fill" in page for name in used)
 
 
 def test_the_command_prints_the_diagnosis_and_writes_the_page(tmp_path: Path) -> None:
@@ -136,6 +158,9 @@ def test_the_command_prints_the_diagnosis_and_writes_the_page(tmp_path: Path) ->
     assert done.exit_code == 0, done.output
     assert "- Stage 1 is the bottleneck" in done.output
     assert "ms/batch" in done.output
+    assert re.search(
+        r"^ *0 +3,000 +0\.12 to 0\.68 +1\.25 +0\.50 to 1\.50 +3 +19 *$", done.output, re.M
+    )
     parsed(page.read_text(encoding="utf-8"))
 
 
@@ -167,6 +192,21 @@ def told_by_a_run() -> dict[str, Any]:
 )
 def test_ticks_are_round_and_enclose(low: float, high: float, ticks: list[float]) -> None:
     assert nice_ticks(low, high) == pytest.approx(ticks)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [(1, 1, [0, 1, 2]), (1, 3, [1, 2, 3]), (1, 8, [0, 2, 4, 6, 8]), (0, 0, [-1, 0, 1])],
+)
+def test_ticks_of_counts_are_whole(low: float, high: float, ticks: list[float]) -> None:
+    assert nice_ticks(low, high, smallest=1.0) == ticks
+
+
+def test_an_axis_reaches_what_it_is_told_to_enclose() -> None:
+    curve = [Series("a", "hue-0", [(1.0, 0.4), (2.0, 0.45)])]
+    drawn = draw_curves("cosine", curve, x_label="epoch", show=str, encloses=(0.0, 1.0))
+    shown = re.findall(r'class="tick"[^>]*>([^<]*)<', drawn)
+    assert shown == ["0.0", "0.5", "1.0", "1", "2", "epoch"]
 
 
 def test_curves_leave_out_what_is_no_number() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -69,6 +71,42 @@ def test_saved_model_loads_into_the_plain_network_and_is_as_accurate(
     assert accuracy == pytest.approx(told["test_accuracy"], abs=0.003)
     loss = torch.nn.functional.cross_entropy(logits, labels).item()
     assert loss == pytest.approx(told["test_loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("targets", ["bootstrap", "anchor"])
+def test_every_boundary_tells_how_its_gradients_agree(
+    launch: Callable[..., Launch], targets: str
+) -> None:
+    run = launch("--epochs=3", "--no-baseline", "--anchor-every=4", f"--targets={targets}")
+    assert run.end() == 0, run.output
+    (ours,) = run.report()["runs"]
+    assert [boundary["stage"] for boundary in ours["boundaries"]] == [0, 1, 2]
+    lessons = {"bootstrap": 12, "anchor": 3}[targets]
+    for boundary in ours["boundaries"]:
+        assert [epoch["epoch"] for epoch in boundary["epochs"]] == [1, 2, 3]
+        assert [epoch["num_gradients"] for epoch in boundary["epochs"]] == [lessons] * 3
+        for epoch in boundary["epochs"]:
+            assert epoch["staleness_median"] <= epoch["staleness_max"]
+    assert ours["boundaries"][2]["epochs"][2]["cosine"] > 0.2  # below the head, after learning
+    lines = [json.loads(line) for line in (run.run_dir / "metrics.jsonl").read_text().splitlines()]
+    told = [line["boundary"] for line in lines if "boundary" in line]
+    assert [(each["epoch"], each["stage"]) for each in told] == [
+        (epoch, stage) for epoch in (1, 2, 3) for stage in (0, 1, 2)
+    ]
+    assert len(re.findall(r"^dni .*/s  cosine +-?[01]\.\d\d$", run.output, re.MULTILINE)) == 3
+    assert re.search(r"^ *2 +\d+ +-?[01]\.\d\d to", run.output, re.MULTILINE)
+
+
+@pytest.mark.parametrize("rule", ["backprop", "fdg", "dgl", "no-bprop"])
+def test_where_nothing_is_compared_nothing_is_told(
+    launch: Callable[..., Launch], rule: str
+) -> None:
+    run = launch(f"--rule={rule}", "--epochs=2", "--no-baseline")
+    assert run.end() == 0, run.output
+    (ours,) = run.report()["runs"]
+    assert ours["boundaries"] == []
+    assert len(ours["epochs"]) == 2
+    assert "cosine" not in run.output
 
 
 @pytest.fixture
@@ -470,6 +508,7 @@ def test_a_synthesizer_of_the_users_own_from_another_folder(
     )
     assert run.end() == 0, run.output
     assert run.report()["runs"][0]["test_accuracy"] > 0.3  # the same gradient for a whole class
+    assert run.report()["runs"][0]["boundaries"] == []  # its learn does not tell what it predicted
     run.assert_nothing_left()
 
 

@@ -15,11 +15,13 @@ from dni_async.config import RunConfig
 from dni_async.link import Link, open_inbox
 from dni_async.messages import (
     Activation,
+    BoundaryEpoch,
     Credit,
     Failed,
     Hello,
     LinkHello,
     LinkReady,
+    Marker,
     Message,
     Ready,
     ReturnedGradient,
@@ -147,6 +149,29 @@ def test_a_late_gradient_frees_its_place_and_shows_its_staleness(stage0: Stage0)
     stage0.settled_updates()
     assert stage0.progress is not None
     assert stage0.progress.max_staleness == 2  # made at version 0, learnt from at version 2
+
+
+@pytest.mark.parametrize("stage0", [2], indirect=True)
+def test_an_epoch_ends_with_what_its_gradients_told(stage0: Stage0) -> None:
+    num_batches = 0
+    by_label = torch.randn(10, 32, generator=torch.Generator().manual_seed(0))
+    while True:
+        message, tensors = stage0.hear_link()
+        if not isinstance(message, Activation):
+            break
+        num_batches += 1
+        gradient = by_label.mean(0) - by_label[tensors[1]]
+        stage0.above.send(
+            ReturnedGradient(RUN_ID, message.batch_id, 0, True, (describe(gradient),)), [gradient]
+        )
+    assert message == Marker(RUN_ID, "trained", 1)
+    stage0.above.send(message)
+    told = stage0.hear_control(BoundaryEpoch)
+    assert (told.stage, told.epoch, told.num_gradients) == (0, 1, num_batches)
+    assert 0.1 < told.cosine < 1  # the critic's correction learns what depends on labels
+    assert told.relative_error > 0
+    assert told.norm_ratio > 0
+    assert 1 <= told.staleness_median <= told.staleness_max <= 2
 
 
 @pytest.mark.parametrize("stage0", [1], indirect=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from workers.spans import NO_BATCH, SpanRecorder, Spans
+from workers.staleness import Staleness
 from workers.tally import Tally
 
 
@@ -92,12 +93,12 @@ def test_without_a_profile_nothing_is_recorded_or_written(tmp_path: Path) -> Non
 def test_staleness_is_told_by_its_middle_its_tail_and_its_end(
     seen: list[int], median: int, p99: int, largest: int
 ) -> None:
-    counted = Tally()
+    counted = Staleness()
     for staleness in seen:
-        counted.used_gradient(staleness)
-    assert counted.staleness_at(0.5) == median
-    assert counted.staleness_at(0.99) == p99
-    assert counted.max_staleness == largest
+        counted.add(staleness)
+    assert (counted.at(0.5), counted.at(0.99), counted.max) == (median, p99, largest)
+    counted.clear()
+    assert (counted.at(0.5), counted.at(0.99), counted.max) == (0, 0, 0)
 
 
 def test_occupancy_is_the_mean_at_sending_over_the_window() -> None:

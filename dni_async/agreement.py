@@ -1,0 +1,76 @@
+"""How near the synthetic gradients of a boundary come to the returned ones."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+__all__ = ["Agreement", "Comparison"]
+
+MAX_UNREAD = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Means over num_gradients pairs of s, a synthetic, and r, the returned gradient of a batch.
+
+    cosine: of the angle between them, the whole batch as one vector, from -1 to 1; 0 where s is
+    zero. relative_error: |s - r| / |r|. norm_ratio: |s| / |r|. All are 0 where nothing was
+    compared. Cosine and norm ratio are independent, and the error follows from them: its square
+    is 1 - 2 cosine norm_ratio + norm_ratio^2 for each pair.
+    """
+
+    num_gradients: int = 0
+    cosine: float = 0.0
+    relative_error: float = 0.0
+    norm_ratio: float = 0.0
+
+
+class Comparison:
+    """Compares pairs of gradients; keeps three sums of each pair and no gradient.
+
+    A pair costs three passes over s and r and no wait for a device: sums are read when MAX_UNREAD
+    pairs have come together, or when the agreement is taken. A pair whose r is zero, or that has
+    a norm beyond what float32 holds, tells nothing and is left out.
+    """
+
+    def __init__(self) -> None:
+        self._unread: list[torch.Tensor] = []
+        self._num_gradients = 0
+        self._sums = (0.0, 0.0, 0.0)
+
+    @torch.no_grad()
+    def add(self, synthetic: torch.Tensor, returned: torch.Tensor) -> None:
+        """One pair, in the same shape, float32 dtype and units."""
+        s, r = synthetic.reshape(-1), returned.reshape(-1)
+        self._unread.append(torch.stack((s.dot(s), s.dot(r), r.dot(r))))
+        if len(self._unread) >= MAX_UNREAD:
+            self._read()
+
+    def take(self) -> Agreement:
+        """The agreement of all pairs since the last call."""
+        self._read()
+        count, sums = self._num_gradients, self._sums
+        self._num_gradients, self._sums = 0, (0.0, 0.0, 0.0)
+        return Agreement(count, *(total / count for total in sums)) if count else Agreement()
+
+    def _read(self) -> None:
+        if not self._unread:
+            return
+        products = torch.stack(self._unread).tolist()
+        self._unread.clear()
+        for ss, sr, rr in products:
+            if rr > 0 and math.isfinite(ss) and math.isfinite(rr):
+                self._num_gradients += 1
+                figures = _compare(ss, sr, rr)
+                cosine, error, ratio = (a + b for a, b in zip(self._sums, figures, strict=True))
+                self._sums = cosine, error, ratio
+
+
+def _compare(ss: float, sr: float, rr: float) -> tuple[float, float, float]:
+    """Cosine, relative error and norm ratio from the products s.s, s.r and r.r."""
+    cosine = sr / math.sqrt(ss * rr) if ss > 0 else 0.0
+    error = math.sqrt(max(0.0, ss - 2 * sr + rr) / rr)  # rounding may leave less than nothing
+    return max(-1.0, min(1.0, cosine)), error, math.sqrt(ss / rr)

@@ -1,0 +1,72 @@
+"""Epochs become whole in whatever order workers tell of them."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import pytest
+
+from dni_async.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
+from launcher.epochs import EpochMessage, OpenEpochs, WholeEpoch
+from launcher.results import EpochResult
+
+
+def boundary(stage: int, epoch: int, num_gradients: int = 3) -> BoundaryEpoch:
+    """What the worker of this stage tells."""
+    return BoundaryEpoch("run", stage, epoch, num_gradients, 0.5, 0.9, 0.4, 2, 7)
+
+
+def told_of(epoch: int, *boundaries: BoundaryEpoch) -> list[EpochMessage]:
+    """All that is told of an epoch."""
+    return [
+        EpochTrained("run", epoch, 1.5),
+        EpochLoss("run", epoch, 0.25, 100),
+        Evaluated("run", epoch, 0.75, 0.5, 20),
+        *boundaries,
+    ]
+
+
+ALL = told_of(1, boundary(0, 1), boundary(1, 1))
+
+
+@pytest.mark.parametrize("order", list(permutations(range(len(ALL)))))
+def test_an_epoch_is_whole_with_the_last_message_whichever_that_is(order: tuple[int, ...]) -> None:
+    epochs = OpenEpochs(3)
+    *before, last = (epochs.enter(ALL[index]) for index in order)
+    assert before == [None] * 4
+    assert last == WholeEpoch(
+        EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100), (boundary(0, 1), boundary(1, 1))
+    )
+
+
+def test_a_boundary_that_compared_nothing_is_waited_for_and_left_out() -> None:
+    epochs = OpenEpochs(3)
+    *before, last = map(epochs.enter, told_of(1, boundary(0, 1), boundary(1, 1, 0)))
+    assert before == [None] * 4
+    assert last is not None
+    assert last.boundaries == (boundary(0, 1),)
+
+
+def test_a_stage_alone_has_no_boundary() -> None:
+    *_, last = map(OpenEpochs(1).enter, told_of(1))
+    assert last == WholeEpoch(EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100), ())
+
+
+def test_epochs_are_kept_apart() -> None:
+    epochs = OpenEpochs(2)
+    first, second = told_of(1, boundary(0, 1)), told_of(2, boundary(0, 2))
+    late = first.pop()
+    *before, whole = map(epochs.enter, [*first, *second])
+    assert before == [None] * (len(first) + len(second) - 1)
+    assert whole is not None
+    assert whole.result.epoch == 2
+    closed = epochs.enter(late)
+    assert closed is not None
+    assert closed.result.epoch == 1
+
+
+def test_a_word_that_is_said_again_closes_nothing_twice() -> None:
+    epochs = OpenEpochs(2)
+    for message in told_of(1, boundary(0, 1)):
+        epochs.enter(message)
+    assert epochs.enter(boundary(0, 1)) is None

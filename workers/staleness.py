@@ -1,0 +1,37 @@
+"""How stale returned gradients were when they were used, as counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+__all__ = ["Staleness"]
+
+
+class Staleness:
+    """Counts by staleness: a stage's updates from a batch's forward to the use of its gradient."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[int] = Counter()
+
+    def add(self, staleness: int) -> None:
+        """One gradient was used."""
+        self._counts[staleness] += 1
+
+    @property
+    def max(self) -> int:
+        """The largest that was seen; 0 if none."""
+        return max(self._counts, default=0)
+
+    def at(self, share: float) -> int:
+        """The staleness that this share of all gradients did not exceed; 0 if none."""
+        need = share * self._counts.total()
+        seen = 0
+        for staleness in sorted(self._counts):
+            seen += self._counts[staleness]
+            if seen >= need:
+                return staleness
+        return 0
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self._counts.clear()
