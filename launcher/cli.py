@@ -75,8 +75,11 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 )
 @_setting("stages", "Group the layers into this many workers.  [default: one per layer]", type=int)
 @_setting("partition", "balanced: group layers by the time each takes on a real batch.")
-@_setting("data", "digits, mnist, fashion-mnist, or a PATH.npz with x_train y_train x_test y_test.")
-@_setting("data_dir", "Where the IDX files of mnist and fashion-mnist lie.", metavar="DIR")
+@_setting(
+    "data",
+    "digits, mnist, fashion-mnist, cifar10, or a PATH.npz with x_train y_train x_test y_test.",
+)
+@_setting("data_dir", "Where the files of mnist, fashion-mnist and cifar10 lie.", metavar="DIR")
 @_setting(
     "rule",
     "How a stage gets its gradient: dni predicts it, dgl has a local loss, fdg takes the true one "

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+from dni_async.data.cifar import CIFAR10, load_cifar10
 from dni_async.data.dataset import Dataset
 from dni_async.data.digits import load_digits
 from dni_async.data.mnist import FASHION_MNIST, MNIST, load_idx
@@ -17,7 +18,7 @@ __all__ = ["DATASET_NAMES", "GIVEN_FILE", "load_dataset"]
 
 _IDX_SOURCES = {source.name: source for source in (MNIST, FASHION_MNIST)}
 
-DATASET_NAMES = ("digits", *_IDX_SOURCES)
+DATASET_NAMES = ("digits", *_IDX_SOURCES, CIFAR10)
 """Names that load_dataset knows, besides the path of an .npz file."""
 
 GIVEN_FILE = "data.npz"
@@ -29,14 +30,16 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:
 
     digits comes with scikit-learn: x [N, 64]. mnist and fashion-mnist, x [N, 784], are IDX files
     in data_dir or data_dir/NAME; without data_dir, the same in $DNI_DATA_DIR; where there are
-    none, they are downloaded into the user's cache. An .npz file holds x_train, y_train, x_test
-    and y_test. given is what a caller of dni_async.train gave. Raises DataError for an unknown
-    name and for data that is missing or damaged.
+    none, they are downloaded into the user's cache. cifar10, x [N, 3, 32, 32] in [0, 1], is sought
+    and downloaded likewise, in its binary or python version. An .npz file holds x_train, y_train,
+    x_test and y_test. given is what a caller of dni_async.train gave. Raises DataError for an
+    unknown name and for data that is missing or damaged.
     """
     if name == "digits":
         return load_digits()
-    if name in _IDX_SOURCES:
-        return load_idx(_IDX_SOURCES[name], _environment_dir() if data_dir is None else data_dir)
+    if name in (*_IDX_SOURCES, CIFAR10):
+        folder = _environment_dir() if data_dir is None else data_dir
+        return load_cifar10(folder) if name == CIFAR10 else load_idx(_IDX_SOURCES[name], folder)
     if name.endswith(".npz"):
         return read_npz(Path(name).expanduser())
     if name == "given":

@@ -14,12 +14,12 @@ from dni_async.errors import DataError
 
 def test_public_names() -> None:
     assert dni_async.data.__all__ == ["DATASET_NAMES", "Dataset", "batch_order", "load_dataset"]
-    assert DATASET_NAMES == ("digits", "mnist", "fashion-mnist")
+    assert DATASET_NAMES == ("digits", "mnist", "fashion-mnist", "cifar10")
 
 
 @pytest.mark.parametrize("name", ["", "Digits", "cifar", "mine.npy", "mnist/"])
 def test_unknown_name(name: str) -> None:
-    with pytest.raises(DataError, match="there are digits, mnist, fashion-mnist, and files named"):
+    with pytest.raises(DataError, match="there are digits, mnist, fashion-mnist, cifar10, and"):
         load_dataset(name)
 
 
