@@ -1,9 +1,9 @@
 """Predicts a stage's input from the samples: the synthetic input of the complete unlock.
 
-I(x) = W2 relu(W1 x + b1) + b2 with samples x flattened (Jaderberg et al. 2016, the complete unlock:
-"synthetic inputs"), trained by Adam on the squared error to what the stage below made of them. It
-sees no labels: the input of a stage depends on none, and what they would add in training is not
-there when the network is used.
+I(x) = W2 relu(W1 x + b1) + b2 with samples x flattened (Jaderberg et al. 2016, 1608.05343), trained
+by Adam on the mean squared error to what the stage below made of them. It sees no labels: a stage's
+input depends on none, and what they would add in training is not there when the network is used.
+What was tried is in docs/decisions/0023.
 """
 
 from __future__ import annotations

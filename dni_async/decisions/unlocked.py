@@ -34,7 +34,7 @@ class _Open:
 
 
 class UnlockedMachine(StageMachine):
-    """A stage above the source under the complete unlock (Jaderberg et al. 2016, section 2.3).
+    """A stage above the source under the complete unlock (Jaderberg et al. 2016).
 
     It knows the source's order of work, so it takes up training batches by itself: loads the
     samples, predicts its input from them, and does what the rule says. The activation that the
