@@ -91,10 +91,7 @@ def train(
         base = RunConfig(baseline=False) if config is None else config
         resolved = RunConfig.from_dict({**base.to_dict(), **asked})
         network, report = _engine().carry_out(
-            resolved,
-            run_dir=place,
-            overwrite=overwrite,
-            progress=progress,
+            resolved, run_dir=place, overwrite=overwrite, progress=progress
         )
     return TrainingResult(
         model=network,

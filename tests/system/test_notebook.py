@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +75,15 @@ def test_cells_train_and_can_be_interrupted(client: Any, tmp_path: Path) -> None
     kernel = psutil.Process(client.km.provisioner.pid)
     over = threading.Event()
 
-    def watch() -> None:
+    def interrupt_once_there_are_workers() -> None:
         while not over.wait(0.05):
-            if any(child.name() == "dni-stage-0" for child in kernel.children(recursive=True)):
-                kernel.send_signal(signal.SIGINT)
-                return
+            with suppress(psutil.NoSuchProcess):  # a child that has just gone
+                names = {child.name() for child in kernel.children(recursive=True)}
+                if "dni-stage-0" in names:
+                    kernel.send_signal(signal.SIGINT)
+                    return
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=interrupt_once_there_are_workers)
     watcher.start()
     try:
         said = run_cell(client, INTERRUPTED)
