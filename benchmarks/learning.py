@@ -9,7 +9,12 @@ row that misses its target is printed as a miss.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
@@ -45,7 +50,9 @@ class Row:
     """One network and rule. Errors in percent.
 
     published: the error in the paper's table. behind: how far it may be behind backpropagation.
-    most: the error that it may have. in_order: whether it is also run in order.
+    most: the error that it may have. most_loss: the test loss that it may have, over
+    backpropagation's. in_order: whether it is also run in order. is_text: on the characters of
+    examples/transformer.py, not on the data asked for.
     """
 
     name: str
@@ -53,11 +60,15 @@ class Row:
     published: float | None = None
     behind: float | None = None
     most: float | None = None
+    most_loss: float | None = None
     in_order: bool = False
+    is_text: bool = False
 
 
 BATCH_NORM = {"norm": "batch", "epochs": 15}
 PAPER = {**BATCH_NORM, "targets": "bootstrap", "synthesizer": "linear"}  # cDNI on its FCN
+CNN = {"model": "cnn", "layers": 3, "width": 32, "norm": "batch", "epochs": 5}
+TRANSFORMER = {"model": "transformer:model", "stages": 4, "batch_size": 32, "epochs": 5}
 ROWS = (
     Row("default, 4 x 256 BN", BATCH_NORM, behind=0.15, in_order=True),
     Row("cDNI, 3 layers", {**PAPER, "layers": 3}, published=2.2, most=2.2),
@@ -68,9 +79,13 @@ ROWS = (
     Row("default, 21 x 256 BN", {**BATCH_NORM, "layers": 21}, behind=0.3, most=3.0),
     Row("default, 4 x 1024", {"width": 1024, "epochs": 10}, behind=0.2, in_order=True),
     Row("cDNI, p = 0.2", {**PAPER, "update_probability": 0.2}, most=2.2),
+    Row("complete unlock, cDNI", {**PAPER, "unlock": "forward"}, published=2.0, most=3.0),
+    Row("complete unlock, default", {**BATCH_NORM, "unlock": "forward"}, most=3.0),
     Row("fdg, 4 x 256 BN", {**BATCH_NORM, "rule": "fdg"}, behind=0.1, in_order=True),
     Row("dgl, 4 x 256 BN", {**BATCH_NORM, "rule": "dgl"}),
     Row("no-bprop, 4 x 256 BN", {**BATCH_NORM, "rule": "no-bprop"}, published=12.6),
+    Row("CNN, 3 layers", CNN, behind=0.2),
+    Row("transformer, 4 workers", TRANSFORMER, most_loss=1.05, is_text=True),
 )
 # What a rule does, and backpropagation does not.
 RULE_SETTINGS = (
@@ -80,6 +95,7 @@ RULE_SETTINGS = (
     "synthesizer",
     "synthesizer_lr",
     "update_probability",
+    "unlock",
     "window",
     "stages",
 )
@@ -94,6 +110,8 @@ class Outcome:
     ours: list[float] = field(default_factory=list)
     backprop: list[float] = field(default_factory=list)
     in_order: list[float] = field(default_factory=list)
+    our_losses: list[float] = field(default_factory=list)
+    backprop_losses: list[float] = field(default_factory=list)
 
     @property
     def verdicts(self) -> list[str]:
@@ -104,17 +122,24 @@ class Outcome:
             said.append(f"backprop + {self.row.behind:g}: {_word(fmean(self.ours) <= limit)}")
         if self.row.most is not None:
             said.append(f"{self.row.most:g}: {_word(fmean(self.ours) <= self.row.most)}")
+        if self.row.most_loss is not None:
+            ratio = fmean(self.our_losses) / fmean(self.backprop_losses)
+            is_met = ratio <= self.row.most_loss
+            said.append(f"loss {ratio:.3f}x, {self.row.most_loss:g}: {_word(is_met)}")
         return said
 
     def to_dict(self) -> dict[str, Any]:
         """As the JSON shows it."""
         return {
             "name": self.row.name,
-            "config": self.config.to_dict() | {"data_dir": None},
+            "config": self.config.to_dict()
+            | {"data_dir": None, "data": Path(self.config.data).name},
             "published": self.row.published,
             "errors": self.ours,
             "backprop_errors": self.backprop,
             "in_order_errors": self.in_order,
+            "losses": self.our_losses,
+            "backprop_losses": self.backprop_losses,
             "verdicts": self.verdicts,
         }
 
@@ -144,38 +169,64 @@ def main(
     observation = Observation()
     asked: dict[str, Any] = {"data": data, "batch_size": batch_size, "lr_schedule": lr_schedule}
     asked["data_dir"] = None if data_dir is None else str(data_dir)
-    if epochs is not None:
-        asked["epochs"] = epochs
-    outcomes = []
-    for row in _chosen(names):
-        settings = row.settings | asked | (QUICK if quick else {})
-        outcomes.append(Outcome(row, RunConfig(baseline=False, devices=("cpu",), **settings)))
-    known: dict[RunConfig, float] = {}
-    for seed in range(measuring.repeats):
-        for outcome in outcomes:
-            _measure(outcome, seed, known)
-            console.print(f"seed {seed}, {outcome.row.name}: {_said(outcome)}", highlight=False)
-            write(
-                measuring.json,
-                "learning",
-                observation.facts(),
-                asked | {"repeats": measuring.repeats, "quick": quick},
-                {"rows": [each.to_dict() for each in outcomes if each.ours]},
-            )
+    with _text_data() as text:
+        outcomes = []
+        for row in _chosen(names):
+            settings = asked | row.settings | (QUICK if quick else {})
+            if epochs is not None:
+                settings["epochs"] = epochs
+            if row.is_text:
+                settings |= {"data": text}
+            outcomes.append(Outcome(row, RunConfig(baseline=False, devices=("cpu",), **settings)))
+        known: dict[RunConfig, Trained] = {}
+        for seed in range(measuring.repeats):
+            for outcome in outcomes:
+                _measure(outcome, seed, known)
+                console.print(f"seed {seed}, {outcome.row.name}: {_said(outcome)}", highlight=False)
+                write(
+                    measuring.json,
+                    "learning",
+                    observation.facts(),
+                    asked | {"repeats": measuring.repeats, "quick": quick},
+                    {"rows": [each.to_dict() for each in outcomes if each.ours]},
+                )
     _print(console, outcomes)
     print_facts(console, observation.facts())
 
 
-def _measure(outcome: Outcome, seed: int, known: dict[RunConfig, float]) -> None:
-    """One seed of a row. known: backpropagation's errors, which rows of one network share."""
+def _measure(outcome: Outcome, seed: int, known: dict[RunConfig, Trained]) -> None:
+    """One seed of a row. known: backpropagation's runs, which rows of one network share."""
     config = dataclasses.replace(outcome.config, seed=seed)
-    outcome.ours.append(_error(train_arm("dni", config)))
+    ours = train_arm("dni", config)
     network = dataclasses.replace(config, **{name: DEFAULTS[name] for name in RULE_SETTINGS})
     if network not in known:
-        known[network] = _error(train_arm(BACKPROP, network))
-    outcome.backprop.append(known[network])
+        known[network] = train_arm(BACKPROP, network)
+    outcome.ours.append(_error(ours))
+    outcome.our_losses.append(ours.epochs[-1].test_loss)
+    outcome.backprop.append(_error(known[network]))
+    outcome.backprop_losses.append(known[network].epochs[-1].test_loss)
     if outcome.row.in_order:
         outcome.in_order.append(100 * (1 - train_in_order(config)))
+
+
+@contextmanager
+def _text_data() -> Iterator[str]:
+    """A file of the transformer's characters; the example is on the path of every process."""
+    examples = str(Path(__file__).resolve().parents[1] / "examples")
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = f"{examples}{os.pathsep}{before}" if before else examples
+    sys.path.append(examples)
+    try:
+        with tempfile.TemporaryDirectory(prefix="dni-bench-") as folder:
+            path = Path(folder) / "characters.npz"
+            importlib.import_module("transformer").write_data(path)
+            yield str(path)
+    finally:
+        sys.path.remove(examples)
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
 
 
 def _said(outcome: Outcome) -> str:

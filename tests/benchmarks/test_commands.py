@@ -131,6 +131,15 @@ def test_learning(start: Callable[..., Command]) -> None:
     assert (control["published"], control["verdicts"]) == (12.6, [])
 
 
+def test_learning_a_text(start: Callable[..., Command]) -> None:
+    command = start("learning", "--rows", "transformer")
+    assert_clean_end(command)
+    (text,) = command.result()["rows"]
+    assert text["config"]["data"] == "characters.npz"
+    ratio = text["losses"][0] / text["backprop_losses"][0]
+    assert text["verdicts"][0].startswith(f"loss {ratio:.3f}x, 1.05: ")
+
+
 def test_rows_that_do_not_exist_are_refused(start: Callable[..., Command]) -> None:
     code, output = start("learning", "--rows", "nothing").end()
     assert code == 2
