@@ -228,3 +228,19 @@ def test_what_cannot_be_measured_is_said_at_once(
     assert code == 2, output
     assert complaint in output
     assert "Traceback" not in output
+
+
+def test_uneven_stages(start: Callable[..., Command]) -> None:
+    command = start("uneven", "--layers", "3", "--width", "32", "--slow", "1")
+    assert_clean_end(command)
+    cases = {case["name"]: case for case in command.result()["cases"]}
+    assert list(cases) == ["no slow stage", "wait", "skip", "replay", "skip and replay"]
+    batches = -(-1437 // 64)
+    assert cases["wait"]["updates"] == [batches] * 3
+    for case in cases.values():
+        assert len(case["errors"]) == 1
+        if case["when_full"] == "wait":
+            assert case["skipped"] == [0, 0, 0]
+        if case["when_empty"] == "wait":
+            assert case["replayed"] == [0, 0, 0]
+        assert case["updates"][0] == batches  # the source replays nothing and sees every batch
