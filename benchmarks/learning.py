@@ -40,7 +40,7 @@ from dni_async.errors import ConfigError
 
 __all__ = ["main"]
 
-BACKPROP = "baseline-all-threads"
+BACKPROP = "baseline-1-thread"  # as accurate, and other load does not stop it
 DEFAULTS = RunConfig().to_dict()
 QUICK = {"data": "digits", "data_dir": None, "epochs": 1, "batch_size": 64}
 

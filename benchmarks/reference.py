@@ -23,16 +23,14 @@ from dni_async.rates import make_rate_factor
 from dni_async.seeding import stage_seed
 from dni_async.stage import Stage, add_scores, prepare_torch, score
 from dni_async.synthesizers import make_synthesizer
-from dni_async.system import available_cores
 
 __all__ = ["main", "train_in_order"]
 
 
 def train_in_order(config: RunConfig) -> float:
     """The test accuracy, in [0, 1], after the last epoch. Raises MemberDied."""
-    num_threads = available_cores()
-    with Team("benchmarks.reference", 1, num_threads=num_threads) as team:
-        team.tell_all([{"config": config.to_dict(), "num_threads": num_threads}])
+    with Team("benchmarks.reference", 1) as team:
+        team.tell_all([{"config": config.to_dict()}])
         return [float(team.hear(0)["accuracy"]) for _ in range(config.epochs)][-1]
 
 
@@ -40,7 +38,7 @@ def main(_member: int) -> None:
     """One run, asked for and answered in JSON."""
     order = json.loads(sys.stdin.readline())
     config = RunConfig.from_dict(order["config"])
-    prepare_torch(order["num_threads"])
+    prepare_torch(1)
     folder = None if config.data_dir is None else Path(config.data_dir)
     dataset = load_dataset(config.data, folder)
     inputs = Inputs(dataset, batch_size=config.batch_size, seed=config.seed)
