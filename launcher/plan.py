@@ -28,7 +28,8 @@ class Plan:
     """A run that can start: config with devices and folders resolved, and the stages' shares.
 
     input_shape: of one sample; holds_ids: samples are int64 ids. layer_ranges: half-open, one for
-    each stage; devices likewise.
+    each stage; devices likewise. load: processes that wanted a core before the run, on average
+    over a minute.
     """
 
     config: RunConfig
@@ -42,6 +43,7 @@ class Plan:
     layer_ranges: list[tuple[int, int]]
     devices: list[str]
     cores: int
+    load: float
     threads_per_worker: int
 
     @property
@@ -111,6 +113,7 @@ def make_plan(config: RunConfig) -> Plan:
         layer_ranges=layer_ranges,
         devices=deal_devices(devices, len(layer_ranges)),
         cores=cores,
+        load=os.getloadavg()[0],
         threads_per_worker=config.threads_per_worker or max(1, cores // len(layer_ranges)),
     )
 

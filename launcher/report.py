@@ -22,6 +22,7 @@ from launcher.results import RunResult, speedup
 __all__ = ["SCHEMA", "build_report", "print_diagnosis", "print_report", "read_report"]
 
 SCHEMA = 1
+BUSY = 0.5  # of the cores, taken by others
 
 
 def build_report(
@@ -39,6 +40,7 @@ def build_report(
         "config": plan.config.to_dict(),
         "environment": {
             "cores": plan.cores,
+            "load": round(plan.load, 2),
             "torch": version("torch"),
             "pyzmq": version("pyzmq"),
             "python": platform.python_version(),
@@ -89,6 +91,14 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         if factor is not None:
             word = "faster" if factor >= 1 else "SLOWER"
             console.print(f"{factor:.2f}x the samples/s of the baseline on {name} ({word})")
+    cores, load = report["environment"]["cores"], report["environment"].get("load", 0.0)
+    if load >= BUSY * cores and any(factor is not None for _, factor in lines):
+        console.print(
+            f"before the run {load:.1f} processes wanted {cores} cores: speeds beside other work "
+            "compare little, least of all that of all threads",
+            highlight=False,
+            soft_wrap=True,
+        )
     to_target = speed.get("time_to_target_vs_all_threads")
     if to_target is not None:
         word = "sooner" if to_target >= 1 else "LATER"
@@ -168,7 +178,7 @@ def _runs_table(report: Mapping[str, Any]) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    for name in ("run", "workers", "threads", "samples/s", "train s", "accuracy", "test loss"):
+    for name in ("run", "workers", "threads", "samples/s", "train s", "accuracy", "loss"):
         table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
     has_target = report["config"].get("target_accuracy") is not None
     if has_target:
