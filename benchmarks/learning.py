@@ -67,7 +67,7 @@ class Row:
 
 BATCH_NORM = {"norm": "batch", "epochs": 15}
 PAPER = {**BATCH_NORM, "targets": "bootstrap", "synthesizer": "linear"}  # cDNI on its FCN
-CNN = {"model": "cnn", "layers": 3, "width": 32, "norm": "batch", "epochs": 5}
+CNN = {"model": "cnn", "layers": 3, "width": 16, "norm": "batch", "epochs": 5}
 TRANSFORMER = {"model": "transformer:model", "stages": 4, "batch_size": 32, "epochs": 5}
 ROWS = (
     Row("default, 4 x 256 BN", BATCH_NORM, behind=0.15, in_order=True),

@@ -199,7 +199,7 @@ def test_lockstep_equals_plain_backpropagation_for_sequences(
         RunConfig(model="sequences:make", data="ids.npz", batch_size=16, epochs=3),
         torch.device("cpu"),
         lambda: None,
-        lambda _epoch, _seconds, train, _accuracy, test: losses.append((train, test)),
+        lambda epoch: losses.append((epoch.train_loss, epoch.test_loss)),
     )
     sys.modules.pop("sequences")
     assert run.end() == 0, run.output
@@ -219,7 +219,7 @@ def test_every_rule_learns_sequences(
     assert run.end() == 0, run.output
     first, *_, last = run.report()["runs"][0]["epochs"]
     assert last["train_loss"] < first["train_loss"] / 2
-    assert last["test_accuracy"] > 0.8
+    assert last["test_accuracy"] > 0.7  # a seventh by guessing
     run.assert_nothing_left()
 
 
@@ -241,7 +241,7 @@ def test_sequences_that_do_not_fit_the_network_are_refused(
     write_sequences(folder)
     with (folder / "sequences.py").open("a") as module:
         module.write("def short():\n    return nn.Sequential(nn.Embedding(6, 7))\n")
-    run = launch(*flags)
+    run = launch(*flags, "--batch-size=16")
     assert run.end() == 2
     assert message in run.output.replace("\n", " ")
 
