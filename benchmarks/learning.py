@@ -146,7 +146,7 @@ class Outcome:
 
 @click.command("learning")
 @benchmark_options
-@click.option("--rows", "names", help="Names or parts of names.  [default: all]")
+@click.option("--rows", "names", help="Names or parts of names, between semicolons.  [default: all]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Of every row.  [default: its own]")
 @click.option("--lr-schedule", default="cosine", show_default=True, help="Of every arm.")
@@ -240,7 +240,7 @@ def _error(trained: Trained) -> float:
 def _chosen(names: str | None) -> list[Row]:
     if names is None:
         return list(ROWS)
-    parts = names.split(",")
+    parts = names.split(";")
     chosen = [row for row in ROWS if any(part.strip() in row.name for part in parts)]
     if not chosen:
         raise ConfigError(f"rows: none is called {names!r}; {'; '.join(row.name for row in ROWS)}")

@@ -122,7 +122,7 @@ def test_links(start: Callable[..., Command]) -> None:
 
 
 def test_learning(start: Callable[..., Command]) -> None:
-    command = start("learning", "--rows", "fdg,no-bprop")
+    command = start("learning", "--rows", "fdg;no-bprop")
     assert_clean_end(command)
     fdg, control = command.result()["rows"]
     assert fdg["name"] == "fdg, 4 x 256 BN"
