@@ -146,7 +146,9 @@ class Outcome:
 
 @click.command("learning")
 @benchmark_options
-@click.option("--rows", "names", help="Names or parts of names, between semicolons.  [default: all]")
+@click.option(
+    "--rows", "names", help="Names or parts of names, between semicolons.  [default: all]"
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=256, show_default=True)
 @click.option("--epochs", type=click.IntRange(min=1), help="Of every row.  [default: its own]")
 @click.option("--lr-schedule", default="cosine", show_default=True, help="Of every arm.")
