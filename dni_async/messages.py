@@ -15,6 +15,7 @@ MAX_CREDITS = 8  # in one message
 
 Purpose = Literal["train", "evaluate"]
 MarkerKind = Literal["trained", "evaluated", "stop"]
+Side = Literal["above", "below"]
 Scalar = str | int | float | bool | None
 
 
