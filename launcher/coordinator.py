@@ -279,7 +279,7 @@ class _Coordinator:
             case Progress():
                 self._follow_progress(message)
             case EpochTrained(epoch=epoch, seconds=seconds):
-                whole_s = seconds + self._source.lost_s(epoch)
+                whole_s = self._source.whole_s(epoch, seconds)
                 self._enter_epoch(EpochTrained(message.run_id, epoch, whole_s))
             case EpochLoss() | BoundaryEpoch() | Evaluated():
                 self._enter_epoch(message)
@@ -296,9 +296,9 @@ class _Coordinator:
     def _seat(self, stage: int) -> None:
         self._roster.ready.add(stage)
         if stage in self._replacements.open:
-            self._replacing.seat(stage)
+            vacancy = self._replacing.seat(stage)
             if stage == 0:
-                self._source.took_over(time.monotonic())
+                self._source.took_over(vacancy.died_at, time.monotonic())
 
     def _follow_progress(self, message: Progress) -> None:
         self._progress[message.stage] = message

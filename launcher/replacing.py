@@ -60,10 +60,10 @@ class Replacing:
         if vacancy is not None and vacancy.incarnation == message.incarnation:
             vacancy.inbox = message.endpoint
 
-    def seat(self, stage: int) -> None:
-        """A replacement is ready: it begins at once."""
-        self._replacements.seat(stage)
+    def seat(self, stage: int) -> Vacancy:
+        """A replacement is ready: it begins at once. The vacancy that it fills."""
         self._send(stage, Start(self._roster.run_id))
+        return self._replacements.seat(stage)
 
     def fill(self, now: float) -> None:
         """Do what may be done by now. Raises WorkerDied where nobody can take the place."""

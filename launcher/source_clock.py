@@ -16,23 +16,28 @@ class SourceClock:
 
     def __init__(self) -> None:
         self.next_batch_id = 0
-        self._last: Progress | None = None
-        self._heard_at = 0.0
-        self._lost_s: dict[int, float] = {}
+        self._last: tuple[Progress, float] | None = None  # and when it was heard
+        self._gaps: list[tuple[int, float, float]] = []  # epoch, its seconds, those with nobody
 
     def hear(self, progress: Progress, now: float) -> None:
         """The source told of itself."""
         self.next_batch_id = max(self.next_batch_id, progress.next_batch_id)
-        self._last, self._heard_at = progress, now
+        self._last = (progress, now)
 
-    def took_over(self, now: float) -> None:
+    def took_over(self, died_at: float, now: float) -> None:
         """A replacement begins."""
-        if self._last is None:
-            return
-        seconds = self._last.epoch_s + now - self._heard_at
-        self._lost_s[self._last.epoch] = self.lost_s(self._last.epoch) + seconds
+        epoch, seconds = 0, 0.0
+        if self._last is not None:
+            told, heard_at = self._last
+            epoch, seconds = told.epoch, told.epoch_s + now - heard_at
+        self._gaps.append((epoch, seconds, now - died_at))
         self._last = None
 
-    def lost_s(self, epoch: int) -> float:
-        """Seconds of the epoch's training before the present source took over."""
-        return self._lost_s.get(epoch, 0.0)
+    def whole_s(self, epoch: int, seconds: float) -> float:
+        """The seconds of an epoch of which the present source has trained for so many.
+
+        Where the one before had not told of this epoch yet, its own share is not known, and only
+        the time in which nobody was there is added.
+        """
+        gaps, self._gaps = self._gaps, []
+        return seconds + sum(s if told == epoch else vacant_s for told, s, vacant_s in gaps)

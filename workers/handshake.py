@@ -66,14 +66,14 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
 
     Raises HandshakeError when the deadline passes, Stopped when the coordinator ends the run.
     """
-    stage, run_id, incarnation = assignment.stage, assignment.run_id, assignment.incarnation
+    stage, run_id = assignment.stage, assignment.run_id
     inbox = None
     if stage > 0:
-        address = _inbox_address(assignment.coordinator, f"stage-{stage}.{incarnation}")
+        address = _inbox_address(assignment.coordinator, assignment.name)
         inbox = open_inbox(sockets, address, shares_memory=True)
     endpoint = "" if inbox is None else inbox.endpoint
-    host = platform.node()
-    control.send(Hello(PROTOCOL, run_id, stage, os.getpid(), host, endpoint, incarnation))
+    pid, host, incarnation = os.getpid(), platform.node(), assignment.incarnation
+    control.send(Hello(PROTOCOL, run_id, stage, pid, host, endpoint, incarnation))
     wait = _Wait(stage, control, poller, assignment.lifeline)
 
     welcome = wait.hear(control, Welcome, "the coordinator")

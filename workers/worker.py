@@ -32,6 +32,11 @@ class Assignment:
     lifeline: int | None = None
     incarnation: int = 0
 
+    @property
+    def name(self) -> str:
+        """No other worker of the run has the same."""
+        return f"stage-{self.stage}" + (f".{self.incarnation}" if self.incarnation else "")
+
 
 def run_worker(assignment: Assignment) -> int:
     """Join the run, train until it drains; the exit code.
@@ -43,9 +48,7 @@ def run_worker(assignment: Assignment) -> int:
     name_process(f"dni-stage-{assignment.stage}")
     compute_in_long_slices()
     with open_sockets() as sockets:
-        control = sockets.control_client(
-            assignment.coordinator, f"stage-{assignment.stage}.{assignment.incarnation}".encode()
-        )
+        control = sockets.control_client(assignment.coordinator, assignment.name.encode())
         poller = Poller()
         poller.watch(control)
         if assignment.lifeline is not None:
