@@ -121,6 +121,7 @@ class RunConfig:
     transport: Transport = "auto"
     threads_per_worker: int | None = None  # None: the cores shared out among the workers
     start_timeout_s: float = 60.0
+    max_restarts: int = 3  # workers replaced in the whole run
     # What it is compared with.
     baseline: bool = True
     target_accuracy: float | None = None
@@ -150,7 +151,7 @@ class RunConfig:
             value = getattr(self, name)
             _require(value is None or 0 < value < float("inf"), name, "a positive number", self)
         counts = ("synthesizer_layers", "synthesizer_pool", "synthesizer_warmup")
-        for name in ("anchor_every", "warmup_updates", *counts):
+        for name in ("anchor_every", "warmup_updates", "max_restarts", *counts):
             value = getattr(self, name)
             _require(value is None or value >= 0, name, "at least 0", self)
         for name in ("gradient_shrink", "update_probability"):

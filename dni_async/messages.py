@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-PROTOCOL = 3  # bumped whenever a message changes; both ends must agree
+PROTOCOL = 4  # bumped whenever a message changes; both ends must agree
 
 MAX_CREDITS = 8  # in one message
 
 Purpose = Literal["train", "evaluate"]
 MarkerKind = Literal["trained", "evaluated", "stop"]
+Side = Literal["above", "below"]
 Scalar = str | int | float | bool | None
 
 
@@ -45,10 +46,15 @@ class LinkHello:
 
 @dataclass(frozen=True, slots=True)
 class LinkReady:
-    """Answer to LinkHello from the upper end: the link is up."""
+    """Answer to LinkHello from the upper end: the link is up.
+
+    next_batch_id: one past the last batch that came over the link before this one; a replacement
+    goes on from there. 0 at the start of a run.
+    """
 
     run_id: str
     stage: int
+    next_batch_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +132,10 @@ class Marker:
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """A worker has bound its inbox (endpoint, empty for the source) and asks to join."""
+    """A worker has bound its inbox (endpoint, empty for the source) and asks to join.
+
+    incarnation: how many workers have hosted the stage before.
+    """
 
     protocol: int
     run_id: str
@@ -134,6 +143,7 @@ class Hello:
     pid: int
     host: str
     endpoint: str
+    incarnation: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +167,8 @@ class Progress:
     sent up). The staleness of half, and of 99 %, of all returned gradients is not above
     staleness_median and staleness_p99. skipped: training batches learnt from and not sent up;
     replayed: those learnt from once more. frame_bytes, shared_bytes: sent so far over both links.
+    next_batch_id: one past the last batch that the stage received, or the source drew. epoch_s: of
+    the source, since it began or took over the training of its epoch.
     """
 
     run_id: str
@@ -182,6 +194,8 @@ class Progress:
     credit_waiting_s: float
     skipped: int
     replayed: int
+    next_batch_id: int = 0
+    epoch_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,13 +240,26 @@ class BoundaryEpoch:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """From the head: the test set has passed. accuracy in [0, 1], loss per sample."""
+    """From the head: the test set has passed. accuracy in [0, 1], loss per sample.
+
+    Of what a replaced stage lost nothing is scored; with no sample left, accuracy 0 and loss -1.
+    """
 
     run_id: str
     epoch: int
     accuracy: float
     loss: float
     num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class InboxMoved:
+    """Answer to NeighbourReplaced on the side below: where that incarnation is to connect."""
+
+    run_id: str
+    stage: int
+    incarnation: int
+    endpoint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +291,9 @@ class Welcome:
     first_layer, end_layer: the half-open range of layers that the stage holds. peer: endpoint of
     the stage above's inbox, empty for the head. input_shape: of one sample. holds_ids: samples are
     int64 ids, not float32. num_updates: batches that the whole run trains on. config: RunConfig.
-    profile_folder: where profiles are left, empty when none is asked for.
+    profile_folder: where profiles are left, empty when none is asked for. next_batch_id: where a
+    replaced source goes on, unless the stage above has come further. shard: what to start from;
+    empty: from the seed.
     """
 
     run_id: str
@@ -281,6 +310,8 @@ class Welcome:
     num_updates: int
     config: dict[str, Scalar | list[str]] = field(default_factory=dict)
     profile_folder: str = ""
+    next_batch_id: int = 0
+    shard: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +326,20 @@ class Drain:
     """To the source: take up no more training batches; finish what is under way and end well."""
 
     run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourReplaced:
+    """The worker on that side has died; its successor is that incarnation of its stage.
+
+    above: connect to endpoint, its inbox. below: open a new inbox, and answer InboxMoved; endpoint
+    is empty.
+    """
+
+    run_id: str
+    side: Side
+    incarnation: int
+    endpoint: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +361,16 @@ DataMessage = (
     | Marker
 )
 WorkerMessage = (
-    Hello | Ready | Progress | EpochTrained | EpochLoss | BoundaryEpoch | Evaluated | Failed | Bye
+    Hello
+    | Ready
+    | Progress
+    | EpochTrained
+    | EpochLoss
+    | BoundaryEpoch
+    | Evaluated
+    | Failed
+    | Bye
+    | InboxMoved
 )
-CoordinatorMessage = Welcome | Start | Stop | Drain
+CoordinatorMessage = Welcome | Start | Stop | Drain | NeighbourReplaced
 Message = DataMessage | WorkerMessage | CoordinatorMessage

@@ -176,6 +176,11 @@ class Sockets:
         _connect(socket, address)
         return FrameSocket(socket, address)
 
+    def close(self, channel: FrameSocket) -> None:
+        """Close one socket at once; what it has not sent is for nobody any more."""
+        self._sockets.remove(channel.socket)
+        channel.socket.close(linger=0)
+
     def _make(self, kind: int) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         self._sockets.append(socket)

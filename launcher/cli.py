@@ -195,6 +195,12 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
     type=int,
 )
 @_setting("start_timeout_s", "Seconds that workers may take to join.", type=float)
+@_setting(
+    "max_restarts",
+    "Workers that are replaced when they die, in the whole run; after that, and with 0, a worker's "
+    "death ends the run.",
+    type=int,
+)
 @_setting("baseline", "Also train by plain backpropagation in one process, to compare.")
 @_setting("profile", "Record what every worker does when; the run directory gets a trace.json.")
 @_setting(

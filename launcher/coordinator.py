@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import secrets
-import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from dni_async.compilation import COMPILE_S
 from dni_async.errors import HandshakeError, LinkError, WireError, WorkerDied
 from dni_async.messages import (
     BoundaryEpoch,
     Bye,
+    CoordinatorMessage,
     Drain,
     EpochLoss,
     EpochTrained,
     Evaluated,
     Failed,
     Hello,
+    InboxMoved,
     Message,
     Progress,
     Ready,
@@ -28,13 +29,17 @@ from dni_async.messages import (
     Welcome,
 )
 from dni_async.transport import ControlServer, Poller, open_sockets
+from launcher.causes import Cause, cause_of_exit, may_replace, why_final
 from launcher.display import Display
 from launcher.epochs import EpochMessage, OpenEpochs
 from launcher.plan import Plan
 from launcher.processes import Exited, Started, WorkerProcesses, worker_processes
-from launcher.results import RunResult, WorkerResult
+from launcher.replacements import Replacements
+from launcher.replacing import Replacing
+from launcher.results import RestartResult, RunResult, WorkerResult
 from launcher.roster import Roster
 from launcher.run_folder import RunFolder
+from launcher.source_clock import SourceClock
 
 __all__ = ["train_decoupled"]
 
@@ -64,20 +69,6 @@ def train_decoupled(plan: Plan, folder: RunFolder, display: Display, result: Run
             coordinator.stop_everybody()
 
 
-@dataclass(slots=True)
-class _Cause:
-    """The first failure. exit: stage and its process's code. text: the user's last lines.
-
-    is_told: in the worker's own words.
-    """
-
-    exit: tuple[int, int]
-    code: int
-    text: str
-    deadline: float
-    is_told: bool = False
-
-
 class _Coordinator:
     """The state of one run as the launcher sees it."""
 
@@ -101,28 +92,41 @@ class _Coordinator:
         self._peers: dict[int, bytes] = {}
         self._progress: dict[int, Progress] = {}
         self._epochs = OpenEpochs(plan.num_stages)
-        self._cause: _Cause | None = None
+        self._cause: Cause | None = None
+        self._unexplained: dict[int, Cause] = {}  # by stage: ends with an error code
         self._result = result
+        self._started_at: float | None = None
+        self._is_draining = False
+        self._replacements = Replacements(plan.config.max_restarts)
+        self._replacing = Replacing(
+            self._roster,
+            self._replacements,
+            send=self._send,
+            start=self._start,
+            welcome=self._welcome,
+            timeout_s=self._timeout_s,
+        )
+        self._source = SourceClock()
 
     def run(self) -> None:
         """From the first process to the last Bye."""
         for stage in range(self._plan.num_stages):
-            self._processes.start(
-                stage=stage,
-                coordinator=self._control.endpoint,
-                run_id=self._roster.run_id,
-                log=self._folder.log(stage),
-            )
+            self._start(stage, 0)
         poller = Poller()
         poller.watch(self._control)
         poller.watch(self._processes.fileno())
-        config = self._plan.config
-        timeout_s = config.start_timeout_s + (COMPILE_S if config.compile else 0.0)
-        self._follow(poller, lambda: self._roster.all_ready, timeout_s)
+        self._follow(poller, lambda: self._roster.all_ready, self._timeout_s)
+        self._started_at = time.monotonic()
         self._result.startup_seconds = time.perf_counter() - self._began
         self._tell_all(Start(self._roster.run_id))
         self._display.started(self._result.startup_seconds, self._roster.pids)
         self._follow(poller, lambda: self._roster.all_left, None)
+
+    @property
+    def _timeout_s(self) -> float:
+        """How long a worker may take from its start to Ready."""
+        config = self._plan.config
+        return config.start_timeout_s + (COMPILE_S if config.compile else 0.0)
 
     def stop_everybody(self) -> None:
         """Ask those still there to leave; what does not is killed when the processes close."""
@@ -150,6 +154,8 @@ class _Coordinator:
                     self._hear_process(event)
             self._hear_workers()
             now = time.monotonic()
+            self._explain(now)
+            self._replacing.fill(now)
             if self._cause is not None and now >= self._cause.deadline:
                 raise WorkerDied(self._cause.text, self._cause.code)
             if timeout_s is None:
@@ -170,18 +176,45 @@ class _Coordinator:
         stage = self._roster.stage_of(event.pid)
         if stage is None or (stage in self._roster.left and event.code == 0):
             return
-        if self._cause is None:
-            code = event.code if event.code >= 0 else 128 - event.code
-            how = f"exited with code {event.code}"
-            if event.code < 0:
-                how = f"was killed by {signal.Signals(-event.code).name}"
-            text = (
-                f"stage {stage} ({self._plan.devices[stage]}, pid {event.pid}) {how}; "
-                f"its log is {self._folder.log(stage)}"
-            )
-            self._cause = _Cause(
-                (stage, event.code), code or 1, text, time.monotonic() + LAST_WORDS_S
-            )
+        now = time.monotonic()
+        cause = cause_of_exit(
+            self._plan, stage, event.pid, event.code, self._folder.log(stage), now + LAST_WORDS_S
+        )
+        if event.code == 0 and stage in self._replacements.open:
+            self._replacing.begin_again(stage, now)
+        elif event.code < 0:
+            self._lose(cause, now)
+        else:
+            self._unexplained[stage] = cause
+
+    def _explain(self, now: float) -> None:
+        """A worker that ended with an error code, and has said nothing since, is replaced."""
+        for stage, cause in list(self._unexplained.items()):
+            if now >= cause.deadline or not self._is_replaceable(cause):
+                del self._unexplained[stage]
+                self._lose(cause, now)
+
+    def _lose(self, cause: Cause, now: float) -> None:
+        """Have the worker that died replaced; else that is the cause by which the run ends."""
+        stage, _ = cause.exit
+        if not self._is_replaceable(cause):
+            if self._cause is None:
+                cause.text += why_final(self._plan, self._replacements)
+                self._cause = cause
+            return
+        assert self._started_at is not None
+        self._replacing.vacate(stage, now, cause.text)
+        restarts = self._result.restarts
+        restarts.append(RestartResult(stage, cause.text, now - self._started_at))
+        count = f"{len(self._replacements.causes)} of {self._replacements.max_restarts}"
+        self._display.note(f"{cause.text}; it is replaced ({count})")
+
+    def _is_replaceable(self, cause: Cause) -> bool:
+        """Whether another worker could take the place and learn what this one knew."""
+        is_over = self._is_draining or len(self._result.epochs) == self._plan.config.epochs
+        may = self._started_at is not None and not is_over and not self._roster.left
+        has_failed = self._cause is not None or cause.exit[1] == 0
+        return may and not has_failed and may_replace(self._plan, self._replacements)
 
     def _hear_workers(self) -> None:
         while True:
@@ -211,12 +244,11 @@ class _Coordinator:
             self._display.note(f"a worker was refused: {error}")
             return
         self._peers[hello.stage] = peer
-        if self._roster.all_admitted:
+        if self._roster.all_admitted and self._started_at is None:
             for stage in range(self._plan.num_stages):
-                with suppress(LinkError):  # it is gone; its end was or will be noticed
-                    self._control.send(self._peers[stage], self._welcome(stage))
+                self._send(stage, self._welcome(stage, peer=self._roster.peer_of(stage)))
 
-    def _welcome(self, stage: int) -> Welcome:
+    def _welcome(self, stage: int, *, peer: str) -> Welcome:
         plan = self._plan
         first, end = plan.layer_ranges[stage]
         profile = self._folder.profile
@@ -227,7 +259,7 @@ class _Coordinator:
             end_layer=end,
             device=plan.devices[stage],
             num_threads=plan.threads_per_worker,
-            peer=self._roster.peer_of(stage),
+            peer=peer,
             weights_path=str(self._folder.stage_weights(stage).resolve()),
             input_shape=plan.input_shape,
             holds_ids=plan.holds_ids,
@@ -235,27 +267,57 @@ class _Coordinator:
             num_updates=plan.num_updates,
             config=plan.config.to_dict(),
             profile_folder=str(profile.resolve()) if profile.is_dir() else "",
+            next_batch_id=self._source.next_batch_id if stage == 0 else 0,
         )
 
     def _hear(self, message: Message) -> None:
         match message:
             case Ready(stage=stage):
-                self._roster.ready.add(stage)
+                self._seat(stage)
+            case InboxMoved():
+                self._replacing.hear_inbox(message)
             case Progress():
-                self._progress[message.stage] = message
-                self._display.progress(message)
-                if message.updates and self._result.first_update_seconds is None:
-                    self._note_first_updates()
-            case EpochTrained() | EpochLoss() | BoundaryEpoch() | Evaluated():
+                self._follow_progress(message)
+            case EpochTrained(epoch=epoch, seconds=seconds):
+                whole_s = self._source.whole_s(epoch, seconds)
+                self._enter_epoch(EpochTrained(message.run_id, epoch, whole_s))
+            case EpochLoss() | BoundaryEpoch() | Evaluated():
                 self._enter_epoch(message)
             case Bye(stage=stage):
                 self._roster.left.add(stage)
                 if self._cause is not None and self._cause.exit == (stage, 0):
                     self._cause = None  # its end was noticed before its Bye was read
+                self._unexplained.pop(stage, None)
             case Failed():
                 self._failed(message)
             case _:
                 self._display.note(f"{type(message).__name__} is not for the coordinator")
+
+    def _seat(self, stage: int) -> None:
+        self._roster.ready.add(stage)
+        if stage in self._replacements.open:
+            vacancy = self._replacing.seat(stage)
+            if stage == 0:
+                self._source.took_over(vacancy.died_at, time.monotonic())
+
+    def _follow_progress(self, message: Progress) -> None:
+        self._progress[message.stage] = message
+        self._display.progress(message)
+        self._note_recovery(message)
+        if message.stage == 0:
+            self._source.hear(message, time.monotonic())
+        if message.updates and self._result.first_update_seconds is None:
+            self._note_first_updates()
+
+    def _note_recovery(self, message: Progress) -> None:
+        """A replacement's first update ends the time that its stage stood still."""
+        if message.updates and message.stage in self._replacements.untried:
+            vacancy = self._replacements.untried.pop(message.stage)
+            seconds = time.monotonic() - vacancy.died_at
+            for restart in self._result.restarts:
+                if restart.stage == message.stage and restart.seconds is None:
+                    restart.seconds = seconds
+            self._display.note(f"stage {message.stage} trains again after {seconds:.2f} s")
 
     def _note_first_updates(self) -> None:
         """The time from the start to the last stage's first update; stages tell of theirs."""
@@ -281,11 +343,13 @@ class _Coordinator:
         if self._plan.config.ends_at(result.test_accuracy):
             target = self._plan.config.target_accuracy
             self._display.note(f"the target of {target:.2%} is reached")
-            with suppress(LinkError):  # it is gone; its end was or will be noticed
-                self._control.send(self._peers[0], Drain(self._roster.run_id))
+            self._is_draining = True
+            self._send(0, Drain(self._roster.run_id))
 
     def _failed(self, message: Failed) -> None:
         """The first worker's last words are the run's; what others say follows from it."""
+        if self._cause is None:
+            self._cause = self._unexplained.pop(message.stage, None)
         if self._cause is not None and (
             self._cause.is_told or self._cause.exit[0] != message.stage
         ):
@@ -297,7 +361,7 @@ class _Coordinator:
         code = 1
         if self._cause is not None:
             code = self._cause.code
-        self._cause = _Cause((message.stage, code), code, text, time.monotonic(), is_told=True)
+        self._cause = Cause((message.stage, code), code, text, time.monotonic(), is_told=True)
 
     def _worker(self, stage: int) -> WorkerResult:
         return WorkerResult.from_progress(
@@ -307,7 +371,19 @@ class _Coordinator:
             layers=self._plan.layer_ranges[stage],
         )
 
-    def _tell_all(self, message: Message) -> None:
-        for peer in self._peers.values():
-            with suppress(LinkError):  # it is gone; its end was or will be noticed
-                self._control.send(peer, message)
+    def _start(self, stage: int, incarnation: int) -> None:
+        self._processes.start(
+            stage=stage,
+            coordinator=self._control.endpoint,
+            run_id=self._roster.run_id,
+            log=self._folder.log(stage),
+            incarnation=incarnation,
+        )
+
+    def _send(self, stage: int, message: CoordinatorMessage) -> None:
+        with suppress(LinkError):  # it is gone; its end was or will be noticed
+            self._control.send(self._peers[stage], message)
+
+    def _tell_all(self, message: CoordinatorMessage) -> None:
+        for stage in self._peers:
+            self._send(stage, message)

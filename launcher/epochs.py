@@ -33,31 +33,36 @@ class OpenEpochs:
 
     Workers speak on connections of their own, so their messages come in any order. An epoch is
     whole with the source's EpochTrained, the head's EpochLoss and Evaluated, and a BoundaryEpoch
-    of every stage below the head.
+    of every stage below the head. A worker that was replaced may tell what its predecessor has
+    told; the first word stands.
     """
 
     def __init__(self, num_stages: int) -> None:
         self._num_boundaries = num_stages - 1
         self._parts: dict[int, _Parts] = {}
+        self._closed: set[int] = set()
 
     def enter(self, message: EpochMessage) -> WholeEpoch | None:
         """Note what message tells; the epoch that is whole with it, once."""
+        if message.epoch in self._closed:
+            return None
         parts = self._parts.setdefault(message.epoch, _Parts())
         match message:
             case EpochTrained():
-                parts.trained = message
+                parts.trained = parts.trained or message
             case EpochLoss():
-                parts.loss = message
+                parts.loss = parts.loss or message
             case Evaluated():
-                parts.evaluated = message
+                parts.evaluated = parts.evaluated or message
             case BoundaryEpoch():
-                parts.boundaries[message.stage] = message
+                parts.boundaries.setdefault(message.stage, message)
         trained, loss, evaluated = parts.trained, parts.loss, parts.evaluated
         if trained is None or loss is None or evaluated is None:
             return None
         if len(parts.boundaries) < self._num_boundaries:
             return None
         del self._parts[message.epoch]
+        self._closed.add(message.epoch)
         return WholeEpoch(
             EpochResult(
                 epoch=message.epoch,
@@ -66,6 +71,7 @@ class OpenEpochs:
                 test_accuracy=evaluated.accuracy,
                 test_loss=evaluated.loss,
                 num_samples=loss.num_samples,
+                num_test_samples=evaluated.num_samples,
             ),
             tuple(told for _, told in sorted(parts.boundaries.items()) if told.num_gradients),
         )

@@ -52,6 +52,11 @@ class Plan:
         return self.config.epochs * -(-self.num_train // self.config.batch_size)
 
     @property
+    def is_exact(self) -> bool:
+        """Whether results must equal the baseline's bit for bit."""
+        return make_rule(self.config).is_exact
+
+    @property
     def num_stages(self) -> int:
         """One worker each."""
         return len(self.layer_ranges)

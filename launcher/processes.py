@@ -134,9 +134,17 @@ class WorkerProcesses:
         """Readable when there is something to hear."""
         return self._ours.fileno()
 
-    def start(self, *, stage: int, coordinator: str, run_id: str, log: Path) -> None:
+    def start(
+        self, *, stage: int, coordinator: str, run_id: str, log: Path, incarnation: int = 0
+    ) -> None:
         """Ask for a worker; Started follows."""
-        request = {"stage": stage, "coordinator": coordinator, "run_id": run_id, "log": str(log)}
+        request = {
+            "stage": stage,
+            "coordinator": coordinator,
+            "run_id": run_id,
+            "log": str(log),
+            "incarnation": incarnation,
+        }
         self._say({"start": request})
 
     def hear(self) -> list[Started | Exited]:

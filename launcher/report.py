@@ -80,6 +80,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
         if run["workers"]:
             console.print(_workers_table(run))
             _print_extra_work(run, console)
+            _print_restarts(run, console)
         if boundary_rows(run):
             console.print(_boundaries_table(run))
     speed = report["speedup"] or {}
@@ -118,6 +119,19 @@ def _print_extra_work(run: Mapping[str, Any], console: Console) -> None:
                 f"stage {worker['stage']}: {', '.join(extra)}, which no rate above counts",
                 highlight=False,
             )
+
+
+def _print_restarts(run: Mapping[str, Any], console: Console) -> None:
+    """Which workers were replaced, and how long each stage stood still."""
+    for restart in run.get("restarts", []):  # older reports have none
+        seconds = restart["seconds"]
+        back = "made no update" if seconds is None else f"made its first update {seconds:.2f} s on"
+        console.print(
+            f"stage {restart['stage']} was replaced {restart['at_seconds']:.1f} s after the start; "
+            f"its replacement {back}",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def print_diagnosis(report: Mapping[str, Any], console: Console) -> None:

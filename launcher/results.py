@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from dni_async.messages import BoundaryEpoch, Progress
 
-__all__ = ["EpochResult", "RunResult", "WorkerResult", "speedup"]
+__all__ = ["EpochResult", "RestartResult", "RunResult", "WorkerResult", "speedup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,8 @@ class EpochResult:
     """One epoch. seconds: training alone. Losses in nats per label, accuracy in [0, 1].
 
     test_loss: of the test samples after the epoch, as the accuracy. num_samples: those that the
-    whole network was trained on.
+    whole network was trained on; num_test_samples: those that were scored. Both leave out what was
+    lost with a worker that was replaced; a loss of no samples is -1.
     """
 
     epoch: int
@@ -25,6 +26,7 @@ class EpochResult:
     test_accuracy: float
     test_loss: float
     num_samples: int
+    num_test_samples: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,20 @@ class WorkerResult:
 
 
 @dataclass(slots=True)
+class RestartResult:
+    """One worker that was replaced, because of cause.
+
+    at_seconds: from Start to its death. seconds: from there to the first update of the worker that
+    took its place; None if that made none.
+    """
+
+    stage: int
+    cause: str
+    at_seconds: float
+    seconds: float | None = None
+
+
+@dataclass(slots=True)
 class RunResult:
     """One trained network. num_threads: compute threads of all its processes together.
 
@@ -118,6 +134,7 @@ class RunResult:
     epochs: list[EpochResult] = field(default_factory=list)
     boundaries: list[BoundaryEpoch] = field(default_factory=list)
     workers: list[WorkerResult] = field(default_factory=list)
+    restarts: list[RestartResult] = field(default_factory=list)
 
     @property
     def train_seconds(self) -> float:
@@ -180,8 +197,18 @@ class RunResult:
                     "test_accuracy": e.test_accuracy,
                     "test_loss": e.test_loss,
                     "num_samples": e.num_samples,
+                    "num_test_samples": e.num_test_samples,
                 }
                 for e in self.epochs
+            ],
+            "restarts": [
+                {
+                    "stage": r.stage,
+                    "cause": r.cause,
+                    "at_seconds": round(r.at_seconds, 3),
+                    "seconds": None if r.seconds is None else round(r.seconds, 3),
+                }
+                for r in self.restarts
             ],
             "boundaries": _boundary_rows(self.boundaries),
             "workers": [

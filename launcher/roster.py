@@ -20,6 +20,7 @@ class Roster:
     hellos: dict[int, Hello] = field(default_factory=dict)
     ready: set[int] = field(default_factory=set)
     left: set[int] = field(default_factory=set)  # said Bye
+    incarnations: dict[int, int] = field(default_factory=dict)  # of those replaced
 
     def admit(self, hello: Hello) -> None:
         """Enter a worker. Raises HandshakeError if it does not belong to this run."""
@@ -31,10 +32,21 @@ class Roster:
             raise HandshakeError(f"stage {hello.stage} belongs to another run")
         if not hello.stage < self.num_stages:
             raise HandshakeError(f"stage {hello.stage} of {self.num_stages} does not exist")
+        awaited = self.incarnations.get(hello.stage, 0)
+        if hello.incarnation != awaited:
+            raise HandshakeError(
+                f"stage {hello.stage} is awaited in incarnation {awaited}, not {hello.incarnation}"
+            )
         if hello.stage in self.hellos:
             raise HandshakeError(f"stage {hello.stage} said Hello twice")
         self.hellos[hello.stage] = hello
         self.pids[hello.stage] = hello.pid
+
+    def vacate(self, stage: int, incarnation: int) -> None:
+        """The stage's worker has died; that incarnation is to take its place."""
+        self.incarnations[stage] = incarnation
+        self.hellos.pop(stage, None)
+        self.ready.discard(stage)
 
     @property
     def all_admitted(self) -> bool:

@@ -57,6 +57,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "window": st.none() | st.integers(1, 2**31),
     "threads_per_worker": st.none() | st.integers(1, 256),
     "start_timeout_s": ABOVE_ZERO,
+    "max_restarts": st.integers(0, 2**31),
     "baseline": st.booleans(),
     "target_accuracy": st.none() | st.floats(0, 1, exclude_min=True),
     "profile": st.booleans(),

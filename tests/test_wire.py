@@ -160,7 +160,8 @@ def test_nan_and_infinity_arrive() -> None:
 PROGRESS_FIELDS = (
     "run_id stage updates epoch busy_s waiting_s sending_s loss max_staleness max_pending "
     "rss_bytes train_busy_s train_sending_s train_cpu_s occupancy staleness_median staleness_p99 "
-    "frame_bytes shared_bytes peak_rss_bytes credit_waiting_s skipped replayed"
+    "frame_bytes shared_bytes peak_rss_bytes credit_waiting_s skipped replayed "
+    "next_batch_id epoch_s"
 )
 BOUNDARY_FIELDS = (
     "run_id stage epoch num_gradients cosine relative_error norm_ratio staleness_median "
@@ -168,24 +169,24 @@ BOUNDARY_FIELDS = (
 )
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
-    "holds_ids num_classes num_updates config profile_folder"
+    "holds_ids num_classes num_updates config profile_folder next_batch_id shard"
 )
 
 
-def test_protocol_3_stays_what_it_was() -> None:
+def test_protocol_4_stays_what_it_was() -> None:
     """Both ends must agree: whoever changes a message bumps PROTOCOL and this table."""
-    assert PROTOCOL == 3
+    assert PROTOCOL == 4
     table = [(t.__name__, " ".join(f.name for f in fields(t))) for t in MESSAGE_TYPES]
     assert table == [
         ("LinkHello", "run_id stage window"),
-        ("LinkReady", "run_id stage"),
+        ("LinkReady", "run_id stage next_batch_id"),
         ("SlotsOffered", "run_id"),
         ("SlotsAnswer", "run_id accepted reason"),
         ("Activation", "run_id batch_id version purpose anchor tensors"),
         ("ReturnedGradient", "run_id batch_id version releases tensors"),
         ("Credit", "run_id batch_ids"),
         ("Marker", "run_id kind epoch"),
-        ("Hello", "protocol run_id stage pid host endpoint"),
+        ("Hello", "protocol run_id stage pid host endpoint incarnation"),
         ("Ready", "run_id stage"),
         ("Progress", PROGRESS_FIELDS),
         ("EpochTrained", "run_id epoch seconds"),
@@ -194,14 +195,16 @@ def test_protocol_3_stays_what_it_was() -> None:
         ("Evaluated", "run_id epoch accuracy loss num_samples"),
         ("Failed", "run_id stage device summary traceback"),
         ("Bye", "run_id stage"),
+        ("InboxMoved", "run_id stage incarnation endpoint"),
         ("Welcome", WELCOME_FIELDS),
         ("Start", "run_id"),
         ("Stop", "run_id reason"),
         ("Drain", "run_id"),
+        ("NeighbourReplaced", "run_id side incarnation endpoint"),
     ]
-    assert encode(Credit("a", (5, 6))) == [b"\x94\x03\x06\xa1a\x92\x05\x06"]
+    assert encode(Credit("a", (5, 6))) == [b"\x94\x04\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
-        b"\x98\x03\x04\xa3run\x07\x03\xa5train\xc3\x92"
+        b"\x98\x04\x04\xa3run\x07\x03\xa5train\xc3\x92"
         b"\x93\xa7float32\x92\x02\x03\xff"
         b"\x93\xa5int64\x91\x02\xff"
     )
@@ -229,7 +232,7 @@ def gradient(*tensors: Any) -> bytes:
 
 def welcome(config: Any, shape: Any = (1,)) -> bytes:
     """The header of a welcome with this config and input shape."""
-    return packed(WELCOME, "run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "")
+    return packed(WELCOME, "run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", 0, "")
 
 
 def nested(depth: int) -> bytes:

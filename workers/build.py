@@ -47,9 +47,11 @@ class Equipment:
     input_synthesizer: InputSynthesizer | None
 
 
-def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
-    """Build the stage that welcome assigns. Draws the whole network so that weights equal the
-    baseline's, then keeps its own part. Raises DataError or ConfigError.
+def equip(index: int, welcome: Welcome, config: RunConfig, *, next_batch_id: int = 0) -> Equipment:
+    """Build the stage that welcome assigns, to go on from next_batch_id.
+
+    Draws the whole network so that weights equal the baseline's, then keeps its own part. Raises
+    DataError or ConfigError.
     """
     prepare_torch(welcome.num_threads)
     rule = _make_rule(config, index)
@@ -92,7 +94,7 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
             welcome.input_shape, _pass_below(sample, below).shape[1:], staging.device
         )
     return Equipment(
-        machine=_make_machine(index, welcome, config, rule, inputs),
+        machine=_make_machine(index, welcome, config, rule, inputs, next_batch_id),
         stage=stage,
         staging=staging,
         boundary=boundary,
@@ -102,7 +104,12 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
 
 
 def _make_machine(
-    index: int, welcome: Welcome, config: RunConfig, rule: Rule, inputs: Inputs | None
+    index: int,
+    welcome: Welcome,
+    config: RunConfig,
+    rule: Rule,
+    inputs: Inputs | None,
+    next_batch_id: int,
 ) -> StageMachine:
     """The decisions of a stage, which knows the order of work if it reads the data."""
     work = None
@@ -119,7 +126,14 @@ def _make_machine(
             stage=index, num_stages=num_stages, window=window, rule=rule, work=work
         )
     if config.when_full == "wait" and config.when_empty == "wait":
-        return StageMachine(stage=index, num_stages=num_stages, window=window, rule=rule, work=work)
+        return StageMachine(
+            stage=index,
+            num_stages=num_stages,
+            window=window,
+            rule=rule,
+            work=work,
+            next_batch_id=next_batch_id,
+        )
     replays = None
     if config.when_empty == "replay":
         replays = ReplayBuffer(config.replay_batches, config.replay_limit)
@@ -131,6 +145,7 @@ def _make_machine(
         skips=config.when_full == "skip",
         replays=replays,
         work=work,
+        next_batch_id=next_batch_id,
     )
 
 

@@ -28,7 +28,7 @@ class Epochs:
         self._control = control
         self._boundary = boundary
         self._staleness = Staleness()  # of the gradients learnt from in this epoch
-        self._began = 0.0
+        self._began = time.perf_counter()
         self._loss_sum = 0.0
         self._num_samples = 0
         self._scores: list[Score] = []
@@ -38,8 +38,13 @@ class Epochs:
         """Head: mean training loss per label of the epoch so far; -1 before the first batch."""
         return self._loss_sum / self._num_samples if self._num_samples else -1.0
 
+    @property
+    def seconds(self) -> float:
+        """Source: since the epoch's training began, or since this worker took it over."""
+        return time.perf_counter() - self._began
+
     def begin(self, epoch: int) -> None:
-        """Source: the epoch's first training batch is about to be loaded."""
+        """Source: its first training batch of the epoch is about to be loaded."""
         self.epoch = epoch
         self._began = time.perf_counter()
 
@@ -61,8 +66,7 @@ class Epochs:
         is_source, is_head = self._seat.inbox is None, self._seat.outbox is None
         if mark.kind == "trained":
             if is_source:
-                seconds = time.perf_counter() - self._began
-                self._control.send(EpochTrained(self._seat.run_id, mark.epoch, seconds))
+                self._control.send(EpochTrained(self._seat.run_id, mark.epoch, self.seconds))
             else:
                 self.epoch = mark.epoch
             if is_head:
@@ -79,8 +83,10 @@ class Epochs:
     def _announce_score(self, epoch: int) -> None:
         total = add_scores(self._scores)
         self._scores.clear()
-        accuracy = total.num_correct / total.num_samples
-        loss = total.loss_sum / total.num_samples
+        accuracy, loss = 0.0, -1.0  # of none: its stage was replaced when all had passed
+        if total.num_samples:
+            accuracy = total.num_correct / total.num_samples
+            loss = total.loss_sum / total.num_samples
         self._control.send(Evaluated(self._seat.run_id, epoch, accuracy, loss, total.num_samples))
 
     def _announce_boundary(self, epoch: int) -> None:

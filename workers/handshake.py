@@ -40,15 +40,20 @@ class Stopped(Exception):
     """Not an error: the coordinator said Stop, or is gone."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seat:
-    """All that a worker knows once the run may start. inbox, outbox: None at the line's ends."""
+    """All that a worker knows once the run may start. inbox, outbox: None at the line's ends.
+
+    A link is exchanged when the neighbour at its other end is replaced. next_batch_id: where the
+    work goes on; 0 at the start of a run.
+    """
 
     welcome: Welcome
     config: RunConfig
     stage: int
     inbox: Link | None
     outbox: Link | None
+    next_batch_id: int = 0
 
     @property
     def run_id(self) -> str:
@@ -64,31 +69,33 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
     stage, run_id = assignment.stage, assignment.run_id
     inbox = None
     if stage > 0:
-        address = _inbox_address(assignment.coordinator, stage)
+        address = _inbox_address(assignment.coordinator, assignment.name)
         inbox = open_inbox(sockets, address, shares_memory=True)
     endpoint = "" if inbox is None else inbox.endpoint
-    control.send(Hello(PROTOCOL, run_id, stage, os.getpid(), platform.node(), endpoint))
+    pid, host, incarnation = os.getpid(), platform.node(), assignment.incarnation
+    control.send(Hello(PROTOCOL, run_id, stage, pid, host, endpoint, incarnation))
     wait = _Wait(stage, control, poller, assignment.lifeline)
 
     welcome = wait.hear(control, Welcome, "the coordinator")
     config = RunConfig.from_dict(welcome.config)
     outbox = open_outbox(sockets, welcome.peer) if welcome.peer else None
+    next_batch_id = welcome.next_batch_id
     if outbox is not None:
         poller.watch(outbox.channel)
         outbox.send(LinkHello(run_id, stage, config.places))
+        ready = wait.hear(outbox, LinkReady, f"stage {stage + 1}")
+        if (ready.run_id, ready.stage) != (run_id, stage + 1):
+            raise HandshakeError(f"stage {stage}: the link above belongs to another run: {ready}")
+        next_batch_id = max(next_batch_id, ready.next_batch_id)
+        if config.transport == "auto":
+            outbox.share_memory(run_id, config.places)
     if inbox is not None:
         poller.watch(inbox.channel)
         hello = wait.hear(inbox, LinkHello, f"stage {stage - 1}")
         if (hello.run_id, hello.stage, hello.window) != (run_id, stage - 1, config.places):
             raise HandshakeError(f"stage {stage}: the link below belongs to another run: {hello}")
-        inbox.send(LinkReady(run_id, stage))
-    if outbox is not None:
-        ready = wait.hear(outbox, LinkReady, f"stage {stage + 1}")
-        if (ready.run_id, ready.stage) != (run_id, stage + 1):
-            raise HandshakeError(f"stage {stage}: the link above belongs to another run: {ready}")
-        if config.transport == "auto":
-            outbox.share_memory(run_id, config.places)
-    return Seat(welcome, config, stage, inbox, outbox)
+        inbox.send(LinkReady(run_id, stage, next_batch_id))
+    return Seat(welcome, config, stage, inbox, outbox, next_batch_id)
 
 
 def await_start(seat: Seat, control: ControlClient, poller: Poller, lifeline: int | None) -> None:
@@ -148,9 +155,9 @@ class _Wait:
         return message
 
 
-def _inbox_address(coordinator: str, stage: int) -> str:
+def _inbox_address(coordinator: str, name: str) -> str:
     """Where a stage listens: beside the coordinator's socket file, or on any free local port."""
     scheme, _, rest = coordinator.partition("://")
     if scheme == "ipc":
-        return f"ipc://{Path(rest).parent}/stage-{stage}"
+        return f"ipc://{Path(rest).parent}/{name}"
     return "tcp://127.0.0.1:0"

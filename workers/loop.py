@@ -16,6 +16,7 @@ from dni_async.decisions.actions import (
     Drained,
     Event,
     Idle,
+    LinkRemade,
     Mark,
     MarkerReturned,
     Returned,
@@ -28,18 +29,22 @@ from dni_async.messages import (
     Bye,
     Credit,
     Drain,
+    LinkHello,
+    LinkReady,
     Marker,
     Message,
+    NeighbourReplaced,
     Progress,
     ReturnedGradient,
     Stop,
 )
 from dni_async.system import peak_rss_bytes
-from dni_async.transport import ControlClient, Poller
+from dni_async.transport import ControlClient, Poller, Sockets
 from workers.batches import Batches
 from workers.build import equip
 from workers.epochs import Epochs
 from workers.handshake import Seat, Stopped
+from workers.neighbours import Neighbours
 from workers.perform import Performer
 from workers.spans import SpanRecorder, Spans
 from workers.tally import Tally
@@ -56,13 +61,21 @@ class WorkerLoop:
     """One thread: listen to both links and the coordinator, compute, never wait for a gradient."""
 
     def __init__(
-        self, seat: Seat, control: ControlClient, poller: Poller, lifeline: int | None
+        self,
+        seat: Seat,
+        sockets: Sockets,
+        control: ControlClient,
+        poller: Poller,
+        lifeline: int | None,
     ) -> None:
         self._seat = seat
         self._control = control
         self._poller = poller
         self._lifeline = lifeline
-        self._equipment = equip(seat.stage, seat.welcome, seat.config)
+        self._neighbours = Neighbours(seat, sockets, poller)
+        self._equipment = equip(
+            seat.stage, seat.welcome, seat.config, next_batch_id=seat.next_batch_id
+        )
         self._machine = self._equipment.machine
         self._tally = Tally()
         self._spans = SpanRecorder(self._equipment.stage) if seat.config.profile else Spans()
@@ -132,10 +145,20 @@ class WorkerLoop:
                 raise Stopped(message.reason)
             if isinstance(message, Drain):
                 self._handle(Drained())
+            if isinstance(message, NeighbourReplaced):
+                self._turn_to(message)
         if self._seat.outbox is not None:
             self._drain(self._seat.outbox, self._from_above)
         if self._seat.inbox is not None:
             self._drain(self._seat.inbox, self._from_below)
+
+    def _turn_to(self, message: NeighbourReplaced) -> None:
+        """Exchange the link to a neighbour that has been replaced, and what it stands for."""
+        if message.side == "below":
+            self._control.send(self._neighbours.move_inbox(message.incarnation))
+        else:
+            self._neighbours.connect_outbox(message.endpoint)
+        self._handle(LinkRemade(message.side))
 
     def _drain(self, link: Link, absorb: _Absorb) -> None:
         while True:
@@ -158,6 +181,8 @@ class WorkerLoop:
                     self._handle(Credited(batch_id))
             case Marker():
                 self._handle(MarkerReturned(Mark(message.kind, message.epoch)))
+            case LinkReady() if self._neighbours.hears_ready(message):
+                pass  # where it goes on matters to a replacement alone
             case _:
                 self._refuse(message, "above")
 
@@ -168,6 +193,8 @@ class WorkerLoop:
                 self._handle(Arrived(Batch(message.batch_id, message.purpose, message.anchor)))
             case Marker():
                 self._handle(Arrived(Mark(message.kind, message.epoch)))
+            case LinkHello() if self._neighbours.hears_hello(message):
+                self._neighbours.answer(self._machine.next_batch_id)
             case _:
                 self._refuse(message, "below")
 
@@ -222,6 +249,8 @@ class WorkerLoop:
                 credit_waiting_s=tally.credit_waiting_s,
                 skipped=machine.skipped,
                 replayed=machine.replayed,
+                next_batch_id=machine.next_batch_id,
+                epoch_s=self._epochs.seconds,
             )
         )
 

@@ -94,7 +94,7 @@ class Performer:
     def _load(self, action: Load) -> None:
         batch = action.batch
         is_source = self._seat.inbox is None
-        if is_source and batch.purpose == "train" and batch.index == 0:
+        if is_source and batch.purpose == "train" and batch.epoch != self._epochs.epoch:
             self._epochs.begin(batch.epoch)
         self._batches.load(batch)
 

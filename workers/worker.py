@@ -21,12 +21,21 @@ MAX_TEXT_BYTES = 24_000  # two of them stay well under the header limit
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What a worker is told at birth. lifeline: a descriptor that ends when the launcher does."""
+    """What a worker is told at birth. lifeline: a descriptor that ends when the launcher does.
+
+    incarnation: how many workers have hosted the stage before.
+    """
 
     coordinator: str
     stage: int
     run_id: str
     lifeline: int | None = None
+    incarnation: int = 0
+
+    @property
+    def name(self) -> str:
+        """No other worker of the run has the same."""
+        return f"stage-{self.stage}" + (f".{self.incarnation}" if self.incarnation else "")
 
 
 def run_worker(assignment: Assignment) -> int:
@@ -39,9 +48,7 @@ def run_worker(assignment: Assignment) -> int:
     name_process(f"dni-stage-{assignment.stage}")
     compute_in_long_slices()
     with open_sockets() as sockets:
-        control = sockets.control_client(
-            assignment.coordinator, f"stage-{assignment.stage}".encode()
-        )
+        control = sockets.control_client(assignment.coordinator, assignment.name.encode())
         poller = Poller()
         poller.watch(control)
         if assignment.lifeline is not None:
@@ -50,7 +57,7 @@ def run_worker(assignment: Assignment) -> int:
         try:
             seat = join(sockets, control, poller, assignment)
             device = seat.welcome.device
-            loop = WorkerLoop(seat, control, poller, assignment.lifeline)
+            loop = WorkerLoop(seat, sockets, control, poller, assignment.lifeline)
             await_start(seat, control, poller, assignment.lifeline)
             loop.run()
         except Stopped:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dni_async.messages import MarkerKind, Purpose
+from dni_async.messages import MarkerKind, Purpose, Side
 
 __all__ = [
     "Action",
@@ -26,6 +26,7 @@ __all__ = [
     "Keep",
     "Learn",
     "LearnInput",
+    "LinkRemade",
     "Load",
     "LowerMarker",
     "Mark",
@@ -94,6 +95,13 @@ class MarkerReturned:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkRemade:
+    """The neighbour on that side has been replaced, and nothing more comes from the old one."""
+
+    side: Side
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """The worker has nothing in hand and offers to compute one batch."""
 
@@ -108,7 +116,7 @@ class Idle:
     """The worker has nothing to do and is about to wait."""
 
 
-Event = Arrived | Returned | Credited | MarkerReturned | Turn | Idle | Drained
+Event = Arrived | Returned | Credited | MarkerReturned | LinkRemade | Turn | Idle | Drained
 
 
 # --- actions -----------------------------------------------------------------------------------

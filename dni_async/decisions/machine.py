@@ -18,6 +18,7 @@ from dni_async.decisions.actions import (
     Forget,
     GiveCredit,
     Idle,
+    LinkRemade,
     Load,
     LowerMarker,
     Mark,
@@ -29,6 +30,7 @@ from dni_async.decisions.actions import (
     Turn,
 )
 from dni_async.decisions.rules import Rule
+from dni_async.decisions.schedule import resume_work
 from dni_async.errors import LinkError
 from dni_async.messages import MAX_CREDITS
 
@@ -46,7 +48,13 @@ class StageMachine:
     half a window is owed, before a marker goes down, and before the worker waits. So the stage
     below is never kept waiting by one that waits.
 
+    A neighbour may be replaced at any moment by one that knows nothing. What was in flight to the
+    stage above is given up then, and a marker on its way is raised again. What the stage below had
+    sent is still worked on, but no answer goes to its successor, and a marker that this one raises
+    once more is answered once more. So at most what was in flight is lost.
+
     work: the source's order of work (schedule.plan_work); None for every other stage.
+    next_batch_id: of a replacement, where the stage above expects the work to go on.
     """
 
     def __init__(
@@ -57,6 +65,7 @@ class StageMachine:
         window: int,
         rule: Rule,
         work: Iterator[Batch | Mark] | None = None,
+        next_batch_id: int = 0,
     ) -> None:
         self.stage = stage
         self.has_below = stage > 0
@@ -65,14 +74,18 @@ class StageMachine:
         self.max_pending = 0
         self.skipped = self.replayed = 0  # see UnevenMachine
         self.finished = False
+        self.next_batch_id = next_batch_id  # one past the last batch received or drawn
         self._rule = rule
-        self._work = work
+        self._work = None if work is None else resume_work(work, next_batch_id)
         self._queue: deque[Batch | Mark] = deque()
         self._in_flight: set[int] = set()  # sent up, place not yet freed
         self._held: set[int] = set()  # received, place below not yet freed
         self._owed: list[int] = []  # of those, done with
         self._most_owed = max(1, min(MAX_CREDITS, self.window // 2))
         self._raised: Mark | None = None  # marker on its way up and back
+        self._is_awaited = True  # by the stage below; not if that was replaced since
+        self._passed: set[Mark] = set()  # markers that have come back
+        self._may_repeat = False  # the stage below is new and has sent no batch yet
 
     @property
     def pending(self) -> int:
@@ -112,6 +125,8 @@ class StageMachine:
                 return self._complete(batch_id, [])
             case MarkerReturned(mark):
                 return self._lower(mark)
+            case LinkRemade(side):
+                return self._give_up() if side == "above" else self._disown()
 
     @property
     def owes_credits(self) -> bool:
@@ -166,6 +181,8 @@ class StageMachine:
         return self._begin(batch, actions)
 
     def _begin(self, batch: Batch, actions: list[Action]) -> list[Action]:
+        if not self.has_below:
+            self.next_batch_id = batch.batch_id + 1
         load: list[Action] = [] if self.has_below else [Load(batch)]
         forget: list[Action] = [] if self.has_above else [Forget(batch.batch_id)]
         return self._note(load + actions) + forget
@@ -176,7 +193,7 @@ class StageMachine:
         return [*self._note(actions), Forget(batch_id)]
 
     def _raise(self, mark: Mark) -> list[Action]:
-        self._raised = mark
+        self._raised, self._is_awaited = mark, True
         if self.has_above:
             return [RaiseMarker(mark)]
         return [Announce(mark), *self._lower(mark)]
@@ -196,17 +213,51 @@ class StageMachine:
                 f"and {len(self._in_flight)} batches were in flight"
             )
         self._raised = None
-        actions = self._settle()
-        if self.has_below:
-            actions.append(LowerMarker(mark))
+        self._passed.add(mark)
+        actions = self._answer(mark)
         if self.has_above:  # the head announced it before it turned it round
             actions.append(Announce(mark))
-        if mark.kind == "stop":
-            self.finished = True
-            actions.append(Finish())
-        return actions
+        return actions + self._finish(mark)
+
+    def _answer(self, mark: Mark) -> list[Action]:
+        """Pass a marker that is back on to the stage below, once that has raised it."""
+        is_lowered = self.has_below and self._is_awaited
+        return [*self._settle(), LowerMarker(mark)] if is_lowered else self._settle()
+
+    def _finish(self, mark: Mark) -> list[Action]:
+        """Leave when the run's last marker has been passed on."""
+        if mark.kind != "stop" or not self._is_awaited:
+            return []
+        self.finished = True
+        return [Finish()]
+
+    def _give_up(self) -> list[Action]:
+        """The stage above is new: nothing that was in flight comes back."""
+        lost, self._in_flight = sorted(self._in_flight), set()
+        actions: list[Action] = []
+        for batch_id in lost:
+            if batch_id not in self._owed:
+                actions += self._note([GiveCredit((batch_id,))])
+            actions.append(Forget(batch_id))
+        return actions if self._raised is None else [*actions, RaiseMarker(self._raised)]
+
+    def _disown(self) -> list[Action]:
+        """The stage below is new: it awaits no answer, and raises a marker that waits here anew."""
+        self._held.clear()
+        self._owed.clear()
+        self._may_repeat, self._is_awaited = True, self._raised is None
+        if self._queue and isinstance(self._queue[-1], Mark):
+            self._queue.pop()
+        return []
 
     def _accept(self, item: Batch | Mark) -> list[Action]:
+        if self._may_repeat and isinstance(item, Mark):
+            if item in self._passed:
+                self._is_awaited = True
+                return [*self._answer(item), *self._finish(item)]
+            if item == self._raised and not self._is_awaited:
+                self._is_awaited = True
+                return []
         self._admit(item)
         self._queue.append(item)
         return []
@@ -224,6 +275,8 @@ class StageMachine:
                     f"{self.window} of which {len(self._held)} places are taken"
                 )
             self._held.add(item.batch_id)
+            self._may_repeat = False
+            self.next_batch_id = max(self.next_batch_id, item.batch_id + 1)
 
     def _release(self, batch_id: int) -> None:
         if batch_id not in self._in_flight:
@@ -237,12 +290,14 @@ class StageMachine:
         noted: list[Action] = []
         for action in actions:
             if isinstance(action, GiveCredit):
-                self._owed += action.batch_ids
+                self._owed += [each for each in action.batch_ids if each in self._held]
                 continue
             if isinstance(action, Send):
                 self._in_flight.add(action.batch.batch_id)
                 self.max_pending = max(self.max_pending, len(self._in_flight))
             elif isinstance(action, ReturnGradient):
+                if action.batch_id not in self._held:
+                    continue  # whoever sent it has been replaced
                 self._held.remove(action.batch_id)
             noted.append(action)
         return noted + self._settle() if len(self._owed) >= self._most_owed else noted

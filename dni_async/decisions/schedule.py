@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dni_async.decisions.actions import Batch, Mark
 
-__all__ = ["plan_work"]
+__all__ = ["plan_work", "resume_work"]
 
 
 def plan_work(
@@ -31,3 +31,22 @@ def plan_work(
             batch_id += 1
         yield Mark("evaluated", epoch)
     yield Mark("stop", epochs)
+
+
+def resume_work(work: Iterator[Batch | Mark], next_batch_id: int) -> Iterator[Batch | Mark]:
+    """The rest of work from batch next_batch_id on, and the markers that stand just before it.
+
+    Those may have been passed already; what is raised again is answered again.
+    """
+    marks: list[Mark] = []
+    for item in work:
+        if isinstance(item, Mark):
+            marks.append(item)
+        elif item.batch_id < next_batch_id:
+            marks.clear()
+        else:
+            yield from marks
+            yield item
+            yield from work
+            return
+    yield from marks

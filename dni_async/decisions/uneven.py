@@ -45,8 +45,16 @@ class UnevenMachine(StageMachine):
         skips: bool = False,
         replays: ReplayBuffer | None = None,
         work: Iterator[Batch | Mark] | None = None,
+        next_batch_id: int = 0,
     ) -> None:
-        super().__init__(stage=stage, num_stages=num_stages, window=window, rule=rule, work=work)
+        super().__init__(
+            stage=stage,
+            num_stages=num_stages,
+            window=window,
+            rule=rule,
+            work=work,
+            next_batch_id=next_batch_id,
+        )
         self._skips = skips
         self._replays = replays if self.has_below else None  # the source lacks nothing
         self._is_training = False  # from an epoch's first batch to its marker

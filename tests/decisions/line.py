@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import deque
+from collections import defaultdict, deque
 
 from dni_async.decisions.actions import (
     Action,
@@ -56,7 +56,13 @@ class Line:
         self.trace: list[tuple[int, Action]] = []
 
     def make_machine(
-        self, stage: int, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]
+        self,
+        stage: int,
+        num_stages: int,
+        window: int,
+        rule: Rule,
+        work: list[Batch | Mark],
+        next_batch_id: int = 0,
     ) -> StageMachine:
         """One stage's decisions."""
         return StageMachine(
@@ -65,6 +71,7 @@ class Line:
             window=window,
             rule=rule,
             work=iter(work) if stage == 0 else None,
+            next_batch_id=next_batch_id,
         )
 
     def choices(self) -> list[tuple[int, str]]:
@@ -83,6 +90,13 @@ class Line:
         event: Event = Idle() if what == "idle" else Turn()
         if what.startswith("from"):
             event = (self.up if what == "from below" else self.down)[stage].popleft()
+        self.hear(stage, event)
+
+    def hear(self, stage: int, event: Event) -> None:
+        """Let an event happen at a stage, and what that sets off."""
+        if isinstance(event, Arrived) and isinstance(event.item, Batch):
+            assert event.item.batch_id not in self.kept[stage]
+            self.kept[stage].add(event.item.batch_id)
         for action in self.machines[stage].handle(event):
             self.trace.append((stage, action))
             self.perform(stage, action)
@@ -116,27 +130,31 @@ class Line:
         match action:
             case Send(batch):
                 assert batch.batch_id in kept
-                self.kept[stage + 1].add(batch.batch_id)
                 sent = Batch(batch.batch_id, batch.purpose, batch.anchor)  # what a message says
-                self.up[stage + 1].append(Arrived(sent))
+                self.send_up(stage, Arrived(sent))
             case ReturnGradient(batch_id):
                 assert batch_id in kept
                 self.returned.add(batch_id)
-                self.down[stage - 1].append(Returned(batch_id))
+                self.send_down(stage, Returned(batch_id))
             case GiveCredit(batch_ids):
-                self.down[stage - 1] += [Credited(batch_id) for batch_id in batch_ids]
+                for batch_id in batch_ids:
+                    self.send_down(stage, Credited(batch_id))
             case RaiseMarker(mark):
-                self.up[stage + 1].append(Arrived(mark))
+                self.send_up(stage, Arrived(mark))
             case LowerMarker(mark):
-                self.down[stage - 1].append(MarkerReturned(mark))
+                self.send_down(stage, MarkerReturned(mark))
+
+    def send_up(self, stage: int, event: Event) -> None:
+        """To the stage above."""
+        self.up[stage + 1].append(event)
+
+    def send_down(self, stage: int, event: Event) -> None:
+        """To the stage below."""
+        self.down[stage - 1].append(event)
 
     def run(self, draw: random.Random) -> None:
         """Until nothing can happen any more, stages and links at random speeds."""
-        speed = {
-            (stage, what): draw.choice((1, 3, 30))
-            for stage in range(len(self.machines))
-            for what in ("turn", "idle", "from below", "from above")
-        }
+        speed: dict[tuple[int, str], int] = defaultdict(lambda: draw.choice((1, 3, 30)))
         while possible := self.choices():
             stage, what = draw.choices(possible, [speed[choice] for choice in possible])[0]
             self.step(stage, what)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dni_async.decisions.actions import Batch, Mark
-from dni_async.decisions.schedule import plan_work
+from dni_async.decisions.schedule import plan_work, resume_work
 
 
 def test_two_epochs() -> None:
@@ -50,3 +50,30 @@ def test_anchors_are_every_so_many_training_batches_of_the_whole_run(anchor_ever
 
 def test_no_epochs_is_only_the_end() -> None:
     assert list(plan_work(0, 5, 5)) == [Mark("stop", 0)]
+
+
+@pytest.mark.parametrize(
+    ("next_batch_id", "first"),
+    [
+        (0, Batch(0, "train", False, 1, 0)),
+        (1, Batch(1, "train", False, 1, 1)),
+        (2, Mark("trained", 1)),
+        (3, Mark("evaluated", 1)),
+        (4, Batch(4, "train", False, 2, 1)),
+        (6, Mark("evaluated", 2)),
+        (99, Mark("evaluated", 2)),
+    ],
+)
+def test_resumed_work_begins_with_the_markers_before_its_first_batch(
+    next_batch_id: int, first: Batch | Mark
+) -> None:
+    work = list(plan_work(2, train_batches=2, evaluate_batches=1))
+    rest = list(resume_work(iter(work), next_batch_id))
+    assert rest[0] == first
+    assert rest == work[work.index(first) :]
+
+
+def test_markers_without_a_batch_between_them_are_all_raised_again() -> None:
+    work = plan_work(2, train_batches=1, evaluate_batches=0)
+    rest = list(resume_work(work, 1))
+    assert rest[:2] == [Mark("trained", 1), Mark("evaluated", 1)]

@@ -35,7 +35,7 @@ def test_an_epoch_is_whole_with_the_last_message_whichever_that_is(order: tuple[
     *before, last = (epochs.enter(ALL[index]) for index in order)
     assert before == [None] * 4
     assert last == WholeEpoch(
-        EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100), (boundary(0, 1), boundary(1, 1))
+        EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100, 20), (boundary(0, 1), boundary(1, 1))
     )
 
 
@@ -49,7 +49,7 @@ def test_a_boundary_that_compared_nothing_is_waited_for_and_left_out() -> None:
 
 def test_a_stage_alone_has_no_boundary() -> None:
     *_, last = map(OpenEpochs(1).enter, told_of(1))
-    assert last == WholeEpoch(EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100), ())
+    assert last == WholeEpoch(EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100, 20), ())
 
 
 def test_epochs_are_kept_apart() -> None:
@@ -70,3 +70,20 @@ def test_a_word_that_is_said_again_closes_nothing_twice() -> None:
     for message in told_of(1, boundary(0, 1)):
         epochs.enter(message)
     assert epochs.enter(boundary(0, 1)) is None
+
+
+def test_what_a_replacement_tells_again_changes_nothing() -> None:
+    epochs = OpenEpochs(2)
+    of_replaced = [
+        EpochTrained("run", 1, 0.1),
+        EpochLoss("run", 1, -1.0, 0),
+        Evaluated("run", 1, 0.0, -1.0, 0),
+        boundary(0, 1, 0),
+    ]
+    *first, last = told_of(1, boundary(0, 1))
+    for message, again in zip(first, of_replaced, strict=False):
+        assert epochs.enter(message) is None
+        assert epochs.enter(again) is None
+    whole = epochs.enter(last)
+    assert whole == WholeEpoch(EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100, 20), (boundary(0, 1),))
+    assert [epochs.enter(message) for message in of_replaced] == [None] * 4

@@ -40,6 +40,7 @@ def roster_with(*stages: int, num_stages: int = 3) -> Roster:
         (hello(3), "stage 3 of 3 does not exist"),
         (hello(0), "stage 0 said Hello twice"),
         (hello(0, pid=999), "stage 0 said Hello twice"),
+        (hello(1, incarnation=1), "stage 1 is awaited in incarnation 0, not 1"),
     ],
 )
 def test_who_does_not_belong_is_refused_and_changes_nothing(said: Hello, message: str) -> None:
@@ -90,3 +91,16 @@ def test_who_is_missing_is_named_with_what_is_awaited() -> None:
     roster.admit(hello(2))
     roster.ready.update({0, 2})
     assert roster.missing() == "Ready from stage 1 (pid 101)"
+
+
+def test_a_vacated_stage_is_taken_by_the_awaited_incarnation_alone() -> None:
+    roster = roster_with(0, 1, 2)
+    roster.ready.update({0, 1, 2})
+    roster.vacate(1, 1)
+    assert (roster.all_admitted, roster.ready) == (False, {0, 2})
+    with pytest.raises(HandshakeError, match="stage 1 is awaited in incarnation 1, not 0"):
+        roster.admit(hello(1))
+    roster.admit(hello(1, incarnation=1, pid=4711))
+    assert roster.all_admitted
+    assert roster.stage_of(4711) == 1
+    assert roster.stage_of(101) is None

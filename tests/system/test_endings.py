@@ -14,7 +14,7 @@ import pytest
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
-LONG = ["--epochs=100000", "--no-baseline", "--width=64"]
+LONG = ["--epochs=100000", "--no-baseline", "--width=64", "--max-restarts=0"]
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])

@@ -1,0 +1,57 @@
+"""Why a run ends: the first failure, in words for the user."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from launcher.plan import Plan
+from launcher.replacements import Replacements
+
+__all__ = ["Cause", "cause_of_exit", "may_replace", "why_final"]
+
+
+@dataclass(slots=True)
+class Cause:
+    """A failure. exit: stage and its process's code. text: the user's last lines.
+
+    deadline: until when the worker's own words may still arrive. is_told: these are its own words.
+    """
+
+    exit: tuple[int, int]
+    code: int
+    text: str
+    deadline: float
+    is_told: bool = False
+
+
+def cause_of_exit(plan: Plan, stage: int, pid: int, code: int, log: Path, deadline: float) -> Cause:
+    """A process has ended. code: its exit code, or minus the signal that killed it."""
+    how = f"exited with code {code}"
+    if code < 0:
+        how = f"was killed by {signal.Signals(-code).name}"
+    text = f"stage {stage} ({plan.devices[stage]}, pid {pid}) {how}; its log is {log}"
+    return Cause((stage, code), (code if code >= 0 else 128 - code) or 1, text, deadline)
+
+
+def may_replace(plan: Plan, replacements: Replacements) -> bool:
+    """Whether this run goes on when one of its workers dies."""
+    is_decoupled = not plan.is_exact and plan.config.unlock != "forward"
+    return is_decoupled and not replacements.are_used_up
+
+
+def why_final(plan: Plan, replacements: Replacements) -> str:
+    """What to add to the cause where workers were to be replaced, but may not be or no more."""
+    config = plan.config
+    if config.max_restarts == 0 or may_replace(plan, replacements):
+        return ""
+    if plan.is_exact:
+        return (
+            f"; with rule {config.rule}, which is exact, no worker is replaced: --resume continues "
+            "a run from its last checkpoint"
+        )
+    if config.unlock == "forward":
+        return "; with --unlock forward no worker is replaced"
+    first = replacements.causes[0]
+    return f"; max_restarts {config.max_restarts} is used up, and this came first:\n{first}"

@@ -1,0 +1,114 @@
+"""Puts a new worker in the place of one that has died, and tells its neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from dni_async.errors import WorkerDied
+from dni_async.messages import CoordinatorMessage, InboxMoved, NeighbourReplaced, Start, Stop
+from launcher.replacements import Replacements, Vacancy
+from launcher.roster import Roster
+
+__all__ = ["Replacing"]
+
+
+class _Welcome(Protocol):
+    def __call__(self, stage: int, *, peer: str) -> CoordinatorMessage:
+        """What a replacement is told of the run; peer: the inbox above it, empty for the head."""
+
+
+class Replacing:
+    """Fills vacancies: the stage above opens a new inbox, the new worker connects to it, and the
+    stage below connects to the new worker. All others keep their processes, weights and work.
+
+    send: to the worker of a stage, if that is there. start: a worker of a stage and incarnation.
+    """
+
+    def __init__(
+        self,
+        roster: Roster,
+        replacements: Replacements,
+        *,
+        send: Callable[[int, CoordinatorMessage], None],
+        start: Callable[[int, int], None],
+        welcome: _Welcome,
+        timeout_s: float,
+    ) -> None:
+        self._roster = roster
+        self._replacements = replacements
+        self._send = send
+        self._start = start
+        self._welcome = welcome
+        self._timeout_s = timeout_s
+
+    def vacate(self, stage: int, now: float, cause: str) -> None:
+        """The stage's worker has died."""
+        self._open(self._replacements.lose(stage, now, cause))
+        for neighbour in (stage - 1, stage + 1):
+            vacancy = self._replacements.open.get(neighbour)
+            if vacancy is not None and vacancy.is_welcomed:  # and waits for the one that died
+                self._send(neighbour, Stop(self._roster.run_id, "a neighbour has died"))
+
+    def begin_again(self, stage: int, now: float) -> None:
+        """A replacement has left as it was asked to, or died before its links were up."""
+        self._open(self._replacements.begin_again(stage, now))
+
+    def hear_inbox(self, message: InboxMoved) -> None:
+        """The stage above a vacancy listens for the replacement."""
+        vacancy = self._replacements.open.get(message.stage - 1)
+        if vacancy is not None and vacancy.incarnation == message.incarnation:
+            vacancy.inbox = message.endpoint
+
+    def seat(self, stage: int) -> Vacancy:
+        """A replacement is ready: it begins at once. The vacancy that it fills."""
+        self._send(stage, Start(self._roster.run_id))
+        return self._replacements.seat(stage)
+
+    def fill(self, now: float) -> None:
+        """Do what may be done by now. Raises WorkerDied where nobody can take the place."""
+        for vacancy in list(self._replacements.open.values()):
+            if vacancy.stage + 1 in self._roster.left:
+                raise WorkerDied(f"{vacancy.cause}\nthe stages above had left already", 1)
+            if now - vacancy.begins_at > self._timeout_s:
+                raise WorkerDied(
+                    f"{vacancy.cause}\nits replacement was not ready in {self._timeout_s:.0f} s", 1
+                )
+            if not vacancy.is_asked and now >= vacancy.begins_at:
+                vacancy.is_asked = True
+                self._start(vacancy.stage, vacancy.incarnation)
+            if not vacancy.is_welcomed and vacancy.stage in self._roster.hellos:
+                self._introduce(vacancy)
+
+    def _open(self, vacancy: Vacancy) -> None:
+        self._roster.vacate(vacancy.stage, vacancy.incarnation)
+        run_id = self._roster.run_id
+        if self._is_training(vacancy.stage + 1):
+            message = NeighbourReplaced(run_id, "below", vacancy.incarnation, "")
+            self._send(vacancy.stage + 1, message)
+
+    def _introduce(self, vacancy: Vacancy) -> None:
+        """Welcome the replacement once it is known where to connect, and tell the stage below."""
+        stage = vacancy.stage
+        peer = self._inbox_above(vacancy)
+        if peer is None:
+            return
+        vacancy.is_welcomed = True
+        self._send(stage, self._welcome(stage, peer=peer))
+        if self._is_training(stage - 1):
+            endpoint = self._roster.hellos[stage].endpoint
+            run_id = self._roster.run_id
+            self._send(stage - 1, NeighbourReplaced(run_id, "above", vacancy.incarnation, endpoint))
+
+    def _inbox_above(self, vacancy: Vacancy) -> str | None:
+        """Where the replacement connects to: "" for the head, None where that is not known yet."""
+        above = vacancy.stage + 1
+        if above == self._roster.num_stages:
+            return ""
+        if above in self._replacements.open:
+            hello = self._roster.hellos.get(above)
+            return None if hello is None else hello.endpoint
+        return vacancy.inbox
+
+    def _is_training(self, stage: int) -> bool:
+        return stage in self._roster.ready and stage not in self._replacements.open

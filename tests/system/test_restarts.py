@@ -1,0 +1,140 @@
+"""A worker's death costs seconds and not the run: it is replaced, and nobody else is."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.system.conftest import Launch
+
+pytestmark = pytest.mark.system
+COMMON = ["--no-baseline", "--width=64", "--anchor-every=8"]
+
+
+def kill(run: Launch, pids: dict[int, int], stage: int) -> None:
+    """Kill the stage's worker and wait until another one trains in its place."""
+    known = len(re.findall(rf"stage {stage} trains again", run.output))
+    os.kill(pids[stage], signal.SIGKILL)
+    run.wait_for(rf"(?s)(stage {stage} trains again.*){{{known + 1}}}")
+    (pids[stage],) = [
+        child.pid
+        for child in fork_server(pids, stage).children()
+        if child.name() == f"dni-stage-{stage}" and child.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+def fork_server(pids: dict[int, int], stage: int) -> psutil.Process:
+    """The parent of all workers, asked of one that lives."""
+    other = next(pid for at, pid in pids.items() if at != stage)
+    parent = psutil.Process(other).parent()
+    assert parent is not None
+    return parent
+
+
+def decoupled(run: Launch) -> dict[str, Any]:
+    """The decoupled run's row of the report."""
+    row: dict[str, Any] = run.report()["runs"][0]
+    return row
+
+
+@pytest.mark.parametrize("transport", ["auto", "tcp"])
+def test_every_stage_may_be_killed_and_the_others_keep_their_processes(
+    launch: Callable[..., Launch], transport: str
+) -> None:
+    run = launch(*COMMON, "--epochs=60", "--max-restarts=4", f"--transport={transport}")
+    pids = run.worker_pids()
+    first = dict(pids)
+    draw = random.Random(0)
+    stages = [0, 1, 3]  # source, middle, head
+    draw.shuffle(stages)
+    for count, stage in enumerate(stages):
+        run.wait_for(f"epoch +{3 * count + 1} ")
+        kill(run, pids, stage)
+    assert run.end(120) == 0, run.output
+    assert pids[2] == first[2]
+    row = decoupled(run)
+    assert [worker["pid"] for worker in row["workers"]] == list(pids.values())
+    assert [restart["stage"] for restart in row["restarts"]] == stages
+    assert [epoch["epoch"] for epoch in row["epochs"]] == list(range(1, 61))
+    assert row["test_accuracy"] > 0.9
+    whole = max(epoch["num_samples"] for epoch in row["epochs"])
+    assert sum(epoch["num_samples"] < whole for epoch in row["epochs"]) <= 2 * len(stages)
+    print("recovered in", sorted(restart["seconds"] for restart in row["restarts"]), "s")
+    run.assert_nothing_left()
+
+
+def test_neighbours_may_die_together(launch: Callable[..., Launch]) -> None:
+    run = launch(*COMMON, "--epochs=40", "--max-restarts=4")
+    pids = run.worker_pids()
+    run.wait_for("epoch +2 ")
+    for stage in (1, 2, 3):
+        os.kill(pids[stage], signal.SIGKILL)
+    for stage in (1, 2, 3):
+        run.wait_for(f"stage {stage} trains again")
+    assert run.end(120) == 0, run.output
+    assert decoupled(run)["test_accuracy"] > 0.9
+    run.assert_nothing_left()
+
+
+def test_a_replacement_that_is_killed_while_it_joins_is_replaced(
+    launch: Callable[..., Launch],
+) -> None:
+    run = launch(*COMMON, "--epochs=60", "--max-restarts=4")
+    pids = run.worker_pids()
+    server = fork_server(pids, 2)
+    run.wait_for("epoch +1 ")
+    os.kill(pids[2], signal.SIGKILL)
+    known = set(pids.values())
+    while not (new := [child.pid for child in server.children() if child.pid not in known]):
+        psutil.wait_procs(server.children(), timeout=0.01)
+    os.kill(new[0], signal.SIGKILL)
+    run.wait_for("stage 2 trains again")
+    assert run.end(120) == 0, run.output
+    assert len(decoupled(run)["restarts"]) == 2
+    run.assert_nothing_left()
+
+
+def test_when_restarts_are_used_up_the_first_cause_is_shown(launch: Callable[..., Launch]) -> None:
+    run = launch(*COMMON, "--epochs=100000", "--max-restarts=1")
+    pids = run.worker_pids()
+    run.wait_for("epoch +1 ")
+    before = dict(pids)
+    kill(run, pids, 1)
+    os.kill(pids[2], signal.SIGKILL)
+    assert run.end(10) == 128 + signal.SIGKILL
+    assert f"stage 2 (cpu, pid {pids[2]}) was killed by SIGKILL" in run.output
+    assert f"stage 1 (cpu, pid {before[1]}) was killed" in run.output.splitlines()[-1]
+    run.assert_nothing_left()
+
+
+def test_an_exact_run_ends_with_a_worker(launch: Callable[..., Launch]) -> None:
+    run = launch("--no-baseline", "--rule=backprop", "--epochs=100000")
+    pids = run.worker_pids()
+    run.wait_for("epoch +1 ")
+    os.kill(pids[1], signal.SIGKILL)
+    assert run.end(10) == 128 + signal.SIGKILL
+    assert "--resume" in run.output.splitlines()[-1]
+    run.assert_nothing_left()
+
+
+def test_a_stage_that_is_stopped_for_a_while_is_not_replaced(launch: Callable[..., Launch]) -> None:
+    run = launch(*COMMON, "--epochs=30")
+    pids = run.worker_pids()
+    run.wait_for("epoch +2 ")
+    os.kill(pids[1], signal.SIGSTOP)
+    try:
+        psutil.wait_procs([psutil.Process(pids[0])], timeout=3)
+    finally:
+        os.kill(pids[1], signal.SIGCONT)
+    assert run.end(120) == 0, run.output
+    row = decoupled(run)
+    assert row["restarts"] == []
+    assert len({epoch["num_samples"] for epoch in row["epochs"]}) == 1
+    run.assert_nothing_left()
