@@ -8,9 +8,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from dni_async.compilation import COMPILE_S
 from dni_async.errors import HandshakeError, LinkError, WireError, WorkerDied
+from dni_async.gate import Guard
+from dni_async.keys import read_keys
 from dni_async.messages import (
     BoundaryEpoch,
     Bye,
@@ -41,6 +44,7 @@ __all__ = ["train_decoupled"]
 LAST_WORDS_S = 0.5  # a worker's Failed may arrive after its end was noticed
 STOP_S = 0.5
 NAG_S = 10.0
+MAX_COMPLAINTS = 32
 
 
 def train_decoupled(plan: Plan, folder: RunFolder, display: Display, result: RunResult) -> None:
@@ -52,12 +56,20 @@ def train_decoupled(plan: Plan, folder: RunFolder, display: Display, result: Run
     """
     began = time.perf_counter()
     log = folder.logs / "fork-server.log"
-    with open_sockets() as sockets, worker_processes(plan.threads_per_worker, log) as processes:
-        address = "tcp://127.0.0.1:0"
-        if plan.config.transport != "tcp":
+    config = plan.config
+    run_id = secrets.token_hex(8)
+    ring = None if config.keys is None else read_keys(Path(config.keys), "coordinator")
+    guard = Guard(run_id, ring, is_open=config.insecure_without_keys)
+    with (
+        open_sockets(guard, display.note) as sockets,
+        worker_processes(plan.threads_per_worker, log) as processes,
+    ):
+        address = f"tcp://{config.interface}:0"
+        if config.transport != "tcp":
             address = f"ipc://{processes.folder}/control"
         control = sockets.control_server(address)
-        coordinator = _Coordinator(plan, folder, display, control, processes, result, began)
+        roster = Roster(plan.num_stages, run_id)
+        coordinator = _Coordinator(plan, folder, display, control, processes, roster, result, began)
         try:
             coordinator.run()
         finally:
@@ -88,6 +100,7 @@ class _Coordinator:
         display: Display,
         control: ControlServer,
         processes: WorkerProcesses,
+        roster: Roster,
         result: RunResult,
         began: float,
     ) -> None:
@@ -97,11 +110,12 @@ class _Coordinator:
         self._display = display
         self._control = control
         self._processes = processes
-        self._roster = Roster(plan.num_stages, secrets.token_hex(8))
+        self._roster = roster
         self._peers: dict[int, bytes] = {}
         self._progress: dict[int, Progress] = {}
         self._epochs = OpenEpochs(plan.num_stages)
         self._cause: _Cause | None = None
+        self._complained: set[bytes] = set()
         self._result = result
 
     def run(self) -> None:
@@ -112,6 +126,8 @@ class _Coordinator:
                 coordinator=self._control.endpoint,
                 run_id=self._roster.run_id,
                 log=self._folder.log(stage),
+                keys=self._plan.config.keys,
+                is_open=self._plan.config.insecure_without_keys,
             )
         poller = Poller()
         poller.watch(self._control)
@@ -188,7 +204,7 @@ class _Coordinator:
             try:
                 received = self._control.receive()
             except WireError as error:
-                self._display.note(f"a message was refused: {error}")
+                self._complain(error.peer, f"a message was refused: {error}")
                 continue
             if received is None:
                 return
@@ -204,11 +220,17 @@ class _Coordinator:
         is_own = stage is None or self._peers.get(stage) == peer
         return is_own and getattr(message, "run_id", None) == self._roster.run_id
 
+    def _complain(self, peer: bytes, text: str) -> None:
+        """Once for each peer, however often it gives cause, and for a bounded number of peers."""
+        if peer not in self._complained and len(self._complained) < MAX_COMPLAINTS:
+            self._complained.add(peer)
+            self._display.note(text)
+
     def _admit(self, peer: bytes, hello: Hello) -> None:
         try:
             self._roster.admit(hello)
         except HandshakeError as error:
-            self._display.note(f"a worker was refused: {error}")
+            self._complain(peer, f"a worker was refused: {error}")
             return
         self._peers[hello.stage] = peer
         if self._roster.all_admitted:
@@ -255,7 +277,7 @@ class _Coordinator:
             case Failed():
                 self._failed(message)
             case _:
-                self._display.note(f"{type(message).__name__} is not for the coordinator")
+                self._complain(b"", f"{type(message).__name__} is not for the coordinator")
 
     def _note_first_updates(self) -> None:
         """The time from the start to the last stage's first update; stages tell of theirs."""

@@ -134,9 +134,25 @@ class WorkerProcesses:
         """Readable when there is something to hear."""
         return self._ours.fileno()
 
-    def start(self, *, stage: int, coordinator: str, run_id: str, log: Path) -> None:
-        """Ask for a worker; Started follows."""
-        request = {"stage": stage, "coordinator": coordinator, "run_id": run_id, "log": str(log)}
+    def start(
+        self,
+        *,
+        stage: int,
+        coordinator: str,
+        run_id: str,
+        log: Path,
+        keys: str | None = None,
+        is_open: bool = False,
+    ) -> None:
+        """Ask for a worker; Started follows. keys, is_open: as workers.worker.Assignment."""
+        request = {
+            "stage": stage,
+            "coordinator": coordinator,
+            "run_id": run_id,
+            "log": str(log),
+            "keys": keys,
+            "is_open": is_open,
+        }
         self._say({"start": request})
 
     def hear(self) -> list[Started | Exited]:

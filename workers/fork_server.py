@@ -130,6 +130,11 @@ class _ForkServer:
         os.close(log)
         return run_worker(
             Assignment(
-                request["coordinator"], request["stage"], request["run_id"], self._lifeline_fd
+                request["coordinator"],
+                request["stage"],
+                request["run_id"],
+                self._lifeline_fd,
+                keys=request["keys"],
+                is_open=request["is_open"],
             )
         )
