@@ -131,6 +131,7 @@ class RunConfig:
     early_stop: bool = False  # after the epoch that reaches the target
     # What is recorded.
     profile: bool = False  # spans of every worker, merged into trace.json
+    record_events: bool = False  # what every stage heard and decided
     torch_profiler: int | None = None  # the stage on which torch.profiler runs for a few updates
 
     def __post_init__(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-PROTOCOL = 3  # bumped whenever a message changes; both ends must agree
+PROTOCOL = 4  # bumped whenever a message changes; both ends must agree
 
 MAX_CREDITS = 8  # in one message
 
@@ -264,7 +264,7 @@ class Welcome:
     first_layer, end_layer: the half-open range of layers that the stage holds. peer: endpoint of
     the stage above's inbox, empty for the head. input_shape: of one sample. holds_ids: samples are
     int64 ids, not float32. num_updates: batches that the whole run trains on. config: RunConfig.
-    profile_folder: where profiles are left, empty when none is asked for.
+    profile_folder, events_folder: where profiles and events are left, empty where not asked for.
     """
 
     run_id: str
@@ -281,6 +281,7 @@ class Welcome:
     num_updates: int
     config: dict[str, Scalar | list[str]] = field(default_factory=dict)
     profile_folder: str = ""
+    events_folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)

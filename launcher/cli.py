@@ -215,6 +215,10 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 @_setting("baseline", "Also train by plain backpropagation in one process, to compare.")
 @_setting("profile", "Record what every worker does when; the run directory gets a trace.json.")
 @_setting(
+    "record_events",
+    "Record what every worker's decisions rest on; dni-report --replay takes them again.",
+)
+@_setting(
     "torch_profiler",
     "Also run torch.profiler on this stage, for updates 20 to 40.",
     type=int,

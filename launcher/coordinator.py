@@ -241,7 +241,7 @@ class _Coordinator:
     def _welcome(self, stage: int) -> Welcome:
         plan = self._plan
         first, end = plan.layer_ranges[stage]
-        profile = self._folder.profile
+        profile, events = self._folder.profile, self._folder.events
         return Welcome(
             run_id=self._roster.run_id,
             num_stages=plan.num_stages,
@@ -257,6 +257,7 @@ class _Coordinator:
             num_updates=plan.num_updates,
             config=plan.config.to_dict(),
             profile_folder=str(profile.resolve()) if profile.is_dir() else "",
+            events_folder=str(events.resolve()) if events.is_dir() else "",
         )
 
     def _hear(self, message: Message) -> None:

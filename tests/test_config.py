@@ -63,6 +63,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "baseline": st.booleans(),
     "target_accuracy": st.none() | st.floats(0, 1, exclude_min=True),
     "profile": st.booleans(),
+    "record_events": st.booleans(),
     "torch_profiler": st.none() | st.integers(0, 2**31),
 }
 # Lockstep keeps the dtype on its links, forward is not for every rule; all else goes together.

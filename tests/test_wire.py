@@ -168,13 +168,13 @@ BOUNDARY_FIELDS = (
 )
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
-    "holds_ids num_classes num_updates config profile_folder"
+    "holds_ids num_classes num_updates config profile_folder events_folder"
 )
 
 
-def test_protocol_3_stays_what_it_was() -> None:
+def test_protocol_4_stays_what_it_was() -> None:
     """Both ends must agree: whoever changes a message bumps PROTOCOL and this table."""
-    assert PROTOCOL == 3
+    assert PROTOCOL == 4
     table = [(t.__name__, " ".join(f.name for f in fields(t))) for t in MESSAGE_TYPES]
     assert table == [
         ("LinkHello", "run_id stage window"),
@@ -199,9 +199,9 @@ def test_protocol_3_stays_what_it_was() -> None:
         ("Stop", "run_id reason"),
         ("Drain", "run_id"),
     ]
-    assert encode(Credit("a", (5, 6))) == [b"\x94\x03\x06\xa1a\x92\x05\x06"]
+    assert encode(Credit("a", (5, 6))) == [b"\x94\x04\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
-        b"\x98\x03\x04\xa3run\x07\x03\xa5train\xc3\x92"
+        b"\x98\x04\x04\xa3run\x07\x03\xa5train\xc3\x92"
         b"\x93\xa7float32\x92\x02\x03\xff"
         b"\x93\xa5int64\x91\x02\xff"
     )
@@ -229,7 +229,7 @@ def gradient(*tensors: Any) -> bytes:
 
 def welcome(config: Any, shape: Any = (1,)) -> bytes:
     """The header of a welcome with this config and input shape."""
-    return packed(WELCOME, "run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "")
+    return packed(WELCOME, "run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "")
 
 
 def nested(depth: int) -> bytes:
