@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 import sys
 from collections.abc import Mapping
@@ -119,6 +120,9 @@ class RunConfig:
     replay_batches: int = 16  # kept for when_empty "replay"
     replay_limit: int = 4  # replays of each of them
     transport: Transport = "auto"
+    interface: str = "127.0.0.1"  # address of this machine that tcp sockets listen on
+    keys: str | None = None  # folder of the keys that they use; see dni-launch keys
+    insecure_without_keys: bool = False  # listen beyond loopback, readable and open to tampering
     threads_per_worker: int | None = None  # None: the cores shared out among the workers
     start_timeout_s: float = 60.0
     max_restarts: int = 3  # workers replaced in the whole run
@@ -128,6 +132,7 @@ class RunConfig:
     early_stop: bool = False  # after the epoch that reaches the target
     # What is recorded.
     profile: bool = False  # spans of every worker, merged into trace.json
+    record_events: bool = False  # what every stage heard and decided
     torch_profiler: int | None = None  # the stage on which torch.profiler runs for a few updates
 
     def __post_init__(self) -> None:
@@ -193,6 +198,7 @@ class RunConfig:
             raise ConfigError("early_stop: needs a target_accuracy to stop at")
         self._check_rule()
         self._check_waiting()
+        self._check_network()
 
     def _check_rule(self) -> None:
         """What goes with the rule and its synthesizer."""
@@ -253,6 +259,28 @@ class RunConfig:
             raise ConfigError(
                 "anchor_updates: an anchor that is skipped has no gradient of its own to update "
                 "with; leave out one of --anchor-updates and --when-full skip"
+            )
+
+    def _check_network(self) -> None:
+        """What goes with the address that sockets listen on."""
+        try:
+            address = ipaddress.IPv4Address(self.interface)
+        except ValueError:
+            address = None
+        if address is None or address.is_unspecified:
+            raise ConfigError(
+                "interface: must be one IPv4 address of this machine at which the workers can "
+                f"reach it, but is {self.interface!r}"
+            )
+        for name, is_asked in (("interface", not address.is_loopback), ("keys", bool(self.keys))):
+            if is_asked and self.transport != "tcp":
+                raise ConfigError(f"{name}: is for --transport tcp, but that is {self.transport}")
+        if self.insecure_without_keys and self.keys:
+            raise ConfigError("insecure_without_keys: there are keys; leave out one of the two")
+        if not (address.is_loopback or self.keys or self.insecure_without_keys):
+            raise ConfigError(
+                f"interface: {self.interface} can be reached from other hosts; make keys by "
+                "'dni-launch keys DIR' and say --keys DIR"
             )
 
     @property

@@ -37,7 +37,14 @@ class DataError(ConfigError):
 
 
 class WireError(DniError):
-    """Received bytes are not a message of this protocol version."""
+    """Received bytes are not a message of this protocol version.
+
+    peer: the routing id that they came from; empty where there is only one peer.
+    """
+
+    def __init__(self, message: str, peer: bytes = b"") -> None:
+        super().__init__(message)
+        self.peer = peer
 
 
 class HandshakeError(DniError):

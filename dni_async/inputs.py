@@ -48,6 +48,11 @@ class Inputs:
         """Batches per evaluation."""
         return -(-len(self._dataset.y_test) // self._batch_size)
 
+    @property
+    def num_batches(self) -> tuple[int, int]:
+        """Batches per training epoch and per evaluation."""
+        return self.num_train_batches, self.num_test_batches
+
     def train_batch(self, epoch: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Samples [B, ...] and labels int64 [B] or [B, T] of a training batch; epochs from 1.
 

@@ -291,9 +291,9 @@ class Welcome:
     first_layer, end_layer: the half-open range of layers that the stage holds. peer: endpoint of
     the stage above's inbox, empty for the head. input_shape: of one sample. holds_ids: samples are
     int64 ids, not float32. num_updates: batches that the whole run trains on. config: RunConfig.
-    profile_folder: where profiles are left, empty when none is asked for. next_batch_id: where a
-    replaced source goes on, unless the stage above has come further. shard: what to start from;
-    empty: from the seed.
+    profile_folder, events_folder: where profiles and events are left, empty where not asked for.
+    next_batch_id: where a replaced source goes on, unless the stage above has come further. shard:
+    what to start from; empty: from the seed.
     """
 
     run_id: str
@@ -310,6 +310,7 @@ class Welcome:
     num_updates: int
     config: dict[str, Scalar | list[str]] = field(default_factory=dict)
     profile_folder: str = ""
+    events_folder: str = ""
     next_batch_id: int = 0
     shard: str = ""
 

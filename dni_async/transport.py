@@ -1,21 +1,24 @@
 """Sockets: control between coordinator and workers, frames between neighbours.
 
-The only module that knows ZeroMQ. Every socket has one peer (the coordinator's ROUTER apart),
-never blocks on sending (the window bounds what is in flight) and lingers a bounded time.
+With ``gate``, which asks who may connect, the only module that knows ZeroMQ. Every socket has one
+peer (the coordinator's ROUTER apart), never blocks on sending (the window bounds what is in
+flight) and lingers a bounded time.
 """
 
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
 import zmq
 
-from dni_async.errors import LinkError
+from dni_async.errors import LinkError, WireError
+from dni_async.gate import Gate, Guard, is_exposed, protect_client, protect_server
+from dni_async.keys import KeyPair
 from dni_async.messages import Message
-from dni_async.wire import MAX_TENSOR_BYTES, Buffer, decode, encode
+from dni_async.wire import MAX_HEADER_BYTES, MAX_TENSOR_BYTES, Buffer, decode, encode
 
 __all__ = [
     "ControlClient",
@@ -23,6 +26,7 @@ __all__ = [
     "FrameSocket",
     "Poller",
     "Sockets",
+    "make_key_pair",
     "open_sockets",
 ]
 
@@ -33,14 +37,30 @@ _FD: Final = int(zmq.FD)
 _READABLE: Final = int(zmq.POLLIN)
 _DONT_WAIT: Final = int(zmq.DONTWAIT)
 LINGER_MS: Final = 2000  # long enough for last words, short enough for Ctrl-C
+HANDSHAKE_MS: Final = 5000  # how long a connection may take to say who it is
+PART_BYTES: Final = 256 * 1024  # of a frame where strangers can connect; see _cut
+SEALED_BYTES: Final = 1024  # more than encryption adds to a frame
+MAX_WAITING: Final = 256  # control messages of one worker that the coordinator has not read
 
 
 class FrameSocket:
-    """One end of a pair: whole multipart messages, in order, to and from exactly one peer."""
+    """One end of a pair: whole multipart messages, in order, to and from exactly one peer.
 
-    def __init__(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
+    is_guarded: strangers can connect to the listening end, so frames travel in parts.
+    """
+
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        endpoint: str,
+        *,
+        gate: Gate | None = None,
+        is_guarded: bool = False,
+    ) -> None:
         self.socket = socket
         self.endpoint = endpoint
+        self.gate = gate
+        self._is_guarded = is_guarded
 
     def send(self, frames: Sequence[Buffer]) -> None:
         """Queue frames; never blocks. Frames from 64 KB up are not copied.
@@ -48,6 +68,8 @@ class FrameSocket:
         What is sent to a peer that has gone is dropped: the coordinator sees the end of the
         process, and its word is the first cause.
         """
+        if self._is_guarded:
+            frames = [part for frame in frames for part in _cut(frame)]
         with suppress(zmq.Again):
             if len(frames) == 1:
                 self.socket.send(frames[0])
@@ -58,6 +80,8 @@ class FrameSocket:
 
     def receive(self) -> list[memoryview] | None:
         """The frames of the next message, uncopied, or None when there is none yet."""
+        if self.gate is not None:
+            self.gate.answer()
         if not _is_readable(self.socket):
             return None
         # Not recv_multipart: it asks the socket after each frame what the frame itself knows.
@@ -66,11 +90,13 @@ class FrameSocket:
         while frame.more:
             frame = self.socket.recv(_DONT_WAIT, copy=False)
             frames.append(frame.buffer)
-        return frames
+        return _join(frames) if self._is_guarded else frames
 
 
 class ControlClient:
     """A worker's end of the control plane."""
+
+    gate = None
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self.socket = socket
@@ -90,9 +116,10 @@ class ControlClient:
 class ControlServer:
     """The coordinator's end: tells workers apart by the routing id that each one connects with."""
 
-    def __init__(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
+    def __init__(self, socket: zmq.Socket[bytes], endpoint: str, gate: Gate | None = None) -> None:
         self.socket = socket
         self.endpoint = endpoint
+        self.gate = gate
 
     def send(self, peer: bytes, message: Message) -> None:
         """Queue message for peer. Raises LinkError when peer is not connected."""
@@ -102,11 +129,16 @@ class ControlServer:
             raise LinkError(f"worker {peer.decode(errors='replace')} is not connected") from error
 
     def receive(self) -> tuple[bytes, Message] | None:
-        """The next (peer, message), or None. Raises WireError."""
+        """The next (peer, message), or None. Raises WireError, which names the peer."""
+        if self.gate is not None:
+            self.gate.answer()
         if not _is_readable(self.socket):
             return None
         peer, *frames = self.socket.recv_multipart()
-        message, _ = decode(frames)
+        try:
+            message, _ = decode(frames)
+        except WireError as error:
+            raise WireError(str(error), peer) from None
         return peer, message
 
 
@@ -120,12 +152,16 @@ class Poller:
     def __init__(self) -> None:
         self._poll = select.poll()
         self._sockets: dict[int, zmq.Socket[bytes]] = {}
+        self._gates: list[Gate] = []
 
     def watch(self, source: FrameSocket | ControlClient | ControlServer | int) -> None:
         """Add a socket's owner or a file descriptor."""
         fd = _fd_of(source)
         if not isinstance(source, int):
             self._sockets[fd] = source.socket
+            if source.gate is not None and source.gate not in self._gates:
+                self._gates.append(source.gate)
+                self._poll.register(source.gate.fd, select.POLLIN)
         self._poll.register(fd, select.POLLIN)
 
     def forget(self, source: FrameSocket | ControlClient | ControlServer | int) -> None:
@@ -139,49 +175,97 @@ class Poller:
 
         May return early with nothing to read.
         """
+        for gate in self._gates:
+            gate.answer()
         if any(_is_readable(socket) for socket in self._sockets.values()):
             timeout_s = 0.0
         ready = self._poll.poll(max(0.0, timeout_s * 1000))
-        return {fd for fd, _ in ready if fd not in self._sockets}
+        gates = {gate.fd for gate in self._gates}
+        return {fd for fd, _ in ready if fd not in self._sockets and fd not in gates}
 
 
 class Sockets:
-    """Makes sockets with the options that every part of the system relies on."""
+    """Makes sockets with the options that every part of the system relies on.
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]]) -> None:
+    guard: who may connect over tcp; without one anybody, and on loopback addresses alone. tell: is
+    given a sentence for each address that was refused.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        guard: Guard | None = None,
+        tell: Callable[[str], None] = print,
+    ) -> None:
         self._context = context
+        self._guard = guard
+        self._tell = tell
+        self._gate: Gate | None = None
         self._sockets: list[zmq.Socket[bytes]] = []  # one that nobody holds closes unasked
 
     def control_server(self, address: str) -> ControlServer:
-        """Listen for workers on address (ipc://PATH, or tcp://HOST:0 for any free port)."""
-        socket = self._make(zmq.ROUTER)
+        """Listen for workers on address (ipc://PATH, or tcp://HOST:0 for any free port).
+
+        Raises LinkError when that cannot be, or must not be for want of keys.
+        """
+        socket = self._make(zmq.ROUTER, MAX_HEADER_BYTES + SEALED_BYTES)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        return ControlServer(socket, _bind(socket, address))
+        socket.setsockopt(zmq.RCVHWM, MAX_WAITING)  # more waits in the worker that sends it
+        gate = self._protect(socket, address)
+        return ControlServer(socket, _bind(socket, address), gate)
 
     def control_client(self, address: str, peer: bytes) -> ControlClient:
         """Connect to the coordinator under the routing id peer."""
-        socket = self._make(zmq.DEALER)
+        socket = self._make(zmq.DEALER, MAX_HEADER_BYTES + SEALED_BYTES)
         socket.setsockopt(zmq.ROUTING_ID, peer)
+        if self._is_guarded(address):
+            protect_client(socket, self._guard, is_control=True)
         _connect(socket, address)
         return ControlClient(socket)
 
     def listening(self, address: str) -> FrameSocket:
-        """The end that listens."""
-        socket = self._make(zmq.DEALER)
-        return FrameSocket(socket, _bind(socket, address))
+        """The end that listens. Raises LinkError as control_server does."""
+        socket = self._make(zmq.DEALER, self._frame_bytes(address))
+        gate = self._protect(socket, address)
+        endpoint = _bind(socket, address)
+        return FrameSocket(socket, endpoint, gate=gate, is_guarded=self._is_guarded(address))
 
     def connected(self, address: str) -> FrameSocket:
         """The end that connects."""
-        socket = self._make(zmq.DEALER)
+        socket = self._make(zmq.DEALER, self._frame_bytes(address))
+        if self._is_guarded(address):
+            protect_client(socket, self._guard, is_control=False)
         _connect(socket, address)
-        return FrameSocket(socket, address)
+        return FrameSocket(socket, address, is_guarded=self._is_guarded(address))
 
     def close(self, channel: FrameSocket) -> None:
         """Close one socket at once; what it has not sent is for nobody any more."""
         self._sockets.remove(channel.socket)
         channel.socket.close(linger=0)
 
-    def _make(self, kind: int) -> zmq.Socket[bytes]:
+    def _is_guarded(self, address: str) -> bool:
+        """Whether others than this user could connect, and somebody asks them who they are."""
+        return self._guard is not None and address.startswith("tcp://")
+
+    def _frame_bytes(self, address: str) -> int:
+        """The largest frame: ZeroMQ takes as much from a peer before it knows who that is."""
+        return PART_BYTES + SEALED_BYTES if self._is_guarded(address) else MAX_TENSOR_BYTES
+
+    def _protect(self, socket: zmq.Socket[bytes], address: str) -> Gate | None:
+        """Let nobody in on this address but those that the guard knows."""
+        may_be_exposed = self._guard is not None and self._guard.may_be_exposed
+        if is_exposed(address) and not may_be_exposed:
+            raise LinkError(f"will not listen on {address} without keys")
+        if self._guard is None or not self._is_guarded(address):
+            return None
+        if self._gate is None:
+            self._gate = Gate(self._context, self._guard, self._tell)
+            self._sockets.append(self._gate.socket)
+        protect_server(socket, self._guard)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        return self._gate
+
+    def _make(self, kind: int, max_frame_bytes: int) -> zmq.Socket[bytes]:
         socket: zmq.Socket[bytes] = self._context.socket(kind)
         self._sockets.append(socket)
         socket.setsockopt(zmq.LINGER, LINGER_MS)
@@ -189,20 +273,53 @@ class Sockets:
         # The window bounds what is queued; a high-water mark here could only block or lose.
         socket.setsockopt(zmq.SNDHWM, 0)
         socket.setsockopt(zmq.RCVHWM, 0)
-        socket.setsockopt(zmq.MAXMSGSIZE, MAX_TENSOR_BYTES)
+        socket.setsockopt(zmq.MAXMSGSIZE, max_frame_bytes)
         socket.setsockopt(zmq.RECONNECT_IVL, 20)
         socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         return socket
 
 
 @contextmanager
-def open_sockets() -> Iterator[Sockets]:
+def open_sockets(
+    guard: Guard | None = None, tell: Callable[[str], None] = print
+) -> Iterator[Sockets]:
     """Sockets for this process; on leaving, all are closed after their bounded linger."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    sockets = Sockets(context, guard, tell)  # held here, or it may go before the context does
     try:
-        yield Sockets(context)
+        yield sockets
     finally:
         context.destroy(linger=LINGER_MS)
+
+
+def make_key_pair() -> KeyPair:
+    """A new CURVE key pair."""
+    public, secret = zmq.curve_keypair()
+    return KeyPair(public, secret)
+
+
+def _cut(frame: Buffer) -> list[Buffer]:
+    """A frame in parts of PART_BYTES; the first part that is shorter is its last, even if empty.
+
+    So that a socket takes no large frames from anybody: before ZeroMQ knows who has connected it
+    holds a whole frame in memory, whatever the announced length.
+    """
+    if len(frame) < PART_BYTES:
+        return [frame]
+    view = memoryview(frame)
+    return [view[at : at + PART_BYTES] for at in range(0, len(view) + 1, PART_BYTES)]
+
+
+def _join(parts: Sequence[memoryview]) -> list[memoryview]:
+    """The frames that were cut; what comes after the last end is a frame too."""
+    frames: list[memoryview] = []
+    begun: list[memoryview] = []
+    for part in parts:
+        begun.append(part)
+        if part.nbytes < PART_BYTES:
+            frames.append(part if len(begun) == 1 else memoryview(bytearray().join(begun)))
+            begun = []
+    return frames + begun
 
 
 def _fd_of(source: FrameSocket | ControlClient | ControlServer | int) -> int:

@@ -14,6 +14,7 @@ from rich.console import Console
 from dni_async.config import CHOICES, RunConfig, read_toml
 from dni_async.errors import ConfigError, DniError, HandshakeError, WorkerDied
 from launcher.interruption import Interrupted, interruptible
+from launcher.keys_cli import keys_command
 
 __all__ = ["main"]
 
@@ -190,6 +191,22 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 @_setting("replay_limit", "How often each of them is replayed at most.", type=int)
 @_setting("transport", "How neighbours talk: auto and ipc use local sockets, tcp the loopback.")
 @_setting(
+    "interface",
+    "With --transport tcp: the address of this machine to listen on; beyond loopback with --keys.",
+    metavar="ADDRESS",
+)
+@_setting(
+    "keys",
+    "Encrypt tcp links with the keys in DIR, and admit nobody else; 'dni-launch keys DIR' makes "
+    "them.",
+    metavar="DIR",
+)
+@_setting(
+    "insecure_without_keys",
+    "Listen beyond loopback without keys: whoever sees the traffic can read it, change it and take "
+    "a worker's place.",
+)
+@_setting(
     "threads_per_worker",
     "Compute threads of each worker.  [default: the cores shared out]",
     type=int,
@@ -203,6 +220,10 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 )
 @_setting("baseline", "Also train by plain backpropagation in one process, to compare.")
 @_setting("profile", "Record what every worker does when; the run directory gets a trace.json.")
+@_setting(
+    "record_events",
+    "Record what every worker's decisions rest on; dni-report --replay takes them again.",
+)
 @_setting(
     "torch_profiler",
     "Also run torch.profiler on this stage, for updates 20 to 40.",
@@ -240,6 +261,8 @@ def command(
     Every setting can also stand in CONFIG.toml under the same name (but --run-dir, --overwrite
     and --report, which say where one run goes) or in the environment as DNI_NAME. A flag wins
     over the environment, the environment over the file.
+
+    'dni-launch keys DIR' makes key pairs for --keys (a file of that name is ./keys).
     """
     from launcher.report import print_report
     from launcher.run import run
@@ -283,6 +306,9 @@ def main() -> None:
 def _guarded(arguments: list[str]) -> int:
     try:
         with interruptible():
+            if arguments[:1] == ["keys"]:
+                keys_command.main(arguments[1:], prog_name="dni-launch keys", standalone_mode=False)
+                return 0
             code = command.main(arguments, prog_name="dni-launch", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as leave:

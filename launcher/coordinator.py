@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
+from pathlib import Path
 
 from dni_async.compilation import COMPILE_S
 from dni_async.errors import HandshakeError, LinkError, WireError, WorkerDied
+from dni_async.gate import Guard
+from dni_async.keys import read_keys
 from dni_async.messages import (
     BoundaryEpoch,
     Bye,
@@ -40,12 +43,14 @@ from launcher.results import RestartResult, RunResult, WorkerResult
 from launcher.roster import Roster
 from launcher.run_folder import RunFolder
 from launcher.source_clock import SourceClock
+from launcher.welcome import make_welcome
 
 __all__ = ["train_decoupled"]
 
 LAST_WORDS_S = 0.5  # a worker's Failed may arrive after its end was noticed
 STOP_S = 0.5
 NAG_S = 10.0
+MAX_COMPLAINTS = 32
 
 
 def train_decoupled(plan: Plan, folder: RunFolder, display: Display, result: RunResult) -> None:
@@ -57,12 +62,20 @@ def train_decoupled(plan: Plan, folder: RunFolder, display: Display, result: Run
     """
     began = time.perf_counter()
     log = folder.logs / "fork-server.log"
-    with open_sockets() as sockets, worker_processes(plan.threads_per_worker, log) as processes:
-        address = "tcp://127.0.0.1:0"
-        if plan.config.transport != "tcp":
+    config = plan.config
+    run_id = secrets.token_hex(8)
+    ring = None if config.keys is None else read_keys(Path(config.keys), "coordinator")
+    guard = Guard(run_id, ring, is_open=config.insecure_without_keys)
+    with (
+        open_sockets(guard, display.note) as sockets,
+        worker_processes(plan.threads_per_worker, log) as processes,
+    ):
+        address = f"tcp://{config.interface}:0"
+        if config.transport != "tcp":
             address = f"ipc://{processes.folder}/control"
         control = sockets.control_server(address)
-        coordinator = _Coordinator(plan, folder, display, control, processes, result, began)
+        roster = Roster(plan.num_stages, run_id)
+        coordinator = _Coordinator(plan, folder, display, control, processes, roster, result, began)
         try:
             coordinator.run()
         finally:
@@ -79,6 +92,7 @@ class _Coordinator:
         display: Display,
         control: ControlServer,
         processes: WorkerProcesses,
+        roster: Roster,
         result: RunResult,
         began: float,
     ) -> None:
@@ -88,12 +102,13 @@ class _Coordinator:
         self._display = display
         self._control = control
         self._processes = processes
-        self._roster = Roster(plan.num_stages, secrets.token_hex(8))
+        self._roster = roster
         self._peers: dict[int, bytes] = {}
         self._progress: dict[int, Progress] = {}
         self._epochs = OpenEpochs(plan.num_stages)
         self._cause: Cause | None = None
         self._unexplained: dict[int, Cause] = {}  # by stage: ends with an error code
+        self._complained: set[bytes] = set()
         self._result = result
         self._started_at: float | None = None
         self._is_draining = False
@@ -221,7 +236,7 @@ class _Coordinator:
             try:
                 received = self._control.receive()
             except WireError as error:
-                self._display.note(f"a message was refused: {error}")
+                self._complain(error.peer, f"a message was refused: {error}")
                 continue
             if received is None:
                 return
@@ -237,11 +252,17 @@ class _Coordinator:
         is_own = stage is None or self._peers.get(stage) == peer
         return is_own and getattr(message, "run_id", None) == self._roster.run_id
 
+    def _complain(self, peer: bytes, text: str) -> None:
+        """Once for each peer, however often it gives cause, and for a bounded number of peers."""
+        if peer not in self._complained and len(self._complained) < MAX_COMPLAINTS:
+            self._complained.add(peer)
+            self._display.note(text)
+
     def _admit(self, peer: bytes, hello: Hello) -> None:
         try:
             self._roster.admit(hello)
         except HandshakeError as error:
-            self._display.note(f"a worker was refused: {error}")
+            self._complain(peer, f"a worker was refused: {error}")
             return
         self._peers[hello.stage] = peer
         if self._roster.all_admitted and self._started_at is None:
@@ -249,24 +270,12 @@ class _Coordinator:
                 self._send(stage, self._welcome(stage, peer=self._roster.peer_of(stage)))
 
     def _welcome(self, stage: int, *, peer: str) -> Welcome:
-        plan = self._plan
-        first, end = plan.layer_ranges[stage]
-        profile = self._folder.profile
-        return Welcome(
+        return make_welcome(
+            self._plan,
+            self._folder,
             run_id=self._roster.run_id,
-            num_stages=plan.num_stages,
-            first_layer=first,
-            end_layer=end,
-            device=plan.devices[stage],
-            num_threads=plan.threads_per_worker,
+            stage=stage,
             peer=peer,
-            weights_path=str(self._folder.stage_weights(stage).resolve()),
-            input_shape=plan.input_shape,
-            holds_ids=plan.holds_ids,
-            num_classes=plan.num_classes,
-            num_updates=plan.num_updates,
-            config=plan.config.to_dict(),
-            profile_folder=str(profile.resolve()) if profile.is_dir() else "",
             next_batch_id=self._source.next_batch_id if stage == 0 else 0,
         )
 
@@ -291,7 +300,7 @@ class _Coordinator:
             case Failed():
                 self._failed(message)
             case _:
-                self._display.note(f"{type(message).__name__} is not for the coordinator")
+                self._complain(b"", f"{type(message).__name__} is not for the coordinator")
 
     def _seat(self, stage: int) -> None:
         self._roster.ready.add(stage)
@@ -378,6 +387,8 @@ class _Coordinator:
             run_id=self._roster.run_id,
             log=self._folder.log(stage),
             incarnation=incarnation,
+            keys=self._plan.config.keys,
+            is_open=self._plan.config.insecure_without_keys,
         )
 
     def _send(self, stage: int, message: CoordinatorMessage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from dni_async.data import Dataset, load_dataset
 from dni_async.decisions.rules import make_rule
 from dni_async.errors import ConfigError
 from dni_async.extensions import find_callable, is_extension
+from dni_async.keys import read_keys
 from dni_async.partition import deal_devices, split_layers
 from dni_async.system import available_cores, has_nvidia_device
 
@@ -107,6 +109,7 @@ def make_plan(config: RunConfig) -> Plan:
             data=_resolve_data(config.data),
             data_dir=None if folder is None else str(folder),
             devices=tuple(devices),
+            keys=_resolve_keys(config),
         ),
         dataset_name=dataset.name,
         input_shape=dataset.input_shape,
@@ -126,6 +129,24 @@ def make_plan(config: RunConfig) -> Plan:
 def _resolve_data(name: str) -> str:
     """Workers run in the same folder, but a report should say which file it was."""
     return str(Path(name).expanduser().resolve()) if name.endswith(".npz") else name
+
+
+def _resolve_keys(config: RunConfig) -> str | None:
+    """The folder of the keys, which both sides can read, and an address that is ours."""
+    if config.transport == "tcp":
+        try:
+            with socket.socket() as trial:
+                trial.bind((config.interface, 0))
+        except OSError as error:
+            raise ConfigError(
+                f"interface: {config.interface} cannot be listened on: {error.strerror}"
+            ) from error
+    if config.keys is None:
+        return None
+    folder = Path(config.keys).expanduser().resolve()
+    read_keys(folder, "coordinator")
+    read_keys(folder, "worker")
+    return str(folder)
 
 
 def _check_last_batch(config: RunConfig, num_train: int) -> None:

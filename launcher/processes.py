@@ -135,15 +135,25 @@ class WorkerProcesses:
         return self._ours.fileno()
 
     def start(
-        self, *, stage: int, coordinator: str, run_id: str, log: Path, incarnation: int = 0
+        self,
+        *,
+        stage: int,
+        coordinator: str,
+        run_id: str,
+        log: Path,
+        incarnation: int = 0,
+        keys: str | None = None,
+        is_open: bool = False,
     ) -> None:
-        """Ask for a worker; Started follows."""
+        """Ask for a worker; Started follows. keys, is_open: as workers.worker.Assignment."""
         request = {
             "stage": stage,
             "coordinator": coordinator,
             "run_id": run_id,
             "log": str(log),
             "incarnation": incarnation,
+            "keys": keys,
+            "is_open": is_open,
         }
         self._say({"start": request})
 

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from dni_async.errors import ConfigError
 from launcher.html_report import build_page
+from launcher.replay import replay_run
 from launcher.report import print_diagnosis, print_report, read_report
 
 __all__ = ["main"]
@@ -25,10 +26,21 @@ __all__ = ["main"]
     metavar="FILE.html",
     help="Also write the report as one page that needs nothing else.",
 )
+@click.option(
+    "--replay",
+    "replays",
+    is_flag=True,
+    help="Take the decisions of --record-events again, and compare; nothing else.",
+)
 @click.version_option(package_name="dni-async")
-def main(run_dir: Path, as_json: bool, html: Path | None) -> None:
-    """Show the report of RUN_DIR (a run directory or its report.json) and a diagnosis."""
+def main(run_dir: Path, as_json: bool, html: Path | None, replays: bool) -> None:
+    """Show the report of RUN_DIR (a run directory or its report.json) and a diagnosis.
+
+    With --replay: exit code 1 when a stage would decide otherwise now.
+    """
     try:
+        if replays:
+            sys.exit(_show_replay(run_dir))
         report = read_report(run_dir)
         if html is not None:
             _write_page(html, build_page(report))
@@ -43,6 +55,15 @@ def main(run_dir: Path, as_json: bool, html: Path | None) -> None:
     print_diagnosis(report, console)
     if html is not None:
         console.print(f"page: {html}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_replay(run_dir: Path) -> int:
+    is_same = True
+    for name, (count, divergence) in replay_run(run_dir).items():
+        is_same = is_same and divergence is None
+        said = f"{count:,} events, the same actions" if divergence is None else str(divergence)
+        click.echo(f"{name}: {said}")
+    return 0 if is_same else 1
 
 
 def _write_page(path: Path, page: str) -> None:

@@ -43,6 +43,8 @@ def run(
     folder.create(plan.config.to_toml())
     if config.profile or config.torch_profiler is not None:
         folder.make_profile()
+    if config.record_events:
+        folder.events.mkdir()
     runs: list[RunResult] = []
     status = "failed"
     try:

@@ -21,6 +21,7 @@ _OURS = (
     "trace.json",
     "logs",
     "profile",
+    "events",
     "weights",
 )
 
@@ -28,7 +29,7 @@ _OURS = (
 class RunFolder:
     """``config.toml  metrics.jsonl  report.json  model.safetensors  logs/``.
 
-    And ``trace.json  profile/`` where a profile was asked for.
+    And ``trace.json  profile/`` where a profile was asked for, ``events/`` where events were.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,6 +94,11 @@ class RunFolder:
     def profile(self) -> Path:
         """What the workers record; there only where a profile was asked for."""
         return self.path / "profile"
+
+    @property
+    def events(self) -> Path:
+        """What the workers heard and decided; there only where that was asked for."""
+        return self.path / "events"
 
     @property
     def model(self) -> Path:

@@ -32,7 +32,7 @@ FORBIDDEN = {
 }
 # Module -> the only files that may import it.
 ONLY_IN = {
-    "zmq": {"dni_async/transport.py"},
+    "zmq": {"dni_async/transport.py", "dni_async/gate.py"},
     "msgpack": {"dni_async/wire.py"},
     "cloudpickle": {"dni_async/given.py"},  # files of the caller's own; see docs/decisions/0040
     "subprocess": {"launcher/processes.py", "launcher/baseline.py", "launcher/baseline_process.py"},

@@ -55,12 +55,16 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "seed": st.integers(0, 2**31 - 1),
     "devices": st.sampled_from([("auto",), ("cpu",), ("cpu", "cpu"), ("cuda:0", "cuda:12")]),
     "window": st.none() | st.integers(1, 2**31),
+    "interface": st.just("127.0.0.1"),  # another needs more; see CONFIGS
+    "keys": st.none(),
+    "insecure_without_keys": st.booleans(),
     "threads_per_worker": st.none() | st.integers(1, 256),
     "start_timeout_s": ABOVE_ZERO,
     "max_restarts": st.integers(0, 2**31),
     "baseline": st.booleans(),
     "target_accuracy": st.none() | st.floats(0, 1, exclude_min=True),
     "profile": st.booleans(),
+    "record_events": st.booleans(),
     "torch_profiler": st.none() | st.integers(0, 2**31),
 }
 # Lockstep keeps the dtype on its links, forward is not for every rule; all else goes together.
@@ -80,6 +84,12 @@ CONFIGS = st.one_of(
         synthesizer_layers=st.none() | st.integers(0, 2**31),
         synthesizer_width=st.none() | st.integers(1, 2**31),
         synthesizer_warmup=st.integers(0, 2**31),
+    ),
+    st.builds(
+        RunConfig,
+        transport=st.just("tcp"),
+        interface=st.sampled_from(["127.0.0.1", "10.1.2.3"]),
+        keys=st.text(min_size=1),
     ),
     st.builds(RunConfig, target_accuracy=st.floats(0.1, 1), early_stop=st.booleans()),
 )
@@ -178,6 +188,18 @@ def test_a_config_does_not_change() -> None:
         (
             {"when_empty": "replay", "unlock": "forward"},
             "when_empty: with --unlock forward no stage waits",
+        ),
+        ({"interface": "localhost"}, "interface: must be one IPv4 address of this machine"),
+        ({"interface": "0.0.0.0"}, "interface: must be one IPv4 address of this machine"),
+        ({"interface": "10.1.2.3"}, "interface: is for --transport tcp, but that is auto"),
+        ({"keys": "k"}, "keys: is for --transport tcp, but that is auto"),
+        (
+            {"interface": "10.1.2.3", "transport": "tcp"},
+            "interface: 10.1.2.3 can be reached from other hosts; make keys",
+        ),
+        (
+            {"keys": "k", "transport": "tcp", "insecure_without_keys": True},
+            "insecure_without_keys: there are keys",
         ),
         ({"early_stop": True}, "early_stop: needs a target_accuracy to stop at"),
         ({"unlock": "backward"}, "unlock: must be one of update, forward, but is 'backward'"),

@@ -169,7 +169,7 @@ BOUNDARY_FIELDS = (
 )
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
-    "holds_ids num_classes num_updates config profile_folder next_batch_id shard"
+    "holds_ids num_classes num_updates config profile_folder events_folder next_batch_id shard"
 )
 
 
@@ -232,7 +232,8 @@ def gradient(*tensors: Any) -> bytes:
 
 def welcome(config: Any, shape: Any = (1,)) -> bytes:
     """The header of a welcome with this config and input shape."""
-    return packed(WELCOME, "run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", 0, "")
+    fields = ("run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", 0, "")
+    return packed(WELCOME, *fields)
 
 
 def nested(depth: int) -> bytes:

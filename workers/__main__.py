@@ -15,11 +15,23 @@ RUN_ID_VARIABLE = "DNI_RUN_ID"
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--coordinator", metavar="ADDRESS", help="Where the run's coordinator listens.")
 @click.option("--stage", type=click.IntRange(min=0), help="The stage to host, from 0 at the data.")
+@click.option("--keys", metavar="DIR", help="The folder of the run's keys.")
+@click.option(
+    "--insecure-without-keys",
+    "is_open",
+    is_flag=True,
+    help="Listen beyond loopback without keys, as the run must have been told to do.",
+)
 @click.option("--fork-server", type=int, metavar="FD", hidden=True)
 @click.option("--lifeline", type=int, metavar="FD", hidden=True)
 @click.version_option(package_name="dni-async")
 def main(
-    coordinator: str | None, stage: int | None, fork_server: int | None, lifeline: int | None
+    coordinator: str | None,
+    stage: int | None,
+    keys: str | None,
+    is_open: bool,
+    fork_server: int | None,
+    lifeline: int | None,
 ) -> None:
     """Host one stage of a dni-async run.
 
@@ -40,7 +52,10 @@ def main(
         )
     from workers.worker import Assignment, run_worker
 
-    raise SystemExit(run_worker(Assignment(coordinator, stage, run_id, lifeline=lifeline)))
+    assignment = Assignment(
+        coordinator, stage, run_id, lifeline=lifeline, keys=keys, is_open=is_open
+    )
+    raise SystemExit(run_worker(assignment))
 
 
 if __name__ == "__main__":

@@ -10,13 +10,8 @@ from torch import nn
 from dni_async.boundary import Boundary
 from dni_async.compilation import compile_layers, warm_up
 from dni_async.config import RunConfig
+from dni_async.decisions.assembly import make_stage_machine, make_stage_rule
 from dni_async.decisions.machine import StageMachine
-from dni_async.decisions.replay import ReplayBuffer
-from dni_async.decisions.rules import OccasionalRule, Rule, make_rule
-from dni_async.decisions.schedule import plan_work
-from dni_async.decisions.uneven import UnevenMachine
-from dni_async.decisions.unlocked import UnlockedMachine
-from dni_async.decisions.warmup import WarmUpRule
 from dni_async.dtypes import AUTOCAST_DTYPES, WIRE_DTYPES
 from dni_async.input_synthesizer import InputSynthesizer, make_input_synthesizer
 from dni_async.inputs import Inputs
@@ -54,7 +49,8 @@ def equip(index: int, welcome: Welcome, config: RunConfig, *, next_batch_id: int
     DataError or ConfigError.
     """
     prepare_torch(welcome.num_threads)
-    rule = _make_rule(config, index)
+    seed = stage_seed(config.seed, index)
+    rule = make_stage_rule(config, seed)
     staging = Staging(
         welcome.device, is_exact=rule.is_exact, wire_dtype=WIRE_DTYPES[config.wire_dtype]
     )
@@ -62,7 +58,7 @@ def equip(index: int, welcome: Welcome, config: RunConfig, *, next_batch_id: int
         torch.cuda.set_device(staging.device)
     network = build_network(config, welcome.input_shape, welcome.num_classes)
     layers = cut_stage(network, welcome.first_layer, welcome.end_layer).to(staging.device)
-    torch.manual_seed(stage_seed(config.seed, index))
+    torch.manual_seed(seed)
     is_unlocked = index > 0 and config.unlock == "forward"
     inputs = Inputs.from_config(config) if index == 0 or is_unlocked else None
     has_above = index < welcome.num_stages - 1
@@ -93,71 +89,22 @@ def equip(index: int, welcome: Welcome, config: RunConfig, *, next_batch_id: int
         input_synthesizer = make_input_synthesizer(
             welcome.input_shape, _pass_below(sample, below).shape[1:], staging.device
         )
+    machine = make_stage_machine(
+        config,
+        rule,
+        stage=index,
+        num_stages=welcome.num_stages,
+        num_batches=None if inputs is None else inputs.num_batches,
+        next_batch_id=next_batch_id,
+    )
     return Equipment(
-        machine=_make_machine(index, welcome, config, rule, inputs, next_batch_id),
+        machine=machine,
         stage=stage,
         staging=staging,
         boundary=boundary,
         inputs=inputs,
         input_synthesizer=input_synthesizer,
     )
-
-
-def _make_machine(
-    index: int,
-    welcome: Welcome,
-    config: RunConfig,
-    rule: Rule,
-    inputs: Inputs | None,
-    next_batch_id: int,
-) -> StageMachine:
-    """The decisions of a stage, which knows the order of work if it reads the data."""
-    work = None
-    if inputs is not None:
-        work = plan_work(
-            config.epochs,
-            inputs.num_train_batches,
-            inputs.num_test_batches,
-            anchor_every=rule.anchor_every,
-        )
-    num_stages, window = welcome.num_stages, config.places
-    if index > 0 and work is not None:
-        return UnlockedMachine(
-            stage=index, num_stages=num_stages, window=window, rule=rule, work=work
-        )
-    if config.when_full == "wait" and config.when_empty == "wait":
-        return StageMachine(
-            stage=index,
-            num_stages=num_stages,
-            window=window,
-            rule=rule,
-            work=work,
-            next_batch_id=next_batch_id,
-        )
-    replays = None
-    if config.when_empty == "replay":
-        replays = ReplayBuffer(config.replay_batches, config.replay_limit)
-    return UnevenMachine(
-        stage=index,
-        num_stages=num_stages,
-        window=window,
-        rule=rule,
-        skips=config.when_full == "skip",
-        replays=replays,
-        work=work,
-        next_batch_id=next_batch_id,
-    )
-
-
-def _make_rule(config: RunConfig, index: int) -> Rule:
-    """The rule of one stage, with what keeps it from making some of its updates."""
-    rule = make_rule(config)
-    if config.update_probability < 1:
-        rule = OccasionalRule(rule, config.update_probability, stage_seed(config.seed, index))
-    if config.synthesizer_warmup and rule.needs_synthesizer:
-        learns_labels = config.synthesizer == "critic"
-        rule = WarmUpRule(rule, config.synthesizer_warmup, learns_labels=learns_labels)
-    return rule
 
 
 def _pass_below(samples: torch.Tensor, below: nn.Sequential | None) -> torch.Tensor:

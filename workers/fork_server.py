@@ -135,5 +135,7 @@ class _ForkServer:
                 request["run_id"],
                 self._lifeline_fd,
                 request["incarnation"],
+                keys=request["keys"],
+                is_open=request["is_open"],
             )
         )

@@ -156,8 +156,8 @@ class _Wait:
 
 
 def _inbox_address(coordinator: str, name: str) -> str:
-    """Where a stage listens: beside the coordinator's socket file, or on any free local port."""
+    """Where a stage listens: beside the coordinator's socket file, or on any port of its host."""
     scheme, _, rest = coordinator.partition("://")
     if scheme == "ipc":
         return f"ipc://{Path(rest).parent}/{name}"
-    return "tcp://127.0.0.1:0"
+    return f"tcp://{rest.rpartition(':')[0]}:0"

@@ -22,6 +22,7 @@ from dni_async.decisions.actions import (
     Returned,
     Turn,
 )
+from dni_async.decisions.recording import Header
 from dni_async.errors import LinkError
 from dni_async.link import Link
 from dni_async.messages import (
@@ -38,14 +39,16 @@ from dni_async.messages import (
     ReturnedGradient,
     Stop,
 )
+from dni_async.seeding import stage_seed
 from dni_async.system import peak_rss_bytes
 from dni_async.transport import ControlClient, Poller, Sockets
 from workers.batches import Batches
-from workers.build import equip
+from workers.build import Equipment, equip
 from workers.epochs import Epochs
 from workers.handshake import Seat, Stopped
 from workers.neighbours import Neighbours
 from workers.perform import Performer
+from workers.recorder import Recorder
 from workers.spans import SpanRecorder, Spans
 from workers.tally import Tally
 from workers.torch_profile import TorchProfile
@@ -78,6 +81,8 @@ class WorkerLoop:
         )
         self._machine = self._equipment.machine
         self._tally = Tally()
+        self._recorder = _recorder(seat, self._equipment)
+        self._decide = (self._recorder or self._machine).handle
         self._spans = SpanRecorder(self._equipment.stage) if seat.config.profile else Spans()
         self._torch_profile = _torch_profile(seat)
         self._epochs = Epochs(seat, control, self._equipment.boundary)
@@ -108,6 +113,9 @@ class WorkerLoop:
         except Stopped:
             self._leave_profiles()
             raise
+        finally:
+            if self._recorder is not None:  # whatever ended the run, its last event counts
+                self._recorder.flush()
         self._report()
         self._leave_profiles()
         self._control.send(Bye(self._seat.run_id, self._seat.stage))
@@ -205,7 +213,7 @@ class WorkerLoop:
         )
 
     def _handle(self, event: Event) -> None:
-        for action in self._machine.handle(event):
+        for action in self._decide(event):
             self._performer.perform(action)
 
     def _wait(self) -> None:
@@ -221,6 +229,8 @@ class WorkerLoop:
 
     def _report(self) -> None:
         self._next_progress = time.perf_counter() + PROGRESS_S
+        if self._recorder is not None:
+            self._recorder.flush()
         tally, machine = self._tally, self._machine
         training = tally.training
         links = [link for link in (self._seat.inbox, self._seat.outbox) if link is not None]
@@ -261,6 +271,24 @@ class WorkerLoop:
         self._spans.write(path, stage=self._seat.stage, device=welcome.device)
         if self._torch_profile is not None:
             self._torch_profile.finish()
+
+
+def _recorder(seat: Seat, equipment: Equipment) -> Recorder | None:
+    """What writes the machine's events down, where that was asked for."""
+    welcome = seat.welcome
+    if not welcome.events_folder:
+        return None
+    inputs = equipment.inputs
+    header = Header(
+        stage=seat.stage,
+        num_stages=welcome.num_stages,
+        seed=stage_seed(seat.config.seed, seat.stage),
+        num_batches=None if inputs is None else list(inputs.num_batches),
+        config=seat.config.to_dict(),
+        next_batch_id=seat.next_batch_id,
+    )
+    path = Path(welcome.events_folder) / f"stage-{seat.stage}.jsonl"
+    return Recorder(equipment.machine, path, header)
 
 
 def _torch_profile(seat: Seat) -> TorchProfile | None:

@@ -6,8 +6,11 @@ import signal
 import sys
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
+from dni_async.gate import Guard
+from dni_async.keys import read_keys
 from dni_async.messages import Failed
 from dni_async.system import compute_in_long_slices, name_process
 from dni_async.transport import ControlClient, Poller, open_sockets
@@ -23,7 +26,8 @@ MAX_TEXT_BYTES = 24_000  # two of them stay well under the header limit
 class Assignment:
     """What a worker is told at birth. lifeline: a descriptor that ends when the launcher does.
 
-    incarnation: how many workers have hosted the stage before.
+    incarnation: how many workers have hosted the stage before. keys:
+    the folder of the keys that tcp sockets use. is_open: they may listen beyond loopback without.
     """
 
     coordinator: str
@@ -31,11 +35,18 @@ class Assignment:
     run_id: str
     lifeline: int | None = None
     incarnation: int = 0
+    keys: str | None = None
+    is_open: bool = False
 
     @property
     def name(self) -> str:
         """No other worker of the run has the same."""
         return f"stage-{self.stage}" + (f".{self.incarnation}" if self.incarnation else "")
+
+    def guard(self) -> Guard:
+        """Who may connect to this worker. Raises ConfigError for keys that cannot be read."""
+        ring = None if self.keys is None else read_keys(Path(self.keys), "worker")
+        return Guard(self.run_id, ring, is_open=self.is_open)
 
 
 def run_worker(assignment: Assignment) -> int:
@@ -47,7 +58,7 @@ def run_worker(assignment: Assignment) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     name_process(f"dni-stage-{assignment.stage}")
     compute_in_long_slices()
-    with open_sockets() as sockets:
+    with open_sockets(assignment.guard(), _say) as sockets:
         control = sockets.control_client(assignment.coordinator, assignment.name.encode())
         poller = Poller()
         poller.watch(control)
@@ -66,6 +77,11 @@ def run_worker(assignment: Assignment) -> int:
             _last_words(control, assignment, device, error)
             return 1
     return 0
+
+
+def _say(sentence: str) -> None:
+    """Into the worker's log."""
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def _last_words(

@@ -1,0 +1,41 @@
+"""What each worker is told when it has been admitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dni_async.messages import Welcome
+from launcher.plan import Plan
+from launcher.run_folder import RunFolder
+
+__all__ = ["make_welcome"]
+
+
+def make_welcome(
+    plan: Plan, folder: RunFolder, *, run_id: str, stage: int, peer: str, next_batch_id: int
+) -> Welcome:
+    """A stage's part of the run. peer: the inbox of the stage above, empty for the head."""
+    first, end = plan.layer_ranges[stage]
+    return Welcome(
+        run_id=run_id,
+        num_stages=plan.num_stages,
+        first_layer=first,
+        end_layer=end,
+        device=plan.devices[stage],
+        num_threads=plan.threads_per_worker,
+        peer=peer,
+        weights_path=str(folder.stage_weights(stage).resolve()),
+        input_shape=plan.input_shape,
+        holds_ids=plan.holds_ids,
+        num_classes=plan.num_classes,
+        num_updates=plan.num_updates,
+        config=plan.config.to_dict(),
+        profile_folder=_if_made(folder.profile),
+        events_folder=_if_made(folder.events),
+        next_batch_id=next_batch_id,
+    )
+
+
+def _if_made(folder: Path) -> str:
+    """Where something was asked to be left, else empty."""
+    return str(folder.resolve()) if folder.is_dir() else ""

@@ -1,0 +1,60 @@
+"""Strangers of every kind, who connect to a tcp port with what is not theirs to say."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import zmq
+
+__all__ = ["KINDS", "greeting", "imposters", "raw_stranger"]
+
+KINDS = ("silent", "garbage", "http", "old", "null", "half", "large")
+_NULL_READY = b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
+
+
+def greeting(mechanism: bytes, version: bytes = b"\x03\x00") -> bytes:
+    """The first 64 bytes of a ZMTP connection."""
+    signature = b"\xff" + bytes(8) + b"\x7f"
+    return signature + version + mechanism.ljust(20, b"\0") + bytes(32)
+
+
+def raw_stranger(port: int, kind: str, host: str = "127.0.0.1") -> socket.socket:
+    """A connection that has said what its kind says: bytes that are no member of the run."""
+    connection = socket.create_connection((host, port), timeout=10)
+    said = {
+        "silent": b"",
+        "garbage": bytes(range(256)) * 8,
+        "http": b"GET / HTTP/1.1\r\nHost: here\r\n\r\n",
+        "old": greeting(b"PLAIN", b"\x01\x00"),
+        "null": greeting(b"NULL") + _NULL_READY,
+        "half": greeting(b"PLAIN")[:20],
+        "large": greeting(b"PLAIN") + b"\x06" + struct.pack(">Q", 2**31 - 1),
+    }
+    with suppress(OSError):  # it may have hung up already
+        connection.sendall(said[kind])
+    return connection
+
+
+@contextmanager
+def imposters(
+    endpoint: str, count: int, password: bytes | None = b"guess"
+) -> Iterator[list[zmq.Socket[bytes]]]:
+    """Real ZeroMQ peers with a wrong password or none, each with a message to tell."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    try:
+        sockets = []
+        for _ in range(count):
+            peer: zmq.Socket[bytes] = context.socket(zmq.DEALER)
+            peer.setsockopt(zmq.LINGER, 0)
+            if password is not None:
+                peer.setsockopt(zmq.PLAIN_USERNAME, b"dni")
+                peer.setsockopt(zmq.PLAIN_PASSWORD, password)
+            peer.connect(endpoint)
+            peer.send_multipart([b"let me in"])
+            sockets.append(peer)
+        yield sockets
+    finally:
+        context.destroy(linger=0)

@@ -1,0 +1,65 @@
+"""A run that records its events, and their replay."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launcher.processes import command_for
+from tests.system.conftest import Launch
+
+pytestmark = pytest.mark.system
+
+
+def replay(run_dir: Path) -> subprocess.CompletedProcess[str]:
+    """``dni-report --replay``."""
+    return subprocess.run(
+        command_for("launcher.report_cli", "--replay", str(run_dir)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_run_is_recorded_and_replayed(launch: Callable[..., Launch]) -> None:
+    run = launch("--epochs=2", "--layers=3", "--no-baseline", "--record-events")
+    assert run.end() == 0, run.output
+    done = replay(run.run_dir)
+    assert done.returncode == 0, done.stderr
+    assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [
+        "stage-0",
+        "stage-1",
+        "stage-2",
+    ]
+    assert done.stdout.count("the same actions") == 3
+    path = run.run_dir / "events" / "stage-1.jsonl"
+    assert '["Finish"]' in path.read_text()  # to the end
+    path.write_text(path.read_text().replace('"synthetic"', '"returned"', 1))
+    changed = replay(run.run_dir)
+    assert changed.returncode == 1
+    assert 'stage-1: event 2 ["Turn"] led to' in changed.stdout
+    run.assert_nothing_left()
+
+
+def test_the_recording_of_an_interrupted_run_can_be_replayed(
+    launch: Callable[..., Launch],
+) -> None:
+    run = launch("--epochs=100000", "--width=64", "--no-baseline", "--record-events")
+    run.wait_for("epoch   3")
+    run.interrupt(signal.SIGTERM)
+    assert run.end() == 143
+    done = replay(run.run_dir)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_recorded_is_said(launch: Callable[..., Launch]) -> None:
+    run = launch("--epochs=1", "--layers=2", "--no-baseline")
+    assert run.end() == 0
+    assert not (run.run_dir / "events").exists()
+    done = replay(run.run_dir)
+    assert done.returncode == 2
+    assert "holds no events; a run with --record-events does" in done.stderr

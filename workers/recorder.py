@@ -1,0 +1,54 @@
+"""Writes down what a stage hears and decides, so that it can be replayed."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from dni_async.decisions.actions import Action, Event
+from dni_async.decisions.machine import StageMachine
+from dni_async.decisions.recording import Header, entry
+from dni_async.errors import LinkError
+
+__all__ = ["Recorder"]
+
+MAX_EVENTS = 200_000  # some 40 MB
+
+
+class Recorder:
+    """A machine, and every event that it handles in a file; the first MAX_EVENTS of them."""
+
+    def __init__(self, machine: StageMachine, path: Path, header: Header) -> None:
+        self._machine = machine
+        self._began = time.perf_counter()
+        self._left = MAX_EVENTS
+        self._file = path.open("w", encoding="utf-8")
+        self._write(header.to_dict())
+
+    def handle(self, event: Event) -> list[Action]:
+        """As the machine does."""
+        began = time.perf_counter()
+        try:
+            actions = self._machine.handle(event)
+        except LinkError as error:
+            self._note(began, event, error)
+            self.flush()
+            raise
+        self._note(began, event, actions)
+        return actions
+
+    def flush(self) -> None:
+        """Hand what is written to the system, where it outlives this process."""
+        self._file.flush()
+
+    def _note(self, began: float, event: Event, outcome: list[Action] | LinkError) -> None:
+        if self._left == 0:
+            return
+        self._left -= 1
+        self._write(entry(began - self._began, event, outcome))
+        if self._left == 0:
+            print(f"the first {MAX_EVENTS:,} events are recorded, no more", flush=True)
+
+    def _write(self, line: object) -> None:
+        self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
