@@ -203,7 +203,7 @@ class _Coordinator:
                 self._cause = cause
             return
         assert self._started_at is not None
-        self._replacing.vacate(stage, now, cause.text)
+        self._replacing.vacate(stage, now, cause.text, cause.code)
         restarts = self._result.restarts
         restarts.append(RestartResult(stage, cause.text, now - self._started_at))
         count = f"{len(self._replacements.causes)} of {self._replacements.max_restarts}"
@@ -294,11 +294,12 @@ class _Coordinator:
                 self._display.note(f"{type(message).__name__} is not for the coordinator")
 
     def _seat(self, stage: int) -> None:
-        self._roster.ready.add(stage)
-        if stage in self._replacements.open:
-            vacancy = self._replacing.seat(stage)
-            if stage == 0:
-                self._source.took_over(vacancy.died_at, time.monotonic())
+        if stage not in self._replacements.open:
+            self._roster.ready.add(stage)
+            return
+        vacancy = self._replacing.seat(stage)
+        if stage == 0 and vacancy is not None:
+            self._source.took_over(vacancy.died_at, time.monotonic())
 
     def _follow_progress(self, message: Progress) -> None:
         self._progress[message.stage] = message
@@ -340,7 +341,8 @@ class _Coordinator:
             self._folder.record({"run": self._result.name, "boundary": asdict(boundary)})
         for progress in self._progress.values():
             self._folder.record({"run": self._result.name, "worker": asdict(progress)})
-        if self._plan.config.ends_at(result.test_accuracy):
+        is_scored = result.num_test_labels == self._plan.num_test_labels
+        if is_scored and self._plan.config.ends_at(result.test_accuracy):
             target = self._plan.config.target_accuracy
             self._display.note(f"the target of {target:.2%} is reached")
             self._is_draining = True

@@ -27,7 +27,7 @@ __all__ = ["Plan", "make_plan"]
 class Plan:
     """A run that can start: config with devices and folders resolved, and the stages' shares.
 
-    input_shape: of one sample; holds_ids: samples are int64 ids. layer_ranges: half-open, one for
+    num_test_labels: one a test sample, or one a position. input_shape: of one sample; holds_ids: samples are int64 ids. layer_ranges: half-open, one for
     each stage; devices likewise.
     """
 
@@ -38,6 +38,7 @@ class Plan:
     num_classes: int
     num_train: int
     num_test: int
+    num_test_labels: int
     num_layers: int
     layer_ranges: list[tuple[int, int]]
     devices: list[str]
@@ -112,6 +113,7 @@ def make_plan(config: RunConfig) -> Plan:
         num_classes=dataset.num_classes,
         num_train=num_train,
         num_test=len(dataset.y_test),
+        num_test_labels=dataset.y_test.size,
         num_layers=num_layers,
         layer_ranges=layer_ranges,
         devices=deal_devices(devices, len(layer_ranges)),
