@@ -27,8 +27,8 @@ __all__ = ["Plan", "make_plan"]
 class Plan:
     """A run that can start: config with devices and folders resolved, and the stages' shares.
 
-    num_test_labels: one a test sample, or one a position. input_shape: of one sample; holds_ids: samples are int64 ids. layer_ranges: half-open, one for
-    each stage; devices likewise.
+    num_test_labels: one a test sample, or one a position. input_shape: of one sample; holds_ids:
+    samples are int64 ids. layer_ranges: half-open, one for each stage; devices likewise.
     """
 
     config: RunConfig

@@ -122,7 +122,7 @@ class StageMachine:
                 actions = self._rule.on_returned(batch_id, has_below=self.has_below)
                 return self._complete(batch_id, actions)
             case Credited(batch_id):
-                return self._complete(batch_id, [])
+                return self._complete(batch_id, self._pass_on(batch_id))
             case MarkerReturned(mark):
                 return self._lower(mark)
             case LinkRemade(side):
@@ -192,6 +192,14 @@ class StageMachine:
         self._release(batch_id)
         return [*self._note(actions), Forget(batch_id)]
 
+    def _pass_on(self, batch_id: int) -> list[Action]:
+        """The credit of a batch whose gradient was to free its place below, and will not come.
+
+        It was skipped above, or lost with a stage that died.
+        """
+        is_held = batch_id in self._held and batch_id not in self._owed
+        return [GiveCredit((batch_id,))] if is_held else []
+
     def _raise(self, mark: Mark) -> list[Action]:
         self._raised, self._is_awaited = mark, True
         if self.has_above:
@@ -236,9 +244,7 @@ class StageMachine:
         lost, self._in_flight = sorted(self._in_flight), set()
         actions: list[Action] = []
         for batch_id in lost:
-            if batch_id not in self._owed:
-                actions += self._note([GiveCredit((batch_id,))])
-            actions.append(Forget(batch_id))
+            actions += [*self._note(self._pass_on(batch_id)), Forget(batch_id)]
         return actions if self._raised is None else [*actions, RaiseMarker(self._raised)]
 
     def _disown(self) -> list[Action]:

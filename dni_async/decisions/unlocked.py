@@ -122,6 +122,10 @@ class UnlockedMachine(StageMachine):
         opened.target = "learnt"
         return [LearnInput(batch_id), *self._note(opened.held_back), *self._close(batch_id)]
 
+    def _pass_on(self, batch_id: int) -> list[Action]:
+        """Nothing: the rule's own credit may be held back, and no stage is replaced here."""
+        return []
+
     def _complete(self, batch_id: int, actions: list[Action]) -> list[Action]:
         opened = self._open.get(batch_id)
         if opened is None:

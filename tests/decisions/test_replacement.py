@@ -67,7 +67,8 @@ class MortalLine(Line):
     def choices(self) -> list[tuple[int, str]]:
         """What may happen to the living, deaths, and what follows on them."""
         possible = [choice for choice in super().choices() if choice[0] not in self.dead]
-        if possible and 0 not in self.dead:
+        has_news = self.told_batch_id != self.machines[0].next_batch_id
+        if possible and has_news and 0 not in self.dead:
             possible.append((0, "progress"))
         for stage in range(len(self.machines)):
             is_head = stage + 1 == len(self.machines)
