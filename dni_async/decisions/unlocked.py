@@ -81,7 +81,7 @@ class UnlockedMachine(StageMachine):
     def _peek(self) -> Batch | Mark | None:
         """The next batch of the plan; behind a marker only if its activation came before."""
         batch = self._planned
-        if not isinstance(batch, Batch) or self._raised is not None:
+        if not isinstance(batch, Batch) or self._marks.raised is not None:
             return self._queue[0] if self._queue else None
         is_behind = batch.batch_id in self._targets
         return self._queue[0] if self._queue and not is_behind else batch
