@@ -312,13 +312,16 @@ class _Coordinator:
 
     def _note_recovery(self, message: Progress) -> None:
         """A replacement's first update ends the time that its stage stood still."""
-        if message.updates and message.stage in self._replacements.untried:
-            vacancy = self._replacements.untried.pop(message.stage)
-            seconds = time.monotonic() - vacancy.died_at
-            for restart in self._result.restarts:
-                if restart.stage == message.stage and restart.seconds is None:
-                    restart.seconds = seconds
-            self._display.note(f"stage {message.stage} trains again after {seconds:.2f} s")
+        if not message.updates or message.stage not in self._replacements.untried:
+            return
+        assert self._started_at is not None
+        now = time.monotonic()
+        vacancy = self._replacements.untried.pop(message.stage)
+        for restart in self._result.restarts:
+            if restart.stage == message.stage and restart.seconds is None:
+                restart.seconds = now - self._started_at - restart.at_seconds
+        seconds = now - vacancy.died_at
+        self._display.note(f"stage {message.stage} trains again after {seconds:.2f} s")
 
     def _note_first_updates(self) -> None:
         """The time from the start to the last stage's first update; stages tell of theirs."""

@@ -104,8 +104,8 @@ class WorkerResult:
 class RestartResult:
     """One worker that was replaced, because of cause.
 
-    at_seconds: from Start to its death. seconds: from there to the first update of the worker that
-    took its place; None if that made none.
+    at_seconds: from Start to its death. seconds: from there to the next update of its stage; None
+    if there was none.
     """
 
     stage: int
