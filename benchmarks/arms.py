@@ -22,7 +22,7 @@ from launcher.baseline_process import train_baseline
 from launcher.coordinator import train_decoupled
 from launcher.display import Display
 from launcher.plan import make_plan
-from launcher.results import EpochResult, RunResult, WorkerResult
+from launcher.results import EpochResult, RestartResult, RunResult, WorkerResult
 from launcher.run_folder import RunFolder
 
 __all__ = ["ALL_ARMS", "ARMS", "Trained", "num_ranks_of", "train_arm"]
@@ -43,7 +43,7 @@ PIPELINE_RANKS = 4
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One run of one arm. num_train: samples per epoch. workers: of dni only."""
+    """One run of one arm. num_train: samples per epoch. workers, restarts: of dni only."""
 
     arm: str
     num_processes: int
@@ -52,6 +52,7 @@ class Trained:
     epochs: Sequence[EpochResult]
     startup_seconds: float = 0.0
     workers: Sequence[WorkerResult] = field(default_factory=list)
+    restarts: Sequence[RestartResult] = field(default_factory=list)
 
     @property
     def samples_per_second(self) -> float:
@@ -79,13 +80,14 @@ class Trained:
         )
 
 
-def train_arm(arm: str, config: RunConfig) -> Trained:
+def train_arm(arm: str, config: RunConfig, display: Display | None = None) -> Trained:
     """Train config's network as arm does; config's data are in whole batches.
 
-    Raises DniError when a process of the arm fails; none outlives the call.
+    display: is told what the user would see, of dni only. Raises DniError when a process of the
+    arm fails; none outlives the call.
     """
     if arm in ("dni", PROFILED):
-        return _train_ours(arm, replace(config, profile=arm == PROFILED))
+        return _train_ours(arm, replace(config, profile=arm == PROFILED), display)
     if arm.startswith("baseline"):
         return _train_baseline(arm, config)
     if arm == "data-parallel":
@@ -98,7 +100,7 @@ def num_ranks_of(arm: str, config: RunConfig) -> int:
     return available_cores() if arm == "data-parallel" else min(PIPELINE_RANKS, config.layers)
 
 
-def _train_ours(arm: str, config: RunConfig) -> Trained:
+def _train_ours(arm: str, config: RunConfig, watching: Display | None) -> Trained:
     def train(folder: RunFolder, display: Display) -> RunResult:
         if config.profile:
             folder.make_profile()
@@ -113,7 +115,7 @@ def _train_ours(arm: str, config: RunConfig) -> Trained:
             num_threads=plan.num_stages * plan.threads_per_worker,
             num_train=plan.num_train,
         )
-        train_decoupled(plan, folder, display, result)
+        train_decoupled(plan, folder, watching or display, result)
         return result
 
     return _trained(_in_folder(config, train))
@@ -157,6 +159,7 @@ def _trained(result: RunResult) -> Trained:
         epochs=result.epochs,
         startup_seconds=result.startup_seconds,
         workers=result.workers,
+        restarts=result.restarts,
     )
 
 

@@ -218,7 +218,7 @@ class _Coordinator:
                 self._cause = cause
             return
         assert self._started_at is not None
-        self._replacing.vacate(stage, now, cause.text)
+        self._replacing.vacate(stage, now, cause.text, cause.code)
         restarts = self._result.restarts
         restarts.append(RestartResult(stage, cause.text, now - self._started_at))
         count = f"{len(self._replacements.causes)} of {self._replacements.max_restarts}"
@@ -303,11 +303,12 @@ class _Coordinator:
                 self._complain(b"", f"{type(message).__name__} is not for the coordinator")
 
     def _seat(self, stage: int) -> None:
-        self._roster.ready.add(stage)
-        if stage in self._replacements.open:
-            vacancy = self._replacing.seat(stage)
-            if stage == 0:
-                self._source.took_over(vacancy.died_at, time.monotonic())
+        if stage not in self._replacements.open:
+            self._roster.ready.add(stage)
+            return
+        vacancy = self._replacing.seat(stage)
+        if stage == 0 and vacancy is not None:
+            self._source.took_over(vacancy.died_at, time.monotonic())
 
     def _follow_progress(self, message: Progress) -> None:
         self._progress[message.stage] = message
@@ -320,13 +321,16 @@ class _Coordinator:
 
     def _note_recovery(self, message: Progress) -> None:
         """A replacement's first update ends the time that its stage stood still."""
-        if message.updates and message.stage in self._replacements.untried:
-            vacancy = self._replacements.untried.pop(message.stage)
-            seconds = time.monotonic() - vacancy.died_at
-            for restart in self._result.restarts:
-                if restart.stage == message.stage and restart.seconds is None:
-                    restart.seconds = seconds
-            self._display.note(f"stage {message.stage} trains again after {seconds:.2f} s")
+        if not message.updates or message.stage not in self._replacements.untried:
+            return
+        assert self._started_at is not None
+        now = time.monotonic()
+        vacancy = self._replacements.untried.pop(message.stage)
+        for restart in self._result.restarts:
+            if restart.stage == message.stage and restart.seconds is None:
+                restart.seconds = now - self._started_at - restart.at_seconds
+        seconds = now - vacancy.died_at
+        self._display.note(f"stage {message.stage} trains again after {seconds:.2f} s")
 
     def _note_first_updates(self) -> None:
         """The time from the start to the last stage's first update; stages tell of theirs."""
@@ -349,7 +353,8 @@ class _Coordinator:
             self._folder.record({"run": self._result.name, "boundary": asdict(boundary)})
         for progress in self._progress.values():
             self._folder.record({"run": self._result.name, "worker": asdict(progress)})
-        if self._plan.config.ends_at(result.test_accuracy):
+        is_scored = result.num_test_labels == self._plan.num_test_labels
+        if is_scored and self._plan.config.ends_at(result.test_accuracy):
             target = self._plan.config.target_accuracy
             self._display.note(f"the target of {target:.2%} is reached")
             self._is_draining = True

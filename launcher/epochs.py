@@ -71,7 +71,7 @@ class OpenEpochs:
                 test_accuracy=evaluated.accuracy,
                 test_loss=evaluated.loss,
                 num_samples=loss.num_samples,
-                num_test_samples=evaluated.num_samples,
+                num_test_labels=evaluated.num_samples,
             ),
             tuple(told for _, told in sorted(parts.boundaries.items()) if told.num_gradients),
         )

@@ -17,9 +17,14 @@ NUM_HUES = 12
 def draw_learning(runs: Sequence[Mapping[str, Any]]) -> str:
     """Accuracy and loss of every run, by epochs and by seconds of training."""
 
+    def points(run: Mapping[str, Any], x: str, key: str) -> list[tuple[float, float]]:
+        count = "num_samples" if key == "train_loss" else "num_test_labels"
+        epochs = _timed(run["epochs"])
+        return [(e[x], e[key]) for e in epochs if e.get(count) != 0]  # all lost with a worker
+
     def series(x: str, key: str) -> list[Series]:
         return [
-            Series(run["name"], hue(index), [(e[x], e[key]) for e in _timed(run["epochs"])])
+            Series(run["name"], hue(index), points(run, x, key))
             for index, run in enumerate(runs)
             if all(key in epoch for epoch in run["epochs"])  # older reports have no test loss
         ]

@@ -29,9 +29,9 @@ __all__ = ["Plan", "make_plan"]
 class Plan:
     """A run that can start: config with devices and folders resolved, and the stages' shares.
 
-    input_shape: of one sample; holds_ids: samples are int64 ids. layer_ranges: half-open, one for
-    each stage; devices likewise. load: processes that wanted a core before the run, on average
-    over a minute.
+    num_test_labels: one a test sample, or one a position. input_shape: of one sample; holds_ids:
+    samples are int64 ids. layer_ranges: half-open, one for each stage; devices likewise. load:
+    processes that wanted a core before the run, on average over a minute.
     """
 
     config: RunConfig
@@ -41,6 +41,7 @@ class Plan:
     num_classes: int
     num_train: int
     num_test: int
+    num_test_labels: int
     num_layers: int
     layer_ranges: list[tuple[int, int]]
     devices: list[str]
@@ -117,6 +118,7 @@ def make_plan(config: RunConfig) -> Plan:
         num_classes=dataset.num_classes,
         num_train=num_train,
         num_test=len(dataset.y_test),
+        num_test_labels=dataset.y_test.size,
         num_layers=num_layers,
         layer_ranges=layer_ranges,
         devices=deal_devices(devices, len(layer_ranges)),

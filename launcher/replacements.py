@@ -16,7 +16,9 @@ class Vacancy:
     """A stage whose worker has died, until its replacement trains.
 
     incarnation: of the replacement. died_at, begins_at: when, in seconds of the caller's clock.
-    inbox: of the stage above, once that has opened one for this incarnation.
+    cause, code: why the worker died, and the run's exit code if that ends it. inbox: of the stage
+    above, once that has opened one for this incarnation. is_leaving: was asked to, before it was
+    ready.
     """
 
     stage: int
@@ -24,8 +26,10 @@ class Vacancy:
     died_at: float
     begins_at: float
     cause: str
+    code: int
     is_asked: bool = False
     is_welcomed: bool = False
+    is_leaving: bool = False
     inbox: str | None = None
 
 
@@ -52,11 +56,11 @@ class Replacements:
         """Of the worker that hosts the stage, or is to."""
         return self._incarnations.get(stage, 0)
 
-    def lose(self, stage: int, now: float, cause: str) -> Vacancy:
+    def lose(self, stage: int, now: float, cause: str, code: int = 1) -> Vacancy:
         """The stage's worker has died: a vacancy, to be filled at once or after a while."""
         self.causes.append(cause)
         earlier = self.open.get(stage) or self.untried.pop(stage, None)
-        vacancy = self._vacate(stage, now, now + self._delay_s(stage, now), cause)
+        vacancy = self._vacate(stage, now, now + self._delay_s(stage, now), cause, code)
         if earlier is not None:
             vacancy.died_at = earlier.died_at  # the stage has not trained since
         return vacancy
@@ -64,7 +68,7 @@ class Replacements:
     def begin_again(self, stage: int, now: float) -> Vacancy:
         """A replacement that was being seated had to leave, for a neighbour died meanwhile."""
         earlier = self.open[stage]
-        vacancy = self._vacate(stage, now, now, earlier.cause)
+        vacancy = self._vacate(stage, now, now, earlier.cause, earlier.code)
         vacancy.died_at = earlier.died_at
         return vacancy
 
@@ -73,9 +77,9 @@ class Replacements:
         vacancy = self.untried[stage] = self.open.pop(stage)
         return vacancy
 
-    def _vacate(self, stage: int, now: float, begins_at: float, cause: str) -> Vacancy:
+    def _vacate(self, stage: int, now: float, begins_at: float, cause: str, code: int) -> Vacancy:
         self._incarnations[stage] = self.incarnation(stage) + 1
-        vacancy = Vacancy(stage, self._incarnations[stage], now, begins_at, cause)
+        vacancy = Vacancy(stage, self._incarnations[stage], now, begins_at, cause, code)
         self.open[stage] = vacancy
         return vacancy
 

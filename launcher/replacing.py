@@ -42,16 +42,17 @@ class Replacing:
         self._welcome = welcome
         self._timeout_s = timeout_s
 
-    def vacate(self, stage: int, now: float, cause: str) -> None:
-        """The stage's worker has died."""
-        self._open(self._replacements.lose(stage, now, cause))
+    def vacate(self, stage: int, now: float, cause: str, code: int) -> None:
+        """The stage's worker has died; code: the run's, if that ends it after all."""
+        self._open(self._replacements.lose(stage, now, cause, code))
         for neighbour in (stage - 1, stage + 1):
             vacancy = self._replacements.open.get(neighbour)
-            if vacancy is not None and vacancy.is_welcomed:  # and waits for the one that died
+            if vacancy is not None and vacancy.is_welcomed:  # and may wait for the one that died
+                vacancy.is_leaving = True
                 self._send(neighbour, Stop(self._roster.run_id, "a neighbour has died"))
 
     def begin_again(self, stage: int, now: float) -> None:
-        """A replacement has left as it was asked to, or died before its links were up."""
+        """A replacement has left, as it was asked to."""
         self._open(self._replacements.begin_again(stage, now))
 
     def hear_inbox(self, message: InboxMoved) -> None:
@@ -60,8 +61,14 @@ class Replacing:
         if vacancy is not None and vacancy.incarnation == message.incarnation:
             vacancy.inbox = message.endpoint
 
-    def seat(self, stage: int) -> Vacancy:
-        """A replacement is ready: it begins at once. The vacancy that it fills."""
+    def seat(self, stage: int) -> Vacancy | None:
+        """A replacement is ready: it begins at once, unless it was asked to leave.
+
+        The vacancy that it fills, if it does.
+        """
+        if self._replacements.open[stage].is_leaving:
+            return None
+        self._roster.ready.add(stage)
         self._send(stage, Start(self._roster.run_id))
         return self._replacements.seat(stage)
 
@@ -69,11 +76,12 @@ class Replacing:
         """Do what may be done by now. Raises WorkerDied where nobody can take the place."""
         for vacancy in list(self._replacements.open.values()):
             if vacancy.stage + 1 in self._roster.left:
-                raise WorkerDied(f"{vacancy.cause}\nthe stages above had left already", 1)
-            if now - vacancy.begins_at > self._timeout_s:
                 raise WorkerDied(
-                    f"{vacancy.cause}\nits replacement was not ready in {self._timeout_s:.0f} s", 1
+                    f"{vacancy.cause}\nthe stages above had left already", vacancy.code
                 )
+            if now - vacancy.begins_at > self._timeout_s:
+                waited = f"its replacement was not ready in {self._timeout_s:.0f} s"
+                raise WorkerDied(f"{vacancy.cause}\n{waited}", vacancy.code)
             if not vacancy.is_asked and now >= vacancy.begins_at:
                 vacancy.is_asked = True
                 self._start(vacancy.stage, vacancy.incarnation)

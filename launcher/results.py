@@ -16,8 +16,8 @@ class EpochResult:
     """One epoch. seconds: training alone. Losses in nats per label, accuracy in [0, 1].
 
     test_loss: of the test samples after the epoch, as the accuracy. num_samples: those that the
-    whole network was trained on; num_test_samples: those that were scored. Both leave out what was
-    lost with a worker that was replaced; a loss of no samples is -1.
+    whole network was trained on; num_test_labels: those that were scored, one a sample or one a
+    position. Both leave out what was lost with a worker that died; a loss of nothing is -1.
     """
 
     epoch: int
@@ -26,7 +26,7 @@ class EpochResult:
     test_accuracy: float
     test_loss: float
     num_samples: int
-    num_test_samples: int | None = None
+    num_test_labels: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +104,8 @@ class WorkerResult:
 class RestartResult:
     """One worker that was replaced, because of cause.
 
-    at_seconds: from Start to its death. seconds: from there to the first update of the worker that
-    took its place; None if that made none.
+    at_seconds: from Start to its death. seconds: from there to the next update of its stage; None
+    if there was none.
     """
 
     stage: int
@@ -158,13 +158,18 @@ class RunResult:
         return self.epochs[-1].test_loss if self.epochs else None
 
     def seconds_to(self, target_accuracy: float | None) -> float | None:
-        """Training seconds up to the end of the first epoch that reaches the target."""
+        """Training seconds up to the end of the first epoch that reaches the target.
+
+        One of which test samples were lost does not count: a handful may be right by chance.
+        """
         if target_accuracy is None:
             return None
         seconds = 0.0
+        all_labels = max((epoch.num_test_labels or 0 for epoch in self.epochs), default=0)
         for epoch in self.epochs:
             seconds += epoch.seconds
-            if epoch.test_accuracy >= target_accuracy:
+            is_scored = epoch.num_test_labels in (None, all_labels)
+            if is_scored and epoch.test_accuracy >= target_accuracy:
                 return seconds
         return None
 
@@ -197,7 +202,7 @@ class RunResult:
                     "test_accuracy": e.test_accuracy,
                     "test_loss": e.test_loss,
                     "num_samples": e.num_samples,
-                    "num_test_samples": e.num_test_samples,
+                    "num_test_labels": e.num_test_labels,
                 }
                 for e in self.epochs
             ],

@@ -129,6 +129,7 @@ def test_a_config_does_not_change() -> None:
         ({"lr": float("inf")}, "lr: must be a positive number, but is inf"),
         ({"synthesizer_lr": -1.0}, "synthesizer_lr: must be a positive number"),
         ({"start_timeout_s": 0.0}, "start_timeout_s: must be a positive number"),
+        ({"max_restarts": -1}, "max_restarts: must be at least 0, but is -1"),
         ({"anchor_every": -1}, "anchor_every: must be at least 0, but is -1"),
         ({"torch_profiler": -1}, "torch_profiler: must be a stage, counted from 0, but is -1"),
         ({"momentum": 1.0}, "momentum: must be in [0, 1), but is 1.0"),

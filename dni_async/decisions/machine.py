@@ -29,6 +29,7 @@ from dni_async.decisions.actions import (
     Send,
     Turn,
 )
+from dni_async.decisions.markers import Markers
 from dni_async.decisions.rules import Rule
 from dni_async.decisions.schedule import resume_work
 from dni_async.errors import LinkError
@@ -82,10 +83,7 @@ class StageMachine:
         self._held: set[int] = set()  # received, place below not yet freed
         self._owed: list[int] = []  # of those, done with
         self._most_owed = max(1, min(MAX_CREDITS, self.window // 2))
-        self._raised: Mark | None = None  # marker on its way up and back
-        self._is_awaited = True  # by the stage below; not if that was replaced since
-        self._passed: set[Mark] = set()  # markers that have come back
-        self._may_repeat = False  # the stage below is new and has sent no batch yet
+        self._marks = Markers()
 
     @property
     def pending(self) -> int:
@@ -122,7 +120,7 @@ class StageMachine:
                 actions = self._rule.on_returned(batch_id, has_below=self.has_below)
                 return self._complete(batch_id, actions)
             case Credited(batch_id):
-                return self._complete(batch_id, [])
+                return self._complete(batch_id, self._pass_on(batch_id))
             case MarkerReturned(mark):
                 return self._lower(mark)
             case LinkRemade(side):
@@ -150,7 +148,7 @@ class StageMachine:
 
     def _peek(self) -> Batch | Mark | None:
         """The next item to take up; the source draws it from its order of work."""
-        if not self._queue and self._work is not None and self._raised is None:
+        if not self._queue and self._work is not None and self._marks.raised is None:
             item = next(self._work, None)
             if item is not None:
                 self._queue.append(item)
@@ -192,8 +190,16 @@ class StageMachine:
         self._release(batch_id)
         return [*self._note(actions), Forget(batch_id)]
 
+    def _pass_on(self, batch_id: int) -> list[Action]:
+        """The credit of a batch whose gradient was to free its place below, and will not come.
+
+        It was skipped above, or lost with a stage that died.
+        """
+        is_held = batch_id in self._held and batch_id not in self._owed
+        return [GiveCredit((batch_id,))] if is_held else []
+
     def _raise(self, mark: Mark) -> list[Action]:
-        self._raised, self._is_awaited = mark, True
+        self._marks.go_up(mark)
         if self.has_above:
             return [RaiseMarker(mark)]
         return [Announce(mark), *self._lower(mark)]
@@ -203,17 +209,17 @@ class StageMachine:
         if self._work is None:
             raise LinkError(f"stage {self.stage} is not the source: it has no work to give up")
         self._queue.clear()
-        is_ending = self._raised is not None and self._raised.kind == "stop"
+        raised = self._marks.raised
+        is_ending = raised is not None and raised.kind == "stop"
         self._work = iter([] if is_ending or self.finished else [Mark("stop", 0)])
 
     def _lower(self, mark: Mark) -> list[Action]:
-        if mark != self._raised or self._in_flight:
+        if mark != self._marks.raised or self._in_flight:
             raise LinkError(
-                f"stage {self.stage}: {mark} came back while {self._raised} was awaited "
+                f"stage {self.stage}: {mark} came back while {self._marks.raised} was awaited "
                 f"and {len(self._in_flight)} batches were in flight"
             )
-        self._raised = None
-        self._passed.add(mark)
+        self._marks.come_back(mark)
         actions = self._answer(mark)
         if self.has_above:  # the head announced it before it turned it round
             actions.append(Announce(mark))
@@ -221,12 +227,12 @@ class StageMachine:
 
     def _answer(self, mark: Mark) -> list[Action]:
         """Pass a marker that is back on to the stage below, once that has raised it."""
-        is_lowered = self.has_below and self._is_awaited
+        is_lowered = self.has_below and self._marks.is_awaited
         return [*self._settle(), LowerMarker(mark)] if is_lowered else self._settle()
 
     def _finish(self, mark: Mark) -> list[Action]:
         """Leave when the run's last marker has been passed on."""
-        if mark.kind != "stop" or not self._is_awaited:
+        if mark.kind != "stop" or not self._marks.is_awaited:
             return []
         self.finished = True
         return [Finish()]
@@ -236,35 +242,30 @@ class StageMachine:
         lost, self._in_flight = sorted(self._in_flight), set()
         actions: list[Action] = []
         for batch_id in lost:
-            if batch_id not in self._owed:
-                actions += self._note([GiveCredit((batch_id,))])
-            actions.append(Forget(batch_id))
-        return actions if self._raised is None else [*actions, RaiseMarker(self._raised)]
+            actions += [*self._note(self._pass_on(batch_id)), Forget(batch_id)]
+        raised = self._marks.raised
+        return actions if raised is None else [*actions, RaiseMarker(raised)]
 
     def _disown(self) -> list[Action]:
         """The stage below is new: it awaits no answer, and raises a marker that waits here anew."""
         self._held.clear()
         self._owed.clear()
-        self._may_repeat, self._is_awaited = True, self._raised is None
+        self._marks.meet_new_sender()
         if self._queue and isinstance(self._queue[-1], Mark):
             self._queue.pop()
         return []
 
     def _accept(self, item: Batch | Mark) -> list[Action]:
-        if self._may_repeat and isinstance(item, Mark):
-            if item in self._passed:
-                self._is_awaited = True
-                return [*self._answer(item), *self._finish(item)]
-            if item == self._raised and not self._is_awaited:
-                self._is_awaited = True
-                return []
+        if isinstance(item, Mark) and self._marks.hear_again(item):
+            is_back = item != self._marks.raised
+            return [*self._answer(item), *self._finish(item)] if is_back else []
         self._admit(item)
         self._queue.append(item)
         return []
 
     def _admit(self, item: Batch | Mark) -> None:
         """Check that item may come now; a batch's place below counts as taken from here on."""
-        if self._raised is not None or (self._queue and isinstance(self._queue[-1], Mark)):
+        if self._marks.raised is not None or (self._queue and isinstance(self._queue[-1], Mark)):
             raise LinkError(
                 f"stage {self.stage - 1} sent {item} past a marker that has yet to come back"
             )
@@ -275,7 +276,7 @@ class StageMachine:
                     f"{self.window} of which {len(self._held)} places are taken"
                 )
             self._held.add(item.batch_id)
-            self._may_repeat = False
+            self._marks.hear_batch()
             self.next_batch_id = max(self.next_batch_id, item.batch_id + 1)
 
     def _release(self, batch_id: int) -> None:

@@ -9,11 +9,9 @@ from dni_async.decisions.actions import (
     Action,
     Batch,
     Forget,
-    GiveCredit,
     Keep,
     Mark,
     Recall,
-    ReturnGradient,
     Send,
 )
 from dni_async.decisions.machine import StageMachine
@@ -106,13 +104,6 @@ class UnevenMachine(StageMachine):
         batch = Batch(-1 - kept_id, "train")
         actions = self._rule.on_batch(batch, has_below=False, has_above=self.has_above)
         return [Recall(batch.batch_id, kept_id), *_unsent(actions), Forget(batch.batch_id)]
-
-    def _complete(self, batch_id: int, actions: list[Action]) -> list[Action]:
-        """Also give the place below back if nothing else does: of an anchor skipped further up."""
-        frees = any(isinstance(action, ReturnGradient | GiveCredit) for action in actions)
-        if batch_id in self._held and batch_id not in self._owed and not frees:
-            actions = [*actions, GiveCredit((batch_id,))]
-        return super()._complete(batch_id, actions)
 
     def _raise(self, mark: Mark) -> list[Action]:
         self._is_training = False

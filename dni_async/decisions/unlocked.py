@@ -81,7 +81,7 @@ class UnlockedMachine(StageMachine):
     def _peek(self) -> Batch | Mark | None:
         """The next batch of the plan; behind a marker only if its activation came before."""
         batch = self._planned
-        if not isinstance(batch, Batch) or self._raised is not None:
+        if not isinstance(batch, Batch) or self._marks.raised is not None:
             return self._queue[0] if self._queue else None
         is_behind = batch.batch_id in self._targets
         return self._queue[0] if self._queue and not is_behind else batch
@@ -121,6 +121,10 @@ class UnlockedMachine(StageMachine):
         opened = self._open[batch_id]
         opened.target = "learnt"
         return [LearnInput(batch_id), *self._note(opened.held_back), *self._close(batch_id)]
+
+    def _pass_on(self, batch_id: int) -> list[Action]:
+        """Nothing: the rule's own credit may be held back, and no stage is replaced here."""
+        return []
 
     def _complete(self, batch_id: int, actions: list[Action]) -> list[Action]:
         opened = self._open.get(batch_id)

@@ -131,6 +131,18 @@ def test_learning(start: Callable[..., Command]) -> None:
     assert (control["published"], control["verdicts"]) == (12.6, [])
 
 
+def test_chaos(start: Callable[..., Command]) -> None:
+    command = start("chaos")
+    code, output = command.end()
+    assert code == 0, output
+    result = command.result()
+    (row,) = result["disturbed"]
+    assert row["num_restarts"] == len(result["stages_killed"][0]) >= 1
+    assert result["undisturbed"][0]["num_restarts"] == 0
+    assert row["num_epochs"] == 40
+    assert command.left_after(5) == []
+
+
 def test_learning_a_text(start: Callable[..., Command]) -> None:
     command = start("learning", "--rows", "transformer")
     assert_clean_end(command)

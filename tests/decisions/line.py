@@ -95,13 +95,17 @@ class Line:
     def hear(self, stage: int, event: Event) -> None:
         """Let an event happen at a stage, and what that sets off."""
         if isinstance(event, Arrived) and isinstance(event.item, Batch):
-            assert event.item.batch_id not in self.kept[stage]
-            self.kept[stage].add(event.item.batch_id)
+            self.receive(stage, event.item)
         for action in self.machines[stage].handle(event):
             self.trace.append((stage, action))
             self.perform(stage, action)
         assert self.machines[stage].pending <= self.window
         assert sum(isinstance(e, Arrived) for e in self.up[stage]) <= self.window + 1  # a marker
+
+    def receive(self, stage: int, batch: Batch) -> None:
+        """Keep what came from below."""
+        assert batch.batch_id not in self.kept[stage]
+        self.kept[stage].add(batch.batch_id)
 
     def perform(self, stage: int, action: Action) -> None:
         """Keep what the action keeps, or deliver what it sends; only what is kept is worked on."""

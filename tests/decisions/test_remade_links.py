@@ -87,6 +87,13 @@ def test_an_old_stage_above_has_nothing_to_say_any_more() -> None:
         machine.handle(Returned(1))
 
 
+def test_a_credit_for_what_was_lost_further_up_is_passed_on() -> None:
+    machine = middle(DelayedRule(1.0), *taken_up(1, 2))
+    assert machine.handle(Credited(1)) == [Forget(1)]
+    assert machine.owes_credits
+    assert machine.handle(Credited(2)) == [GiveCredit((1, 2)), Forget(2)]
+
+
 def test_a_new_stage_below_gets_no_answer_to_what_it_did_not_send() -> None:
     machine = middle(DelayedRule(1.0), *taken_up(1), Arrived(Batch(2, "train")), BELOW)
     machine.handle(Turn())  # the batch that had arrived is worked on

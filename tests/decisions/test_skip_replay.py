@@ -192,7 +192,13 @@ class UnevenLine(Line):
     """Whose stages skip and replay."""
 
     def make_machine(
-        self, stage: int, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]
+        self,
+        stage: int,
+        num_stages: int,
+        window: int,
+        rule: Rule,
+        work: list[Batch | Mark],
+        next_batch_id: int = 0,
     ) -> UnevenMachine:
         """One stage's decisions."""
         return UnevenMachine(

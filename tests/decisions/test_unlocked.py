@@ -294,7 +294,13 @@ class UnlockedLine(Line):
     """Every stage above the source takes up its batches by itself."""
 
     def make_machine(
-        self, stage: int, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]
+        self,
+        stage: int,
+        num_stages: int,
+        window: int,
+        rule: Rule,
+        work: list[Batch | Mark],
+        next_batch_id: int = 0,
     ) -> StageMachine:
         """One stage's decisions; all know the order of work."""
         if stage == 0:
@@ -303,8 +309,13 @@ class UnlockedLine(Line):
             stage=stage, num_stages=num_stages, window=window, rule=rule, work=iter(work)
         )
 
+    def receive(self, stage: int, batch: Batch) -> None:
+        """A training batch's activation is but a target; see perform for its samples."""
+        if batch.purpose == "evaluate":
+            super().receive(stage, batch)
+
     def perform(self, stage: int, action: Action) -> None:
-        """As ever, but for what is loaded, and activations that are targets."""
+        """As ever, but for what is loaded."""
         match action:
             case Load(batch):
                 assert batch.batch_id not in self.kept[stage]
@@ -312,11 +323,6 @@ class UnlockedLine(Line):
                 assert len(self.kept[stage]) <= self.window
             case SynthesizeInput(batch_id) | LearnInput(batch_id):
                 assert batch_id in self.kept[stage]
-            case Send(Batch(purpose="train") as batch):
-                assert batch.batch_id in self.kept[stage]
-                self.up[stage + 1].append(
-                    Arrived(Batch(batch.batch_id, batch.purpose, batch.anchor))
-                )
             case _:
                 super().perform(stage, action)
 

@@ -221,3 +221,14 @@ def test_curves_leave_out_what_is_no_number() -> None:
 def test_bars_of_nothing_are_drawn() -> None:
     for bars in ([], [Bar("stage 0", [Part("rest", 0.0, "none")])]):
         parsed(draw_bars("empty", bars))
+
+
+def test_an_epoch_of_which_all_was_lost_is_no_point_of_a_curve() -> None:
+    told = full_report()
+    lost = {"train_loss": -1.0, "num_samples": 0, "test_loss": -1.0, "num_test_labels": 0}
+    assert "dni: 0.5 at 2" in all_text(build_page(told))
+    told["runs"][0]["epochs"][1] |= lost
+    text = all_text(build_page(told))
+    assert "dni: -1" not in text
+    assert "dni: 0.5 at 2" not in text
+    assert "dni: 0.3333 at 3" in text

@@ -23,6 +23,7 @@ from dni_async.messages import (
     LinkReady,
     Marker,
     Message,
+    NeighbourReplaced,
     Ready,
     ReturnedGradient,
     Start,
@@ -203,3 +204,21 @@ def test_a_wrong_gradient_ends_the_worker_with_its_reason(stage0: Stage0, fault:
     failed = stage0.hear_control(Failed)
     assert said in failed.summary
     assert stage0.process.wait(10) == 1
+
+
+@pytest.mark.parametrize("stage0", [2], indirect=True)
+def test_a_new_stage_above_gets_the_batches_that_come_next(stage0: Stage0, tmp_path: Path) -> None:
+    """Those that were in flight are given up, and both places are free."""
+    assert [stage0.activation()[0].batch_id for _ in range(2)] == [0, 1]
+    with open_sockets() as sockets:
+        stage0.link = open_inbox(sockets, f"ipc://{tmp_path}/stage-1.1")
+        stage0.poller.watch(stage0.link.channel)
+        replaced = NeighbourReplaced(RUN_ID, "above", 1, stage0.link.endpoint)
+        stage0.control.send(stage0.peer, replaced)
+        assert stage0.hear_link()[0] == LinkHello(RUN_ID, 0, 2)
+        stage0.link.send(LinkReady(RUN_ID, 1))
+        assert [stage0.activation()[0].batch_id for _ in range(2)] == [2, 3]
+        assert stage0.settled_updates() == 4
+        assert stage0.link.receive() is None
+        stage0.link.send(LinkReady(RUN_ID, 1))  # once for each link
+        assert "LinkReady came from above" in stage0.hear_control(Failed).summary

@@ -1,0 +1,181 @@
+"""What deaths cost: one run whose workers are killed at random moments, and one undisturbed.
+
+``python -m benchmarks.chaos``. A worker drawn by chance gets SIGKILL every few seconds, its
+replacement as well as any other, until three quarters of the epochs are over. Every stage that
+dies begins from the seed again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import psutil
+from rich.console import Console
+
+from benchmarks.arms import Trained, train_arm
+from benchmarks.facts import Observation, Spread
+from benchmarks.report import (
+    Measuring,
+    benchmark_options,
+    enter,
+    make_console,
+    print_facts,
+    table,
+    write,
+)
+from dni_async.config import RunConfig
+from launcher.display import Display
+from launcher.results import EpochResult, RunResult
+
+__all__ = ["main"]
+
+QUICK = {"data": "digits", "data_dir": None, "epochs": 40, "kills": 2, "every_s": 0.02}
+
+
+class Killer(Display):
+    """Kills a worker of this process's run num_kills times, every_s apart on average.
+
+    Or less often, if the run has come to last_epoch before: what dies late learns no more.
+    """
+
+    def __init__(self, num_kills: int, every_s: float, seed: int, *, last_epoch: int) -> None:
+        super().__init__(Console(quiet=True))
+        self.stages: list[int] = []
+        self._num_kills = num_kills
+        self._every_s = every_s
+        self._last_epoch = last_epoch
+        self._draw = random.Random(seed)
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._kill_all, daemon=True)
+
+    def started(self, startup_s: float, pids: Mapping[int, int]) -> None:
+        """From here on a death is survived."""
+        self._thread.start()
+
+    def epoch(self, run: RunResult, epoch: EpochResult) -> None:
+        """An epoch is over."""
+        if epoch.epoch >= self._last_epoch:
+            self._is_over.set()
+
+    def end(self) -> None:
+        """Kill nobody any more."""
+        self._is_over.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _kill_all(self) -> None:
+        while len(self.stages) < self._num_kills:
+            if self._is_over.wait(self._draw.expovariate(1 / self._every_s)):
+                return
+            self._kill_one()
+
+    def _kill_one(self) -> None:
+        with suppress(psutil.Error):  # gone meanwhile: the next time then
+            workers = [
+                child
+                for child in psutil.Process(os.getpid()).children(recursive=True)
+                if child.name().startswith("dni-stage-")
+            ]
+            if workers:
+                victim = self._draw.choice(workers)
+                stage = int(victim.name().removeprefix("dni-stage-"))
+                victim.kill()
+                self.stages.append(stage)
+
+
+@click.command("chaos")
+@click.option("--data", default="mnist", show_default=True, help="As for dni-launch.")
+@click.option("--data-dir", help="As for dni-launch.")
+@click.option("--layers", default=4, show_default=True, help="As for dni-launch.")
+@click.option("--width", default=256, show_default=True, help="As for dni-launch.")
+@click.option("--epochs", default=60, show_default=True, help="As for dni-launch.")
+@click.option("--seed", default=0, show_default=True, help="Of the run and of who is killed when.")
+@click.option(
+    "--kills", default=50, show_default=True, type=click.IntRange(min=1), help="In the whole run."
+)
+@click.option(
+    "--every-s",
+    default=1.5,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Mean seconds from one kill to the next.",
+)
+@benchmark_options
+def main(
+    json_path: Path | None, repeats: int | None, quick: bool, kills: int, every_s: float, **run: Any
+) -> None:
+    """Kill workers of one run at random moments; its accuracy, and how soon each stage trains
+    again.
+    """
+    measuring = Measuring.of(json_path, repeats or 1, quick)
+    asked = {**run, "kills": kills, "every_s": every_s}
+    if quick:
+        asked |= QUICK
+    num_kills, mean_s = asked.pop("kills"), asked.pop("every_s")
+    config = RunConfig(**asked, baseline=False, max_restarts=num_kills)
+    console, observation = make_console(), Observation()
+    undisturbed, disturbed, stages = [], [], []
+    for number in range(measuring.repeats):
+        seeded = replace(config, seed=config.seed + number)
+        undisturbed.append(train_arm("dni", seeded))
+        killer = Killer(num_kills, mean_s, seeded.seed, last_epoch=seeded.epochs * 3 // 4)
+        try:
+            disturbed.append(train_arm("dni", seeded, killer))
+        finally:
+            killer.end()
+        stages.append(killer.stages)
+    facts = observation.facts()
+    results = {
+        "stages_killed": stages,
+        "undisturbed": [_row(trained) for trained in undisturbed],
+        "disturbed": [_row(trained) for trained in disturbed],
+    }
+    _print(console, results)
+    print_facts(console, facts)
+    settings = {**config.to_dict(), "repeats": measuring.repeats}
+    settings |= {"kills": num_kills, "every_s": mean_s, "quick": measuring.quick}
+    write(measuring.json, "chaos", facts, settings, results)
+
+
+def _row(trained: Trained) -> dict[str, Any]:
+    seconds = [each.seconds for each in trained.restarts if each.seconds is not None]
+    return {
+        "test_accuracy": trained.epochs[-1].test_accuracy,
+        "num_samples": sum(epoch.num_samples for epoch in trained.epochs),
+        "train_seconds": sum(epoch.seconds for epoch in trained.epochs),
+        "num_epochs": len(trained.epochs),
+        "num_restarts": len(trained.restarts),
+        "recovery_seconds": Spread.of(seconds).to_dict() if seconds else None,
+    }
+
+
+def _print(console: Console, results: Mapping[str, Any]) -> None:
+    made = table(
+        "s to train again: from a death to the first update of the stage's next worker",
+        ["run", "deaths", "accuracy", "samples", "train s", "s to train again", "most"],
+    )
+    for name in ("undisturbed", "disturbed"):
+        for row in results[name]:
+            recovery = row["recovery_seconds"]
+            made.add_row(
+                name,
+                str(row["num_restarts"]),
+                f"{row['test_accuracy']:.2%}",
+                f"{row['num_samples']:,}",
+                f"{row['train_seconds']:.1f}",
+                "" if recovery is None else f"{recovery['median']:.2f}",
+                "" if recovery is None else f"{recovery['max']:.2f}",
+            )
+    console.print(made)
+
+
+if __name__ == "__main__":
+    enter(main)

@@ -1,0 +1,46 @@
+"""The marker on its way through a stage, and those that have passed it."""
+
+from __future__ import annotations
+
+from dni_async.decisions.actions import Mark
+
+__all__ = ["Markers"]
+
+
+class Markers:
+    """At most one marker is on its way: from when the stage raises it until it is back.
+
+    raised: that one. is_awaited: whether the stage below waits for it; not if that stage has been
+    replaced since. The new one raises it once more, or one that is back already.
+    """
+
+    def __init__(self) -> None:
+        self.raised: Mark | None = None
+        self.is_awaited = True
+        self._passed: set[Mark] = set()
+        self._may_repeat = False
+
+    def go_up(self, mark: Mark) -> None:
+        """The stage raises it."""
+        self.raised, self.is_awaited = mark, True
+
+    def come_back(self, mark: Mark) -> None:
+        """It is back from above."""
+        self.raised = None
+        self._passed.add(mark)
+
+    def meet_new_sender(self) -> None:
+        """The stage below has been replaced: until its first batch it may repeat markers."""
+        self._may_repeat, self.is_awaited = True, self.raised is None
+
+    def hear_batch(self) -> None:
+        """The stage below sent a batch: it is past all that it had to repeat."""
+        self._may_repeat = False
+
+    def hear_again(self, mark: Mark) -> bool:
+        """Whether this is such a repetition, which is awaited from now on."""
+        is_known = mark in self._passed or (mark == self.raised and not self.is_awaited)
+        if not (self._may_repeat and is_known):
+            return False
+        self.is_awaited = True
+        return True
