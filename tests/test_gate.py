@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.strangers import imposters, raw_stranger
 from dni_async import LinkError
 from dni_async.gate import Guard, is_exposed
 from dni_async.keys import KeyRing, read_keys, write_keys
@@ -23,7 +24,6 @@ from dni_async.transport import (
     make_key_pair,
     open_sockets,
 )
-from tests.strangers import imposters, raw_stranger
 from tests.test_transport import receive
 
 RUN_ID = "0123456789abcdef"

@@ -228,3 +228,13 @@ def test_what_cannot_be_measured_is_said_at_once(
     assert code == 2, output
     assert complaint in output
     assert "Traceback" not in output
+
+
+def test_hostile(start: Callable[..., Command]) -> None:
+    """The command itself fails where a stranger costs more than may be."""
+    command = start("hostile", "--connections", "60", "--frames", "6000")
+    assert_clean_end(command)
+    (row,) = command.result()["rows"]
+    assert row["decoded_messages"] + row["decoded_refused"] == 6000
+    assert row["decoded_refused"] > 3000
+    assert row["lines_about_strangers"] == 1
