@@ -16,8 +16,8 @@ from dni_async import LinkError
 from dni_async.gate import Guard, is_exposed
 from dni_async.keys import KeyRing, read_keys, write_keys
 from dni_async.messages import Failed, Stop
+from dni_async.parts import PART_BYTES
 from dni_async.transport import (
-    PART_BYTES,
     FrameSocket,
     Poller,
     Sockets,
