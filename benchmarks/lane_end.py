@@ -19,6 +19,7 @@ from benchmarks.lanes import LinkLower, LinkUpper, Lower, Task, Upper
 from benchmarks.member import answer
 from benchmarks.rivals.raw_frames import RawLower, RawUpper, make_socket
 from benchmarks.rivals.unix_socket import UnixLower, UnixUpper
+from dni_async.gate import Guard
 from dni_async.stage import prepare_torch
 from dni_async.transport import open_sockets
 
@@ -145,7 +146,7 @@ def _lower(task: Task) -> Iterator[Lower]:
         with zmq.Context() as context, closing(RawLower(make_socket(context), task)) as raw:
             yield raw
     else:
-        with open_sockets() as sockets:
+        with open_sockets(Guard("links")) as sockets:
             link = LinkLower(sockets, task, shares_memory=task.lane == "link-slots")
             with closing(link):
                 yield link
@@ -164,7 +165,7 @@ def _upper(task: Task) -> Iterator[Upper]:
         with zmq.Context() as context, closing(RawUpper(make_socket(context), task)) as raw:
             yield raw
     else:
-        with open_sockets() as sockets:
+        with open_sockets(Guard("links")) as sockets:
             link = LinkUpper(sockets, task, shares_memory=task.lane == "link-slots")
             with closing(link):
                 yield link

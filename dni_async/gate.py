@@ -112,9 +112,8 @@ def protect_server(socket: zmq.Socket[bytes], guard: Guard) -> None:
     socket.setsockopt(zmq.CURVE_SECRETKEY, guard.ring.own.secret)
 
 
-def protect_client(socket: zmq.Socket[bytes], guard: Guard | None, *, is_control: bool) -> None:
+def protect_client(socket: zmq.Socket[bytes], guard: Guard, *, is_control: bool) -> None:
     """Let a socket say who it is, and with keys ask the other end the same; before it connects."""
-    assert guard is not None
     if guard.ring is None:
         socket.setsockopt(zmq.PLAIN_USERNAME, _USER)
         socket.setsockopt(zmq.PLAIN_PASSWORD, guard.password.encode())

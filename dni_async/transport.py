@@ -18,6 +18,7 @@ from dni_async.errors import LinkError, WireError
 from dni_async.gate import Gate, Guard, is_exposed, protect_client, protect_server
 from dni_async.keys import KeyPair
 from dni_async.messages import Message
+from dni_async.parts import PART_BYTES, cut, join
 from dni_async.wire import MAX_HEADER_BYTES, MAX_TENSOR_BYTES, Buffer, decode, encode
 
 __all__ = [
@@ -38,7 +39,6 @@ _READABLE: Final = int(zmq.POLLIN)
 _DONT_WAIT: Final = int(zmq.DONTWAIT)
 LINGER_MS: Final = 2000  # long enough for last words, short enough for Ctrl-C
 HANDSHAKE_MS: Final = 5000  # how long a connection may take to say who it is
-PART_BYTES: Final = 256 * 1024  # of a frame where strangers can connect; see _cut
 SEALED_BYTES: Final = 1024  # more than encryption adds to a frame
 MAX_WAITING: Final = 256  # control messages of one worker that the coordinator has not read
 
@@ -69,7 +69,7 @@ class FrameSocket:
         process, and its word is the first cause.
         """
         if self._is_guarded:
-            frames = [part for frame in frames for part in _cut(frame)]
+            frames = [part for frame in frames for part in cut(frame)]
         with suppress(zmq.Again):
             if len(frames) == 1:
                 self.socket.send(frames[0])
@@ -90,7 +90,7 @@ class FrameSocket:
         while frame.more:
             frame = self.socket.recv(_DONT_WAIT, copy=False)
             frames.append(frame.buffer)
-        return _join(frames) if self._is_guarded else frames
+        return join(frames) if self._is_guarded else frames
 
 
 class ControlClient:
@@ -218,8 +218,9 @@ class Sockets:
         """Connect to the coordinator under the routing id peer."""
         socket = self._make(zmq.DEALER, MAX_HEADER_BYTES + SEALED_BYTES)
         socket.setsockopt(zmq.ROUTING_ID, peer)
-        if self._is_guarded(address):
-            protect_client(socket, self._guard, is_control=True)
+        guard = self._guard_of(address)
+        if guard is not None:
+            protect_client(socket, guard, is_control=True)
         _connect(socket, address)
         return ControlClient(socket)
 
@@ -228,40 +229,42 @@ class Sockets:
         socket = self._make(zmq.DEALER, self._frame_bytes(address))
         gate = self._protect(socket, address)
         endpoint = _bind(socket, address)
-        return FrameSocket(socket, endpoint, gate=gate, is_guarded=self._is_guarded(address))
+        return FrameSocket(socket, endpoint, gate=gate, is_guarded=gate is not None)
 
     def connected(self, address: str) -> FrameSocket:
         """The end that connects."""
         socket = self._make(zmq.DEALER, self._frame_bytes(address))
-        if self._is_guarded(address):
-            protect_client(socket, self._guard, is_control=False)
+        guard = self._guard_of(address)
+        if guard is not None:
+            protect_client(socket, guard, is_control=False)
         _connect(socket, address)
-        return FrameSocket(socket, address, is_guarded=self._is_guarded(address))
+        return FrameSocket(socket, address, is_guarded=guard is not None)
 
     def close(self, channel: FrameSocket) -> None:
         """Close one socket at once; what it has not sent is for nobody any more."""
         self._sockets.remove(channel.socket)
         channel.socket.close(linger=0)
 
-    def _is_guarded(self, address: str) -> bool:
-        """Whether others than this user could connect, and somebody asks them who they are."""
-        return self._guard is not None and address.startswith("tcp://")
+    def _guard_of(self, address: str) -> Guard | None:
+        """The guard, where others than this user could connect."""
+        return self._guard if address.startswith("tcp://") else None
 
     def _frame_bytes(self, address: str) -> int:
         """The largest frame: ZeroMQ takes as much from a peer before it knows who that is."""
-        return PART_BYTES + SEALED_BYTES if self._is_guarded(address) else MAX_TENSOR_BYTES
+        return PART_BYTES + SEALED_BYTES if self._guard_of(address) else MAX_TENSOR_BYTES
 
     def _protect(self, socket: zmq.Socket[bytes], address: str) -> Gate | None:
         """Let nobody in on this address but those that the guard knows."""
         may_be_exposed = self._guard is not None and self._guard.may_be_exposed
         if is_exposed(address) and not may_be_exposed:
             raise LinkError(f"will not listen on {address} without keys")
-        if self._guard is None or not self._is_guarded(address):
+        guard = self._guard_of(address)
+        if guard is None:
             return None
         if self._gate is None:
-            self._gate = Gate(self._context, self._guard, self._tell)
+            self._gate = Gate(self._context, guard, self._tell)
             self._sockets.append(self._gate.socket)
-        protect_server(socket, self._guard)
+        protect_server(socket, guard)
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         return self._gate
 
@@ -296,30 +299,6 @@ def make_key_pair() -> KeyPair:
     """A new CURVE key pair."""
     public, secret = zmq.curve_keypair()
     return KeyPair(public, secret)
-
-
-def _cut(frame: Buffer) -> list[Buffer]:
-    """A frame in parts of PART_BYTES; the first part that is shorter is its last, even if empty.
-
-    So that a socket takes no large frames from anybody: before ZeroMQ knows who has connected it
-    holds a whole frame in memory, whatever the announced length.
-    """
-    if len(frame) < PART_BYTES:
-        return [frame]
-    view = memoryview(frame)
-    return [view[at : at + PART_BYTES] for at in range(0, len(view) + 1, PART_BYTES)]
-
-
-def _join(parts: Sequence[memoryview]) -> list[memoryview]:
-    """The frames that were cut; what comes after the last end is a frame too."""
-    frames: list[memoryview] = []
-    begun: list[memoryview] = []
-    for part in parts:
-        begun.append(part)
-        if part.nbytes < PART_BYTES:
-            frames.append(part if len(begun) == 1 else memoryview(bytearray().join(begun)))
-            begun = []
-    return frames + begun
 
 
 def _fd_of(source: FrameSocket | ControlClient | ControlServer | int) -> int:

@@ -11,19 +11,19 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.strangers import imposters, raw_stranger
 from dni_async import LinkError
 from dni_async.gate import Guard, is_exposed
 from dni_async.keys import KeyRing, read_keys, write_keys
 from dni_async.messages import Failed, Stop
+from dni_async.parts import PART_BYTES
 from dni_async.transport import (
-    PART_BYTES,
     FrameSocket,
     Poller,
     Sockets,
     make_key_pair,
     open_sockets,
 )
-from tests.strangers import imposters, raw_stranger
 from tests.test_transport import receive
 
 RUN_ID = "0123456789abcdef"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from dni_async.errors import ConfigError
 from dni_async.gate import Guard
 from dni_async.keys import read_keys
 from dni_async.messages import Failed
@@ -58,7 +59,12 @@ def run_worker(assignment: Assignment) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     name_process(f"dni-stage-{assignment.stage}")
     compute_in_long_slices()
-    with open_sockets(assignment.guard(), _say) as sockets:
+    try:
+        guard = assignment.guard()
+    except ConfigError as error:
+        _say(f"Error: {error}")
+        return 1
+    with open_sockets(guard, _say) as sockets:
         control = sockets.control_client(assignment.coordinator, assignment.name.encode())
         poller = Poller()
         poller.watch(control)

@@ -256,3 +256,13 @@ def test_uneven_stages(start: Callable[..., Command]) -> None:
         if case["when_empty"] == "wait":
             assert case["replayed"] == [0, 0, 0]
         assert case["updates"][0] == batches  # the source replays nothing and sees every batch
+
+
+def test_hostile(start: Callable[..., Command]) -> None:
+    """The command itself fails where a stranger costs more than may be."""
+    command = start("hostile", "--connections", "60", "--frames", "6000")
+    assert_clean_end(command)
+    (row,) = command.result()["rows"]
+    assert row["decoded_messages"] + row["decoded_refused"] == 6000
+    assert row["decoded_refused"] > 3000
+    assert row["lines_about_strangers"] == 1

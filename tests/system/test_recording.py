@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -41,7 +42,7 @@ def test_a_run_is_recorded_and_replayed(launch: Callable[..., Launch]) -> None:
     path.write_text(path.read_text().replace('"synthetic"', '"returned"', 1))
     changed = replay(run.run_dir)
     assert changed.returncode == 1
-    assert 'stage-1: event 2 ["Turn"] led to' in changed.stdout
+    assert re.search(r'stage-1: event \d+ \["Turn"\] led to', changed.stdout)
     run.assert_nothing_left()
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from benchmarks.strangers import KINDS, imposters, raw_stranger
 from launcher.processes import command_for
-from tests.strangers import KINDS, imposters, raw_stranger
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
