@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-PROTOCOL = 3  # bumped whenever a message changes; both ends must agree
+PROTOCOL = 4  # bumped whenever a message changes; both ends must agree
 
 MAX_CREDITS = 8  # in one message
 
@@ -119,6 +119,19 @@ class Marker:
     run_id: str
     kind: MarkerKind
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointMark:
+    """Upwards, never back: a checkpoint cuts the order of work just before this training batch.
+
+    A stage saves when it has taken up all that was sent before this, and goes on.
+    """
+
+    run_id: str
+    batch_id: int
+    epoch: int
+    index: int
 
 
 # --- control plane, from a worker -------------------------------------------------------------
@@ -236,6 +249,22 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """The stage's part of the checkpoint before batch_id is on disk, so many bytes with that
+    sha256 (hexadecimal); or it is not, and reason says why (else empty).
+    """
+
+    run_id: str
+    stage: int
+    batch_id: int
+    epoch: int
+    index: int
+    size_bytes: int
+    sha256: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """Last words of a worker that cannot go on; traceback is text for people."""
 
@@ -264,7 +293,9 @@ class Welcome:
     first_layer, end_layer: the half-open range of layers that the stage holds. peer: endpoint of
     the stage above's inbox, empty for the head. input_shape: of one sample. holds_ids: samples are
     int64 ids, not float32. num_updates: batches that the whole run trains on. config: RunConfig.
-    profile_folder: where profiles are left, empty when none is asked for.
+    profile_folder: where profiles are left, empty when none is asked for. checkpoint_folder: where
+    checkpoints are made, empty likewise. shard: the file of a checkpoint that the stage starts
+    from, empty when it starts from the seed.
     """
 
     run_id: str
@@ -281,6 +312,8 @@ class Welcome:
     num_updates: int
     config: dict[str, Scalar | list[str]] = field(default_factory=dict)
     profile_folder: str = ""
+    checkpoint_folder: str = ""
+    shard: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,9 +347,19 @@ DataMessage = (
     | ReturnedGradient
     | Credit
     | Marker
+    | CheckpointMark
 )
 WorkerMessage = (
-    Hello | Ready | Progress | EpochTrained | EpochLoss | BoundaryEpoch | Evaluated | Failed | Bye
+    Hello
+    | Ready
+    | Progress
+    | EpochTrained
+    | EpochLoss
+    | BoundaryEpoch
+    | Evaluated
+    | Saved
+    | Failed
+    | Bye
 )
 CoordinatorMessage = Welcome | Start | Stop | Drain
 Message = DataMessage | WorkerMessage | CoordinatorMessage

@@ -168,13 +168,13 @@ BOUNDARY_FIELDS = (
 )
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
-    "holds_ids num_classes num_updates config profile_folder"
+    "holds_ids num_classes num_updates config profile_folder checkpoint_folder shard"
 )
 
 
-def test_protocol_3_stays_what_it_was() -> None:
+def test_protocol_4_stays_what_it_was() -> None:
     """Both ends must agree: whoever changes a message bumps PROTOCOL and this table."""
-    assert PROTOCOL == 3
+    assert PROTOCOL == 4
     table = [(t.__name__, " ".join(f.name for f in fields(t))) for t in MESSAGE_TYPES]
     assert table == [
         ("LinkHello", "run_id stage window"),
@@ -185,6 +185,7 @@ def test_protocol_3_stays_what_it_was() -> None:
         ("ReturnedGradient", "run_id batch_id version releases tensors"),
         ("Credit", "run_id batch_ids"),
         ("Marker", "run_id kind epoch"),
+        ("CheckpointMark", "run_id batch_id epoch index"),
         ("Hello", "protocol run_id stage pid host endpoint"),
         ("Ready", "run_id stage"),
         ("Progress", PROGRESS_FIELDS),
@@ -192,6 +193,7 @@ def test_protocol_3_stays_what_it_was() -> None:
         ("EpochLoss", "run_id epoch loss num_samples"),
         ("BoundaryEpoch", BOUNDARY_FIELDS),
         ("Evaluated", "run_id epoch accuracy loss num_samples"),
+        ("Saved", "run_id stage batch_id epoch index size_bytes sha256 reason"),
         ("Failed", "run_id stage device summary traceback"),
         ("Bye", "run_id stage"),
         ("Welcome", WELCOME_FIELDS),
@@ -199,9 +201,9 @@ def test_protocol_3_stays_what_it_was() -> None:
         ("Stop", "run_id reason"),
         ("Drain", "run_id"),
     ]
-    assert encode(Credit("a", (5, 6))) == [b"\x94\x03\x06\xa1a\x92\x05\x06"]
+    assert encode(Credit("a", (5, 6))) == [b"\x94\x04\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
-        b"\x98\x03\x04\xa3run\x07\x03\xa5train\xc3\x92"
+        b"\x98\x04\x04\xa3run\x07\x03\xa5train\xc3\x92"
         b"\x93\xa7float32\x92\x02\x03\xff"
         b"\x93\xa5int64\x91\x02\xff"
     )

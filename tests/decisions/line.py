@@ -11,18 +11,20 @@ from dni_async.decisions.actions import (
     Batch,
     CarryBack,
     Credited,
+    Cut,
     Evaluate,
     Event,
     Forget,
     Forward,
     GiveCredit,
     Idle,
+    Item,
     Keep,
     Learn,
     Load,
     LowerMarker,
-    Mark,
     MarkerReturned,
+    RaiseCut,
     RaiseMarker,
     Recall,
     Returned,
@@ -43,7 +45,7 @@ class Line:
     Checks what must hold at every moment while it runs.
     """
 
-    def __init__(self, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]) -> None:
+    def __init__(self, num_stages: int, window: int, rule: Rule, work: list[Item]) -> None:
         self.machines = [
             self.make_machine(stage, num_stages, window, rule, work) for stage in range(num_stages)
         ]
@@ -56,7 +58,7 @@ class Line:
         self.trace: list[tuple[int, Action]] = []
 
     def make_machine(
-        self, stage: int, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]
+        self, stage: int, num_stages: int, window: int, rule: Rule, work: list[Item]
     ) -> StageMachine:
         """One stage's decisions."""
         return StageMachine(
@@ -87,7 +89,8 @@ class Line:
             self.trace.append((stage, action))
             self.perform(stage, action)
         assert self.machines[stage].pending <= self.window
-        assert sum(isinstance(e, Arrived) for e in self.up[stage]) <= self.window + 1  # a marker
+        under_way = [e.item for e in self.up[stage] if isinstance(e, Arrived)]
+        assert sum(not isinstance(item, Cut) for item in under_way) <= self.window + 1  # a marker
 
     def perform(self, stage: int, action: Action) -> None:
         """Keep what the action keeps, or deliver what it sends; only what is kept is worked on."""
@@ -127,6 +130,8 @@ class Line:
                 self.down[stage - 1] += [Credited(batch_id) for batch_id in batch_ids]
             case RaiseMarker(mark):
                 self.up[stage + 1].append(Arrived(mark))
+            case RaiseCut(cut):
+                self.up[stage + 1].append(Arrived(cut))
             case LowerMarker(mark):
                 self.down[stage - 1].append(MarkerReturned(mark))
 

@@ -20,6 +20,7 @@ from dni_async.decisions.actions import (
     Forget,
     Forward,
     GiveCredit,
+    Item,
     Keep,
     Learn,
     Load,
@@ -192,7 +193,7 @@ class UnevenLine(Line):
     """Whose stages skip and replay."""
 
     def make_machine(
-        self, stage: int, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]
+        self, stage: int, num_stages: int, window: int, rule: Rule, work: list[Item]
     ) -> UnevenMachine:
         """One stage's decisions."""
         return UnevenMachine(
