@@ -61,6 +61,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "target_accuracy": st.none() | st.floats(0, 1, exclude_min=True),
     "profile": st.booleans(),
     "torch_profiler": st.none() | st.integers(0, 2**31),
+    "checkpoint_every": st.sampled_from([None, "500", "30s", "0.5s"]),
+    "keep_checkpoints": st.integers(1, 99),
 }
 # Lockstep keeps the dtype on its links, forward is not for every rule; all else goes together.
 CONFIGS = st.one_of(
