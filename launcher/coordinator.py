@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from dni_async.compilation import COMPILE_S
 from dni_async.errors import HandshakeError, LinkError, WireError, WorkerDied
@@ -23,16 +24,19 @@ from dni_async.messages import (
     Message,
     Progress,
     Ready,
+    Saved,
     Start,
     Stop,
     Welcome,
 )
 from dni_async.transport import ControlServer, Poller, open_sockets
+from launcher.checkpoints import OpenCheckpoints
 from launcher.display import Display
 from launcher.epochs import EpochMessage, OpenEpochs
 from launcher.plan import Plan
 from launcher.processes import Exited, Started, WorkerProcesses, worker_processes
 from launcher.results import RunResult, WorkerResult
+from launcher.resume import identity
 from launcher.roster import Roster
 from launcher.run_folder import RunFolder
 
@@ -43,9 +47,16 @@ STOP_S = 0.5
 NAG_S = 10.0
 
 
-def train_decoupled(plan: Plan, folder: RunFolder, display: Display, result: RunResult) -> None:
+def train_decoupled(
+    plan: Plan,
+    folder: RunFolder,
+    display: Display,
+    result: RunResult,
+    shards: Sequence[Path] = (),
+) -> None:
     """Train plan's network with one worker process per stage; the weights lie in folder.
 
+    shards: the files that stages start from, by stage; none: they start from the seed.
     Fills in result as it goes, so that an interrupted run shows what it did. Raises HandshakeError
     when somebody does not join in time, WorkerDied with the first cause when a worker fails.
     Whatever happens, no worker outlives the call.
@@ -57,7 +68,7 @@ def train_decoupled(plan: Plan, folder: RunFolder, display: Display, result: Run
         if plan.config.transport != "tcp":
             address = f"ipc://{processes.folder}/control"
         control = sockets.control_server(address)
-        coordinator = _Coordinator(plan, folder, display, control, processes, result, began)
+        coordinator = _Coordinator(plan, folder, display, control, processes, result, began, shards)
         try:
             coordinator.run()
         finally:
@@ -90,7 +101,16 @@ class _Coordinator:
         processes: WorkerProcesses,
         result: RunResult,
         began: float,
+        shards: Sequence[Path],
     ) -> None:
+        self._shards = shards
+        self._checkpoints = OpenCheckpoints(
+            folder.checkpoints,
+            run=identity(plan),
+            ranges=plan.layer_ranges,
+            keep=plan.config.keep_checkpoints,
+            sync=folder.sync_metrics,
+        )
         self._began = began
         self._plan = plan
         self._folder = folder
@@ -235,7 +255,16 @@ class _Coordinator:
             num_updates=plan.num_updates,
             config=plan.config.to_dict(),
             profile_folder=str(profile.resolve()) if profile.is_dir() else "",
+            checkpoint_folder=str(self._folder.checkpoints.resolve()),
+            shard=self._shard(stage),
         )
+
+    def _shard(self, stage: int) -> str:
+        """The file a worker of stage starts from: of the newest whole checkpoint there is."""
+        newest = self._checkpoints.newest
+        if newest is not None:
+            return str(newest.path(stage).resolve())
+        return str(self._shards[stage]) if self._shards else ""
 
     def _hear(self, message: Message) -> None:
         match message:
@@ -246,6 +275,8 @@ class _Coordinator:
                 self._display.progress(message)
                 if message.updates and self._result.first_update_seconds is None:
                     self._note_first_updates()
+            case Saved():
+                self._enter_saved(message)
             case EpochTrained() | EpochLoss() | BoundaryEpoch() | Evaluated():
                 self._enter_epoch(message)
             case Bye(stage=stage):
@@ -257,10 +288,20 @@ class _Coordinator:
             case _:
                 self._display.note(f"{type(message).__name__} is not for the coordinator")
 
+    def _enter_saved(self, message: Saved) -> None:
+        sentence = self._checkpoints.enter(message)
+        if sentence is not None:
+            self._display.note(sentence)
+
     def _note_first_updates(self) -> None:
-        """The time from the start to the last stage's first update; stages tell of theirs."""
-        if all(self._progress[stage].updates for stage in self._progress) and (
-            len(self._progress) == self._plan.num_stages
+        """The time from the start to the last stage's first update; stages tell of theirs.
+
+        Of a resumed run it is not known, as its stages have made updates before.
+        """
+        if (
+            not self._shards
+            and all(self._progress[stage].updates for stage in self._progress)
+            and (len(self._progress) == self._plan.num_stages)
         ):
             self._result.first_update_seconds = time.perf_counter() - self._began
 

@@ -22,7 +22,7 @@ from dni_async.input_synthesizer import InputSynthesizer, make_input_synthesizer
 from dni_async.inputs import Inputs
 from dni_async.messages import Welcome
 from dni_async.network import build_network, cut_stage
-from dni_async.optimizers import make_optimizer
+from dni_async.optimizers import Optimizer, make_optimizer
 from dni_async.rates import make_rate_factor
 from dni_async.seeding import stage_seed
 from dni_async.stage import Stage, prepare_torch
@@ -36,10 +36,12 @@ __all__ = ["Equipment", "equip"]
 class Equipment:
     """One stage's decisions and numbers.
 
-    inputs: where the stage reads the data. boundary, input_synthesizer: None where not needed.
+    rule: what the machine decides by. inputs: where the stage reads the data. boundary,
+    input_synthesizer: None where not needed.
     """
 
     machine: StageMachine
+    rule: Rule
     stage: Stage
     staging: Staging
     boundary: Boundary | None
@@ -47,9 +49,12 @@ class Equipment:
     input_synthesizer: InputSynthesizer | None
 
 
-def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
+def equip(
+    index: int, welcome: Welcome, config: RunConfig, start: tuple[int, int] = (1, 0)
+) -> Equipment:
     """Build the stage that welcome assigns. Draws the whole network so that weights equal the
-    baseline's, then keeps its own part. Raises DataError or ConfigError.
+    baseline's, then keeps its own part. start: epoch and index of the first training batch. Raises
+    DataError or ConfigError.
     """
     prepare_torch(welcome.num_threads)
     rule = _make_rule(config, index)
@@ -66,9 +71,13 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
     has_above = index < welcome.num_stages - 1
     boundary = None
     if has_above and rule.needs_synthesizer:
+        optimizers: list[Optimizer] = []
         boundary = Boundary(
-            lambda shape: make_synthesizer(config, shape, welcome.num_classes, staging.device),
+            lambda shape: make_synthesizer(
+                config, shape, welcome.num_classes, staging.device, optimizers
+            ),
             scale=config.synthesizer_scale,
+            optimizers=optimizers,
         )
     stage = Stage(
         index,
@@ -92,7 +101,8 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
             welcome.input_shape, _pass_below(sample, below).shape[1:], staging.device
         )
     return Equipment(
-        machine=_make_machine(index, welcome, config, rule, inputs),
+        machine=_make_machine(index, welcome, config, rule, inputs, start),
+        rule=rule,
         stage=stage,
         staging=staging,
         boundary=boundary,
@@ -102,7 +112,12 @@ def equip(index: int, welcome: Welcome, config: RunConfig) -> Equipment:
 
 
 def _make_machine(
-    index: int, welcome: Welcome, config: RunConfig, rule: Rule, inputs: Inputs | None
+    index: int,
+    welcome: Welcome,
+    config: RunConfig,
+    rule: Rule,
+    inputs: Inputs | None,
+    start: tuple[int, int],
 ) -> StageMachine:
     """The decisions of a stage, which knows the order of work if it reads the data."""
     work = None
@@ -112,6 +127,8 @@ def _make_machine(
             inputs.num_train_batches,
             inputs.num_test_batches,
             anchor_every=rule.anchor_every,
+            cut_every=config.checkpoint_batches,
+            start=start,
         )
     num_stages, window = welcome.num_stages, config.places
     if index > 0 and work is not None:

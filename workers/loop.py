@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ import torch
 from dni_async.decisions.actions import (
     Arrived,
     Batch,
+    CheckpointDue,
     Credited,
+    Cut,
     Drained,
     Event,
     Idle,
@@ -26,6 +29,7 @@ from dni_async.link import Link
 from dni_async.messages import (
     Activation,
     Bye,
+    CheckpointMark,
     Credit,
     Drain,
     Marker,
@@ -34,6 +38,7 @@ from dni_async.messages import (
     ReturnedGradient,
     Stop,
 )
+from dni_async.shards import read_shard
 from dni_async.system import peak_rss_bytes
 from dni_async.transport import ControlClient, Poller
 from workers.batches import Batches
@@ -41,7 +46,9 @@ from workers.build import equip
 from workers.epochs import Epochs
 from workers.handshake import Seat, Stopped
 from workers.perform import Performer
+from workers.saver import Saver
 from workers.spans import SpanRecorder, Spans
+from workers.state import restore, start_of
 from workers.tally import Tally
 from workers.torch_profile import TorchProfile
 
@@ -62,12 +69,16 @@ class WorkerLoop:
         self._control = control
         self._poller = poller
         self._lifeline = lifeline
-        self._equipment = equip(seat.stage, seat.welcome, seat.config)
+        shard = read_shard(Path(seat.welcome.shard)) if seat.welcome.shard else None
+        self._equipment = equip(seat.stage, seat.welcome, seat.config, start_of(shard))
         self._machine = self._equipment.machine
         self._tally = Tally()
         self._spans = SpanRecorder(self._equipment.stage) if seat.config.profile else Spans()
         self._torch_profile = _torch_profile(seat)
         self._epochs = Epochs(seat, control, self._equipment.boundary)
+        if shard is not None:
+            restore(shard, seat, self._equipment, self._epochs)
+        self._saver = Saver(Path(seat.welcome.checkpoint_folder), seat.run_id, seat.stage)
         self._batches = Batches(seat, self._equipment, self._spans)
         self._performer = Performer(
             seat,
@@ -77,11 +88,14 @@ class WorkerLoop:
             self._tally,
             self._spans,
             self._torch_profile,
+            self._saver,
         )
         self._process = psutil.Process()
         self._next_progress = 0.0
         self._next_control = 0.0
+        self._first_version = self._equipment.stage.version + 1
         self._told_first_update = False
+        self._next_checkpoint = math.inf
 
     def run(self) -> None:
         """Train until the line has drained.
@@ -90,11 +104,15 @@ class WorkerLoop:
         WireError; whatever is raised, nothing wrong has been applied.
         """
         self._tally.begin()
+        self._epochs.start()
+        self._plan_checkpoint()
         try:
             self._train()
         except Stopped:
             self._leave_profiles()
             raise
+        self._saver.finish()
+        self._tell_saved()
         self._report()
         self._leave_profiles()
         self._control.send(Bye(self._seat.run_id, self._seat.stage))
@@ -104,15 +122,30 @@ class WorkerLoop:
             self._listen()
             if self._machine.has_turn:
                 self._handle(Turn())
-                if self._equipment.stage.version == 1 and not self._told_first_update:
+                is_first = self._equipment.stage.version == self._first_version
+                if is_first and not self._told_first_update:
                     self._told_first_update = True
                     self._report()
             elif self._machine.finished:
                 return
             elif not self._work_ahead():
                 self._wait()
-            if time.perf_counter() >= self._next_progress:
+            now = time.perf_counter()
+            if now >= self._next_checkpoint:
+                self._handle(CheckpointDue())
+                self._plan_checkpoint()
+            if now >= self._next_progress:
                 self._report()
+
+    def _plan_checkpoint(self) -> None:
+        """Source: when the next checkpoint is due, if they go by time."""
+        if self._seat.inbox is None and self._seat.config.checkpoint_s:
+            self._next_checkpoint = time.perf_counter() + self._seat.config.checkpoint_s
+
+    def _tell_saved(self) -> None:
+        """Tell of shards that are on disk, or failed to get there."""
+        while (saved := self._saver.take()) is not None:
+            self._control.send(saved)
 
     def _work_ahead(self) -> bool:
         """Before waiting: say what was held back, prepare what comes next; False if neither."""
@@ -127,6 +160,7 @@ class WorkerLoop:
         now = time.perf_counter()
         if now >= self._next_control:
             self._next_control = now + CONTROL_S
+            self._tell_saved()
             message = self._control.receive()
             if isinstance(message, Stop):
                 raise Stopped(message.reason)
@@ -168,6 +202,8 @@ class WorkerLoop:
                 self._handle(Arrived(Batch(message.batch_id, message.purpose, message.anchor)))
             case Marker():
                 self._handle(Arrived(Mark(message.kind, message.epoch)))
+            case CheckpointMark():
+                self._handle(Arrived(Cut(message.batch_id, message.epoch, message.index)))
             case _:
                 self._refuse(message, "below")
 
