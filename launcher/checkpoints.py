@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 from dni_async.checkpoint import (
     Manifest,
     ShardFile,
-    drop_checkpoint,
     partial_folder,
     prune,
     seal,
@@ -59,7 +59,7 @@ class OpenCheckpoints:
                 return None
             except OSError as error:
                 reason = error.strerror or str(error)
-        drop_checkpoint(partial_folder(self._root, saved.batch_id))
+        shutil.rmtree(partial_folder(self._root, saved.batch_id), ignore_errors=True)
         return f"checkpoint {saved.batch_id} was not made: {reason}; training goes on"
 
     def _seal(self, told: Sequence[Saved]) -> None:

@@ -84,6 +84,7 @@ class RunFolder:
             (self.path / "config.toml").write_text(config_toml, encoding="utf-8")
             self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8")
         except OSError as error:
+            self._release()
             raise ConfigError(f"run_dir: {self.path}: {error.strerror}") from error
 
     def reopen(self, config_toml: str, metrics: str) -> None:
@@ -101,15 +102,22 @@ class RunFolder:
             write_whole(self.path / "metrics.jsonl", metrics.encode())
             self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
         except OSError as error:
+            self._release()
             raise ConfigError(f"run_dir: {self.path}: {error.strerror}") from error
 
     def _take(self) -> None:
-        """Keep other launchers out for as long as this process lives, or until close."""
+        """Keep other launchers out until close, or the end of this process."""
         self._lock = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            self._release()
             raise ConfigError(f"run_dir: another launcher is at work in {self.path}") from None
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     @property
     def checkpoints(self) -> Path:
@@ -203,6 +211,5 @@ class RunFolder:
         if self._metrics is not None:
             self._metrics.close()
         drop_partial(self.checkpoints)
-        if self._lock is not None:
-            os.close(self._lock)
+        self._release()
         shutil.rmtree(self.weights, ignore_errors=True)
