@@ -80,26 +80,27 @@ def partial_folder(root: Path, batch_id: int) -> Path:
     return root / f"{batch_id}{_PART}"
 
 
-def write_whole(path: Path, content: bytes | bytearray | memoryview) -> None:
-    """Write content to path, which appears with all of it on disk or not at all.
+def write_whole(path: Path, *content: bytes | memoryview) -> None:
+    """Write content to path, part after part; it appears with all of it on disk or not at all.
 
     Makes path's folder. Raises OSError, and then leaves nothing of the file.
     """
     os.makedirs(path.parent, exist_ok=True)
-    part = path.with_name(path.name + _PART)
+    partial = path.with_name(path.name + _PART)
     try:
-        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
-            left = memoryview(content)
-            while left:
-                left = left[os.write(file, left) :]
+            for part in content:
+                left = memoryview(part)
+                while left:
+                    left = left[os.write(file, left) :]
             os.fsync(file)
         finally:
             os.close(file)
-        os.replace(part, path)
+        os.replace(partial, path)
         _sync_folder(path.parent)
     except OSError:
-        part.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
         raise
 
 

@@ -294,8 +294,8 @@ class Welcome:
     the stage above's inbox, empty for the head. input_shape: of one sample. holds_ids: samples are
     int64 ids, not float32. num_updates: batches that the whole run trains on. config: RunConfig.
     profile_folder: where profiles are left, empty when none is asked for. checkpoint_folder: where
-    checkpoints are made, empty likewise. shard: the file of a checkpoint that the stage starts
-    from, empty when it starts from the seed.
+    checkpoints are made. shard: the file of one that the stage starts from, empty when it starts
+    from the seed.
     """
 
     run_id: str

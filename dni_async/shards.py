@@ -15,13 +15,24 @@ from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
 import torch
 
 from dni_async.errors import CheckpointError
 
 __all__ = ["RNG", "Shard", "cut_anew", "pack", "read_shard"]
 
+_DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
 RNG = "rng"  # kind of the states of torch's generators
 
 
@@ -39,10 +50,26 @@ class Shard:
     facts: Mapping[str, Any]
 
 
-def pack(shard: Shard) -> bytes:
-    """The content of the file."""
-    tensors = {name: tensor.contiguous() for name, tensor in shard.tensors.items()}
-    return safetensors.torch.save(tensors, {"facts": json.dumps(shard.facts)})
+def pack(shard: Shard) -> list[memoryview]:
+    """The content of a safetensors file in parts: its header, then each tensor where it lies.
+
+    safetensors.torch.save copies every tensor twice with Python's lock held: 40 ms for 12 MB, in
+    which a worker does not train.
+    """
+    header: dict[str, Any] = {"__metadata__": {"facts": json.dumps(shard.facts)}}
+    parts, end = [], 0
+    for name, tensor in shard.tensors.items():
+        flat = tensor.contiguous().reshape(-1).view(torch.uint8)
+        begin, end = end, end + flat.numel()
+        header[name] = {
+            "dtype": _DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+        parts.append(flat.numpy().data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return [memoryview(len(text).to_bytes(8, "little") + text), *parts]
 
 
 def read_shard(path: Path) -> Shard:

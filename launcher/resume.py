@@ -85,7 +85,7 @@ def stage_files(resumption: Resumption, plan: Plan, folder: RunFolder) -> list[P
         folder.weights.resolve() / f"start-{stage}.safetensors" for stage in range(len(shards))
     ]
     for path, shard in zip(paths, shards, strict=True):
-        write_whole(path, pack(shard))
+        write_whole(path, *pack(shard))
     return paths
 
 

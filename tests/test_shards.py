@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from dni_async.checkpoint import write_whole
 from dni_async.errors import CheckpointError
 from dni_async.shards import Shard, cut_anew, pack, read_shard
 
@@ -36,10 +37,15 @@ def test_what_is_packed_is_what_is_read(tmp_path: Path) -> None:
         "weights/0.weight": torch.randn(3, 4).t(),
         "weights/0.bias": torch.randn(3).to(torch.bfloat16),
         "count/0.weight": torch.tensor(7.0),
+        "weights/1.num_batches_tracked": torch.tensor(3),
+        "weights/1.mask": torch.tensor([True, False, True]),
+        "weights/1.nothing": torch.zeros(0, 4),
+        "weights/1.half": torch.randn(5).half(),
+        "weights/1.double": torch.randn(2).double(),
         "rng/cpu": torch.get_rng_state(),
     }
     facts = {"cut": [1, 2, 3], "stage": {"rule": {"draws": [3, [2**32 - 1]]}}}
-    (tmp_path / "shard").write_bytes(pack(Shard(tensors, facts)))
+    write_whole(tmp_path / "shard", *pack(Shard(tensors, facts)))
     read = read_shard(tmp_path / "shard")
     assert read.facts == facts
     assert read.tensors.keys() == tensors.keys()

@@ -44,9 +44,13 @@ class Saver:
     def _write(self, cut: Cut, shard: Shard) -> None:
         size_bytes, sha256, reason = 0, "", ""
         try:
-            content = pack(shard)
-            size_bytes, sha256 = len(content), hashlib.sha256(content).hexdigest()
-            write_whole(partial_folder(self._root, cut.batch_id) / shard_name(self._stage), content)
+            content, digest = pack(shard), hashlib.sha256()
+            for part in content:
+                digest.update(part)
+                size_bytes += part.nbytes
+            sha256 = digest.hexdigest()
+            folder = partial_folder(self._root, cut.batch_id)
+            write_whole(folder / shard_name(self._stage), *content)
         except OSError as error:
             reason = error.strerror or str(error)
         except Exception as error:  # nothing but the coordinator would hear of it
