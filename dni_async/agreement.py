@@ -64,6 +64,7 @@ class Comparison:
 
     def restore(self, state: Sequence[float]) -> None:
         """Go on from a state."""
+        self._unread.clear()
         count, cosine, error, ratio = state
         self._num_gradients, self._sums = int(count), (cosine, error, ratio)
 
