@@ -277,14 +277,20 @@ def command(
     console.print(_describe(ctx, config_file), highlight=False, markup=False, soft_wrap=True)
     place = resume or run_dir
     folder = RunFolder.default() if place is None else RunFolder(place)
-    _, result = run(
-        config,
-        folder,
-        console,
-        overwrite=overwrite,
-        resume=resume is not None,
-        report_copy=report,
-    )
+    try:
+        _, result = run(
+            config,
+            folder,
+            console,
+            overwrite=overwrite,
+            resume=resume is not None,
+            report_copy=report,
+        )
+    except (Interrupted, WorkerDied):
+        if folder.has_checkpoint:
+            text = f"dni-launch --resume {folder.path} goes on from the newest checkpoint"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+        raise
     print_report(result, console)
     console.print(f"run directory: {folder.path}", highlight=False, soft_wrap=True)
     return 0

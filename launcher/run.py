@@ -78,10 +78,15 @@ def _resume(plan: Plan, folder: RunFolder, console: Console) -> tuple[Plan, Resu
     def note(sentence: str) -> None:
         console.print(f"passed over: {sentence}", highlight=False, markup=False, soft_wrap=True)
 
-    resumption = find_resumption(plan, folder, note)
-    if resumption.keeps_stages(plan):
-        plan = dataclasses.replace(plan, layer_ranges=resumption.ranges())
-    folder.reopen(plan.config.to_toml(), resumption.metrics)
+    folder.take()
+    try:
+        resumption = find_resumption(plan, folder, note)
+        if resumption.keeps_stages(plan):
+            plan = dataclasses.replace(plan, layer_ranges=resumption.ranges())
+        folder.reopen(plan.config.to_toml(), resumption.metrics)
+    except BaseException:
+        folder.close()
+        raise
     prune(folder.checkpoints, plan.config.keep_checkpoints, newest=resumption.manifest.batch_id)
     return plan, resumption
 

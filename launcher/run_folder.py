@@ -75,7 +75,7 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._take()
+            self.take()
             for name in _OURS:
                 old = self.path / name
                 shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
@@ -88,12 +88,11 @@ class RunFolder:
             raise ConfigError(f"run_dir: {self.path}: {error.strerror}") from error
 
     def reopen(self, config_toml: str, metrics: str) -> None:
-        """Go on with the run in the folder: the metrics begin with those lines.
+        """Go on with the run in the folder, once taken: the metrics begin with those lines.
 
-        Raises ConfigError when the place cannot be written to, or another launcher is at it.
+        Raises ConfigError when the place cannot be written to.
         """
         try:
-            self._take()
             shutil.rmtree(self.weights, ignore_errors=True)
             self.weights.mkdir()
             self.logs.mkdir(exist_ok=True)
@@ -105,8 +104,11 @@ class RunFolder:
             self._release()
             raise ConfigError(f"run_dir: {self.path}: {error.strerror}") from error
 
-    def _take(self) -> None:
-        """Keep other launchers out until close, or the end of this process."""
+    def take(self) -> None:
+        """Keep other launchers out until close, or the end of this process.
+
+        Raises ConfigError if one is at work here.
+        """
         self._lock = os.open(self.path, os.O_RDONLY)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,6 +125,11 @@ class RunFolder:
     def checkpoints(self) -> Path:
         """The checkpoints; see dni_async.checkpoint."""
         return self.path / "checkpoints"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is anything to resume from."""
+        return any(self.checkpoints.glob("*/manifest.json"))
 
     @property
     def logs(self) -> Path:

@@ -141,6 +141,7 @@ def test_one_launcher_at_a_time_works_in_a_folder(folder: RunFolder) -> None:
 def reopen(path: Path) -> RunFolder:
     """The run in path, gone on with."""
     folder = RunFolder(path)
+    folder.take()
     folder.reopen("layers = 9\n", '{"epoch": 1}\n')
     return folder
 
