@@ -52,10 +52,10 @@ class Epochs:
         return known
 
     def restore(self, state: Mapping[str, Any], epoch: int) -> None:
-        """Go on in epoch from a state; its time runs from the resumed run's start."""
+        """Go on in epoch from a state; its time runs on from start."""
         self._seconds_before = state.get("seconds", 0.0)
         self._loss_sum, self._num_samples = state.get("loss_sum", 0.0), state.get("num_samples", 0)
-        self.epoch = epoch - 1
+        self.epoch = epoch if self._seat.inbox is None else epoch - 1
 
     def start(self) -> None:
         """Source: the run begins here; an epoch that it is in the middle of goes on."""
