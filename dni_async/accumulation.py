@@ -21,6 +21,15 @@ class Accumulated:
         self._count = 0
         self._sums: dict[int, torch.Tensor] = {}  # by place in the list
 
+    @property
+    def gathered(self) -> tuple[int, dict[int, torch.Tensor]]:
+        """How many batches' gradients are gathered, and their sums by place in the list."""
+        return self._count, self._sums
+
+    def restore(self, count: int, sums: dict[int, torch.Tensor]) -> None:
+        """Go on from what was gathered."""
+        self._count, self._sums = count, sums
+
     @torch.no_grad()
     def add(self, parameters: Sequence[torch.Tensor]) -> bool:
         """Take the gradients in ``parameter.grad``, and leave None there.

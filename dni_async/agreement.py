@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -55,6 +56,17 @@ class Comparison:
         count, sums = self._num_gradients, self._sums
         self._num_gradients, self._sums = 0, (0.0, 0.0, 0.0)
         return Agreement(count, *(total / count for total in sums)) if count else Agreement()
+
+    def state(self) -> list[float]:
+        """How many pairs there were since the last take, and the sums of their figures."""
+        self._read()
+        return [self._num_gradients, *self._sums]
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Go on from a state."""
+        self._unread.clear()
+        count, cosine, error, ratio = state
+        self._num_gradients, self._sums = int(count), (cosine, error, ratio)
 
     def _read(self) -> None:
         if not self._unread:

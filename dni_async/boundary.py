@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
 from dni_async.agreement import Comparison
+from dni_async.optimizers import Optimizer
 from dni_async.synthesizers import Synthesizer
 
 __all__ = ["Boundary"]
@@ -22,14 +23,20 @@ class Boundary:
 
     comparison: of each gradient learnt from with what the synthesizer, as it then is, gives for
     that activation, before it learns and unscaled. A synthesizer whose learn gives nothing is not
-    compared.
+    compared. optimizers: those by which the synthesizer learns, there once it is made.
     """
 
     def __init__(
-        self, make_synthesizer: Callable[[tuple[int, ...]], Synthesizer], *, scale: float = 1.0
+        self,
+        make_synthesizer: Callable[[tuple[int, ...]], Synthesizer],
+        *,
+        scale: float = 1.0,
+        optimizers: Sequence[Optimizer] = (),
     ) -> None:
         self._make = make_synthesizer
         self._scale = scale
+        self._optimizers = optimizers
+        self.shape: tuple[int, ...] | None = None
         self._made: Synthesizer | None = None
         self.comparison = Comparison()
 
@@ -47,10 +54,27 @@ class Boundary:
         if synthetic is not None:
             self.comparison.add(synthetic, target)
 
-    def _synthesizer(self, samples: torch.Tensor) -> Synthesizer:
+    def make(self, shape: tuple[int, ...]) -> Synthesizer:
+        """The synthesizer, made for samples of that shape if there is none yet."""
         if self._made is None:
-            self._made = self._make(tuple(samples.shape[1:]))
+            self._made, self.shape = self._make(shape), shape
         return self._made
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The synthesizer's parameters and what its optimizers remember, by number; not copied.
+
+        Nothing until it is made.
+        """
+        if self._made is None:
+            return {}
+        found = {f"parameter/{i}": tensor for i, tensor in enumerate(self._made.parameters)}
+        for number, optimizer in enumerate(self._optimizers):
+            for i, remembered in enumerate(optimizer.tensors()):
+                found |= {f"{kind}-{number}/{i}": tensor for kind, tensor in remembered.items()}
+        return found
+
+    def _synthesizer(self, samples: torch.Tensor) -> Synthesizer:
+        return self.make(tuple(samples.shape[1:]))
 
 
 def _samples(tensor: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -51,6 +51,15 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+# What a resumed run may set anew: none of it changes what has been learnt so far.
+RESUMABLE = frozenset(
+    {
+        "stages", "partition", "devices", "window", "threads_per_worker", "transport",
+        "start_timeout_s", "data_dir", "epochs", "baseline", "target_accuracy", "early_stop",
+        "profile", "torch_profiler", "checkpoint_every", "keep_checkpoints",
+    }
+)  # fmt: skip
+
 _COUNTS = (
     "layers",
     "width",
@@ -59,6 +68,7 @@ _COUNTS = (
     "accumulate",
     "replay_batches",
     "replay_limit",
+    "keep_checkpoints",
 )
 
 
@@ -134,6 +144,9 @@ class RunConfig:
     profile: bool = False  # spans of every worker, merged into trace.json
     record_events: bool = False  # what every stage heard and decided
     torch_profiler: int | None = None  # the stage on which torch.profiler runs for a few updates
+    # What is kept, to be resumed.
+    checkpoint_every: str | None = None  # seconds ("30s") or training batches ("500")
+    keep_checkpoints: int = 3
 
     def __post_init__(self) -> None:
         for name, choices in CHOICES.items():
@@ -175,6 +188,13 @@ class RunConfig:
             _require(0 < self.target_accuracy <= 1, "target_accuracy", "in (0, 1]", self)
         self._check_devices()
         self._check_combinations()
+        if self.checkpoint_every is not None:
+            is_one = re.fullmatch(
+                r"[1-9][0-9]{0,8}|[0-9]{1,6}(\.[0-9]{1,6})?s", self.checkpoint_every
+            )
+            every = "seconds such as 30s or training batches such as 500"
+            is_positive = self.checkpoint_batches > 0 or self.checkpoint_s > 0 if is_one else False
+            _require(is_positive, "checkpoint_every", every, self)
 
     def _check_devices(self) -> None:
         _require(len(self.devices) >= 1, "devices", "at least one device", self)
@@ -294,6 +314,22 @@ class RunConfig:
             return self.window
         is_stale = self.rule == "fdg" or (self.rule == "dni" and self.targets == "bootstrap")
         return 4 if is_stale else 16
+
+    @property
+    def checkpoint_s(self) -> float:
+        """Seconds from one checkpoint to the next; 0 where they do not go by time."""
+        every = self.checkpoint_every or ""
+        return float(every[:-1]) if every.endswith("s") else 0.0
+
+    @property
+    def checkpoint_batches(self) -> int:
+        """Training batches from one checkpoint to the next; 0 where they do not go by batches."""
+        every = self.checkpoint_every or "0"
+        return 0 if every.endswith("s") else int(every)
+
+    def fixed(self) -> dict[str, Any]:
+        """The settings that a resumed run may not change, as plain values."""
+        return {name: v for name, v in self.to_dict().items() if name not in RESUMABLE}
 
     def ends_at(self, accuracy: float) -> bool:
         """Whether an epoch with this test accuracy is the last one, by early_stop."""

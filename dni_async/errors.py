@@ -2,7 +2,8 @@
 
 DniError
 ├── ConfigError          the user asked for something that cannot be run
-│   └── DataError        a data set is missing, damaged or does not fit
+│   ├── DataError        a data set is missing, damaged or does not fit
+│   └── CheckpointError  a checkpoint is missing, damaged or of another run
 ├── WireError            bytes that are no message of this protocol
 ├── HandshakeError       a worker could not join: version, run id or deadline
 ├── LinkError            a neighbour broke the rules of a link (window, order, shape)
@@ -13,6 +14,7 @@ DniError
 from __future__ import annotations
 
 __all__ = [
+    "CheckpointError",
     "ConfigError",
     "DataError",
     "DniError",
@@ -34,6 +36,10 @@ class ConfigError(DniError):
 
 class DataError(ConfigError):
     """A data set is missing, damaged, or does not fit the network."""
+
+
+class CheckpointError(ConfigError):
+    """A checkpoint, or a shard of one, is missing, damaged, or of another run."""
 
 
 class WireError(DniError):

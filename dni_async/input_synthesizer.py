@@ -51,6 +51,14 @@ class InputSynthesizer:
         """The synthetic input [B, *input_shape] float32 of samples [B, *sample_shape]."""
         return self._dense.forward(samples.flatten(1))[-1].view(-1, *self._shape)
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Parameters and what the optimizer remembers, by name; not copied."""
+        found = {f"weights/{name}": p.detach() for name, p in self.network.named_parameters()}
+        names = [name for name, _ in self.network.named_parameters()]
+        for name, remembered in zip(names, self._optimizer.tensors(), strict=True):
+            found |= {f"{kind}/{name}": tensor for kind, tensor in remembered.items()}
+        return found
+
     @torch.no_grad()
     def learn(self, samples: torch.Tensor, activation: torch.Tensor) -> None:
         """One update on the mean squared error to the activation [B, *input_shape] of samples.

@@ -127,6 +127,19 @@ class Marker:
     epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class CheckpointMark:
+    """Upwards, never back: a checkpoint cuts the order of work just before this training batch.
+
+    A stage saves when it has taken up all that was sent before this, and goes on.
+    """
+
+    run_id: str
+    batch_id: int
+    epoch: int
+    index: int
+
+
 # --- control plane, from a worker -------------------------------------------------------------
 
 
@@ -263,6 +276,22 @@ class InboxMoved:
 
 
 @dataclass(frozen=True, slots=True)
+class Saved:
+    """The stage's part of the checkpoint before batch_id is on disk, so many bytes with that
+    sha256 (hexadecimal); or it is not, and reason says why (else empty).
+    """
+
+    run_id: str
+    stage: int
+    batch_id: int
+    epoch: int
+    index: int
+    size_bytes: int
+    sha256: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """Last words of a worker that cannot go on; traceback is text for people."""
 
@@ -292,8 +321,9 @@ class Welcome:
     the stage above's inbox, empty for the head. input_shape: of one sample. holds_ids: samples are
     int64 ids, not float32. num_updates: batches that the whole run trains on. config: RunConfig.
     profile_folder, events_folder: where profiles and events are left, empty where not asked for.
-    next_batch_id: where a replaced source goes on, unless the stage above has come further. shard:
-    what to start from; empty: from the seed.
+    checkpoint_folder: where checkpoints are made. next_batch_id: where a replaced source goes on,
+    unless the stage above has come further. shard: the file of a checkpoint that the stage starts
+    from, empty when it starts from the seed.
     """
 
     run_id: str
@@ -311,6 +341,7 @@ class Welcome:
     config: dict[str, Scalar | list[str]] = field(default_factory=dict)
     profile_folder: str = ""
     events_folder: str = ""
+    checkpoint_folder: str = ""
     next_batch_id: int = 0
     shard: str = ""
 
@@ -360,6 +391,7 @@ DataMessage = (
     | ReturnedGradient
     | Credit
     | Marker
+    | CheckpointMark
 )
 WorkerMessage = (
     Hello
@@ -369,6 +401,7 @@ WorkerMessage = (
     | EpochLoss
     | BoundaryEpoch
     | Evaluated
+    | Saved
     | Failed
     | Bye
     | InboxMoved

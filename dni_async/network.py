@@ -7,6 +7,7 @@ Stages keep the names of the whole network, so their weights are a part of its s
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
 
 import torch
@@ -23,6 +24,7 @@ __all__ = [
     "check_network",
     "cut_stage",
     "has_batch_norm",
+    "layer_children",
     "layer_starts",
 ]
 
@@ -64,6 +66,12 @@ def layer_starts(network: nn.Sequential) -> list[int]:
         if _is_trainable(child) and not isinstance(child, _FOLLOWERS):
             starts.append(index)
     return [0, *starts[1:]]
+
+
+def layer_children(network: nn.Sequential) -> list[tuple[int, str]]:
+    """The name of each child, with the layer that it is a part of, counted from 0."""
+    starts = layer_starts(network)
+    return [(bisect_right(starts, index) - 1, name) for index, name in enumerate(network._modules)]
 
 
 def cut_stage(network: nn.Sequential, first_layer: int, end_layer: int) -> nn.Sequential:

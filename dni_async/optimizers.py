@@ -28,6 +28,9 @@ class Optimizer(Protocol):
     def update(self) -> None:
         """One update of every parameter that has a gradient; then all gradients are None."""
 
+    def tensors(self) -> list[dict[str, torch.Tensor]]:
+        """What it remembers of each parameter, by name; not copied, so it may be written to."""
+
 
 class Sgd:
     """Stochastic gradient descent with momentum (as torch.optim.SGD: no dampening)."""
@@ -64,6 +67,13 @@ class Sgd:
                 is_first_step=self._is_first,
             )
         self._is_first = False
+
+    def tensors(self) -> list[dict[str, torch.Tensor]]:
+        """The velocity of each parameter; nothing without momentum.
+
+        One that is zero gives the same first update whether it counts as the first or not.
+        """
+        return [{"velocity": velocity} for velocity in self.velocities]
 
 
 class Adam:
@@ -118,6 +128,15 @@ class Adam:
                 amsgrad=False,
                 maximize=False,
             )
+
+    def tensors(self) -> list[dict[str, torch.Tensor]]:
+        """Both moments and the count of updates of each parameter."""
+        return [
+            {"first_moment": first, "second_moment": second, "count": count}
+            for first, second, count in zip(
+                self.first_moments, self.second_moments, self.counts, strict=True
+            )
+        ]
 
 
 @torch.no_grad()

@@ -59,7 +59,8 @@ class _Kept:
 class Stage:
     """A slice of the network with its optimizer.
 
-    version counts the updates made. What an update needs of a batch is kept from its forward on.
+    version counts the updates made, scheduled those that the rate's schedule counts. What an update
+    needs of a batch is kept from its forward on.
     autocast: the dtype of matrix products (torch.autocast); None leaves them as they are.
     compiled: layers as torch.compile gives them, used for updates on batches of the first one's
     shape; None: never. checks_gradients: whether pull_back looks for NaN and infinity.
@@ -95,8 +96,8 @@ class Stage:
         self._named = [(f"gradient of {n}", p) for n, p in layers.named_parameters()]
         self._optimizer = optimizer
         self._rate, self._rate_factor = optimizer.lr, rate_factor
-        self._scheduled = 0  # updates that the rate's schedule counts
-        self._accumulated = Accumulated(accumulate) if accumulate > 1 else None
+        self.scheduled = 0
+        self.accumulated = Accumulated(accumulate) if accumulate > 1 else None
         self._clip_norm = clip_norm
         self._kept: dict[int, _Kept] = {}
         self._carried: dict[int, torch.Tensor] = {}
@@ -218,17 +219,25 @@ class Stage:
         rate: multiplies the learning rate this once; of gathered gradients, the last one's counts.
         is_scheduled: whether the schedule moves on.
         """
-        if self._accumulated is not None and not self._accumulated.add([p for _, p in self._named]):
+        if self.accumulated is not None and not self.accumulated.add([p for _, p in self._named]):
             return
         if self._clip_norm is not None:
             clip_gradients((p for _, p in self._named), self._clip_norm)
         factor = rate
         if self._rate_factor is not None:
-            factor *= self._rate_factor(self._scheduled)
+            factor *= self._rate_factor(self.scheduled)
         self._optimizer.lr = self._rate * factor
         self._optimizer.update()
         self.version += 1
-        self._scheduled += is_scheduled
+        self.scheduled += is_scheduled
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Weights, buffers and what the optimizer remembers, as ``KIND/NAME``; not copied."""
+        found = {f"weights/{name}": tensor for name, tensor in self.layers.state_dict().items()}
+        names = [name for name, _ in self.layers.named_parameters()]
+        for name, remembered in zip(names, self._optimizer.tensors(), strict=False):
+            found |= {f"{kind}/{name}": tensor for kind, tensor in remembered.items()}
+        return found
 
     def discard(self) -> None:
         """Make no update: drop the gradients that pull_back left."""

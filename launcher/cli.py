@@ -47,6 +47,14 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
     return path
 
 
+def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
+    """Let the settings of an earlier run stand where neither a flag nor the environment speaks."""
+    if path is not None and not (path / "config.toml").is_file():
+        raise ConfigError(f"resume: {path} holds no run")
+    _read_file(ctx, _param, None if path is None else path / "config.toml")
+    return path
+
+
 @click.command(
     context_settings={
         "help_option_names": ["-h", "--help"],
@@ -232,6 +240,22 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 )
 @_setting("target_accuracy", "Report the seconds to this test accuracy (0 to 1).", type=float)
 @_setting("early_stop", "Stop every run after the epoch that reaches the target accuracy.")
+@_setting(
+    "checkpoint_every",
+    "Make a checkpoint so often, in seconds (30s) or training batches (500).  [default: never]",
+    metavar="SECONDSs|BATCHES",
+)
+@_setting("keep_checkpoints", "How many checkpoints are kept, the newest.", type=int)
+@click.option(
+    "--resume",
+    is_eager=True,
+    callback=_read_run,
+    type=click.Path(path_type=Path),
+    metavar="RUN_DIR",
+    help="Go on with the run in RUN_DIR from its newest checkpoint, with its settings; stages, "
+    "devices, window, threads, transport, epochs, checkpoints and what is compared or recorded may "
+    "be set anew.",
+)
 @click.option(
     "--run-dir",
     type=click.Path(path_type=Path),
@@ -250,6 +274,7 @@ def command(
     ctx: click.Context,
     /,
     config_file: Path | None,
+    resume: Path | None,
     run_dir: Path | None,
     overwrite: bool,
     report: Path | None,
@@ -258,9 +283,9 @@ def command(
     """Train a network with one worker process per layer, then the same network by plain
     backpropagation in one process, and print both side by side.
 
-    Every setting can also stand in CONFIG.toml under the same name (but --run-dir, --overwrite
-    and --report, which say where one run goes) or in the environment as DNI_NAME. A flag wins
-    over the environment, the environment over the file.
+    Every setting can also stand in CONFIG.toml under the same name (but --run-dir, --overwrite,
+    --resume and --report, which say where one run goes) or in the environment as DNI_NAME. A flag
+    wins over the environment, the environment over the file.
 
     'dni-launch keys DIR' makes key pairs for --keys (a file of that name is ./keys).
     """
@@ -270,12 +295,31 @@ def command(
 
     settings["devices"] = tuple(part.strip() for part in settings["devices"].split(","))
     config = RunConfig(**settings)
+    if resume is not None and (config_file is not None or run_dir is not None or overwrite):
+        raise ConfigError(
+            "resume: goes on with a run where it is and with its settings; leave out CONFIG.toml, "
+            "--run-dir and --overwrite"
+        )
     if report is not None and not report.absolute().parent.is_dir():
         raise ConfigError(f"report: the folder {report.absolute().parent} does not exist")
     console = Console()
     console.print(_describe(ctx, config_file), highlight=False, markup=False, soft_wrap=True)
-    folder = RunFolder.default() if run_dir is None else RunFolder(run_dir)
-    _, result = run(config, folder, console, overwrite=overwrite, report_copy=report)
+    place = resume or run_dir
+    folder = RunFolder.default() if place is None else RunFolder(place)
+    try:
+        _, result = run(
+            config,
+            folder,
+            console,
+            overwrite=overwrite,
+            resume=resume is not None,
+            report_copy=report,
+        )
+    except (Interrupted, WorkerDied):
+        if folder.has_checkpoint:
+            text = f"dni-launch --resume {folder.path} goes on from the newest checkpoint"
+            console.print(text, highlight=False, markup=False, soft_wrap=True)
+        raise
     print_report(result, console)
     console.print(f"run directory: {folder.path}", highlight=False, soft_wrap=True)
     return 0
@@ -289,6 +333,8 @@ def _describe(ctx: click.Context, config_file: Path | None) -> str:
         ParameterSource.DEFAULT_MAP: str(config_file),
     }
     parts = []
+    if ctx.params["resume"] is not None:  # what the run was is known; what is new is told
+        del origins[ParameterSource.DEFAULT_MAP]
     for name, value in ctx.params.items():
         origin = ctx.get_parameter_source(name)
         if origin in origins and name != "config_file":

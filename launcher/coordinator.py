@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 
 from dni_async.compilation import COMPILE_S
@@ -27,19 +26,23 @@ from dni_async.messages import (
     Message,
     Progress,
     Ready,
+    Saved,
     Start,
     Stop,
     Welcome,
 )
 from dni_async.transport import ControlServer, Poller, open_sockets
+from launcher.account import Account
 from launcher.causes import Cause, cause_of_exit, may_replace, why_final
+from launcher.checkpoints import OpenCheckpoints
 from launcher.display import Display
-from launcher.epochs import EpochMessage, OpenEpochs
+from launcher.epochs import EpochMessage
 from launcher.plan import Plan
 from launcher.processes import Exited, Started, WorkerProcesses, worker_processes
 from launcher.replacements import Replacements
 from launcher.replacing import Replacing
-from launcher.results import RestartResult, RunResult, WorkerResult
+from launcher.results import RunResult
+from launcher.resume import identity
 from launcher.roster import Roster
 from launcher.run_folder import RunFolder
 from launcher.source_clock import SourceClock
@@ -53,9 +56,16 @@ NAG_S = 10.0
 MAX_COMPLAINTS = 32
 
 
-def train_decoupled(plan: Plan, folder: RunFolder, display: Display, result: RunResult) -> None:
+def train_decoupled(
+    plan: Plan,
+    folder: RunFolder,
+    display: Display,
+    result: RunResult,
+    shards: Sequence[Path] = (),
+) -> None:
     """Train plan's network with one worker process per stage; the weights lie in folder.
 
+    shards: the files that stages start from, by stage; none: they start from the seed.
     Fills in result as it goes, so that an interrupted run shows what it did. Raises HandshakeError
     when somebody does not join in time, WorkerDied with the first cause when a worker fails.
     Whatever happens, no worker outlives the call.
@@ -75,7 +85,9 @@ def train_decoupled(plan: Plan, folder: RunFolder, display: Display, result: Run
             address = f"ipc://{processes.folder}/control"
         control = sockets.control_server(address)
         roster = Roster(plan.num_stages, run_id)
-        coordinator = _Coordinator(plan, folder, display, control, processes, roster, result, began)
+        coordinator = _Coordinator(
+            plan, folder, display, control, processes, roster, result, began, shards
+        )
         try:
             coordinator.run()
         finally:
@@ -95,8 +107,16 @@ class _Coordinator:
         roster: Roster,
         result: RunResult,
         began: float,
+        shards: Sequence[Path],
     ) -> None:
-        self._began = began
+        self._shards = shards
+        self._checkpoints = OpenCheckpoints(
+            folder.checkpoints,
+            run=identity(plan),
+            ranges=plan.layer_ranges,
+            keep=plan.config.keep_checkpoints,
+            sync=folder.sync_metrics,
+        )
         self._plan = plan
         self._folder = folder
         self._display = display
@@ -104,13 +124,11 @@ class _Coordinator:
         self._processes = processes
         self._roster = roster
         self._peers: dict[int, bytes] = {}
-        self._progress: dict[int, Progress] = {}
-        self._epochs = OpenEpochs(plan.num_stages)
+        self._account = Account(plan, folder, display, result, began=began, is_resumed=bool(shards))
         self._cause: Cause | None = None
         self._unexplained: dict[int, Cause] = {}  # by stage: ends with an error code
         self._complained: set[bytes] = set()
-        self._result = result
-        self._started_at: float | None = None
+        self._has_started = False
         self._is_draining = False
         self._replacements = Replacements(plan.config.max_restarts)
         self._replacing = Replacing(
@@ -131,10 +149,9 @@ class _Coordinator:
         poller.watch(self._control)
         poller.watch(self._processes.fileno())
         self._follow(poller, lambda: self._roster.all_ready, self._timeout_s)
-        self._started_at = time.monotonic()
-        self._result.startup_seconds = time.perf_counter() - self._began
+        self._has_started = True
         self._tell_all(Start(self._roster.run_id))
-        self._display.started(self._result.startup_seconds, self._roster.pids)
+        self._account.start(self._roster.pids)
         self._follow(poller, lambda: self._roster.all_left, None)
 
     @property
@@ -145,7 +162,7 @@ class _Coordinator:
 
     def stop_everybody(self) -> None:
         """Ask those still there to leave; what does not is killed when the processes close."""
-        self._result.workers = [self._worker(stage) for stage in sorted(self._progress)]
+        self._account.close(self._roster.pids)
         if not self._processes.alive:
             return
         self._tell_all(Stop(self._roster.run_id, "the launcher ends the run"))
@@ -217,17 +234,15 @@ class _Coordinator:
                 cause.text += why_final(self._plan, self._replacements)
                 self._cause = cause
             return
-        assert self._started_at is not None
         self._replacing.vacate(stage, now, cause.text, cause.code)
-        restarts = self._result.restarts
-        restarts.append(RestartResult(stage, cause.text, now - self._started_at))
+        self._account.enter_death(stage, cause.text)
         count = f"{len(self._replacements.causes)} of {self._replacements.max_restarts}"
         self._display.note(f"{cause.text}; it is replaced ({count})")
 
     def _is_replaceable(self, cause: Cause) -> bool:
         """Whether another worker could take the place and learn what this one knew."""
-        is_over = self._is_draining or len(self._result.epochs) == self._plan.config.epochs
-        may = self._started_at is not None and not is_over and not self._roster.left
+        is_over = self._is_draining or self._account.num_epochs == self._plan.config.epochs
+        may = self._has_started and not is_over and not self._roster.left
         has_failed = self._cause is not None or cause.exit[1] == 0
         return may and not has_failed and may_replace(self._plan, self._replacements)
 
@@ -265,7 +280,7 @@ class _Coordinator:
             self._complain(peer, f"a worker was refused: {error}")
             return
         self._peers[hello.stage] = peer
-        if self._roster.all_admitted and self._started_at is None:
+        if self._roster.all_admitted and not self._has_started:
             for stage in range(self._plan.num_stages):
                 self._send(stage, self._welcome(stage, peer=self._roster.peer_of(stage)))
 
@@ -277,7 +292,15 @@ class _Coordinator:
             stage=stage,
             peer=peer,
             next_batch_id=self._source.next_batch_id if stage == 0 else 0,
+            shard=self._shard(stage),
         )
+
+    def _shard(self, stage: int) -> str:
+        """The file a worker of stage starts from: of the newest whole checkpoint there is."""
+        newest = self._checkpoints.newest
+        if newest is not None:
+            return str(newest.path(stage).resolve())
+        return str(self._shards[stage]) if self._shards else ""
 
     def _hear(self, message: Message) -> None:
         match message:
@@ -292,6 +315,8 @@ class _Coordinator:
                 self._enter_epoch(EpochTrained(message.run_id, epoch, whole_s))
             case EpochLoss() | BoundaryEpoch() | Evaluated():
                 self._enter_epoch(message)
+            case Saved():
+                self._enter_saved(message)
             case Bye(stage=stage):
                 self._roster.left.add(stage)
                 if self._cause is not None and self._cause.exit == (stage, 0):
@@ -311,48 +336,20 @@ class _Coordinator:
             self._source.took_over(vacancy.died_at, time.monotonic())
 
     def _follow_progress(self, message: Progress) -> None:
-        self._progress[message.stage] = message
-        self._display.progress(message)
-        self._note_recovery(message)
+        self._account.enter_progress(message, self._replacements)
         if message.stage == 0:
             self._source.hear(message, time.monotonic())
-        if message.updates and self._result.first_update_seconds is None:
-            self._note_first_updates()
 
-    def _note_recovery(self, message: Progress) -> None:
-        """A replacement's first update ends the time that its stage stood still."""
-        if not message.updates or message.stage not in self._replacements.untried:
-            return
-        assert self._started_at is not None
-        now = time.monotonic()
-        vacancy = self._replacements.untried.pop(message.stage)
-        for restart in self._result.restarts:
-            if restart.stage == message.stage and restart.seconds is None:
-                restart.seconds = now - self._started_at - restart.at_seconds
-        seconds = now - vacancy.died_at
-        self._display.note(f"stage {message.stage} trains again after {seconds:.2f} s")
-
-    def _note_first_updates(self) -> None:
-        """The time from the start to the last stage's first update; stages tell of theirs."""
-        if all(self._progress[stage].updates for stage in self._progress) and (
-            len(self._progress) == self._plan.num_stages
-        ):
-            self._result.first_update_seconds = time.perf_counter() - self._began
+    def _enter_saved(self, message: Saved) -> None:
+        sentence = self._checkpoints.enter(message)
+        if sentence is not None:
+            self._display.note(sentence)
 
     def _enter_epoch(self, message: EpochMessage) -> None:
-        """Enter the epoch into the result once all have reported on it."""
-        whole = self._epochs.enter(message)
-        if whole is None:
+        """End the run, if the epoch that is whole now has reached the target."""
+        result = self._account.enter_epoch(message)
+        if result is None:
             return
-        result = whole.result
-        self._result.epochs.append(result)
-        self._result.boundaries += whole.boundaries
-        self._display.epoch(self._result, result)
-        self._folder.record({"run": self._result.name, **asdict(result)})
-        for boundary in whole.boundaries:
-            self._folder.record({"run": self._result.name, "boundary": asdict(boundary)})
-        for progress in self._progress.values():
-            self._folder.record({"run": self._result.name, "worker": asdict(progress)})
         is_scored = result.num_test_labels == self._plan.num_test_labels
         if is_scored and self._plan.config.ends_at(result.test_accuracy):
             target = self._plan.config.target_accuracy
@@ -376,14 +373,6 @@ class _Coordinator:
         if self._cause is not None:
             code = self._cause.code
         self._cause = Cause((message.stage, code), code, text, time.monotonic(), is_told=True)
-
-    def _worker(self, stage: int) -> WorkerResult:
-        return WorkerResult.from_progress(
-            self._progress[stage],
-            pid=self._roster.pids[stage],
-            device=self._plan.devices[stage],
-            layers=self._plan.layer_ranges[stage],
-        )
 
     def _start(self, stage: int, incarnation: int) -> None:
         self._processes.start(

@@ -34,6 +34,7 @@ PHASES = {
     "optimize": "hue-9",
     "learn": "hue-5",
     "learn input": "hue-5",
+    "save": "hue-6",
     "receive": "hue-10",
     "send": "hue-1",
     "send gradient": "hue-8",

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from dni_async.checkpoint import prune
 from dni_async.config import RunConfig
 from dni_async.errors import ConfigError
 from launcher.balance import balance, needs_balance
@@ -18,6 +19,7 @@ from launcher.interruption import Interrupted
 from launcher.plan import Plan, make_plan
 from launcher.report import build_report
 from launcher.results import RunResult
+from launcher.resume import Resumption, find_resumption, stage_files
 from launcher.run_folder import RunFolder
 from launcher.trace import phase_seconds, read_spans, write_trace
 
@@ -30,17 +32,24 @@ def run(
     console: Console,
     *,
     overwrite: bool = False,
+    resume: bool = False,
     report_copy: Path | None = None,
 ) -> tuple[Plan, dict[str, Any]]:
     """Do what config asks; the plan that was carried out, and what report.json holds.
 
+    resume: go on with the run that folder holds, from its newest whole checkpoint.
     Raises ConfigError before any process starts, DniError after. However it ends, folder holds a
     readable report of what was done.
     """
-    folder.check_free(overwrite=overwrite)
+    if not resume:
+        folder.check_free(overwrite=overwrite)
     plan = make_plan(config)
     _check_profiled_stage(plan)
-    folder.create(plan.config.to_toml())
+    resumption = None
+    if resume:
+        plan, resumption = _resume(plan, folder, console)
+    else:
+        folder.create(plan.config.to_toml())
     if config.profile or config.torch_profiler is not None:
         folder.make_profile()
     if config.record_events:
@@ -49,11 +58,11 @@ def run(
     status = "failed"
     try:
         with live_display(console) as display:
-            if needs_balance(plan):
+            if needs_balance(plan) and (resumption is None or not resumption.keeps_stages(plan)):
                 plan, sentence = balance(plan)
                 display.note(sentence)
             display.note(_headline(plan, folder))
-            _train(plan, folder, display, runs)
+            _train(plan, folder, display, runs, resumption)
         status = "finished"
     except Interrupted:
         status = "interrupted"
@@ -65,7 +74,32 @@ def run(
     return plan, report
 
 
-def _train(plan: Plan, folder: RunFolder, display: Display, runs: list[RunResult]) -> None:
+def _resume(plan: Plan, folder: RunFolder, console: Console) -> tuple[Plan, Resumption]:
+    """Find where the run in folder goes on, and make the folder ready for it."""
+
+    def note(sentence: str) -> None:
+        console.print(f"passed over: {sentence}", highlight=False, markup=False, soft_wrap=True)
+
+    folder.take()
+    try:
+        resumption = find_resumption(plan, folder, note)
+        if resumption.keeps_stages(plan):
+            plan = dataclasses.replace(plan, layer_ranges=resumption.ranges())
+        folder.reopen(plan.config.to_toml(), resumption.metrics)
+    except BaseException:
+        folder.close()
+        raise
+    prune(folder.checkpoints, plan.config.keep_checkpoints, newest=resumption.manifest.batch_id)
+    return plan, resumption
+
+
+def _train(
+    plan: Plan,
+    folder: RunFolder,
+    display: Display,
+    runs: list[RunResult],
+    resumption: Resumption | None,
+) -> None:
     config = plan.config
     ours = RunResult(
         name=config.rule,
@@ -76,8 +110,17 @@ def _train(plan: Plan, folder: RunFolder, display: Display, runs: list[RunResult
         num_train=plan.num_train,
     )
     runs.append(ours)
+    shards: list[Path] = []
+    if resumption is not None:
+        at = resumption.manifest
+        shards = stage_files(resumption, plan, folder)
+        ours.epochs, ours.boundaries = resumption.epochs, resumption.boundaries
+        folder.record({"run": ours.name, "resumed": at.batch_id})
+        display.note(
+            f"resumed from checkpoint {at.batch_id}: epoch {at.epoch}, batch {at.index + 1}"
+        )
     try:
-        train_decoupled(plan, folder, display, ours)
+        train_decoupled(plan, folder, display, ours, shards)
     finally:
         if config.profile:
             _merge_spans(folder, display, ours)

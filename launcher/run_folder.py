@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from dni_async.checkpoint import drop_partial, write_whole
 from dni_async.errors import ConfigError
 
 __all__ = ["RunFolder"]
@@ -19,6 +22,7 @@ _OURS = (
     "report.json",
     "model.safetensors",
     "trace.json",
+    "checkpoints",
     "logs",
     "profile",
     "events",
@@ -29,12 +33,14 @@ _OURS = (
 class RunFolder:
     """``config.toml  metrics.jsonl  report.json  model.safetensors  logs/``.
 
-    And ``trace.json  profile/`` where a profile was asked for, ``events/`` where events were.
+    And ``trace.json  profile/`` where a profile was asked for, ``events/`` where events were,
+    ``checkpoints/`` where those were. One launcher at a time works in it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._metrics: IO[str] | None = None
+        self._lock: int | None = None
 
     @classmethod
     def default(cls) -> RunFolder:
@@ -70,6 +76,7 @@ class RunFolder:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self.take()
             for name in _OURS:
                 old = self.path / name
                 shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
@@ -78,7 +85,52 @@ class RunFolder:
             (self.path / "config.toml").write_text(config_toml, encoding="utf-8")
             self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8")
         except OSError as error:
+            self._release()
             raise ConfigError(f"run_dir: {self.path}: {error.strerror}") from error
+
+    def reopen(self, config_toml: str, metrics: str) -> None:
+        """Go on with the run in the folder, once taken: the metrics begin with those lines.
+
+        Raises ConfigError when the place cannot be written to.
+        """
+        try:
+            shutil.rmtree(self.weights, ignore_errors=True)
+            self.weights.mkdir()
+            self.logs.mkdir(exist_ok=True)
+            drop_partial(self.checkpoints)
+            write_whole(self.path / "config.toml", config_toml.encode())
+            write_whole(self.path / "metrics.jsonl", metrics.encode())
+            self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
+        except OSError as error:
+            self._release()
+            raise ConfigError(f"run_dir: {self.path}: {error.strerror}") from error
+
+    def take(self) -> None:
+        """Keep other launchers out until close, or the end of this process.
+
+        Raises ConfigError if one is at work here.
+        """
+        self._lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._release()
+            raise ConfigError(f"run_dir: another launcher is at work in {self.path}") from None
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def checkpoints(self) -> Path:
+        """The checkpoints; see dni_async.checkpoint."""
+        return self.path / "checkpoints"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is anything to resume from."""
+        return any(self.checkpoints.glob("*/manifest.json"))
 
     @property
     def logs(self) -> Path:
@@ -135,6 +187,11 @@ class RunFolder:
         self._metrics.write(json.dumps(line) + "\n")
         self._metrics.flush()
 
+    def sync_metrics(self) -> None:
+        """Have the metrics on disk. Raises OSError."""
+        assert self._metrics is not None
+        os.fsync(self._metrics.fileno())
+
     def write_report(self, report: Mapping[str, Any], copy_to: Path | None = None) -> None:
         """Write report.json, and a copy where ``--report`` asked for one."""
         text = json.dumps(report, indent=1) + "\n"
@@ -163,7 +220,9 @@ class RunFolder:
         return path
 
     def close(self) -> None:
-        """Close the metrics; drop weights that were never joined."""
+        """Close the metrics; drop weights that were never joined, and half-made checkpoints."""
         if self._metrics is not None:
             self._metrics.close()
+        drop_partial(self.checkpoints)
+        self._release()
         shutil.rmtree(self.weights, ignore_errors=True)

@@ -12,7 +12,14 @@ __all__ = ["make_welcome"]
 
 
 def make_welcome(
-    plan: Plan, folder: RunFolder, *, run_id: str, stage: int, peer: str, next_batch_id: int
+    plan: Plan,
+    folder: RunFolder,
+    *,
+    run_id: str,
+    stage: int,
+    peer: str,
+    next_batch_id: int,
+    shard: str,
 ) -> Welcome:
     """A stage's part of the run. peer: the inbox of the stage above, empty for the head."""
     first, end = plan.layer_ranges[stage]
@@ -32,7 +39,9 @@ def make_welcome(
         config=plan.config.to_dict(),
         profile_folder=_if_made(folder.profile),
         events_folder=_if_made(folder.events),
+        checkpoint_folder=str(folder.checkpoints.resolve()),
         next_batch_id=next_batch_id,
+        shard=shard,
     )
 
 

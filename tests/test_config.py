@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dni_async import ConfigError, RunConfig
-from dni_async.config import CHOICES, read_toml, unknown_key
+from dni_async.config import CHOICES, RESUMABLE, read_toml, unknown_key
 
+EVERY = "checkpoint_every: must be seconds such as 30s or training batches such as 500"
 ABOVE_ZERO = st.floats(min_value=1e-30, max_value=1e30)
 VALUES: dict[str, st.SearchStrategy[Any]] = {
     "synthesizer": st.sampled_from(["linear", "mlp", "critic", "my.own:Class"]),
@@ -66,6 +67,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "profile": st.booleans(),
     "record_events": st.booleans(),
     "torch_profiler": st.none() | st.integers(0, 2**31),
+    "checkpoint_every": st.sampled_from([None, "500", "30s", "0.5s"]),
+    "keep_checkpoints": st.integers(1, 99),
 }
 # Lockstep keeps the dtype on its links, forward is not for every rule; all else goes together.
 CONFIGS = st.one_of(
@@ -118,6 +121,14 @@ def test_a_config_does_not_change() -> None:
     ("values", "message"),
     [
         ({"layers": 0}, "layers: must be at least 1, but is 0"),
+        ({"keep_checkpoints": 0}, "keep_checkpoints: must be at least 1"),
+        *(
+            (
+                {"checkpoint_every": every},
+                f"{EVERY}, but is {every!r}",
+            )
+            for every in ("", "0", "-5", "0s", "0.0s", "s", "often", "1.5", "5 s", "1e3s")
+        ),
         ({"width": -1}, "width: must be at least 1, but is -1"),
         ({"epochs": 0}, "epochs: must be at least 1"),
         ({"batch_size": 0}, "batch_size: must be at least 1"),
@@ -313,3 +324,21 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_a_key_like_no_other_lists_those_there_are() -> None:
     assert unknown_key("zzz", {"b": 1, "a": 2}) == "unknown key 'zzz'; known: a, b"
+
+
+@pytest.mark.parametrize(
+    ("every", "seconds", "batches"),
+    [(None, 0, 0), ("500", 0, 500), ("30s", 30, 0), ("0.5s", 0.5, 0)],
+)
+def test_checkpoints_go_by_seconds_or_by_batches(
+    every: str | None, seconds: float, batches: int
+) -> None:
+    config = RunConfig(checkpoint_every=every)
+    assert (config.checkpoint_s, config.checkpoint_batches) == (seconds, batches)
+
+
+def test_what_a_resumed_run_keeps_is_all_but_what_may_change() -> None:
+    fixed = RunConfig(stages=2, lr=0.5).fixed()
+    assert fixed["lr"] == 0.5
+    assert not fixed.keys() & RESUMABLE
+    assert fixed.keys() | RESUMABLE == {field.name for field in dataclasses.fields(RunConfig)}

@@ -169,7 +169,8 @@ BOUNDARY_FIELDS = (
 )
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
-    "holds_ids num_classes num_updates config profile_folder events_folder next_batch_id shard"
+    "holds_ids num_classes num_updates config profile_folder events_folder checkpoint_folder "
+    "next_batch_id shard"
 )
 
 
@@ -186,6 +187,7 @@ def test_protocol_4_stays_what_it_was() -> None:
         ("ReturnedGradient", "run_id batch_id version releases tensors"),
         ("Credit", "run_id batch_ids"),
         ("Marker", "run_id kind epoch"),
+        ("CheckpointMark", "run_id batch_id epoch index"),
         ("Hello", "protocol run_id stage pid host endpoint incarnation"),
         ("Ready", "run_id stage"),
         ("Progress", PROGRESS_FIELDS),
@@ -193,6 +195,7 @@ def test_protocol_4_stays_what_it_was() -> None:
         ("EpochLoss", "run_id epoch loss num_samples"),
         ("BoundaryEpoch", BOUNDARY_FIELDS),
         ("Evaluated", "run_id epoch accuracy loss num_samples"),
+        ("Saved", "run_id stage batch_id epoch index size_bytes sha256 reason"),
         ("Failed", "run_id stage device summary traceback"),
         ("Bye", "run_id stage"),
         ("InboxMoved", "run_id stage incarnation endpoint"),
@@ -232,7 +235,7 @@ def gradient(*tensors: Any) -> bytes:
 
 def welcome(config: Any, shape: Any = (1,)) -> bytes:
     """The header of a welcome with this config and input shape."""
-    fields = ("run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", 0, "")
+    fields = ("run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", "", 0, "")
     return packed(WELCOME, *fields)
 
 

@@ -12,12 +12,13 @@ from dni_async.compilation import compile_layers, warm_up
 from dni_async.config import RunConfig
 from dni_async.decisions.assembly import make_stage_machine, make_stage_rule
 from dni_async.decisions.machine import StageMachine
+from dni_async.decisions.rules import Rule
 from dni_async.dtypes import AUTOCAST_DTYPES, WIRE_DTYPES
 from dni_async.input_synthesizer import InputSynthesizer, make_input_synthesizer
 from dni_async.inputs import Inputs
 from dni_async.messages import Welcome
 from dni_async.network import build_network, cut_stage
-from dni_async.optimizers import make_optimizer
+from dni_async.optimizers import Optimizer, make_optimizer
 from dni_async.rates import make_rate_factor
 from dni_async.seeding import stage_seed
 from dni_async.stage import Stage, prepare_torch
@@ -31,10 +32,12 @@ __all__ = ["Equipment", "equip"]
 class Equipment:
     """One stage's decisions and numbers.
 
-    inputs: where the stage reads the data. boundary, input_synthesizer: None where not needed.
+    rule: what the machine decides by. inputs: where the stage reads the data. boundary,
+    input_synthesizer: None where not needed.
     """
 
     machine: StageMachine
+    rule: Rule
     stage: Stage
     staging: Staging
     boundary: Boundary | None
@@ -42,10 +45,19 @@ class Equipment:
     input_synthesizer: InputSynthesizer | None
 
 
-def equip(index: int, welcome: Welcome, config: RunConfig, *, next_batch_id: int = 0) -> Equipment:
-    """Build the stage that welcome assigns, to go on from next_batch_id.
+def equip(
+    index: int,
+    welcome: Welcome,
+    config: RunConfig,
+    *,
+    start: tuple[int, int] = (1, 0),
+    next_batch_id: int = 0,
+) -> Equipment:
+    """Build the stage that welcome assigns.
 
-    Draws the whole network so that weights equal the baseline's, then keeps its own part. Raises
+    start: epoch and index of the first training batch of a resumed run. next_batch_id: where a
+    replacement goes on. Draws the whole network so that weights equal the baseline's, then keeps
+    its own part. Raises
     DataError or ConfigError.
     """
     prepare_torch(welcome.num_threads)
@@ -64,9 +76,13 @@ def equip(index: int, welcome: Welcome, config: RunConfig, *, next_batch_id: int
     has_above = index < welcome.num_stages - 1
     boundary = None
     if has_above and rule.needs_synthesizer:
+        optimizers: list[Optimizer] = []
         boundary = Boundary(
-            lambda shape: make_synthesizer(config, shape, welcome.num_classes, staging.device),
+            lambda shape: make_synthesizer(
+                config, shape, welcome.num_classes, staging.device, optimizers
+            ),
             scale=config.synthesizer_scale,
+            optimizers=optimizers,
         )
     stage = Stage(
         index,
@@ -95,10 +111,12 @@ def equip(index: int, welcome: Welcome, config: RunConfig, *, next_batch_id: int
         stage=index,
         num_stages=welcome.num_stages,
         num_batches=None if inputs is None else inputs.num_batches,
+        start=start,
         next_batch_id=next_batch_id,
     )
     return Equipment(
         machine=machine,
+        rule=rule,
         stage=stage,
         staging=staging,
         boundary=boundary,

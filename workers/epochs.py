@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from dni_async.agreement import Agreement
 from dni_async.boundary import Boundary
@@ -19,7 +21,8 @@ __all__ = ["Epochs"]
 class Epochs:
     """The source times them; the head sums their losses and scores; the others see gradients.
 
-    epoch: the present one at the source, elsewhere the last one that ended.
+    epoch: the present one at the source, elsewhere the last one that ended. staleness: of the
+    gradients learnt from in this epoch.
     """
 
     def __init__(self, seat: Seat, control: ControlClient, boundary: Boundary | None) -> None:
@@ -27,8 +30,9 @@ class Epochs:
         self._seat = seat
         self._control = control
         self._boundary = boundary
-        self._staleness = Staleness()  # of the gradients learnt from in this epoch
+        self.staleness = Staleness()  # of the gradients learnt from in this epoch
         self._began = time.perf_counter()
+        self._seconds_before = 0.0  # of the epoch that a resumed run goes on with
         self._loss_sum = 0.0
         self._num_samples = 0
         self._scores: list[Score] = []
@@ -42,6 +46,25 @@ class Epochs:
     def seconds(self) -> float:
         """Source: since the epoch's training began, or since this worker took it over."""
         return time.perf_counter() - self._began
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed run must know of the epoch so far."""
+        known: dict[str, Any] = {}
+        if self._seat.inbox is None:
+            known["seconds"] = time.perf_counter() - self._began
+        if self._seat.outbox is None:
+            known |= {"loss_sum": self._loss_sum, "num_samples": self._num_samples}
+        return known
+
+    def restore(self, state: Mapping[str, Any], epoch: int) -> None:
+        """Go on in epoch from a state; its time runs on from start."""
+        self._seconds_before = state.get("seconds", 0.0)
+        self._loss_sum, self._num_samples = state.get("loss_sum", 0.0), state.get("num_samples", 0)
+        self.epoch = epoch if self._seat.inbox is None else epoch - 1
+
+    def start(self) -> None:
+        """Source: the run begins here; an epoch that it is in the middle of goes on."""
+        self._began = time.perf_counter() - self._seconds_before
 
     def begin(self, epoch: int) -> None:
         """Source: its first training batch of the epoch is about to be loaded."""
@@ -59,7 +82,7 @@ class Epochs:
 
     def add_lesson(self, staleness: int) -> None:
         """The boundary learnt from a returned gradient, so many updates after the forward."""
-        self._staleness.add(staleness)
+        self.staleness.add(staleness)
 
     def announce(self, mark: Mark) -> None:
         """Tell what is known now that mark has passed."""
@@ -100,8 +123,8 @@ class Epochs:
                 cosine=agreement.cosine,
                 relative_error=agreement.relative_error,
                 norm_ratio=agreement.norm_ratio,
-                staleness_median=self._staleness.at(0.5),
-                staleness_max=self._staleness.max,
+                staleness_median=self.staleness.at(0.5),
+                staleness_max=self.staleness.max,
             )
         )
-        self._staleness.clear()
+        self.staleness.clear()

@@ -45,7 +45,7 @@ class Seat:
     """All that a worker knows once the run may start. inbox, outbox: None at the line's ends.
 
     A link is exchanged when the neighbour at its other end is replaced. next_batch_id: where the
-    work goes on; 0 at the start of a run.
+    work goes on; 0 at the start of a run. is_replacement: of a worker that has died.
     """
 
     welcome: Welcome
@@ -54,6 +54,7 @@ class Seat:
     inbox: Link | None
     outbox: Link | None
     next_batch_id: int = 0
+    is_replacement: bool = False
 
     @property
     def run_id(self) -> str:
@@ -95,7 +96,8 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
         if (hello.run_id, hello.stage, hello.window) != (run_id, stage - 1, config.places):
             raise HandshakeError(f"stage {stage}: the link below belongs to another run: {hello}")
         inbox.send(LinkReady(run_id, stage, next_batch_id))
-    return Seat(welcome, config, stage, inbox, outbox, next_batch_id)
+    is_replacement = incarnation > 0
+    return Seat(welcome, config, stage, inbox, outbox, next_batch_id, is_replacement)
 
 
 def await_start(seat: Seat, control: ControlClient, poller: Poller, lifeline: int | None) -> None:

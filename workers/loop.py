@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ import torch
 from dni_async.decisions.actions import (
     Arrived,
     Batch,
+    CheckpointDue,
     Credited,
+    Cut,
     Drained,
     Event,
     Idle,
@@ -28,6 +31,7 @@ from dni_async.link import Link
 from dni_async.messages import (
     Activation,
     Bye,
+    CheckpointMark,
     Credit,
     Drain,
     LinkHello,
@@ -40,6 +44,7 @@ from dni_async.messages import (
     Stop,
 )
 from dni_async.seeding import stage_seed
+from dni_async.shards import read_shard
 from dni_async.system import peak_rss_bytes
 from dni_async.transport import ControlClient, Poller, Sockets
 from workers.batches import Batches
@@ -49,7 +54,9 @@ from workers.handshake import Seat, Stopped
 from workers.neighbours import Neighbours
 from workers.perform import Performer
 from workers.recorder import Recorder
+from workers.saver import Saver
 from workers.spans import SpanRecorder, Spans
+from workers.state import restore, start_of
 from workers.tally import Tally
 from workers.torch_profile import TorchProfile
 
@@ -76,16 +83,21 @@ class WorkerLoop:
         self._poller = poller
         self._lifeline = lifeline
         self._neighbours = Neighbours(seat, sockets, poller)
+        shard = read_shard(Path(seat.welcome.shard)) if seat.welcome.shard else None
+        start = start_of(shard)
         self._equipment = equip(
-            seat.stage, seat.welcome, seat.config, next_batch_id=seat.next_batch_id
+            seat.stage, seat.welcome, seat.config, start=start, next_batch_id=seat.next_batch_id
         )
         self._machine = self._equipment.machine
         self._tally = Tally()
-        self._recorder = _recorder(seat, self._equipment)
+        self._recorder = _recorder(seat, self._equipment, start)
         self._decide = (self._recorder or self._machine).handle
         self._spans = SpanRecorder(self._equipment.stage) if seat.config.profile else Spans()
         self._torch_profile = _torch_profile(seat)
         self._epochs = Epochs(seat, control, self._equipment.boundary)
+        if shard is not None:
+            restore(shard, seat, self._equipment, self._epochs)
+        self._saver = Saver(Path(seat.welcome.checkpoint_folder), seat.run_id, seat.stage)
         self._batches = Batches(seat, self._equipment, self._spans)
         self._performer = Performer(
             seat,
@@ -95,11 +107,14 @@ class WorkerLoop:
             self._tally,
             self._spans,
             self._torch_profile,
+            self._saver,
         )
         self._process = psutil.Process()
         self._next_progress = 0.0
         self._next_control = 0.0
+        self._first_version = self._equipment.stage.version + 1
         self._told_first_update = False
+        self._next_checkpoint = math.inf
 
     def run(self) -> None:
         """Train until the line has drained.
@@ -108,6 +123,9 @@ class WorkerLoop:
         WireError; whatever is raised, nothing wrong has been applied.
         """
         self._tally.begin()
+        self._report()  # what it starts from
+        self._epochs.start()
+        self._plan_checkpoint()
         try:
             self._train()
         except Stopped:
@@ -116,6 +134,8 @@ class WorkerLoop:
         finally:
             if self._recorder is not None:  # whatever ended the run, its last event counts
                 self._recorder.flush()
+        self._saver.finish()
+        self._tell_saved()
         self._report()
         self._leave_profiles()
         self._control.send(Bye(self._seat.run_id, self._seat.stage))
@@ -125,15 +145,30 @@ class WorkerLoop:
             self._listen()
             if self._machine.has_turn:
                 self._handle(Turn())
-                if self._equipment.stage.version == 1 and not self._told_first_update:
+                is_first = self._equipment.stage.version == self._first_version
+                if is_first and not self._told_first_update:
                     self._told_first_update = True
                     self._report()
             elif self._machine.finished:
                 return
             elif not self._work_ahead():
                 self._wait()
-            if time.perf_counter() >= self._next_progress:
+            now = time.perf_counter()
+            if now >= self._next_checkpoint:
+                self._handle(CheckpointDue())
+                self._plan_checkpoint()
+            if now >= self._next_progress:
                 self._report()
+
+    def _plan_checkpoint(self) -> None:
+        """Source: when the next checkpoint is due, if they go by time."""
+        if self._seat.inbox is None and self._seat.config.checkpoint_s:
+            self._next_checkpoint = time.perf_counter() + self._seat.config.checkpoint_s
+
+    def _tell_saved(self) -> None:
+        """Tell of shards that are on disk, or failed to get there."""
+        while (saved := self._saver.take()) is not None:
+            self._control.send(saved)
 
     def _work_ahead(self) -> bool:
         """Before waiting: say what was held back, prepare what comes next; False if neither."""
@@ -148,6 +183,7 @@ class WorkerLoop:
         now = time.perf_counter()
         if now >= self._next_control:
             self._next_control = now + CONTROL_S
+            self._tell_saved()
             message = self._control.receive()
             if isinstance(message, Stop):
                 raise Stopped(message.reason)
@@ -203,6 +239,8 @@ class WorkerLoop:
                 self._handle(Arrived(Mark(message.kind, message.epoch)))
             case LinkHello() if self._neighbours.hears_hello(message):
                 self._neighbours.answer(self._machine.next_batch_id)
+            case CheckpointMark():
+                self._handle(Arrived(Cut(message.batch_id, message.epoch, message.index)))
             case _:
                 self._refuse(message, "below")
 
@@ -273,7 +311,7 @@ class WorkerLoop:
             self._torch_profile.finish()
 
 
-def _recorder(seat: Seat, equipment: Equipment) -> Recorder | None:
+def _recorder(seat: Seat, equipment: Equipment, start: tuple[int, int]) -> Recorder | None:
     """What writes the machine's events down, where that was asked for."""
     welcome = seat.welcome
     if not welcome.events_folder:
@@ -285,6 +323,7 @@ def _recorder(seat: Seat, equipment: Equipment) -> Recorder | None:
         seed=stage_seed(seat.config.seed, seat.stage),
         num_batches=None if inputs is None else list(inputs.num_batches),
         config=seat.config.to_dict(),
+        start=list(start),
         next_batch_id=seat.next_batch_id,
     )
     path = Path(welcome.events_folder) / f"stage-{seat.stage}.jsonl"

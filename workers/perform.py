@@ -25,20 +25,24 @@ from dni_async.decisions.actions import (
     LearnInput,
     Load,
     LowerMarker,
+    RaiseCut,
     RaiseMarker,
     Recall,
     ReturnGradient,
+    Save,
     Send,
     SynthesizeInput,
     Update,
 )
-from dni_async.messages import Activation, Credit, Marker, ReturnedGradient
+from dni_async.messages import Activation, CheckpointMark, Credit, Marker, ReturnedGradient
 from dni_async.stage import score
 from workers.batches import Batches, Work
 from workers.build import Equipment
 from workers.epochs import Epochs
 from workers.handshake import Seat
+from workers.saver import Saver
 from workers.spans import Spans
+from workers.state import capture
 from workers.tally import Tally
 from workers.torch_profile import TorchProfile
 
@@ -57,12 +61,14 @@ class Performer:
         tally: Tally,
         spans: Spans,
         torch_profile: TorchProfile | None,
+        saver: Saver,
     ) -> None:
         self._seat = seat
         self._equipment = equipment
         self._tally = tally
         self._spans = spans
         self._torch_profile = torch_profile
+        self._saver = saver
         self._batches = batches
         self._epochs = epochs
         self._handlers: dict[type[Action], Callable[[Any], None]] = {
@@ -81,6 +87,8 @@ class Performer:
             GiveCredit: self._give_credit,
             Forget: self._forget,
             RaiseMarker: self._raise_marker,
+            RaiseCut: self._raise_cut,
+            Save: self._save,
             LowerMarker: self._lower_marker,
             Announce: self._announce,
             Finish: self._finish,
@@ -263,6 +271,17 @@ class Performer:
         assert self._seat.outbox is not None
         mark = action.mark
         self._seat.outbox.send(Marker(self._seat.run_id, mark.kind, mark.epoch))
+
+    def _raise_cut(self, action: RaiseCut) -> None:
+        assert self._seat.outbox is not None
+        cut = action.cut
+        mark = CheckpointMark(self._seat.run_id, cut.batch_id, cut.epoch, cut.index)
+        self._seat.outbox.send(mark)
+
+    def _save(self, action: Save) -> None:
+        shard = capture(action.cut, self._seat, self._equipment, self._epochs)
+        self._saver.save(action.cut, shard)
+        self._spans.lap("save", action.cut.batch_id)
 
     def _lower_marker(self, action: LowerMarker) -> None:
         assert self._seat.inbox is not None

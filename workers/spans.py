@@ -36,6 +36,7 @@ SpanKind = Literal[
     "receive gradient",
     "learn",
     "learn input",
+    "save",
 ]
 
 

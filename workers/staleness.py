@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 
 __all__ = ["Staleness"]
 
@@ -31,6 +32,14 @@ class Staleness:
             if seen >= need:
                 return staleness
         return 0
+
+    def state(self) -> list[tuple[int, int]]:
+        """Each staleness that was seen, and how often."""
+        return sorted(self._counts.items())
+
+    def restore(self, state: Iterable[tuple[int, int]]) -> None:
+        """Go on from a state."""
+        self._counts = Counter(dict(state))
 
     def clear(self) -> None:
         """Begin anew."""

@@ -13,7 +13,9 @@ __all__ = [
     "Arrived",
     "Batch",
     "CarryBack",
+    "CheckpointDue",
     "Credited",
+    "Cut",
     "Drained",
     "Evaluate",
     "Event",
@@ -23,6 +25,7 @@ __all__ = [
     "GiveCredit",
     "GradientSource",
     "Idle",
+    "Item",
     "Keep",
     "Learn",
     "LearnInput",
@@ -31,10 +34,12 @@ __all__ = [
     "LowerMarker",
     "Mark",
     "MarkerReturned",
+    "RaiseCut",
     "RaiseMarker",
     "Recall",
     "ReturnGradient",
     "Returned",
+    "Save",
     "Send",
     "SynthesizeInput",
     "Turn",
@@ -63,14 +68,34 @@ class Mark:
     epoch: int
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Where a checkpoint cuts the source's order of work: just before a training batch.
+
+    batch_id, epoch and index are that batch's, the first one that the checkpoint does not hold.
+    """
+
+    batch_id: int
+    epoch: int
+    index: int
+
+    @classmethod
+    def before(cls, batch: Batch) -> Cut:
+        """The cut that batch comes after."""
+        return cls(batch.batch_id, batch.epoch, batch.index)
+
+
+Item = Batch | Mark | Cut
+
+
 # --- events ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """The stage below sent a batch or a marker."""
+    """The stage below sent a batch, a marker or a cut."""
 
-    item: Batch | Mark
+    item: Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +137,26 @@ class Drained:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointDue:
+    """Source: a checkpoint is wanted before the next training batch."""
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """The worker has nothing to do and is about to wait."""
 
 
-Event = Arrived | Returned | Credited | MarkerReturned | LinkRemade | Turn | Idle | Drained
+Event = (
+    Arrived
+    | Returned
+    | Credited
+    | MarkerReturned
+    | LinkRemade
+    | Turn
+    | Idle
+    | Drained
+    | CheckpointDue
+)
 
 
 # --- actions -----------------------------------------------------------------------------------
@@ -244,6 +284,20 @@ class RaiseMarker:
 
 
 @dataclass(frozen=True, slots=True)
+class RaiseCut:
+    """Pass a cut up."""
+
+    cut: Cut
+
+
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Save what the stage is now as its part of the checkpoint."""
+
+    cut: Cut
+
+
+@dataclass(frozen=True, slots=True)
 class LowerMarker:
     """Pass a marker down."""
 
@@ -278,6 +332,8 @@ Action = (
     | GiveCredit
     | Forget
     | RaiseMarker
+    | RaiseCut
+    | Save
     | LowerMarker
     | Announce
     | Finish

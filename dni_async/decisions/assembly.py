@@ -21,16 +21,24 @@ def make_stage_machine(
     stage: int,
     num_stages: int,
     num_batches: tuple[int, int] | None,
+    start: tuple[int, int] = (1, 0),
     next_batch_id: int = 0,
 ) -> StageMachine:
     """The machine of one stage.
 
     num_batches: training and test batches of an epoch, where the stage reads the data and so knows
-    the order of work; else None. next_batch_id: where a replacement goes on.
+    the order of work; else None. start: epoch and index of the training batch with which a resumed
+    run goes on. next_batch_id: where a replacement does.
     """
     work = None
     if num_batches is not None:
-        work = plan_work(config.epochs, *num_batches, anchor_every=rule.anchor_every)
+        work = plan_work(
+            config.epochs,
+            *num_batches,
+            anchor_every=rule.anchor_every,
+            cut_every=config.checkpoint_batches,
+            start=start,
+        )
     window = config.places
     if stage > 0 and work is not None:
         return UnlockedMachine(

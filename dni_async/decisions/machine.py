@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import islice
 
 from dni_async.decisions.actions import (
     Action,
     Announce,
     Arrived,
     Batch,
+    CheckpointDue,
     Credited,
+    Cut,
     Drained,
     Evaluate,
     Event,
@@ -18,14 +21,17 @@ from dni_async.decisions.actions import (
     Forget,
     GiveCredit,
     Idle,
+    Item,
     LinkRemade,
     Load,
     LowerMarker,
     Mark,
     MarkerReturned,
+    RaiseCut,
     RaiseMarker,
     Returned,
     ReturnGradient,
+    Save,
     Send,
     Turn,
 )
@@ -54,6 +60,9 @@ class StageMachine:
     sent is still worked on, but no answer goes to its successor, and a marker that this one raises
     once more is answered once more. So at most what was in flight is lost.
 
+    A cut is taken up in its place among the batches, and when a batch could be: so with a window
+    of 1 nothing is in flight then. It goes up, never comes back, and nobody waits for it.
+
     work: the source's order of work (schedule.plan_work); None for every other stage.
     next_batch_id: of a replacement, where the stage above expects the work to go on.
     """
@@ -65,7 +74,7 @@ class StageMachine:
         num_stages: int,
         window: int,
         rule: Rule,
-        work: Iterator[Batch | Mark] | None = None,
+        work: Iterator[Item] | None = None,
         next_batch_id: int = 0,
     ) -> None:
         self.stage = stage
@@ -78,7 +87,8 @@ class StageMachine:
         self.next_batch_id = next_batch_id  # one past the last batch received or drawn
         self._rule = rule
         self._work = None if work is None else resume_work(work, next_batch_id)
-        self._queue: deque[Batch | Mark] = deque()
+        self._queue: deque[Item] = deque()
+        self._is_cut_due = False
         self._in_flight: set[int] = set()  # sent up, place not yet freed
         self._held: set[int] = set()  # received, place below not yet freed
         self._owed: list[int] = []  # of those, done with
@@ -114,6 +124,9 @@ class StageMachine:
             case Drained():
                 self._end_early()
                 return []
+            case CheckpointDue():
+                self._is_cut_due = True
+                return []
             case Arrived(item):
                 return self._accept(item)
             case Returned(batch_id):
@@ -146,13 +159,22 @@ class StageMachine:
     def _is_full(self) -> bool:
         return self.has_above and len(self._in_flight) >= self.window
 
-    def _peek(self) -> Batch | Mark | None:
+    def _peek(self) -> Item | None:
         """The next item to take up; the source draws it from its order of work."""
-        if not self._queue and self._work is not None and self._marks.raised is None:
-            item = next(self._work, None)
-            if item is not None:
-                self._queue.append(item)
+        if self._work is not None and self._marks.raised is None:
+            self._draw_work(self._work)
         return self._queue[0] if self._queue else None
+
+    def _draw_work(self, work: Iterator[Item]) -> None:
+        """Have the next item in the queue, behind a cut if one is due and may stand there."""
+        if not self._queue:
+            self._queue.extend(islice(work, 1))
+        if not self._queue or not self._is_cut_due:
+            return
+        item = self._queue[0]
+        if isinstance(item, Batch) and item.purpose == "train":
+            self._queue.appendleft(Cut.before(item))
+            self._is_cut_due = False
 
     def _take_up(self) -> list[Action]:
         if not self.has_turn:
@@ -160,9 +182,11 @@ class StageMachine:
         item = self._draw()
         if isinstance(item, Mark):
             return self._raise(item)
+        if isinstance(item, Cut):
+            return [RaiseCut(item), Save(item)] if self.has_above else [Save(item)]
         return self._train(item) if item.purpose == "train" else self._evaluate(item)
 
-    def _draw(self) -> Batch | Mark:
+    def _draw(self) -> Item:
         """Take what _peek shows."""
         return self._queue.popleft()
 
@@ -255,7 +279,7 @@ class StageMachine:
             self._queue.pop()
         return []
 
-    def _accept(self, item: Batch | Mark) -> list[Action]:
+    def _accept(self, item: Item) -> list[Action]:
         if isinstance(item, Mark) and self._marks.hear_again(item):
             is_back = item != self._marks.raised
             return [*self._answer(item), *self._finish(item)] if is_back else []
@@ -263,7 +287,7 @@ class StageMachine:
         self._queue.append(item)
         return []
 
-    def _admit(self, item: Batch | Mark) -> None:
+    def _admit(self, item: Item) -> None:
         """Check that item may come now; a batch's place below counts as taken from here on."""
         if self._marks.raised is not None or (self._queue and isinstance(self._queue[-1], Mark)):
             raise LinkError(

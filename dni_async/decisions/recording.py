@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, get_args
 
 from dni_async.config import RunConfig
-from dni_async.decisions.actions import Action, Batch, Event, Mark
+from dni_async.decisions.actions import Action, Batch, Cut, Event, Mark
 from dni_async.decisions.assembly import make_stage_machine, make_stage_rule
 from dni_async.decisions.machine import StageMachine
 from dni_async.errors import ConfigError, LinkError
@@ -21,7 +21,7 @@ from dni_async.errors import ConfigError, LinkError
 __all__ = ["Divergence", "Header", "entry", "replay"]
 
 FORMAT = 1
-_HEARD = {kind.__name__: kind for kind in (*get_args(Event), Batch, Mark)}
+_HEARD = {kind.__name__: kind for kind in (*get_args(Event), Batch, Mark, Cut)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,7 @@ class Header:
     seed: int
     num_batches: list[int] | None
     config: dict[str, Any]
+    start: list[int] = field(default_factory=lambda: [1, 0])
     next_batch_id: int = 0
     format: int = FORMAT
 
@@ -52,6 +53,7 @@ class Header:
             stage=self.stage,
             num_stages=self.num_stages,
             num_batches=batches,
+            start=(self.start[0], self.start[1]),
             next_batch_id=self.next_batch_id,
         )
 
@@ -111,7 +113,7 @@ def _outcome(outcome: list[Action] | LinkError) -> Any:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value):
-        parts = (getattr(value, field.name) for field in fields(value))
+        parts = (getattr(value, each.name) for each in fields(value))
         return [type(value).__name__, *map(_plain, parts)]
     return list(value) if isinstance(value, tuple) else value
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from dni_async.config import RunConfig
 from dni_async.decisions.actions import (
@@ -34,6 +34,8 @@ __all__ = [
     "OccasionalRule",
     "Rule",
     "make_rule",
+    "restore_rule",
+    "rule_state",
 ]
 
 
@@ -53,6 +55,8 @@ class Rule(Protocol):
     A rule of your own is a class with these members, made as ``Class(config)`` and named by
     ``--rule package.module:Class``. Where ``unlocks_forward`` is there too and true, the rule also
     goes with ``--unlock forward``: it sends every batch up on_batch, and needs no true input.
+    One that remembers what a resumed run must know has two more: ``state()``, which gives it as
+    JSON values, and ``restore(state)``.
     """
 
     needs_synthesizer: bool
@@ -264,10 +268,32 @@ class OccasionalRule:
         actions = self._rule.on_returned(batch_id, has_below=has_below)
         return [self._drawn(action) for action in actions]
 
+    def state(self) -> dict[str, Any]:
+        """Where the draws stand, and what the other rule remembers."""
+        version, words, _ = self._draw.getstate()
+        return {"draws": [version, list(words)], "rule": rule_state(self._rule)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        version, words = state["draws"]
+        self._draw.setstate((version, tuple(words), None))
+        restore_rule(self._rule, state["rule"])
+
     def _drawn(self, action: Action) -> Action:
         if not isinstance(action, Update):
             return action
         return replace(action, applies=self._draw.random() < self._probability)
+
+
+def rule_state(rule: Rule) -> Any:
+    """What rule remembers, as JSON values; None where it says nothing of that."""
+    return rule.state() if hasattr(rule, "state") else None
+
+
+def restore_rule(rule: Rule, state: Any) -> None:
+    """Let rule go on from what rule_state gave, if that is anything."""
+    if state is not None and hasattr(rule, "restore"):
+        rule.restore(state)
 
 
 def make_rule(config: RunConfig) -> Rule:

@@ -1,39 +1,49 @@
-"""The source's order of work: which batch or marker comes next."""
+"""The source's order of work: which batch, marker or cut comes next."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dni_async.decisions.actions import Batch, Mark
+from dni_async.decisions.actions import Batch, Cut, Item, Mark
 
 __all__ = ["plan_work", "resume_work"]
 
 
 def plan_work(
-    epochs: int, train_batches: int, evaluate_batches: int, *, anchor_every: int = 0
-) -> Iterator[Batch | Mark]:
+    epochs: int,
+    train_batches: int,
+    evaluate_batches: int,
+    *,
+    anchor_every: int = 0,
+    cut_every: int = 0,
+    start: tuple[int, int] = (1, 0),
+) -> Iterator[Item]:
     """Each epoch: its training batches, a marker, the test batches, a marker; then stop.
 
     batch_ids count all batches of the run from 0. The source goes past a marker only when it has
     come back, so training, evaluation and the next epoch never overlap. Every anchor_every-th
-    training batch is an anchor, the first one included; none with 0.
+    training batch is an anchor, the first one included; none with 0. Every cut_every training
+    batches there is a cut; none with 0. start: the epoch and the index of the training batch with
+    which a resumed run goes on; ids and anchors are as if all before it had been done.
     """
-    batch_id = trained = 0
-    for epoch in range(1, epochs + 1):
-        for index in range(train_batches):
+    first_epoch, first_index = start
+    for epoch in range(first_epoch, epochs + 1):
+        first_id = (epoch - 1) * (train_batches + evaluate_batches)
+        for index in range(first_index if epoch == first_epoch else 0, train_batches):
+            trained = (epoch - 1) * train_batches + index
             anchor = anchor_every > 0 and trained % anchor_every == 0
-            yield Batch(batch_id, "train", anchor, epoch, index)
-            batch_id += 1
-            trained += 1
+            batch = Batch(first_id + index, "train", anchor, epoch, index)
+            if cut_every and trained % cut_every == 0 and (epoch, index) > max(start, (1, 0)):
+                yield Cut.before(batch)
+            yield batch
         yield Mark("trained", epoch)
         for index in range(evaluate_batches):
-            yield Batch(batch_id, "evaluate", False, epoch, index)
-            batch_id += 1
+            yield Batch(first_id + train_batches + index, "evaluate", False, epoch, index)
         yield Mark("evaluated", epoch)
     yield Mark("stop", epochs)
 
 
-def resume_work(work: Iterator[Batch | Mark], next_batch_id: int) -> Iterator[Batch | Mark]:
+def resume_work(work: Iterator[Item], next_batch_id: int) -> Iterator[Item]:
     """The rest of work from batch next_batch_id on, and the markers that stand just before it.
 
     Those may have been passed already; what is raised again is answered again.
@@ -43,7 +53,7 @@ def resume_work(work: Iterator[Batch | Mark], next_batch_id: int) -> Iterator[Ba
         if isinstance(item, Mark):
             marks.append(item)
         elif item.batch_id < next_batch_id:
-            marks.clear()
+            marks.clear()  # a cut before such a batch has been made
         else:
             yield from marks
             yield item

@@ -8,7 +8,9 @@ from dataclasses import replace
 from dni_async.decisions.actions import (
     Action,
     Batch,
+    Cut,
     Forget,
+    Item,
     Keep,
     Mark,
     Recall,
@@ -42,7 +44,7 @@ class UnevenMachine(StageMachine):
         rule: Rule,
         skips: bool = False,
         replays: ReplayBuffer | None = None,
-        work: Iterator[Batch | Mark] | None = None,
+        work: Iterator[Item] | None = None,
         next_batch_id: int = 0,
     ) -> None:
         super().__init__(
@@ -74,8 +76,9 @@ class UnevenMachine(StageMachine):
     @property
     def _has_room(self) -> bool:
         item = self._peek()
-        may_skip = self._skips and isinstance(item, Batch) and item.purpose == "train"
-        return may_skip or super()._has_room
+        if self._skips and (isinstance(item, Cut) or _is_for_training(item)):
+            return True
+        return super()._has_room
 
     def _take_up(self) -> list[Action]:
         if self._peek() is None and self._may_replay:
@@ -108,6 +111,10 @@ class UnevenMachine(StageMachine):
     def _raise(self, mark: Mark) -> list[Action]:
         self._is_training = False
         return super()._raise(mark)
+
+
+def _is_for_training(item: Item | None) -> bool:
+    return isinstance(item, Batch) and item.purpose == "train"
 
 
 def _unsent(actions: list[Action]) -> list[Action]:

@@ -9,8 +9,10 @@ from typing import Literal
 from dni_async.decisions.actions import (
     Action,
     Batch,
+    Cut,
     Forget,
     GiveCredit,
+    Item,
     LearnInput,
     Load,
     Mark,
@@ -45,8 +47,11 @@ class UnlockedMachine(StageMachine):
     ``window`` are open, so a stage is ahead of the ones below and above by a window and no more.
 
     Test batches and markers come from below as ever. A marker is passed on when all training
-    batches before it are done. The run may end before the work does: what was taken up ahead of
-    the last marker then never gets its activation, and is given up.
+    batches before it are done. A cut is taken up when all before it are; by then the stage may have
+    done up to a window of those behind it.
+
+    The run may end before the work does: what was taken up ahead of the last marker then never gets
+    its activation, and is given up.
 
     work: the source's order of work (schedule.plan_work).
     """
@@ -58,11 +63,13 @@ class UnlockedMachine(StageMachine):
         num_stages: int,
         window: int,
         rule: Rule,
-        work: Iterator[Batch | Mark],
+        work: Iterator[Item],
     ) -> None:
         super().__init__(stage=stage, num_stages=num_stages, window=window, rule=rule)
         self._ahead: Iterator[Batch | Mark] = (
-            item for item in work if isinstance(item, Mark) or item.purpose == "train"
+            item
+            for item in work
+            if isinstance(item, Mark) or (isinstance(item, Batch) and item.purpose == "train")
         )
         self._planned = next(self._ahead, None)
         self._targets: set[int] = set()  # arrived, their batches not yet taken up
@@ -76,9 +83,11 @@ class UnlockedMachine(StageMachine):
 
     @property
     def _has_room(self) -> bool:
+        if isinstance(self._peek(), Cut):
+            return True  # what is taken up already may wait for what comes behind it
         return len(self._open) < self.window and super()._has_room
 
-    def _peek(self) -> Batch | Mark | None:
+    def _peek(self) -> Item | None:
         """The next batch of the plan; behind a marker only if its activation came before."""
         batch = self._planned
         if not isinstance(batch, Batch) or self._marks.raised is not None:
@@ -86,7 +95,7 @@ class UnlockedMachine(StageMachine):
         is_behind = batch.batch_id in self._targets
         return self._queue[0] if self._queue and not is_behind else batch
 
-    def _draw(self) -> Batch | Mark:
+    def _draw(self) -> Item:
         batch = self.upcoming
         if batch is None:
             return self._queue.popleft()
@@ -103,8 +112,8 @@ class UnlockedMachine(StageMachine):
         self._targets.remove(batch_id)
         return [*self._note(actions), *self._learn(batch_id)]
 
-    def _accept(self, item: Batch | Mark) -> list[Action]:
-        if isinstance(item, Mark) or item.purpose == "evaluate":
+    def _accept(self, item: Item) -> list[Action]:
+        if not isinstance(item, Batch) or item.purpose == "evaluate":
             return super()._accept(item)
         batch_id = item.batch_id
         self._admit(item)

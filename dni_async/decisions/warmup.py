@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from dni_async.decisions.actions import Action, Batch, Learn, Update
-from dni_async.decisions.rules import Rule
+from dni_async.decisions.rules import Rule, restore_rule, rule_state
 
 __all__ = ["WarmUpRule"]
 
@@ -39,6 +40,15 @@ class WarmUpRule:
         """As the other rule, the first synthetic gradients not applied."""
         actions = self._rule.on_returned(batch_id, has_below=has_below)
         return [self._heed(action) for action in actions]
+
+    def state(self) -> dict[str, Any]:
+        """How many updates the synthesizer has yet to make, and what the other rule remembers."""
+        return {"remaining": self._remaining, "rule": rule_state(self._rule)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self._remaining = state["remaining"]
+        restore_rule(self._rule, state["rule"])
 
     def _heed(self, action: Action) -> Action:
         """The action as it is to be done now, and count what the synthesizer learns by it."""

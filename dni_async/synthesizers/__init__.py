@@ -39,18 +39,26 @@ HIDDEN_LAYERS = 2  # of mlp and conv, the paper's
 
 
 def make_synthesizer(
-    config: RunConfig, shape: tuple[int, ...], num_classes: int, device: torch.device
+    config: RunConfig,
+    shape: tuple[int, ...],
+    num_classes: int,
+    device: torch.device,
+    optimizers: list[Optimizer] | None = None,
 ) -> Synthesizer:
     """The run's synthesizer for activations [B, *shape].
 
     Trained by Adam whatever the run's optimizer is, as plain descent does not converge for them.
+    optimizers: gets each of them, in the order in which they are made.
     A class of the user's own is made as Class(shape, num_labels, optimize, device=device).
     Raises ConfigError when it cannot be made, is no Synthesizer, or needs images and gets none.
     """
     lr = config.synthesizer_lr or DEFAULT_LR.get(config.synthesizer, OWN_LR)
 
     def optimize(parameters: list[torch.Tensor]) -> Optimizer:
-        return Adam(parameters, lr=lr, clip_norm=config.synthesizer_clip)
+        made = Adam(parameters, lr=lr, clip_norm=config.synthesizer_clip)
+        if optimizers is not None:
+            optimizers.append(made)
+        return made
 
     if config.synthesizer == "critic":
         return _critic(config, shape, num_classes, optimize, device)

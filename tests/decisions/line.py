@@ -11,18 +11,20 @@ from dni_async.decisions.actions import (
     Batch,
     CarryBack,
     Credited,
+    Cut,
     Evaluate,
     Event,
     Forget,
     Forward,
     GiveCredit,
     Idle,
+    Item,
     Keep,
     Learn,
     Load,
     LowerMarker,
-    Mark,
     MarkerReturned,
+    RaiseCut,
     RaiseMarker,
     Recall,
     Returned,
@@ -43,7 +45,7 @@ class Line:
     Checks what must hold at every moment while it runs.
     """
 
-    def __init__(self, num_stages: int, window: int, rule: Rule, work: list[Batch | Mark]) -> None:
+    def __init__(self, num_stages: int, window: int, rule: Rule, work: list[Item]) -> None:
         self.machines = [
             self.make_machine(stage, num_stages, window, rule, work) for stage in range(num_stages)
         ]
@@ -61,7 +63,7 @@ class Line:
         num_stages: int,
         window: int,
         rule: Rule,
-        work: list[Batch | Mark],
+        work: list[Item],
         next_batch_id: int = 0,
     ) -> StageMachine:
         """One stage's decisions."""
@@ -100,7 +102,8 @@ class Line:
             self.trace.append((stage, action))
             self.perform(stage, action)
         assert self.machines[stage].pending <= self.window
-        assert sum(isinstance(e, Arrived) for e in self.up[stage]) <= self.window + 1  # a marker
+        under_way = [e.item for e in self.up[stage] if isinstance(e, Arrived)]
+        assert sum(not isinstance(item, Cut) for item in under_way) <= self.window + 1  # a marker
 
     def receive(self, stage: int, batch: Batch) -> None:
         """Keep what came from below."""
@@ -145,6 +148,8 @@ class Line:
                     self.send_down(stage, Credited(batch_id))
             case RaiseMarker(mark):
                 self.send_up(stage, Arrived(mark))
+            case RaiseCut(cut):
+                self.send_up(stage, Arrived(cut))
             case LowerMarker(mark):
                 self.send_down(stage, MarkerReturned(mark))
 

@@ -15,6 +15,7 @@ from dni_async.decisions.actions import (
     Evaluate,
     Finish,
     Forward,
+    Item,
     Learn,
     Load,
     Mark,
@@ -65,9 +66,7 @@ def test_a_line_at_any_speed_finishes_with_every_batch_done_once_at_every_stage(
         assert_lockstep(line)
 
 
-def assert_complete(
-    actions: list[Action], work: list[Batch | Mark], rule: Rule, *, is_head: bool
-) -> None:
+def assert_complete(actions: list[Action], work: list[Item], rule: Rule, *, is_head: bool) -> None:
     """One stage did everything once: forwards in order, updates and lessons as the rule says."""
     batches = [item for item in work if isinstance(item, Batch)]
     train_ids = [batch.batch_id for batch in batches if batch.purpose == "train"]
@@ -90,7 +89,7 @@ def assert_complete(
     assert [action for action in actions if isinstance(action, Finish)] == [actions[-1]]
 
 
-def assert_no_overlap(line: Line, work: list[Batch | Mark]) -> None:
+def assert_no_overlap(line: Line, work: list[Item]) -> None:
     """No stage does anything of a phase before every stage has ended the one before."""
     phase_of: dict[int, int] = {}
     phase = 0

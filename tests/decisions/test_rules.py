@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -27,7 +28,10 @@ from dni_async.decisions.rules import (
     OccasionalRule,
     Rule,
     make_rule,
+    restore_rule,
+    rule_state,
 )
+from dni_async.decisions.warmup import WarmUpRule
 
 SOURCE = {"has_below": False, "has_above": True}
 MIDDLE = {"has_below": True, "has_above": True}
@@ -196,3 +200,28 @@ def test_a_rule_of_the_users_own_must_say_that_it_goes_with_synthetic_inputs() -
         make_rule(RunConfig(rule=name, unlock="forward"))
     unlocked = make_rule(RunConfig(rule=f"{name}Unlocked", unlock="forward"))
     assert isinstance(unlocked, OwnUnlocked)
+
+
+@pytest.mark.parametrize("taken_at", [0, 5])
+def test_a_rule_that_remembers_goes_on_from_its_state(taken_at: int) -> None:
+    def made() -> Rule:
+        return WarmUpRule(OccasionalRule(AnchorRule(4), 0.5, seed=3), 4, learns_labels=True)
+
+    def updates(rule: Rule, count: int) -> list[Action]:
+        return [
+            action
+            for batch_id in range(count)
+            for action in rule.on_batch(Batch(batch_id, "train"), has_below=True, has_above=True)
+        ]
+
+    lasting, resumed = made(), made()
+    updates(lasting, taken_at)
+    state = json.loads(json.dumps(rule_state(lasting)))
+    updates(resumed, 3)
+    restore_rule(resumed, state)
+    assert updates(resumed, 20) == updates(lasting, 20)
+
+
+def test_a_rule_that_remembers_nothing_has_no_state() -> None:
+    assert rule_state(AnchorRule(4)) is None
+    restore_rule(AnchorRule(4), None)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dni_async.decisions.actions import Batch, Mark
+from dni_async.decisions.actions import Batch, Cut, Item, Mark
 from dni_async.decisions.schedule import plan_work, resume_work
 
 
@@ -77,3 +77,31 @@ def test_markers_without_a_batch_between_them_are_all_raised_again() -> None:
     work = plan_work(2, train_batches=1, evaluate_batches=0)
     rest = list(resume_work(work, 1))
     assert rest[:2] == [Mark("trained", 1), Mark("evaluated", 1)]
+
+
+def test_cuts_are_every_so_many_training_batches_and_not_at_the_start() -> None:
+    work = plan_work(2, train_batches=3, evaluate_batches=2, cut_every=2)
+    assert [item for item in work if isinstance(item, Cut)] == [Cut(2, 1, 2), Cut(6, 2, 1)]
+
+
+@given(
+    epochs=st.integers(1, 4),
+    train=st.integers(1, 6),
+    evaluate=st.integers(0, 3),
+    anchor_every=st.integers(0, 4),
+    cut_every=st.integers(0, 4),
+    data=st.data(),
+)
+def test_a_resumed_run_does_what_was_left(
+    epochs: int, train: int, evaluate: int, anchor_every: int, cut_every: int, data: st.DataObject
+) -> None:
+    def plan(start: tuple[int, int]) -> list[Item]:
+        numbers = (epochs, train, evaluate)
+        return list(
+            plan_work(*numbers, anchor_every=anchor_every, cut_every=cut_every, start=start)
+        )
+
+    whole = plan((1, 0))
+    batches = [item for item in whole if isinstance(item, Batch) and item.purpose == "train"]
+    first = data.draw(st.sampled_from(batches))
+    assert plan((first.epoch, first.index)) == whole[whole.index(first) :]

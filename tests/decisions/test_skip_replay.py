@@ -20,6 +20,7 @@ from dni_async.decisions.actions import (
     Forget,
     Forward,
     GiveCredit,
+    Item,
     Keep,
     Learn,
     Load,
@@ -197,7 +198,7 @@ class UnevenLine(Line):
         num_stages: int,
         window: int,
         rule: Rule,
-        work: list[Batch | Mark],
+        work: list[Item],
         next_batch_id: int = 0,
     ) -> UnevenMachine:
         """One stage's decisions."""

@@ -25,6 +25,7 @@ from dni_async.decisions.actions import (
     Forward,
     GiveCredit,
     Idle,
+    Item,
     Learn,
     LearnInput,
     Load,
@@ -56,7 +57,7 @@ ANCHOR, PLAIN, THIRD = (Batch(index, "train", index == 0, 1, index) for index in
 TEST = Batch(3, "evaluate", epoch=1, index=0)
 TRAINED, EVALUATED, STOP = Mark("trained", 1), Mark("evaluated", 1), Mark("stop", 1)
 EARLY = Mark("stop", 0)
-WORK: list[Batch | Mark] = [ANCHOR, PLAIN, THIRD, TRAINED, TEST, EVALUATED, STOP]
+WORK: list[Item] = [ANCHOR, PLAIN, THIRD, TRAINED, TEST, EVALUATED, STOP]
 Step = tuple[Event, list[Action]]
 
 
@@ -299,7 +300,7 @@ class UnlockedLine(Line):
         num_stages: int,
         window: int,
         rule: Rule,
-        work: list[Batch | Mark],
+        work: list[Item],
         next_batch_id: int = 0,
     ) -> StageMachine:
         """One stage's decisions; all know the order of work."""

@@ -127,3 +127,40 @@ def test_the_default_is_a_folder_of_its_own(
         made.append(folder.path)
     assert len(set(made)) == 3
     assert all(re.fullmatch(r"runs/\d{8}-\d{6}(-\d+)?", str(path)) for path in made)
+
+
+def test_one_launcher_at_a_time_works_in_a_folder(folder: RunFolder) -> None:
+    for enter in (lambda: RunFolder(folder.path).create(""), lambda: reopen(folder.path)):
+        with pytest.raises(ConfigError, match="run_dir: another launcher is at work in"):
+            enter()
+    folder.record({"epoch": 1})
+    folder.close()
+    reopen(folder.path).close()
+
+
+def reopen(path: Path) -> RunFolder:
+    """The run in path, gone on with."""
+    folder = RunFolder(path)
+    folder.take()
+    folder.reopen("layers = 9\n", '{"epoch": 1}\n')
+    return folder
+
+
+def test_a_reopened_folder_goes_on_with_what_stays_and_drops_what_was_half_made(
+    folder: RunFolder,
+) -> None:
+    folder.record({"epoch": 1})
+    folder.record({"epoch": 2})
+    (folder.checkpoints / "7.part").mkdir(parents=True)
+    (folder.checkpoints / "6").mkdir()
+    folder.log(0).write_text("said before")
+    again = RunFolder(folder.path)
+    folder.close()
+    again.reopen("layers = 4\n", '{"epoch": 1}\n')
+    again.record({"epoch": 2})
+    again.close()
+    assert (folder.path / "config.toml").read_text() == "layers = 4\n"
+    lines = (folder.path / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
+    assert names(folder.checkpoints) == {"6"}
+    assert folder.log(0).read_text() == "said before"

@@ -11,6 +11,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,16 @@ class Launch:
     """One ``dni-launch`` process with its own temporary folder and a mark on all its children."""
 
     def __init__(self, folder: Path, arguments: list[str], run_dir: Path | None = None) -> None:
-        self.run_dir = run_dir or folder / "run"
+        resumed = [Path(after) for flag, after in pairwise(arguments) if flag == "--resume"]
+        self.run_dir = resumed[0] if resumed else run_dir or folder / "run"
+        place = [] if resumed else ["--run-dir", str(self.run_dir)]
         self.temporary = folder / "tmp"
         self.temporary.mkdir(parents=True)
         self.output = ""
         self._mark = f"DNI_TEST_MARK={uuid.uuid4()}"
         name, _, value = self._mark.partition("=")
         self.process = subprocess.Popen(
-            command_for("launcher.cli", *arguments, "--run-dir", str(self.run_dir)),
+            command_for("launcher.cli", *arguments, *place),
             cwd=folder,
             env={**os.environ, "TMPDIR": str(self.temporary), name: value, "COLUMNS": "120"},
             stdin=subprocess.DEVNULL,

@@ -97,3 +97,24 @@ def test_a_boundary_tells_of_one_epoch_at_a_time() -> None:
     assert (first.staleness_median, first.staleness_max) == (1, 3)
     assert 0 < first.cosine < 1  # of the first it had learnt nothing
     assert second == BoundaryEpoch("run", 1, 2, 0, 0.0, 0.0, 0.0, 0, 0)
+
+
+def test_a_resumed_head_goes_on_with_the_sums_of_the_epoch() -> None:
+    before, _ = make("head")
+    before.add_loss(2.0, 3)
+    after, told = make("head")
+    after.restore(before.state(), 4)
+    assert after.epoch == 3  # the last one that ended
+    after.add_loss(1.0, 1)
+    after.announce(Mark("trained", 4))
+    assert told == [EpochLoss("run", 4, 7 / 4, 4)]
+
+
+def test_a_resumed_source_goes_on_with_the_seconds_of_the_epoch() -> None:
+    after, told = make("source")
+    after.restore({"seconds": 1000.0}, 4)
+    after.start()
+    assert after.epoch == 4
+    after.announce(Mark("trained", 4))
+    assert isinstance(told[0], EpochTrained)
+    assert told[0].seconds >= 1000

@@ -1,0 +1,222 @@
+"""Checkpoints as files: whole or not there, whatever moment a process or the machine ends at.
+
+    checkpoints/<batch_id>/stage-0.safetensors ... manifest.json
+
+A checkpoint is made in ``<batch_id>.part``. Every stage writes its shard there and syncs it. The
+manifest, which names each shard's size and sha256, is written last and by its own rename; then the
+folder gets its name. What has no manifest, or differs from it, is no checkpoint. Knows no torch:
+``shards`` knows what is in a shard.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dni_async.errors import CheckpointError
+
+__all__ = [
+    "Manifest",
+    "ShardFile",
+    "drop_checkpoint",
+    "drop_partial",
+    "find_newest",
+    "partial_folder",
+    "prune",
+    "seal",
+    "shard_name",
+    "write_whole",
+]
+
+FORMAT = 1
+_MANIFEST = "manifest.json"
+_PART = ".part"
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFile:
+    """One stage's file: its layers (half-open), size in bytes and sha256 in hexadecimal."""
+
+    first_layer: int
+    end_layer: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A whole checkpoint: the training batch it stands before, its run, and the files by stage.
+
+    run: what must be equal in a run that goes on from here. folder: where it was found.
+    """
+
+    batch_id: int
+    epoch: int
+    index: int
+    run: Mapping[str, Any]
+    shards: tuple[ShardFile, ...]
+    folder: Path = Path()
+
+    def path(self, stage: int) -> Path:
+        """The file of a stage."""
+        return self.folder / shard_name(stage)
+
+
+def shard_name(stage: int) -> str:
+    """The name of a stage's file."""
+    return f"stage-{stage}.safetensors"
+
+
+def partial_folder(root: Path, batch_id: int) -> Path:
+    """Where the checkpoint before batch_id is made."""
+    return root / f"{batch_id}{_PART}"
+
+
+def write_whole(path: Path, *content: bytes | memoryview) -> None:
+    """Write content to path, part after part; it appears with all of it on disk or not at all.
+
+    Makes path's folder. Raises OSError, and then leaves nothing of the file.
+    """
+    os.makedirs(path.parent, exist_ok=True)
+    partial = path.with_name(path.name + _PART)
+    try:
+        file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            for part in content:
+                left = memoryview(part)
+                while left:
+                    left = left[os.write(file, left) :]
+            os.fsync(file)
+        finally:
+            os.close(file)
+        os.replace(partial, path)
+        _sync_folder(path.parent)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def seal(root: Path, manifest: Manifest) -> Path:
+    """Make the partial folder, in which all shards are on disk, a checkpoint; its folder.
+
+    Raises OSError.
+    """
+    partial, folder = partial_folder(root, manifest.batch_id), root / str(manifest.batch_id)
+    told = dataclasses.asdict(manifest) | {"format": FORMAT}
+    del told["folder"]
+    write_whole(partial / _MANIFEST, json.dumps(told, indent=1).encode())
+    drop_checkpoint(folder)  # one that was refused, or made before the run went back past it
+    os.rename(partial, folder)
+    _sync_folder(root)
+    return folder
+
+
+def find_newest(
+    root: Path, run: Mapping[str, Any], refuse: Callable[[str], None]
+) -> Manifest | None:
+    """The newest whole checkpoint of this run under root; None where there is none.
+
+    refuse is told of each newer one that is damaged or of another run, in one sentence.
+    """
+    for folder in sorted(_numbered(root), key=_number, reverse=True):
+        try:
+            manifest = _read_manifest(folder)
+            _check_run(folder, manifest.run, run)
+            for stage, shard in enumerate(manifest.shards):
+                _check_shard(manifest.path(stage), shard)
+        except CheckpointError as error:
+            refuse(str(error))
+        else:
+            return manifest
+    return None
+
+
+def prune(root: Path, keep: int, *, newest: int | None = None) -> None:
+    """Remove all but the newest ``keep`` checkpoints, and those after batch newest, if it is given.
+
+    Raises OSError.
+    """
+    folders = sorted(_numbered(root), key=_number)
+    ahead = [folder for folder in folders if newest is not None and _number(folder) > newest]
+    behind = [folder for folder in folders if folder not in ahead]
+    for folder in (*ahead, *behind[:-keep]):
+        drop_checkpoint(folder)
+
+
+def drop_partial(root: Path) -> None:
+    """Remove what was begun and is no checkpoint; nobody may be at it."""
+    for part in root.glob(f"*{_PART}"):
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def drop_checkpoint(folder: Path) -> None:
+    """Remove a checkpoint, its manifest first, so that what is half removed is none any more."""
+    (folder / _MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _numbered(root: Path) -> list[Path]:
+    return [folder for folder in root.glob("*") if folder.name.isdecimal() and folder.is_dir()]
+
+
+def _number(folder: Path) -> int:
+    return int(folder.name)
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / _MANIFEST
+    try:
+        told = json.loads(path.read_bytes())
+        if told.pop("format") != FORMAT:
+            raise CheckpointError(f"{path}: is of another format than {FORMAT}")
+        shards = tuple(ShardFile(**shard) for shard in told.pop("shards"))
+        manifest = Manifest(**told, shards=shards, folder=folder)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: is no manifest: {error}") from error
+    if manifest.batch_id != _number(folder):
+        raise CheckpointError(f"{path}: is of checkpoint {manifest.batch_id}")
+    return manifest
+
+
+def _check_run(folder: Path, made_by: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+    """Raises CheckpointError if the checkpoint was made by a run that differs in what must not."""
+    for name, value in made_by.items():
+        if value != run.get(name):
+            raise CheckpointError(
+                f"{folder}: is of another run: its {name} is {value!r}, here it is "
+                f"{run.get(name)!r}"
+            )
+
+
+def _check_shard(path: Path, shard: ShardFile) -> None:
+    digest, size_bytes = hashlib.sha256(), 0
+    try:
+        with path.open("rb") as file:
+            while part := file.read(_READ_BYTES):
+                digest.update(part)
+                size_bytes += len(part)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
+    if size_bytes != shard.size_bytes:
+        raise CheckpointError(f"{path}: has {size_bytes} bytes, needs {shard.size_bytes}")
+    if digest.hexdigest() != shard.sha256:
+        raise CheckpointError(f"{path}: is damaged: its sha256 is not the manifest's")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the names in folder on disk."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -1,0 +1,124 @@
+"""What the workers have told of a run, entered where result, metrics and display show it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+
+from dni_async.messages import Progress
+from launcher.display import Display
+from launcher.epochs import EpochMessage, OpenEpochs
+from launcher.plan import Plan
+from launcher.replacements import Replacements
+from launcher.results import EpochResult, RestartResult, RunResult, WorkerResult
+from launcher.run_folder import RunFolder
+
+__all__ = ["Account"]
+
+
+class Account:
+    """The account of one decoupled run.
+
+    began: when its first process was asked for, by time.perf_counter. is_resumed: its stages have
+    made updates before.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        display: Display,
+        result: RunResult,
+        *,
+        began: float,
+        is_resumed: bool,
+    ) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._display = display
+        self._result = result
+        self._began = began
+        self._is_resumed = is_resumed
+        self._epochs = OpenEpochs(plan.num_stages)
+        self._progress: dict[int, Progress] = {}
+        self._first_updates: dict[int, int] = {}  # of replacements, by stage: when they started
+        self._started_at = 0.0
+
+    @property
+    def num_epochs(self) -> int:
+        """How many have ended."""
+        return len(self._result.epochs)
+
+    def start(self, pids: Mapping[int, int]) -> None:
+        """All workers have begun."""
+        self._started_at = time.monotonic()
+        self._result.startup_seconds = time.perf_counter() - self._began
+        self._display.started(self._result.startup_seconds, pids)
+
+    def enter_death(self, stage: int, text: str) -> None:
+        """A worker has died, and another takes its place."""
+        at_seconds = time.monotonic() - self._started_at
+        self._result.restarts.append(RestartResult(stage, text, at_seconds))
+        self._first_updates.pop(stage, None)
+
+    def enter_progress(self, message: Progress, replacements: Replacements) -> None:
+        """A worker's counters."""
+        self._progress[message.stage] = message
+        self._display.progress(message)
+        if message.stage in replacements.untried:
+            self._note_recovery(message, replacements)
+        if message.updates and self._result.first_update_seconds is None:
+            self._note_first_updates()
+
+    def enter_epoch(self, message: EpochMessage) -> EpochResult | None:
+        """Part of what is told of an epoch; the epoch, once it is whole."""
+        whole = self._epochs.enter(message)
+        if whole is None:
+            return None
+        result, name = whole.result, self._result.name
+        self._result.epochs.append(result)
+        self._result.boundaries += whole.boundaries
+        self._display.epoch(self._result, result)
+        self._folder.record({"run": name, **asdict(result)})
+        for boundary in whole.boundaries:
+            self._folder.record({"run": name, "boundary": asdict(boundary)})
+        for progress in self._progress.values():
+            self._folder.record({"run": name, "worker": asdict(progress)})
+        return result
+
+    def close(self, pids: Mapping[int, int]) -> None:
+        """What each worker did, as it last told it."""
+        self._result.workers = [
+            WorkerResult.from_progress(
+                self._progress[stage],
+                pid=pids[stage],
+                device=self._plan.devices[stage],
+                layers=self._plan.layer_ranges[stage],
+            )
+            for stage in sorted(self._progress)
+        ]
+
+    def _note_recovery(self, message: Progress, replacements: Replacements) -> None:
+        """A replacement's first update ends the time that its stage stood still.
+
+        Before it trains it tells how many updates it starts from.
+        """
+        stage = message.stage
+        if message.updates <= self._first_updates.setdefault(stage, message.updates):
+            return
+        now = time.monotonic()
+        vacancy = replacements.untried.pop(stage)
+        for restart in self._result.restarts:
+            if restart.stage == stage and restart.seconds is None:
+                restart.seconds = now - self._started_at - restart.at_seconds
+        self._display.note(f"stage {stage} trains again after {now - vacancy.died_at:.2f} s")
+
+    def _note_first_updates(self) -> None:
+        """The time from the start to the last stage's first update; stages tell of theirs.
+
+        Of a resumed run it is not known.
+        """
+        has_begun = all(progress.updates for progress in self._progress.values())
+        if not self._is_resumed and has_begun and len(self._progress) == self._plan.num_stages:
+            self._result.first_update_seconds = time.perf_counter() - self._began

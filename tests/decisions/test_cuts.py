@@ -1,0 +1,142 @@
+"""Checkpoints cut the line at one place for all stages, and hold nobody up."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dni_async.decisions.actions import (
+    Announce,
+    Arrived,
+    Batch,
+    CheckpointDue,
+    Credited,
+    Cut,
+    Forward,
+    Item,
+    Mark,
+    RaiseCut,
+    RaiseMarker,
+    Returned,
+    Save,
+    Turn,
+    Update,
+)
+from dni_async.decisions.machine import StageMachine
+from dni_async.decisions.rules import AnchorRule, BackpropRule, BootstrapRule, Rule
+from dni_async.decisions.schedule import plan_work
+from dni_async.decisions.uneven import UnevenMachine
+from dni_async.decisions.unlocked import UnlockedMachine
+from tests.decisions.line import Line
+from tests.decisions.test_skip_replay import UnevenLine
+from tests.decisions.test_unlocked import UnlockedLine
+
+FIRST, SECOND = (Batch(i, "train", epoch=1, index=i) for i in range(2))
+TRAINED = Mark("trained", 1)
+
+
+def machine(stage: int, work: list[Item] | None = None, *, window: int = 2) -> StageMachine:
+    """One of two stages that wait for no gradient."""
+    order = None if work is None else iter(work)
+    return StageMachine(stage=stage, num_stages=2, window=window, rule=AnchorRule(0), work=order)
+
+
+def test_a_cut_that_is_due_stands_before_the_next_training_batch() -> None:
+    source = machine(0, [FIRST, TRAINED, Batch(1, "evaluate"), Batch(2, "train", epoch=2)])
+    source.handle(Turn())
+    source.handle(Credited(0))
+    source.handle(CheckpointDue())
+    assert source.handle(Turn()) == [RaiseMarker(TRAINED)]  # no training batch is next
+    source = machine(0, [FIRST, SECOND])
+    source.handle(Turn())
+    source.handle(CheckpointDue())
+    assert source.upcoming is None
+    assert source.handle(Turn()) == [RaiseCut(Cut(1, 1, 1)), Save(Cut(1, 1, 1))]
+    assert source.upcoming == SECOND
+
+
+def test_a_cut_waits_for_a_place_as_the_batch_behind_it_would() -> None:
+    """With a window of 1 nothing is in flight at a cut."""
+    source = machine(0, [FIRST, Cut.before(SECOND), SECOND], window=1)
+    source.handle(Turn())
+    assert not source.has_turn
+    source.handle(Credited(0))
+    assert source.handle(Turn())[-1] == Save(Cut(1, 1, 1))
+
+
+def test_a_cut_is_taken_up_behind_the_batches_before_it() -> None:
+    head = machine(1)
+    head.handle(Arrived(FIRST))
+    head.handle(Arrived(Cut(1, 1, 1)))
+    assert Save(Cut(1, 1, 1)) not in head.handle(Turn())
+    assert head.handle(Turn()) == [Save(Cut(1, 1, 1))]
+
+
+def test_a_stage_that_skips_saves_though_the_window_is_full() -> None:
+    stage = UnevenMachine(stage=1, num_stages=3, window=1, rule=AnchorRule(0), skips=True)
+    stage.handle(Arrived(FIRST))
+    stage.handle(Turn())
+    stage.handle(Arrived(Cut(1, 1, 1)))
+    assert stage.handle(Turn()) == [RaiseCut(Cut(1, 1, 1)), Save(Cut(1, 1, 1))]
+
+
+def test_an_unlocked_stage_that_is_behind_does_what_comes_before_the_cut_first() -> None:
+    work: list[Item] = [FIRST, SECOND, TRAINED]
+    stage = UnlockedMachine(stage=1, num_stages=2, window=4, rule=AnchorRule(0), work=iter(work))
+    stage.handle(Arrived(FIRST))
+    stage.handle(Arrived(Cut(1, 1, 1)))
+    assert any(isinstance(action, Forward) for action in stage.handle(Turn()))
+    assert stage.handle(Turn()) == [Save(Cut(1, 1, 1))]
+
+
+@pytest.mark.parametrize("kind", [Line, UnevenLine, UnlockedLine])
+@pytest.mark.parametrize("window", [1, 3])
+@settings(deadline=None, max_examples=25, database=None)
+@given(num_stages=st.integers(1, 5), every=st.integers(1, 4), seed=st.integers(0, 2**32))
+def test_every_stage_saves_every_cut_once_and_the_run_ends_as_ever(
+    kind: type[Line], window: int, num_stages: int, every: int, seed: int
+) -> None:
+    rule = BootstrapRule()
+    work = list(plan_work(2, train_batches=7, evaluate_batches=2, cut_every=every))
+    line = kind(num_stages, window, rule, work)
+    line.run(random.Random(seed))
+    cuts = [item for item in work if isinstance(item, Cut)]
+    marks = [item for item in work if isinstance(item, Mark)]
+    for stage, each in enumerate(line.machines):
+        assert each.finished
+        actions = [action for where, action in line.trace if where == stage]
+        assert [action.cut for action in actions if isinstance(action, Save)] == cuts
+        assert [action.mark for action in actions if isinstance(action, Announce)] == marks
+
+
+@pytest.mark.parametrize(("rule", "window"), [(BackpropRule(), 8), (BootstrapRule(), 1)])
+@settings(deadline=None, max_examples=25, database=None)
+@given(num_stages=st.integers(1, 5), every=st.integers(1, 4), seed=st.integers(0, 2**32))
+def test_with_a_window_of_1_every_stage_saves_with_all_before_the_cut_done_and_nothing_after(
+    rule: Rule, window: int, num_stages: int, every: int, seed: int
+) -> None:
+    work = list(plan_work(2, train_batches=7, evaluate_batches=2, cut_every=every))
+    line = Line(num_stages, window, rule, work)
+    line.run(random.Random(seed))
+    train_ids = [i.batch_id for i in work if isinstance(i, Batch) and i.purpose == "train"]
+    for stage in range(num_stages):
+        done: list[int] = []
+        for where, action in line.trace:
+            if where != stage:
+                continue
+            if isinstance(action, Update):
+                done.append(action.batch_id)
+            if isinstance(action, Save):
+                assert done == [i for i in train_ids if i < action.cut.batch_id]
+
+
+def test_a_source_that_still_has_a_gradient_to_come_does_not_cut_in_lockstep() -> None:
+    work: list[Item] = [FIRST, Cut.before(SECOND), SECOND]
+    source = StageMachine(stage=0, num_stages=2, window=4, rule=BackpropRule(), work=iter(work))
+    source.handle(Turn())
+    assert not source.has_turn
+    source.handle(Returned(0))
+    assert source.has_turn
