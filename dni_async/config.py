@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 import sys
@@ -13,6 +12,7 @@ from typing import Any, Literal, get_args
 
 import tomli_w
 
+from dni_async.coercion import coerce, unknown_key
 from dni_async.errors import ConfigError
 from dni_async.extensions import is_extension
 
@@ -355,7 +355,7 @@ class RunConfig:
         for key, value in values.items():
             if key not in known:
                 raise ConfigError(unknown_key(key, known))
-            checked[key] = _coerce(key, value, known[key])
+            checked[key] = coerce(key, value, known[key])
         return cls(**checked)
 
 
@@ -376,44 +376,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         if key not in known:
             raise ConfigError(f"{path}: {unknown_key(key, known)}")
         try:
-            values[key] = _coerce(key, value, known[key])
+            values[key] = coerce(key, value, known[key])
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
     return values
 
 
-def unknown_key(key: str, known: Mapping[str, object]) -> str:
-    """The sentence for a key that is no setting, with the nearest valid name."""
-    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
-    return f"unknown key {key!r}{hint}"
-
-
 def _require(ok: bool, name: str, need: str, config: RunConfig) -> None:
     if not ok:
         raise ConfigError(f"{name}: must be {need}, but is {getattr(config, name)!r}")
-
-
-def _coerce(key: str, value: Any, annotation: str) -> Any:
-    """value as the type that annotation names; ints pass for floats, lists for tuples."""
-    kinds = {part.strip() for part in annotation.split("|")}
-    if value is None and "None" in kinds:
-        return None
-    if annotation.startswith("tuple"):
-        items = value.split(",") if isinstance(value, str) else value
-        if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
-            return tuple(item.strip() for item in items)
-        raise ConfigError(f"{key}: must be a list of strings, but is {value!r}")
-    if "bool" in kinds:
-        expected: type = bool
-    elif "int" in kinds:
-        expected = int
-    elif "float" in kinds:
-        expected = float
-        if type(value) is int and abs(value) < 2**1000:
-            value = float(value)
-    else:
-        expected = str
-    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise ConfigError(f"{key}: must be {expected.__name__}, but is {value!r}")
-    return value

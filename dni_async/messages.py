@@ -9,135 +9,66 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dni_async.data_messages import (
+    Activation,
+    CheckpointMark,
+    Credit,
+    LinkHello,
+    LinkReady,
+    Marker,
+    MarkerKind,
+    Purpose,
+    ReturnedGradient,
+    SlotsAnswer,
+    SlotsOffered,
+    TensorMeta,
+)
+
+__all__ = [
+    "MAX_CREDITS",
+    "PROTOCOL",
+    "Activation",
+    "BoundaryEpoch",
+    "Bye",
+    "CheckpointMark",
+    "CoordinatorMessage",
+    "Credit",
+    "DataMessage",
+    "Drain",
+    "EpochLoss",
+    "EpochTrained",
+    "Evaluated",
+    "Failed",
+    "Hello",
+    "InboxMoved",
+    "LinkHello",
+    "LinkReady",
+    "Marker",
+    "MarkerKind",
+    "Message",
+    "NeighbourReplaced",
+    "Progress",
+    "Purpose",
+    "Ready",
+    "ReturnedGradient",
+    "Saved",
+    "Scalar",
+    "Side",
+    "SlotsAnswer",
+    "SlotsOffered",
+    "Start",
+    "Stop",
+    "TensorMeta",
+    "Welcome",
+    "WorkerMessage",
+]
+
 PROTOCOL = 4  # bumped whenever a message changes; both ends must agree
 
 MAX_CREDITS = 8  # in one message
 
-Purpose = Literal["train", "evaluate"]
-MarkerKind = Literal["trained", "evaluated", "stop"]
 Side = Literal["above", "below"]
 Scalar = str | int | float | bool | None
-
-
-@dataclass(frozen=True, slots=True)
-class TensorMeta:
-    """Shape and dtype of one tensor that travels with a message.
-
-    place -1: the bytes follow inline as the next raw frame. place >= 0: they lie in that slot of
-    the memory both ends map, and no frame follows.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    place: int = -1
-
-
-# --- data plane: between neighbouring stages -------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class LinkHello:
-    """First message of a link, from its lower end: who speaks, and for which run."""
-
-    run_id: str
-    stage: int
-    window: int
-
-
-@dataclass(frozen=True, slots=True)
-class LinkReady:
-    """Answer to LinkHello from the upper end: the link is up.
-
-    next_batch_id: one past the last batch that came over the link before this one; a replacement
-    goes on from there. 0 at the start of a run.
-    """
-
-    run_id: str
-    stage: int
-    next_batch_id: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SlotsOffered:
-    """Upwards: shared memory has been handed over beside this link; may it be used?"""
-
-    run_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class SlotsAnswer:
-    """Downwards: the shared memory is mapped (then tensors may lie in it) or was not accepted."""
-
-    run_id: str
-    accepted: bool
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Activation:
-    """Upwards: one batch. Tensors: hidden [B, ...] in the run's dtype, labels int64 [B], or [B, T]
-    under a hidden [B, T, ...].
-
-    version is the sender's count of updates when the activation was computed. anchor: the true
-    gradient of this batch is to be carried all the way down.
-    """
-
-    run_id: str
-    batch_id: int
-    version: int
-    purpose: Purpose
-    anchor: bool
-    tensors: tuple[TensorMeta, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ReturnedGradient:
-    """Downwards: dL/d(hidden) of a batch. Tensor: the shape and dtype of that activation.
-
-    releases: the activation's place in the window is free again.
-    """
-
-    run_id: str
-    batch_id: int
-    version: int
-    releases: bool
-    tensors: tuple[TensorMeta, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Credit:
-    """Downwards: these activations' places in the window are free again; no gradients with it.
-
-    At least one, at most MAX_CREDITS.
-    """
-
-    run_id: str
-    batch_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Marker:
-    """Travels up behind all work sent before it, then down behind all gradients.
-
-    When it is back at the source, every stage has finished what the source had sent.
-    """
-
-    run_id: str
-    kind: MarkerKind
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
-class CheckpointMark:
-    """Upwards, never back: a checkpoint cuts the order of work just before this training batch.
-
-    A stage saves when it has taken up all that was sent before this, and goes on.
-    """
-
-    run_id: str
-    batch_id: int
-    epoch: int
-    index: int
 
 
 # --- control plane, from a worker -------------------------------------------------------------

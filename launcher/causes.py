@@ -38,7 +38,7 @@ def cause_of_exit(plan: Plan, stage: int, pid: int, code: int, log: Path, deadli
 def may_replace(plan: Plan, replacements: Replacements) -> bool:
     """Whether this run goes on when one of its workers dies."""
     is_decoupled = not plan.is_exact and plan.config.unlock != "forward"
-    return is_decoupled and not replacements.are_used_up
+    return is_decoupled and plan.num_stages > 1 and not replacements.are_used_up
 
 
 def why_final(plan: Plan, replacements: Replacements) -> str:
@@ -53,5 +53,7 @@ def why_final(plan: Plan, replacements: Replacements) -> str:
         )
     if config.unlock == "forward":
         return "; with --unlock forward no worker is replaced"
+    if plan.num_stages == 1:
+        return "; nobody else knows how far a stage alone has come: --resume continues its run"
     first = replacements.causes[0]
     return f"; max_restarts {config.max_restarts} is used up, and this came first:\n{first}"

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dni_async import ConfigError, RunConfig
-from dni_async.config import CHOICES, RESUMABLE, read_toml, unknown_key
+from dni_async.coercion import unknown_key
+from dni_async.config import CHOICES, RESUMABLE, read_toml
 
 EVERY = "checkpoint_every: must be seconds such as 30s or training batches such as 500"
 ABOVE_ZERO = st.floats(min_value=1e-30, max_value=1e30)

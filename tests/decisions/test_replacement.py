@@ -179,7 +179,7 @@ class UnevenMortalLine(MortalLine):
 @pytest.mark.parametrize("window", [1, 2, 8])
 @pytest.mark.parametrize("evaluate_batches", [0, 3])
 @settings(deadline=None, max_examples=12, database=None)
-@given(num_stages=st.integers(1, 6), deaths=st.integers(1, 5), seed=st.integers(0, 2**32))
+@given(num_stages=st.integers(2, 6), deaths=st.integers(1, 5), seed=st.integers(0, 2**32))
 def test_a_line_whose_stages_die_ends_and_loses_what_was_in_flight_at_most(
     kind: type[MortalLine],
     rule: Rule,

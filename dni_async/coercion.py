@@ -1,0 +1,43 @@
+"""Values from files, flags and messages as the types that settings have."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from dni_async.errors import ConfigError
+
+__all__ = ["coerce", "unknown_key"]
+
+
+def unknown_key(key: str, known: Mapping[str, object]) -> str:
+    """The sentence for a key that is no setting, with the nearest valid name."""
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
+    return f"unknown key {key!r}{hint}"
+
+
+def coerce(key: str, value: Any, annotation: str) -> Any:
+    """value as the type that annotation names; ints pass for floats, lists for tuples."""
+    kinds = {part.strip() for part in annotation.split("|")}
+    if value is None and "None" in kinds:
+        return None
+    if annotation.startswith("tuple"):
+        items = value.split(",") if isinstance(value, str) else value
+        if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
+            return tuple(item.strip() for item in items)
+        raise ConfigError(f"{key}: must be a list of strings, but is {value!r}")
+    if "bool" in kinds:
+        expected: type = bool
+    elif "int" in kinds:
+        expected = int
+    elif "float" in kinds:
+        expected = float
+        if type(value) is int and abs(value) < 2**1000:
+            value = float(value)
+    else:
+        expected = str
+    if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
+        raise ConfigError(f"{key}: must be {expected.__name__}, but is {value!r}")
+    return value
