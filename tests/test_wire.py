@@ -231,7 +231,9 @@ def gradient(*tensors: Any) -> bytes:
 
 def welcome(config: Any, shape: Any = (1,)) -> bytes:
     """The header of a welcome with this config and input shape."""
-    return packed(WELCOME, "run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", "")
+    return packed(
+        WELCOME, "run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", ""
+    )
 
 
 def nested(depth: int) -> bytes:
