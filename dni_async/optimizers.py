@@ -46,10 +46,9 @@ class Sgd:
         self.parameters = list(parameters)
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.velocities = [torch.zeros_like(p) for p in self.parameters] if momentum else []
-        self._is_first = True
 
     def update(self) -> None:
-        """One update; the first one sets the velocity to the gradient."""
+        """One update; the first one sets the velocity, which is zero before, to the gradient."""
         chosen, gradients = _take_gradients(self.parameters)
         if not chosen:
             return
@@ -64,15 +63,11 @@ class Sgd:
                 dampening=0.0,
                 nesterov=False,
                 maximize=False,
-                is_first_step=self._is_first,
+                is_first_step=False,  # it would overwrite velocities that were put back
             )
-        self._is_first = False
 
     def tensors(self) -> list[dict[str, torch.Tensor]]:
-        """The velocity of each parameter; nothing without momentum.
-
-        One that is zero gives the same first update whether it counts as the first or not.
-        """
+        """The velocity of each parameter; nothing without momentum."""
         return [{"velocity": velocity} for velocity in self.velocities]
 
 

@@ -74,6 +74,7 @@ def config_of(**settings: Any) -> RunConfig:
     return RunConfig(layers=3, width=32, norm="batch", **settings)
 
 
+@pytest.mark.parametrize("updates_before", [0, 2])
 @pytest.mark.parametrize(
     "settings",
     [
@@ -83,14 +84,14 @@ def config_of(**settings: Any) -> RunConfig:
         {"update_probability": 0.5, "synthesizer_warmup": 7, "lr_schedule": "cosine"},
     ],
 )
-def test_it_goes_on_as_if_nothing_had_been(settings: dict[str, Any]) -> None:
+def test_it_goes_on_as_if_nothing_had_been(settings: dict[str, Any], updates_before: int) -> None:
     config = config_of(**settings)
     lasting = Middle(config)
     lasting.train(0, 5)
     shard = lasting.taken()
     lasting.train(5, 12)
     resumed = Middle(config)
-    resumed.train(0, 2)  # whatever it was before
+    resumed.train(0, updates_before)  # whatever it was before
     restore(shard, resumed.seat, resumed.equipment, resumed.epochs)
     resumed.train(5, 12)
     expected, found = lasting.taken(), resumed.taken()
