@@ -208,7 +208,7 @@ def _measure(outcome: Outcome, seed: int, known: dict[RunConfig, Trained]) -> No
     outcome.backprop.append(_error(known[network]))
     outcome.backprop_losses.append(known[network].epochs[-1].test_loss)
     if outcome.row.in_order:
-        outcome.in_order.append(100 * (1 - train_in_order(config)))
+        outcome.in_order.append(round(100 * (1 - train_in_order(config)), 6))
 
 
 @contextmanager
@@ -236,7 +236,7 @@ def _said(outcome: Outcome) -> str:
 
 
 def _error(trained: Trained) -> float:
-    return 100 * (1 - trained.epochs[-1].test_accuracy)
+    return round(100 * (1 - trained.epochs[-1].test_accuracy), 6)
 
 
 def _chosen(names: str | None) -> list[Row]:
