@@ -138,3 +138,19 @@ def test_a_stage_that_is_stopped_for_a_while_is_not_replaced(launch: Callable[..
     assert row["restarts"] == []
     assert len({epoch["num_samples"] for epoch in row["epochs"]}) == 1
     run.assert_nothing_left()
+
+
+def test_a_replacement_goes_on_from_the_newest_checkpoint(launch: Callable[..., Launch]) -> None:
+    """Its updates are those up to the cut, and those since its own start."""
+    run = launch(*COMMON, "--epochs=60", "--checkpoint-every=20")
+    pids = run.worker_pids()
+    run.wait_for(r"epoch +30 ")
+    kill(run, pids, 1)
+    assert run.end(120) == 0, run.output
+    row = decoupled(run)
+    batches = 60 * 12
+    assert [epoch["epoch"] for epoch in row["epochs"]] == list(range(1, 61))
+    assert 500 < row["workers"][1]["updates"] < batches  # from the seed at most half of them
+    assert len(row["restarts"]) == 1
+    assert row["restarts"][0]["seconds"] > 0
+    run.assert_nothing_left()
