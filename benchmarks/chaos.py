@@ -1,8 +1,8 @@
 """What deaths cost: one run whose workers are killed at random moments, and one undisturbed.
 
 ``python -m benchmarks.chaos``. A worker drawn by chance gets SIGKILL every few seconds, its
-replacement as well as any other, until three quarters of the epochs are over. Every stage that
-dies begins from the seed again.
+replacement as well as any other, until three quarters of the epochs are over. A stage that dies
+goes on from the newest checkpoint.
 """
 
 from __future__ import annotations
@@ -98,6 +98,7 @@ class Killer(Display):
 @click.option("--width", default=256, show_default=True, help="As for dni-launch.")
 @click.option("--epochs", default=60, show_default=True, help="As for dni-launch.")
 @click.option("--seed", default=0, show_default=True, help="Of the run and of who is killed when.")
+@click.option("--checkpoint-every", default="2s", show_default=True, help="As for dni-launch.")
 @click.option(
     "--kills", default=50, show_default=True, type=click.IntRange(min=1), help="In the whole run."
 )
@@ -140,7 +141,7 @@ def main(
     }
     _print(console, results)
     print_facts(console, facts)
-    settings = {**config.to_dict(), "repeats": measuring.repeats}
+    settings = {**config.to_dict(), "data_dir": None, "repeats": measuring.repeats}
     settings |= {"kills": num_kills, "every_s": mean_s, "quick": measuring.quick}
     write(measuring.json, "chaos", facts, settings, results)
 
