@@ -385,7 +385,8 @@ def test_conv_passes_over_what_batch_norm_cannot_normalise() -> None:
 @pytest.mark.parametrize(
     ("settings", "shape", "kind", "num_parameters"),
     [
-        ({"synthesizer": "critic"}, IMAGE, CriticSynthesizer, 3),
+        ({"synthesizer": "critic"}, IMAGE, PooledSynthesizer, 3),
+        ({"synthesizer": "critic", "synthesizer_pool": 0}, IMAGE, CriticSynthesizer, 3),
         ({"synthesizer": "critic", "synthesizer_pool": 2}, IMAGE, PooledSynthesizer, 3),
         ({"synthesizer": "critic", "synthesizer_pool": 2}, (6,), CriticSynthesizer, 3),
         ({"synthesizer": "linear"}, IMAGE, LinearSynthesizer, 3),

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.system
     [
         ["--model=cnn", "--norm=batch"],
         ["--model=cnn", "--norm=layer", "--stages=2"],
-        ["--model=cnn", "--norm=batch", "--synthesizer-pool=2"],
+        ["--model=cnn", "--norm=batch", "--synthesizer-pool=0"],
         ["--model=cnn", "--norm=batch", "--synthesizer=conv", "--targets=bootstrap", "--window=1"],
         ["--model=residual", "--norm=batch", "--layers=5"],
         ["--model=residual", "--layers=4", "--rule=fdg"],
