@@ -83,6 +83,7 @@ class Killer(Display):
                 child
                 for child in psutil.Process(os.getpid()).children(recursive=True)
                 if child.name().startswith("dni-stage-")
+                and child.status() != psutil.STATUS_ZOMBIE  # killed just now
             ]
             if workers:
                 victim = self._draw.choice(workers)
