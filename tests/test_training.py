@@ -42,7 +42,7 @@ def no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"rule": Path}, "rule: making pathlib:Path raised"),
         ({"model": nn.Linear(4, 2)}, "function that makes one, but is a Linear"),
         ({"model": 3}, "model: must be a torch.nn.Sequential or a function that makes one"),
-        ({"model": "mine"}, "model: 'mine' must be package.module:factory"),
+        ({"model": "mine"}, "model: must be one of cnn, residual, or package.module:factory"),
         ({"model": dict}, "model: builtins:dict() gave a dict, needs torch.nn.Sequential"),
         (
             {"model": nn.Sequential(nn.Linear(3, 2))},

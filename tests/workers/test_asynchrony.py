@@ -222,3 +222,4 @@ def test_a_new_stage_above_gets_the_batches_that_come_next(stage0: Stage0, tmp_p
         assert stage0.link.receive() is None
         stage0.link.send(LinkReady(RUN_ID, 1))  # once for each link
         assert "LinkReady came from above" in stage0.hear_control(Failed).summary
+    assert stage0.process.wait(10) == 1
