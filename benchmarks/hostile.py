@@ -161,6 +161,15 @@ class ListeningRun:
         """Of each member."""
         return [member.num_fds() for member in self.members]
 
+    def settled(self, before: list[int]) -> list[int]:
+        """num_descriptors, once they are as few as before or SETTLE_S have passed."""
+        deadline = time.monotonic() + SETTLE_S
+        while time.monotonic() < deadline:
+            if all(a <= b for a, b in zip(self.num_descriptors, before, strict=True)):
+                break
+            time.sleep(0.1)
+        return self.num_descriptors
+
     def ports(self) -> list[int]:
         """Where strangers can knock."""
         return [
@@ -227,7 +236,7 @@ def besiege(
     began = time.perf_counter()
     with imposters(f"tcp://127.0.0.1:{ports[0]}", NUM_IMPOSTERS):
         for number in range(num_connections):
-            stranger = knock(ports[number % len(ports)], number, chance)
+            stranger = knock(ports[number % len(ports)], number)
             babble(stranger, num_frames // num_connections, chance)
             open_now.append(stranger)
             if len(open_now) > NUM_OPEN:
@@ -238,8 +247,7 @@ def besiege(
         rate_during = (run.num_epochs - epochs) / siege_s
     for stranger in open_now:
         stranger.close()
-    time.sleep(SETTLE_S)
-    after = run.num_descriptors
+    after = run.settled(descriptors)
     return {
         "connections": num_connections,
         "frames_sent": num_frames // num_connections * num_connections,
@@ -254,7 +262,7 @@ def besiege(
     }
 
 
-def knock(port: int, number: int, chance: random.Random) -> socket:
+def knock(port: int, number: int) -> socket:
     """A connection of one kind or another."""
     stranger = raw_stranger(port, KINDS[number % len(KINDS)])
     stranger.settimeout(1.0)

@@ -20,8 +20,8 @@ __all__ = ["Account"]
 class Account:
     """The account of one decoupled run.
 
-    began: when its first process was asked for, by time.perf_counter. is_resumed: its stages have
-    made updates before.
+    replacements: told when a stage trains again. began: when its first process was asked for,
+    by time.perf_counter. is_resumed: its stages have made updates before.
     """
 
     def __init__(
@@ -30,6 +30,7 @@ class Account:
         folder: RunFolder,
         display: Display,
         result: RunResult,
+        replacements: Replacements,
         *,
         began: float,
         is_resumed: bool,
@@ -38,11 +39,12 @@ class Account:
         self._folder = folder
         self._display = display
         self._result = result
+        self._replacements = replacements
         self._began = began
         self._is_resumed = is_resumed
         self._epochs = OpenEpochs(plan.num_stages)
         self._progress: dict[int, Progress] = {}
-        self._first_updates: dict[int, int] = {}  # of replacements, by stage: when they started
+        self._updates_at_start: dict[int, int] = {}  # of replacements, by stage
         self._started_at = 0.0
 
     @property
@@ -60,14 +62,14 @@ class Account:
         """A worker has died, and another takes its place."""
         at_seconds = time.monotonic() - self._started_at
         self._result.restarts.append(RestartResult(stage, text, at_seconds))
-        self._first_updates.pop(stage, None)
+        self._updates_at_start.pop(stage, None)
 
-    def enter_progress(self, message: Progress, replacements: Replacements) -> None:
+    def enter_progress(self, message: Progress) -> None:
         """A worker's counters."""
         self._progress[message.stage] = message
         self._display.progress(message)
-        if message.stage in replacements.untried:
-            self._note_recovery(message, replacements)
+        if message.stage in self._replacements.untried:
+            self._note_recovery(message)
         if message.updates and self._result.first_update_seconds is None:
             self._note_first_updates()
 
@@ -99,16 +101,16 @@ class Account:
             for stage in sorted(self._progress)
         ]
 
-    def _note_recovery(self, message: Progress, replacements: Replacements) -> None:
+    def _note_recovery(self, message: Progress) -> None:
         """A replacement's first update ends the time that its stage stood still.
 
         Before it trains it tells how many updates it starts from.
         """
         stage = message.stage
-        if message.updates <= self._first_updates.setdefault(stage, message.updates):
+        if message.updates <= self._updates_at_start.setdefault(stage, message.updates):
             return
         now = time.monotonic()
-        vacancy = replacements.untried.pop(stage)
+        vacancy = self._replacements.untried.pop(stage)
         for restart in self._result.restarts:
             if restart.stage == stage and restart.seconds is None:
                 restart.seconds = now - self._started_at - restart.at_seconds

@@ -124,13 +124,21 @@ class _Coordinator:
         self._processes = processes
         self._roster = roster
         self._peers: dict[int, bytes] = {}
-        self._account = Account(plan, folder, display, result, began=began, is_resumed=bool(shards))
         self._cause: Cause | None = None
         self._unexplained: dict[int, Cause] = {}  # by stage: ends with an error code
         self._complained: set[bytes] = set()
         self._has_started = False
         self._is_draining = False
         self._replacements = Replacements(plan.config.max_restarts)
+        self._account = Account(
+            plan,
+            folder,
+            display,
+            result,
+            self._replacements,
+            began=began,
+            is_resumed=bool(shards),
+        )
         self._replacing = Replacing(
             self._roster,
             self._replacements,
@@ -336,7 +344,7 @@ class _Coordinator:
             self._source.took_over(vacancy.died_at, time.monotonic())
 
     def _follow_progress(self, message: Progress) -> None:
-        self._account.enter_progress(message, self._replacements)
+        self._account.enter_progress(message)
         if message.stage == 0:
             self._source.hear(message, time.monotonic())
 

@@ -57,8 +57,7 @@ def equip(
 
     start: epoch and index of the first training batch of a resumed run. next_batch_id: where a
     replacement goes on. Draws the whole network so that weights equal the baseline's, then keeps
-    its own part. Raises
-    DataError or ConfigError.
+    its own part. Raises DataError or ConfigError.
     """
     prepare_torch(welcome.num_threads)
     seed = stage_seed(config.seed, index)

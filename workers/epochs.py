@@ -30,7 +30,7 @@ class Epochs:
         self._seat = seat
         self._control = control
         self._boundary = boundary
-        self.staleness = Staleness()  # of the gradients learnt from in this epoch
+        self.staleness = Staleness()
         self._began = time.perf_counter()
         self._seconds_before = 0.0  # of the epoch that a resumed run goes on with
         self._loss_sum = 0.0
@@ -51,7 +51,7 @@ class Epochs:
         """What a resumed run must know of the epoch so far."""
         known: dict[str, Any] = {}
         if self._seat.inbox is None:
-            known["seconds"] = time.perf_counter() - self._began
+            known["seconds"] = self.seconds
         if self._seat.outbox is None:
             known |= {"loss_sum": self._loss_sum, "num_samples": self._num_samples}
         return known

@@ -45,7 +45,8 @@ class Seat:
     """All that a worker knows once the run may start. inbox, outbox: None at the line's ends.
 
     A link is exchanged when the neighbour at its other end is replaced. next_batch_id: where the
-    work goes on; 0 at the start of a run. is_replacement: of a worker that has died.
+    work goes on; 0 at the start of a run. incarnation: how many workers have hosted the stage
+    before.
     """
 
     welcome: Welcome
@@ -54,7 +55,12 @@ class Seat:
     inbox: Link | None
     outbox: Link | None
     next_batch_id: int = 0
-    is_replacement: bool = False
+    incarnation: int = 0
+
+    @property
+    def is_replacement(self) -> bool:
+        """Whether a worker has died here before."""
+        return self.incarnation > 0
 
     @property
     def run_id(self) -> str:
@@ -96,8 +102,7 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
         if (hello.run_id, hello.stage, hello.window) != (run_id, stage - 1, config.places):
             raise HandshakeError(f"stage {stage}: the link below belongs to another run: {hello}")
         inbox.send(LinkReady(run_id, stage, next_batch_id))
-    is_replacement = incarnation > 0
-    return Seat(welcome, config, stage, inbox, outbox, next_batch_id, is_replacement)
+    return Seat(welcome, config, stage, inbox, outbox, next_batch_id, incarnation)
 
 
 def await_start(seat: Seat, control: ControlClient, poller: Poller, lifeline: int | None) -> None:

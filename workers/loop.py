@@ -326,7 +326,8 @@ def _recorder(seat: Seat, equipment: Equipment, start: tuple[int, int]) -> Recor
         start=list(start),
         next_batch_id=seat.next_batch_id,
     )
-    path = Path(welcome.events_folder) / f"stage-{seat.stage}.jsonl"
+    suffix = f".{seat.incarnation}" if seat.incarnation else ""  # each worker's events are kept
+    path = Path(welcome.events_folder) / f"stage-{seat.stage}{suffix}.jsonl"
     return Recorder(equipment.machine, path, header)
 
 

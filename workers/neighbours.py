@@ -7,7 +7,7 @@ from dni_async.messages import InboxMoved, LinkHello, LinkReady
 from dni_async.transport import Poller, Sockets
 from workers.handshake import Seat
 
-__all__ = ["Neighbours"]
+__all__ = ["Neighbours", "moved"]
 
 
 class Neighbours:
@@ -26,11 +26,7 @@ class Neighbours:
         """Listen for that incarnation of the stage below; the answer for the coordinator."""
         seat = self._seat
         assert seat.inbox is not None  # the coordinator tells no source of a stage below
-        scheme, _, path = seat.inbox.endpoint.partition("://")
-        address = "tcp://127.0.0.1:0"
-        if scheme == "ipc":
-            base, _, _ = path.partition(",")
-            address = f"ipc://{base},{incarnation}"
+        address = moved(seat.inbox.endpoint, incarnation)
         seat.inbox = self._exchange(
             seat.inbox, open_inbox(self._sockets, address, shares_memory=True)
         )
@@ -71,3 +67,14 @@ class Neighbours:
         new.frame_bytes, new.shared_bytes = old.frame_bytes, old.shared_bytes
         self._poller.watch(new.channel)
         return new
+
+
+def moved(endpoint: str, incarnation: int) -> str:
+    """Where to listen for an incarnation of the stage below, instead of at endpoint.
+
+    Beside that socket file, or on another port of the same address.
+    """
+    scheme, _, rest = endpoint.partition("://")
+    if scheme == "ipc":
+        return f"ipc://{rest.partition(',')[0]},{incarnation}"
+    return f"{scheme}://{rest.rpartition(':')[0]}:0"

@@ -3,77 +3,39 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from benchmarks.facts import Observation
+from tests.marked_process import MarkedProcess
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = set(Observation().facts())
+LONG_S = 390.0
 
 
-class Command:
-    """One ``python -m benchmarks.NAME --quick`` with a mark on all its children."""
+class Command(MarkedProcess):
+    """One ``python -m benchmarks.NAME --quick``."""
 
     def __init__(self, folder: Path, name: str, *arguments: str) -> None:
         self.json = folder / "result.json"
-        self.temporary = folder / "tmp"
-        self.temporary.mkdir()
-        self._mark = f"DNI_TEST_MARK={uuid.uuid4()}"
-        key, _, value = self._mark.partition("=")
         arguments = ("--quick", "--json", str(self.json), *arguments)
-        self.process = subprocess.Popen(
+        super().__init__(
             [sys.executable, "-m", f"benchmarks.{name}", *arguments],
             cwd=ROOT,
-            env={**os.environ, "TMPDIR": str(self.temporary), key: value},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
+            temporary=folder / "tmp",
         )
 
-    def wait_for(self, words: str) -> None:
-        """Read output up to a line with words in it."""
-        assert self.process.stdout is not None
-        seen = []
-        for line in self.process.stdout:
-            seen.append(line)
-            if words in line:
-                return
-        pytest.fail(f"{words!r} did not appear in:\n{''.join(seen)}")
-
-    def end(self) -> tuple[int, str]:
-        """Exit code and the rest of the output."""
-        output, _ = self.process.communicate()
-        return self.process.returncode, output
-
-    def alive(self) -> list[psutil.Process]:
-        """Every process that carries the mark."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                marked = self._mark.encode() in Path(f"/proc/{process.pid}/environ").read_bytes()
-                if marked and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except (OSError, psutil.Error):
-                continue
-        return found
-
-    def left_after(self, seconds: float) -> list[psutil.Process]:
-        """What does not end by itself in that time."""
-        return psutil.wait_procs(self.alive(), timeout=seconds)[1]
+    def ended(self) -> tuple[int, str]:
+        """Exit code and output."""
+        return self.end(LONG_S), self.output
 
     def result(self) -> dict[str, Any]:
         """The JSON, with the facts that each must have."""
@@ -94,16 +56,12 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Command]]:
 
     yield begin
     for command in started:
-        for process in command.alive():
-            process.kill()
-        command.process.wait()
-        assert command.process.stdout is not None
-        command.process.stdout.close()
+        command.abort()
 
 
 def assert_clean_end(command: Command) -> None:
     """Exit code 0, no process, no file."""
-    code, output = command.end()
+    code, output = command.ended()
     assert code == 0, output
     assert command.left_after(5) == []
     assert list(command.temporary.iterdir()) == []
@@ -133,7 +91,7 @@ def test_learning(start: Callable[..., Command]) -> None:
 
 def test_chaos(start: Callable[..., Command]) -> None:
     command = start("chaos")
-    code, output = command.end()
+    code, output = command.ended()
     assert code == 0, output
     result = command.result()
     (row,) = result["disturbed"]
@@ -153,7 +111,7 @@ def test_learning_a_text(start: Callable[..., Command]) -> None:
 
 
 def test_rows_that_do_not_exist_are_refused(start: Callable[..., Command]) -> None:
-    code, output = start("learning", "--rows", "nothing").end()
+    code, output = start("learning", "--rows", "nothing").ended()
     assert code == 2
     assert "rows: none is called 'nothing'; default, 4 x 256 BN;" in output
 
@@ -207,9 +165,9 @@ def test_a_signal_leaves_no_process_and_no_file(
     start: Callable[..., Command], name: str, arguments: list[str], words: str
 ) -> None:
     command = start(name, *arguments)
-    command.wait_for(words)
+    command.wait_for(words, LONG_S)
     command.process.send_signal(signal.SIGTERM)
-    code, output = command.end()
+    code, output = command.ended()
     assert code == 128 + signal.SIGTERM, output
     assert command.left_after(5) == []
     assert list(command.temporary.iterdir()) == []
@@ -217,7 +175,7 @@ def test_a_signal_leaves_no_process_and_no_file(
 
 def test_a_kill_leaves_no_process(start: Callable[..., Command]) -> None:
     command = start("links", "--repeats", "50", "--sizes", "1024")
-    command.wait_for("round 1")
+    command.wait_for("round 1", LONG_S)
     assert len(command.alive()) == 3
     command.process.kill()
     assert command.left_after(5) == []
@@ -236,7 +194,7 @@ def test_a_kill_leaves_no_process(start: Callable[..., Command]) -> None:
 def test_what_cannot_be_measured_is_said_at_once(
     start: Callable[..., Command], name: str, arguments: list[str], complaint: str
 ) -> None:
-    code, output = start(name, *arguments).end()
+    code, output = start(name, *arguments).ended()
     assert code == 2, output
     assert complaint in output
     assert "Traceback" not in output

@@ -7,12 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
-import torch
 
-from dni_async.config import RunConfig
-from dni_async.stage import prepare_torch
-from launcher import baseline
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
@@ -46,29 +41,6 @@ def test_every_network_and_synthesizer_trains(
     if "--stages=2" in flags:
         assert "balanced into stages" in run.output
     run.assert_nothing_left()
-
-
-@pytest.mark.parametrize("model", ["cnn", "residual"])
-def test_lockstep_equals_plain_backpropagation(launch: Callable[..., Launch], model: str) -> None:
-    settings = {"model": model, "layers": 4, "width": 8, "norm": "batch", "epochs": 2}
-    flags = [f"--{name}={value}" for name, value in settings.items()]
-    run = launch(*flags, "--rule=backprop", "--no-baseline", "--threads-per-worker=1")
-    num_threads = torch.get_num_threads()
-    prepare_torch(1)
-    network = baseline.train(
-        RunConfig(rule="backprop", **settings),  # type: ignore[arg-type]
-        torch.device("cpu"),
-        lambda: None,
-        lambda *_: None,
-    )
-    torch.set_flush_denormal(False)
-    torch.set_num_threads(num_threads)
-    assert run.end() == 0, run.output
-    trained = safetensors.torch.load_file(run.run_dir / "model.safetensors")
-    expected = network.state_dict()
-    assert trained.keys() == expected.keys()
-    for name, weight in expected.items():
-        assert torch.equal(trained[name], weight), name
 
 
 def test_a_warm_up_holds_back_exactly_the_updates_it_says(launch: Callable[..., Launch]) -> None:

@@ -2,96 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import re
-import select
 import signal
-import subprocess
 import sys
-import time
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
+
+from tests.marked_process import MarkedProcess
 
 pytestmark = pytest.mark.system
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_S = 60.0
 
 
-class Script:
-    """A Python program of a user's in a folder of its own, with a mark on all its children."""
+class Script(MarkedProcess):
+    """A Python program of a user's in a folder of its own."""
 
     def __init__(self, folder: Path, program: str, *arguments: str) -> None:
         self.folder = folder
-        self.temporary = folder / "tmp"
-        self.temporary.mkdir(parents=True)
-        self.output = ""
-        self._mark = f"DNI_TEST_MARK={uuid.uuid4()}"
-        name, _, value = self._mark.partition("=")
-        environment = {"TMPDIR": str(self.temporary), "PYTHONPATH": str(ROOT), name: value}
         (folder / "script.py").write_text(program, encoding="utf-8")
-        self.process = subprocess.Popen(
+        super().__init__(
             [sys.executable, "-u", *(arguments or ("script.py",))],
             cwd=folder,
-            env={**os.environ, **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+            temporary=folder / "tmp",
+            environment={"PYTHONPATH": str(ROOT)},
         )
-
-    def wait_for(self, pattern: str) -> None:
-        """Read output until pattern appears."""
-        deadline = time.monotonic() + DEADLINE_S
-        while not re.search(pattern, self.output):
-            assert self._read(deadline), f"{pattern!r} did not appear in:\n{self.output}"
-
-    def end(self) -> int:
-        """Wait for its end; the exit code."""
-        deadline = time.monotonic() + DEADLINE_S
-        while self._read(deadline):
-            pass
-        return self.process.wait(10)
-
-    def alive(self) -> list[psutil.Process]:
-        """Every process that carries the mark."""
-        found = []
-        for process in psutil.process_iter():
-            try:
-                marked = self._mark.encode() in Path(f"/proc/{process.pid}/environ").read_bytes()
-                if marked and process.status() != psutil.STATUS_ZOMBIE:
-                    found.append(process)
-            except (OSError, psutil.Error):
-                continue
-        return found
 
     def left(self) -> list[str]:
         """What lies in the temporary folder once no process is left."""
-        deadline = time.monotonic() + 10
-        while self.alive() and time.monotonic() < deadline:
-            psutil.wait_procs(self.alive(), timeout=0.1)
-        assert self.alive() == []
+        assert self.left_after(10) == []
         return sorted(path.name for path in self.temporary.iterdir())
-
-    def abort(self) -> None:
-        """Kill what is left, whatever the test did."""
-        for process in self.alive():
-            process.kill()
-        self.process.wait(10)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-
-    def _read(self, deadline: float) -> bool:
-        assert self.process.stdout is not None
-        fd = self.process.stdout.fileno()
-        if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            pytest.fail(f"nothing was printed any more after:\n{self.output}")
-        part = os.read(fd, 65536)
-        self.output += part.decode()
-        return bool(part)
 
 
 @pytest.fixture
@@ -257,7 +198,7 @@ print(dni_async.train(layers=2, epochs=1, progress=False).epochs[0]["epoch"])
 """
     )
     run.wait_for(r"epoch   3")
-    os.killpg(run.process.pid, signal.SIGINT)
+    run.interrupt()
     assert run.end() == 0, run.output
     assert run.output.endswith("interrupted\n1\n")
     assert run.left() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -55,6 +56,18 @@ def test_the_recording_of_an_interrupted_run_can_be_replayed(
     assert run.end() == 143
     done = replay(run.run_dir)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_replacement_writes_a_file_of_its_own(launch: Callable[..., Launch]) -> None:
+    run = launch("--epochs=30", "--layers=3", "--width=64", "--no-baseline", "--record-events")
+    pids = run.worker_pids()
+    run.wait_for("epoch +2 ")
+    os.kill(pids[1], signal.SIGKILL)
+    assert run.end() == 0, run.output
+    done = replay(run.run_dir)
+    names = [line.split(": ")[0] for line in done.stdout.splitlines()]
+    assert sorted(names) == ["stage-0", "stage-1", "stage-1.1", "stage-2"]
+    assert (done.returncode, done.stdout.count("the same actions")) == (0, 4), done.stdout
 
 
 def test_nothing_recorded_is_said(launch: Callable[..., Launch]) -> None:

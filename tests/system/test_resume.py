@@ -16,7 +16,8 @@ import pytest
 import safetensors.torch
 import torch
 
-from tests.system.conftest import DEADLINE_S, Launch
+from tests.marked_process import DEADLINE_S
+from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
 EXACT = [

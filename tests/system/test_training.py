@@ -6,11 +6,9 @@ import json
 import os
 import re
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -18,8 +16,6 @@ import torch
 from dni_async.config import RunConfig
 from dni_async.data import load_dataset
 from dni_async.network import build_network
-from dni_async.stage import prepare_torch
-from launcher import baseline
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
@@ -109,143 +105,6 @@ def test_where_nothing_is_compared_nothing_is_told(
     assert "cosine" not in run.output
 
 
-@pytest.fixture
-def as_in_a_worker() -> Iterator[None]:
-    """One thread and no denormals, as the processes of a run have it; undone afterwards."""
-    num_threads = torch.get_num_threads()
-    prepare_torch(1)
-    yield
-    torch.set_flush_denormal(False)
-    torch.set_num_threads(num_threads)
-
-
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("stages", [1, 2, 4, 8])
-def test_lockstep_equals_plain_backpropagation_bit_for_bit(
-    launch: Callable[..., Launch], as_in_a_worker: None, stages: int, optimizer: str
-) -> None:
-    """Over every transport; 1437 samples in batches of 100 leave a last one of 37."""
-    settings = {"layers": 8, "width": 256, "epochs": 3, "batch_size": 100, "optimizer": optimizer}
-    if stages == 4:
-        settings["accumulate"] = 2
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
-    transport = {1: "auto", 2: "tcp", 4: "auto", 8: "ipc"}[stages]
-    run = launch(
-        *flags, "--rule=backprop", f"--stages={stages}", "--no-baseline",
-        "--threads-per-worker=1", f"--transport={transport}",
-    )  # fmt: skip
-    network = baseline.train(
-        RunConfig(rule="backprop", **settings),  # type: ignore[arg-type]
-        torch.device("cpu"),
-        lambda: None,
-        lambda *_: None,
-    )
-    assert run.end() == 0, run.output
-    trained = safetensors.torch.load_file(run.run_dir / "model.safetensors")
-    expected = network.state_dict()
-    assert trained.keys() == expected.keys()
-    for name, weight in expected.items():
-        assert torch.equal(trained[name], weight), name
-    assert run.report()["runs"][0]["workers"][0]["max_pending"] <= 1
-
-
-SEQUENCES = """
-import torch
-from torch import nn
-
-class Block(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.norm, self.qkv, self.out = nn.LayerNorm(16), nn.Linear(16, 48), nn.Linear(16, 16)
-
-    def forward(self, x):
-        q, k, v = (part[:, None] for part in self.qkv(self.norm(x)).chunk(3, -1))
-        seen = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-        return x + self.out(seen[:, 0])
-
-def make():
-    return nn.Sequential(nn.Embedding(7, 16), Block(), Block(), nn.Linear(16, 7))
-"""
-
-
-def write_sequences(folder: Path) -> tuple[str, ...]:
-    """A small model of sequences and its data in folder, and what names both."""
-    folder.mkdir()
-    (folder / "sequences.py").write_text(SEQUENCES)
-    ids = np.arange(150)[:, None] * 3 + np.arange(9) ** 2
-    x, y = ids[:, :-1] % 7, ids[:, 1:] % 7
-    np.savez(folder / "ids.npz", x_train=x[:100], y_train=y[:100], x_test=x[100:], y_test=y[100:])
-    return "--model=sequences:make", "--data=ids.npz", "--batch-size=16", "--no-baseline"
-
-
-@pytest.mark.parametrize("stages", [1, 2, 4])
-def test_lockstep_equals_plain_backpropagation_for_sequences(
-    launch: Callable[..., Launch],
-    as_in_a_worker: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    stages: int,
-) -> None:
-    folder = tmp_path / "launch-0"
-    flags = write_sequences(folder)
-    run = launch(
-        *flags, "--rule=backprop", "--threads-per-worker=1", "--epochs=3", f"--stages={stages}",
-        "--partition=even",
-    )  # fmt: skip
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "path", sys.path.copy())
-    losses: list[tuple[float, float]] = []
-    network = baseline.train(
-        RunConfig(model="sequences:make", data="ids.npz", batch_size=16, epochs=3),
-        torch.device("cpu"),
-        lambda: None,
-        lambda epoch: losses.append((epoch.train_loss, epoch.test_loss)),
-    )
-    sys.modules.pop("sequences")
-    assert run.end() == 0, run.output
-    trained = safetensors.torch.load_file(run.run_dir / "model.safetensors")
-    for name, weight in network.state_dict().items():
-        assert torch.equal(trained[name], weight), name
-    epochs = run.report()["runs"][0]["epochs"]
-    assert [(epoch["train_loss"], epoch["test_loss"]) for epoch in epochs] == losses
-
-
-@pytest.mark.parametrize("rule", ["--rule=dni", "--targets=bootstrap", "--rule=dgl", "--rule=fdg"])
-def test_every_rule_learns_sequences(
-    launch: Callable[..., Launch], tmp_path: Path, rule: str
-) -> None:
-    flags = write_sequences(tmp_path / "launch-0")
-    run = launch(*flags, rule, "--epochs=40", "--lr=0.01", "--anchor-every=8")
-    assert run.end() == 0, run.output
-    first, *_, last = run.report()["runs"][0]["epochs"]
-    assert last["train_loss"] < first["train_loss"] / 2
-    assert last["test_accuracy"] > 0.7  # a seventh by guessing
-    run.assert_nothing_left()
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (["--data=ids.npz"], "ids.npz holds int64 ids, which the built-in MLP does not take"),
-        (
-            ["--data=ids.npz", "--model=sequences:short"],
-            "model: torch.int64 inputs [6, 8] do not pass the network: index out of range",
-        ),
-    ],
-)
-def test_sequences_that_do_not_fit_the_network_are_refused(
-    launch: Callable[..., Launch], tmp_path: Path, flags: list[str], message: str
-) -> None:
-    """The second embedding lacks the largest id alone, which few samples hold."""
-    folder = tmp_path / "launch-0"
-    write_sequences(folder)
-    with (folder / "sequences.py").open("a") as module:
-        module.write("def short():\n    return nn.Sequential(nn.Embedding(6, 7))\n")
-    run = launch(*flags, "--batch-size=16")
-    assert run.end() == 2
-    assert message in run.output.replace("\n", " ")
-
-
 @pytest.mark.parametrize("window", [1, 2, 8])
 @pytest.mark.parametrize("synthesizer", ["linear", "critic"])
 def test_no_window_deadlocks_or_is_exceeded(
@@ -278,32 +137,6 @@ def test_every_setting_trains(launch: Callable[..., Launch], flags: list[str]) -
     assert run.end() == 0, run.output
     assert run.report()["runs"][0]["test_accuracy"] > 0.5
     run.assert_nothing_left()
-
-
-def test_a_model_and_data_of_the_users_own_train(
-    launch: Callable[..., Launch], tmp_path: Path
-) -> None:
-    folder = tmp_path / "launch-0"
-    folder.mkdir()
-    (folder / "workers.py").write_text("raise SystemExit('the wrong workers module')\n")
-    (folder / "mynet.py").write_text(
-        "from torch import nn\n"
-        "def make():\n"
-        "    return nn.Sequential(nn.Flatten(), nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 3))\n"
-    )
-    rng = np.random.default_rng(0)
-    labels = rng.integers(0, 3, 300)
-    x = rng.normal(size=(300, 3, 4)).astype(np.float32) + 2 * labels[:, None, None]
-    np.savez(
-        folder / "own.npz", x_train=x[:200], y_train=labels[:200], x_test=x[200:],
-        y_test=labels[200:],
-    )  # fmt: skip
-    run = launch(
-        "--model=mynet:make", "--data=own.npz", "--epochs=30", "--batch-size=50", "--lr=0.01"
-    )
-    assert run.end() == 0, run.output
-    assert run.report()["runs"][0]["num_workers"] == 2
-    assert run.report()["runs"][0]["test_accuracy"] > 0.9
 
 
 @pytest.mark.slow
@@ -381,45 +214,6 @@ def test_every_rule_learns(launch: Callable[..., Launch], flags: list[str]) -> N
     run.assert_nothing_left()
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ["--targets=bootstrap", "--synthesizer=linear", "--norm=batch"],
-        ["--anchor-every=4", "--window=3"],
-        ["--anchor-every=4", "--anchor-updates", "--layers=3"],
-        ["--rule=dgl", "--layers=2", "--transport=tcp"],
-        ["--dtype=bf16", "--layers=6", "--stages=3", "--update-probability=0.5"],
-    ],
-    ids=" ".join,
-)
-def test_stages_that_predict_their_inputs_learn(
-    launch: Callable[..., Launch], flags: list[str]
-) -> None:
-    run = launch("--unlock=forward", "--epochs=15", "--no-baseline", *flags)
-    assert run.end() == 0, run.output
-    (ours,) = run.report()["runs"]
-    assert ours["test_accuracy"] > 0.8
-    if "--update-probability=0.5" not in flags:
-        assert {worker["updates"] for worker in ours["workers"]} == {15 * 12}
-    run.assert_nothing_left()
-
-
-@pytest.mark.parametrize("flags", [["--targets=bootstrap"], ["--anchor-every=3"]])
-def test_stages_that_predict_their_inputs_with_a_window_of_one_train_the_same_each_time(
-    launch: Callable[..., Launch], flags: list[str]
-) -> None:
-    """Whatever comes first, what is learnt from it is all learnt before the next batch."""
-    trained = []
-    for _ in range(2):
-        run = launch(
-            "--unlock=forward", "--window=1", "--width=64", "--epochs=3", "--no-baseline",
-            "--threads-per-worker=1", *flags,
-        )  # fmt: skip
-        assert run.end() == 0, run.output
-        trained.append((run.run_dir / "model.safetensors").read_bytes())
-    assert trained[0] == trained[1]
-
-
 def test_without_backpropagation_only_the_head_learns(launch: Callable[..., Launch]) -> None:
     run = launch("--rule=no-bprop", "--epochs=3", "--no-baseline", "--layers=3")
     assert run.end() == 0, run.output
@@ -430,101 +224,6 @@ def test_without_backpropagation_only_the_head_learns(launch: Callable[..., Laun
     unchanged = [name for name in drawn if torch.equal(trained[name], drawn[name])]
     assert unchanged == ["0.0.weight", "0.0.bias", "1.0.weight", "1.0.bias"]
     run.assert_nothing_left()
-
-
-OWN_RULE = """
-from dni_async.decisions.actions import Forward, GiveCredit, Send, Update
-
-
-class EveryOther:
-    "The stages below the head learn from every second batch alone, by a local loss."
-    needs_synthesizer, is_exact, anchor_every = True, False, 0
-
-    def __init__(self, config):
-        self.batches = 0
-
-    def window(self, asked):
-        return asked
-
-    def on_batch(self, batch, *, has_below, has_above):
-        forward = Forward(batch.batch_id, keeps_graph=True, returns_gradient=False)
-        credit = [GiveCredit((batch.batch_id,))] if has_below else []
-        if not has_above:
-            return [forward, Update(batch.batch_id, "loss"), *credit]
-        self.batches += 1
-        update = [Update(batch.batch_id, "synthetic")] if self.batches % 2 else []
-        return [forward, Send(batch), *update, *credit]
-
-    def on_returned(self, batch_id, *, has_below):
-        return []
-"""
-
-
-def test_a_rule_of_the_users_own_from_another_folder(
-    launch: Callable[..., Launch], tmp_path: Path
-) -> None:
-    folder = tmp_path / "launch-0"
-    folder.mkdir()
-    (folder / "myrules.py").write_text(OWN_RULE)
-    run = launch("--rule=myrules:EveryOther", "--epochs=8", "--no-baseline")
-    assert run.end() == 0, run.output
-    (ours,) = run.report()["runs"]
-    assert [worker["updates"] for worker in ours["workers"]] == [48, 48, 48, 96]
-    assert ours["test_accuracy"] > 0.6
-    run.assert_nothing_left()
-
-
-OWN_SYNTHESIZER = """
-import torch
-
-
-class Constant:
-    "Predicts the mean of the gradients that came back for a label."
-
-    def __init__(self, shape, num_labels, optimize, *, device=None):
-        self.means = torch.zeros(num_labels, *shape, device=device)
-
-    @property
-    def parameters(self):
-        return [self.means]
-
-    def predict(self, hidden, labels):
-        return self.means[labels]
-
-    def learn(self, hidden, labels, target):
-        for label in labels.unique():
-            self.means[label] += 0.1 * (target[labels == label].mean(0) - self.means[label])
-"""
-
-
-def test_a_synthesizer_of_the_users_own_from_another_folder(
-    launch: Callable[..., Launch], tmp_path: Path
-) -> None:
-    folder = tmp_path / "launch-0"
-    folder.mkdir()
-    (folder / "mysynth.py").write_text(OWN_SYNTHESIZER)
-    run = launch(
-        "--synthesizer=mysynth:Constant", "--targets=bootstrap", "--epochs=20", "--no-baseline"
-    )
-    assert run.end() == 0, run.output
-    assert run.report()["runs"][0]["test_accuracy"] > 0.3  # the same gradient for a whole class
-    assert run.report()["runs"][0]["boundaries"] == []  # its learn does not tell what it predicted
-    run.assert_nothing_left()
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("sgd", "rule: must be one of backprop, dni, dgl, fdg, no-bprop, or package.module:Class"),
-        ("no.such:Rule", "rule: cannot import 'no.such'"),
-        ("json:loads", "rule: making json:loads raised"),
-        ("builtins:id", "rule: builtins:id has no needs_synthesizer"),
-    ],
-)
-def test_what_is_no_rule_is_refused(launch: Callable[..., Launch], name: str, said: str) -> None:
-    run = launch(f"--rule={name}")
-    assert run.end() == 2
-    assert said in run.output
 
 
 def test_a_run_and_its_baselines_stop_at_the_target(launch: Callable[..., Launch]) -> None:
@@ -539,27 +238,14 @@ def test_a_run_and_its_baselines_stop_at_the_target(launch: Callable[..., Launch
     run.assert_nothing_left()
 
 
-def test_a_run_of_stages_that_predict_their_inputs_stops_at_the_target(
-    launch: Callable[..., Launch],
-) -> None:
-    """The stages above are ahead of the source when it is drained."""
-    flags = ["--target-accuracy=0.6", "--early-stop", "--unlock=forward", "--norm=batch"]
-    run = launch("--epochs=500", "--no-baseline", *flags)
-    assert run.end() == 0, run.output
-    (ours,) = run.report()["runs"]
-    assert ours["epochs"][-1]["test_accuracy"] >= 0.6
-    assert len(ours["epochs"]) < 500
-    assert "the target of 60.00% is reached" in run.output
-    assert (run.run_dir / "model.safetensors").is_file()
-    run.assert_nothing_left()
-
-
 def test_memory_is_shared_where_it_can_be(launch: Callable[..., Launch]) -> None:
     shared = launch("--epochs=2", "--no-baseline")
     framed = launch("--epochs=2", "--no-baseline", "--transport=ipc")
     for run in (shared, framed):
         assert run.end() == 0, run.output
-    assert shared.report()["runs"][0]["workers"][0]["shared_bytes"] > 20 * 128 * 256 * 4
+    # At most a window of 16 batches is sent before the stage above has mapped the memory.
+    batches = 24 - 16
+    assert shared.report()["runs"][0]["workers"][0]["shared_bytes"] >= batches * 128 * 256 * 4
     assert framed.report()["runs"][0]["workers"][0]["shared_bytes"] == 0
 
 

@@ -1,0 +1,107 @@
+"""A process that a test starts, whose children can be found by a mark in their environment."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+
+__all__ = ["DEADLINE_S", "MarkedProcess"]
+
+DEADLINE_S = 60.0
+
+
+class MarkedProcess:
+    """A command in a session of its own, with a temporary folder of its own.
+
+    output: what it has printed, so far as it was read.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        temporary: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.temporary = temporary
+        self.temporary.mkdir(parents=True)
+        self.output = ""
+        self._mark = f"DNI_TEST_MARK={uuid.uuid4()}"
+        name, _, value = self._mark.partition("=")
+        own = {"TMPDIR": str(temporary), name: value}
+        self.process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env={**os.environ, **own, **(environment or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def wait_for(self, pattern: str, deadline_s: float = DEADLINE_S) -> re.Match[str]:
+        """Read output until pattern appears."""
+        deadline = time.monotonic() + deadline_s
+        while not (found := re.search(pattern, self.output)):
+            if not self._read(deadline):
+                pytest.fail(f"{pattern!r} did not appear in:\n{self.output}")
+        return found
+
+    def interrupt(self, signum: int = signal.SIGINT) -> None:
+        """As Ctrl-C in a terminal does: to the process group."""
+        os.killpg(self.process.pid, signum)
+
+    def end(self, deadline_s: float = DEADLINE_S) -> int:
+        """Wait for its end; the exit code."""
+        deadline = time.monotonic() + deadline_s
+        while self._read(deadline):
+            pass
+        return self.process.wait(max(0.1, deadline - time.monotonic()))
+
+    def alive(self) -> list[psutil.Process]:
+        """Every process that carries the mark."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                marked = self._mark.encode() in Path(f"/proc/{process.pid}/environ").read_bytes()
+                if marked and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+            except (OSError, psutil.Error):
+                continue
+        return found
+
+    def left_after(self, seconds: float) -> list[psutil.Process]:
+        """What does not end by itself in that time."""
+        deadline = time.monotonic() + seconds
+        while self.alive() and time.monotonic() < deadline:
+            psutil.wait_procs(self.alive(), timeout=0.1)
+        return self.alive()
+
+    def abort(self) -> None:
+        """Kill what is left, whatever the test did."""
+        for process in self.alive():
+            process.kill()
+        self.process.wait(10)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def _read(self, deadline: float) -> bool:
+        """Read what is there, waiting at most until deadline; False at the end of output."""
+        assert self.process.stdout is not None
+        fd = self.process.stdout.fileno()
+        if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            pytest.fail(f"nothing was printed any more after:\n{self.output}")
+        part = os.read(fd, 65536)
+        self.output += part.decode()
+        return bool(part)

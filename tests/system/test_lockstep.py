@@ -1,0 +1,96 @@
+"""Lockstep equals plain backpropagation in one process, bit for bit, whatever the network."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from dni_async.config import RunConfig
+from launcher import baseline
+from launcher.results import EpochResult
+from tests.system.conftest import Launch
+from tests.system.sequences import write_sequences
+
+pytestmark = pytest.mark.system
+
+
+def train_plainly(config: RunConfig) -> tuple[nn.Sequential, list[EpochResult]]:
+    """The baseline, in this process."""
+    epochs: list[EpochResult] = []
+    network = baseline.train(config, torch.device("cpu"), lambda: None, epochs.append)
+    return network, epochs
+
+
+def assert_same_weights(run: Launch, network: nn.Sequential) -> None:
+    """Each one of them, to the last bit."""
+    trained = safetensors.torch.load_file(run.run_dir / "model.safetensors")
+    expected = network.state_dict()
+    assert trained.keys() == expected.keys()
+    for name, weight in expected.items():
+        assert torch.equal(trained[name], weight), name
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("stages", [1, 2, 4, 8])
+def test_lockstep_equals_plain_backpropagation_bit_for_bit(
+    launch: Callable[..., Launch], as_in_a_worker: None, stages: int, optimizer: str
+) -> None:
+    """Over every transport; 1437 samples in batches of 100 leave a last one of 37."""
+    settings = {"layers": 8, "width": 256, "epochs": 3, "batch_size": 100, "optimizer": optimizer}
+    if stages == 4:
+        settings["accumulate"] = 2
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    transport = {1: "auto", 2: "tcp", 4: "auto", 8: "ipc"}[stages]
+    run = launch(
+        *flags, "--rule=backprop", f"--stages={stages}", "--no-baseline",
+        "--threads-per-worker=1", f"--transport={transport}",
+    )  # fmt: skip
+    network, _ = train_plainly(RunConfig(rule="backprop", **settings))  # type: ignore[arg-type]
+    assert run.end() == 0, run.output
+    assert_same_weights(run, network)
+    assert run.report()["runs"][0]["workers"][0]["max_pending"] <= 1
+
+
+@pytest.mark.parametrize("stages", [1, 2, 4])
+def test_lockstep_equals_plain_backpropagation_for_sequences(
+    launch: Callable[..., Launch],
+    as_in_a_worker: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stages: int,
+) -> None:
+    folder = tmp_path / "launch-0"
+    flags = write_sequences(folder)
+    run = launch(
+        *flags, "--rule=backprop", "--threads-per-worker=1", "--epochs=3", f"--stages={stages}",
+        "--partition=even",
+    )  # fmt: skip
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    network, expected = train_plainly(
+        RunConfig(model="sequences:make", data="ids.npz", batch_size=16, epochs=3)
+    )
+    sys.modules.pop("sequences")
+    assert run.end() == 0, run.output
+    assert_same_weights(run, network)
+    epochs = run.report()["runs"][0]["epochs"]
+    losses = [(epoch["train_loss"], epoch["test_loss"]) for epoch in epochs]
+    assert losses == [(epoch.train_loss, epoch.test_loss) for epoch in expected]
+
+
+@pytest.mark.parametrize("model", ["cnn", "residual"])
+def test_lockstep_equals_plain_backpropagation_for_named_networks(
+    launch: Callable[..., Launch], as_in_a_worker: None, model: str
+) -> None:
+    settings = {"model": model, "layers": 4, "width": 8, "norm": "batch", "epochs": 2}
+    flags = [f"--{name}={value}" for name, value in settings.items()]
+    run = launch(*flags, "--rule=backprop", "--no-baseline", "--threads-per-worker=1")
+    network, _ = train_plainly(RunConfig(rule="backprop", **settings))  # type: ignore[arg-type]
+    assert run.end() == 0, run.output
+    assert_same_weights(run, network)

@@ -1,0 +1,65 @@
+"""Runs whose stages predict their inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.system.conftest import Launch
+
+pytestmark = pytest.mark.system
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--targets=bootstrap", "--synthesizer=linear", "--norm=batch"],
+        ["--anchor-every=4", "--window=3"],
+        ["--anchor-every=4", "--anchor-updates", "--layers=3"],
+        ["--rule=dgl", "--layers=2", "--transport=tcp"],
+        ["--dtype=bf16", "--layers=6", "--stages=3", "--update-probability=0.5"],
+    ],
+    ids=" ".join,
+)
+def test_stages_that_predict_their_inputs_learn(
+    launch: Callable[..., Launch], flags: list[str]
+) -> None:
+    run = launch("--unlock=forward", "--epochs=15", "--no-baseline", *flags)
+    assert run.end() == 0, run.output
+    (ours,) = run.report()["runs"]
+    assert ours["test_accuracy"] > 0.8
+    if "--update-probability=0.5" not in flags:
+        assert {worker["updates"] for worker in ours["workers"]} == {15 * 12}
+    run.assert_nothing_left()
+
+
+@pytest.mark.parametrize("flags", [["--targets=bootstrap"], ["--anchor-every=3"]])
+def test_stages_that_predict_their_inputs_with_a_window_of_one_train_the_same_each_time(
+    launch: Callable[..., Launch], flags: list[str]
+) -> None:
+    """Whatever comes first, what is learnt from it is all learnt before the next batch."""
+    trained = []
+    for _ in range(2):
+        run = launch(
+            "--unlock=forward", "--window=1", "--width=64", "--epochs=3", "--no-baseline",
+            "--threads-per-worker=1", *flags,
+        )  # fmt: skip
+        assert run.end() == 0, run.output
+        trained.append((run.run_dir / "model.safetensors").read_bytes())
+    assert trained[0] == trained[1]
+
+
+def test_a_run_of_stages_that_predict_their_inputs_stops_at_the_target(
+    launch: Callable[..., Launch],
+) -> None:
+    """The stages above are ahead of the source when it is drained."""
+    flags = ["--target-accuracy=0.6", "--early-stop", "--unlock=forward", "--norm=batch"]
+    run = launch("--epochs=500", "--no-baseline", *flags)
+    assert run.end() == 0, run.output
+    (ours,) = run.report()["runs"]
+    assert ours["epochs"][-1]["test_accuracy"] >= 0.6
+    assert len(ours["epochs"]) < 500
+    assert "the target of 60.00% is reached" in run.output
+    assert (run.run_dir / "model.safetensors").is_file()
+    run.assert_nothing_left()
