@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.hosts import Host
 from benchmarks.team import Team
 from dni_async.config import RunConfig
 from dni_async.system import available_cores
@@ -25,7 +26,7 @@ from launcher.plan import make_plan
 from launcher.results import EpochResult, RestartResult, RunResult, WorkerResult
 from launcher.run_folder import RunFolder
 
-__all__ = ["ALL_ARMS", "ARMS", "Trained", "num_ranks_of", "train_arm"]
+__all__ = ["ALL_ARMS", "ARMS", "Trained", "num_ranks_of", "train_arm", "train_rival_on"]
 
 ARMS = (
     "dni",
@@ -78,6 +79,11 @@ class Trained:
             num_train=self.num_train,
             epochs=list(self.epochs),
         )
+
+
+def train_rival_on(hosts: Sequence[Host], arm: str, config: RunConfig) -> Trained:
+    """As train_arm, for gpipe and 1f1b, with one rank on each host."""
+    return _train_rival(arm, "benchmarks.rivals.pipelining", config, hosts)
 
 
 def train_arm(arm: str, config: RunConfig, display: Display | None = None) -> Trained:
@@ -163,12 +169,12 @@ def _trained(result: RunResult) -> Trained:
     )
 
 
-def _train_rival(arm: str, module: str, config: RunConfig) -> Trained:
+def _train_rival(arm: str, module: str, config: RunConfig, hosts: Sequence[Host] = ()) -> Trained:
     """Ranks of a torch.distributed arm, the cores shared out among them as among our workers."""
     num_ranks = num_ranks_of(arm, config)
     num_threads = max(1, available_cores() // num_ranks)
     num_train = make_plan(config).num_train
-    with Team(module, num_ranks, num_threads=num_threads) as team:
+    with Team(module, num_ranks, num_threads=num_threads, hosts=hosts) as team:
         order = {
             "config": config.to_dict(),
             "num_threads": num_threads,

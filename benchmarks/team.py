@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
+from benchmarks.hosts import INTERFACE, Host
 from dni_async.errors import DniError
 from launcher.processes import thread_environment
 
@@ -36,7 +37,7 @@ class Team:
 
     The module has a ``main(member)``, see benchmarks.member. ``folder`` is private to the team
     (sockets, rendezvous files) and goes with it. Every member gets the same thread budget, memory
-    settings and library path.
+    settings and library path. hosts: where each runs, if not all here.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Team:
         *,
         num_threads: int = 1,
         shares_cores: bool = True,
+        hosts: Sequence[Host] = (),
         patience_s: float = PATIENCE_S,
     ) -> None:
         with _undisturbed():  # a folder that nobody knows of yet would stay
             self._temporary = tempfile.TemporaryDirectory(prefix="dni-bench-")
         self.folder = Path(self._temporary.name)
         self._module = module
+        self._hosts = hosts
         self._patience_s = patience_s
         self._members: list[subprocess.Popen[bytes]] = []
         self._logs: list[IO[bytes]] = []
@@ -61,7 +64,8 @@ class Team:
         environment = thread_environment(num_threads, shares_cores=shares_cores)
         path = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{path}" if path else str(ROOT)
-        environment["GLOO_SOCKET_IFNAME"] = "lo"  # else it looks the host's name up
+        # Else it looks the host's name up.
+        environment["GLOO_SOCKET_IFNAME"] = INTERFACE if hosts else "lo"
         environment["TMPDIR"] = str(self.folder)  # torch leaves an empty cache behind
         try:
             for index in range(num_members):
@@ -135,8 +139,9 @@ class Team:
     def _start(self, index: int, environment: dict[str, str]) -> None:
         log = (self.folder / f"member-{index}.log").open("w+b")
         self._logs.append(log)
+        command = [sys.executable, "-m", "benchmarks.member", self._module]
         process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.member", self._module],
+            self._hosts[index].command(*command) if self._hosts else command,
             cwd=ROOT,
             env=environment,
             stdin=subprocess.PIPE,

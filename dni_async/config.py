@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import sys
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from typing import Any, Literal, get_args
 import tomli_w
 
 from dni_async.coercion import coerce, unknown_key
+from dni_async.combinations import check_together
 from dni_async.errors import ConfigError
 from dni_async.extensions import is_extension
 
@@ -55,8 +55,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
 RESUMABLE = frozenset(
     {
         "stages", "partition", "devices", "window", "threads_per_worker", "transport",
-        "start_timeout_s", "data_dir", "epochs", "baseline", "target_accuracy", "early_stop",
-        "profile", "torch_profiler", "checkpoint_every", "keep_checkpoints",
+        "start_timeout_s", "workers", "listen", "join_timeout_s", "silent_after_s", "data_dir",
+        "keys", "epochs", "baseline", "target_accuracy", "early_stop", "profile", "torch_profiler",
+        "checkpoint_every", "keep_checkpoints",
     }
 )  # fmt: skip
 
@@ -124,6 +125,10 @@ class RunConfig:
     wire_dtype: WireDtype = "same"
     # Where it runs.
     devices: tuple[str, ...] = ("auto",)
+    workers: tuple[str, ...] = ("local",)  # or "remote"; dealt over the stages as devices are
+    listen: str | None = None  # tcp://HOST:PORT, where remote workers join
+    join_timeout_s: float = 600.0  # that remote workers may take
+    silent_after_s: float = 30.0  # then a remote worker counts as dead
     window: int | None = None  # see places
     when_full: WhenFull = "wait"  # skip: learn on, without sending that batch up
     when_empty: WhenEmpty = "wait"  # replay: learn from the inputs seen last
@@ -165,7 +170,7 @@ class RunConfig:
             value = getattr(self, name)
             _require(value is None or value >= 1, name, "at least 1", self)
         positive = ("lr", "synthesizer_lr", "synthesizer_scale", "synthesizer_clip", "clip_norm")
-        for name in (*positive, "start_timeout_s"):
+        for name in (*positive, "start_timeout_s", "join_timeout_s", "silent_after_s"):
             value = getattr(self, name)
             _require(value is None or 0 < value < float("inf"), name, "a positive number", self)
         counts = ("synthesizer_layers", "synthesizer_pool", "synthesizer_warmup")
@@ -186,8 +191,7 @@ class RunConfig:
         _require(0 <= self.seed < 2**31, "seed", "in [0, 2**31)", self)
         if self.target_accuracy is not None:
             _require(0 < self.target_accuracy <= 1, "target_accuracy", "in (0, 1]", self)
-        self._check_devices()
-        self._check_combinations()
+        check_together(self)
         if self.checkpoint_every is not None:
             is_one = re.fullmatch(
                 r"[1-9][0-9]{0,8}|[0-9]{1,6}(\.[0-9]{1,6})?s", self.checkpoint_every
@@ -195,113 +199,6 @@ class RunConfig:
             every = "seconds such as 30s or training batches such as 500"
             is_positive = self.checkpoint_batches > 0 or self.checkpoint_s > 0 if is_one else False
             _require(is_positive, "checkpoint_every", every, self)
-
-    def _check_devices(self) -> None:
-        _require(len(self.devices) >= 1, "devices", "at least one device", self)
-        for device in self.devices:
-            if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", device):
-                raise ConfigError(
-                    f"devices: unknown device {device!r}; use cpu, cuda, or cuda:0,cuda:1,..."
-                )
-        if len(self.devices) > 1 and "auto" in self.devices:
-            raise ConfigError("devices: 'auto' cannot be listed beside other devices")
-
-    def _check_combinations(self) -> None:
-        is_own = self.model is not None and is_extension(self.model)
-        if not is_own and self.stages is not None and self.stages > self.layers:
-            raise ConfigError(
-                f"stages: {self.stages} stages need at least as many layers, "
-                f"but there are {self.layers}"
-            )
-        self._check_synthesizer()
-        if self.early_stop and self.target_accuracy is None:
-            raise ConfigError("early_stop: needs a target_accuracy to stop at")
-        self._check_rule()
-        self._check_waiting()
-        self._check_network()
-
-    def _check_rule(self) -> None:
-        """What goes with the rule and its synthesizer."""
-        if self.rule == "backprop" and self.wire_dtype != "same":
-            raise ConfigError("wire_dtype: lockstep backprop is exact; links must keep the dtype")
-        if self.unlock == "forward" and self.rule in ("backprop", "fdg"):
-            raise ConfigError(
-                f"unlock: forward is for stages that wait for nothing, but with rule {self.rule} "
-                "they wait for gradients; use it with dni, dgl or no-bprop"
-            )
-
-    def _check_synthesizer(self) -> None:
-        """What goes with the synthesizer."""
-        if self.rule == "dgl" and self.synthesizer != "critic":
-            raise ConfigError(
-                "synthesizer: rule dgl learns from labels at each boundary, which critic does alone"
-            )
-        if (
-            self.rule in ("dni", "dgl")
-            and self.synthesizer == "critic"
-            and not self.label_conditioning
-        ):
-            raise ConfigError(
-                "label_conditioning: the critic is a classifier and needs labels; "
-                "use --synthesizer linear or mlp with --no-label-conditioning"
-            )
-        if self.synthesizer == "conv" and self.model in (None, "residual"):
-            raise ConfigError(
-                "synthesizer: conv is for activations [B, C, H, W], and this network has none; "
-                "use --model cnn or a network of your own"
-            )
-        for name in ("synthesizer_layers", "synthesizer_width"):
-            if getattr(self, name) is not None and self.synthesizer not in ("mlp", "conv"):
-                raise ConfigError(
-                    f"{name}: is of mlp and conv, but --synthesizer is {self.synthesizer}"
-                )
-        is_taught = self.targets == "bootstrap" or self.anchor_every > 0
-        if self.synthesizer_warmup and self.synthesizer != "critic" and not is_taught:
-            raise ConfigError(
-                "synthesizer_warmup: with anchor_every 0 no gradient comes back to learn from, and "
-                "the warm-up would not end"
-            )
-
-    def _check_waiting(self) -> None:
-        """What goes with when_full and when_empty."""
-        for name in ("when_full", "when_empty"):
-            if getattr(self, name) != "wait" and self.rule in ("backprop", "fdg", "no-bprop"):
-                raise ConfigError(
-                    f"{name}: {getattr(self, name)} needs a rule that updates without an answer "
-                    f"from above, such as dni or dgl; {self.rule} does not"
-                )
-            if getattr(self, name) != "wait" and self.unlock == "forward":
-                raise ConfigError(
-                    f"{name}: with --unlock forward no stage waits for an input, and how far it is "
-                    "ahead is bounded by the window; leave out one of them"
-                )
-        if self.when_full == "skip" and self.anchor_updates:
-            raise ConfigError(
-                "anchor_updates: an anchor that is skipped has no gradient of its own to update "
-                "with; leave out one of --anchor-updates and --when-full skip"
-            )
-
-    def _check_network(self) -> None:
-        """What goes with the address that sockets listen on."""
-        try:
-            address = ipaddress.IPv4Address(self.interface)
-        except ValueError:
-            address = None
-        if address is None or address.is_unspecified:
-            raise ConfigError(
-                "interface: must be one IPv4 address of this machine at which the workers can "
-                f"reach it, but is {self.interface!r}"
-            )
-        for name, is_asked in (("interface", not address.is_loopback), ("keys", bool(self.keys))):
-            if is_asked and self.transport != "tcp":
-                raise ConfigError(f"{name}: is for --transport tcp, but that is {self.transport}")
-        if self.insecure_without_keys and self.keys:
-            raise ConfigError("insecure_without_keys: there are keys; leave out one of the two")
-        if not (address.is_loopback or self.keys or self.insecure_without_keys):
-            raise ConfigError(
-                f"interface: {self.interface} can be reached from other hosts; make keys by "
-                "'dni-launch keys DIR' and say --keys DIR"
-            )
 
     @property
     def places(self) -> int:
@@ -314,6 +211,16 @@ class RunConfig:
             return self.window
         is_stale = self.rule == "fdg" or (self.rule == "dni" and self.targets == "bootstrap")
         return 4 if is_stale else 16
+
+    @property
+    def has_remote(self) -> bool:
+        """Whether any worker joins from elsewhere."""
+        return "remote" in self.workers
+
+    @property
+    def listen_host(self) -> str:
+        """The host of listen, empty where nothing is asked for."""
+        return (self.listen or "").removeprefix("tcp://").rpartition(":")[0]
 
     @property
     def checkpoint_s(self) -> float:

@@ -23,6 +23,7 @@ import torch
 
 from dni_async.errors import LinkError
 from dni_async.messages import TensorMeta
+from dni_async.system import unix_address
 from dni_async.tensors import torch_dtype
 from dni_async.wire import size_bytes
 
@@ -156,7 +157,7 @@ def offer_device_slots(
         told = _DEVICE.pack(tensor.device.index, handle.raw)
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(timeout_s)
-        connection.connect(path)
+        connection.connect(unix_address(path))
         connection.sendall(greeting + told + _handles(events))
     except (OSError, RuntimeError) as error:
         with suppress(OSError):

@@ -249,12 +249,18 @@ class Link:
         )
 
 
-def open_inbox(sockets: Sockets, address: str, *, shares_memory: bool = False) -> Link:
-    """The upper end of a link: listen for the stage below on ipc://PATH or tcp://HOST:0."""
-    channel = sockets.listening(address)
+def open_inbox(
+    sockets: Sockets, address: str, *, near: str = "", shares_memory: bool = False
+) -> Link:
+    """The upper end of a link: listen for the stage below on ipc://PATH or tcp://HOST:0.
+
+    near: listen on ipc://@NAME as well.
+    """
+    channel = sockets.listening(address, near)
     listener = None
-    if shares_memory and address.startswith("ipc://") and can_share_memory():
-        listener = SlotListener(f"{address.removeprefix('ipc://')}.slots")
+    shared = near or address
+    if shares_memory and shared.startswith("ipc://") and can_share_memory():
+        listener = SlotListener(f"{shared.removeprefix('ipc://')}.slots")
     return Link(channel, is_lower=False, listener=listener)
 
 

@@ -27,7 +27,7 @@ import torch
 from dni_async.device_slots import DEVICE_MAGIC, DeviceSlots, accept_device_slots
 from dni_async.errors import LinkError
 from dni_async.messages import TensorMeta
-from dni_async.system import available_bytes
+from dni_async.system import available_bytes, unix_address
 from dni_async.tensors import torch_dtype
 from dni_async.wire import size_bytes
 
@@ -47,6 +47,7 @@ MAX_SLOTS: Final = 4096
 MAX_VIEWS: Final = 4 * MAX_SLOTS  # a peer cannot make us keep more
 _TAG: Final = struct.Struct("<q")
 _GREETING: Final = struct.Struct("<16s16sqq")  # magic, run id, slot bytes, slots
+_UCRED: Final = struct.Struct("3i")  # pid, user, group
 _MAGIC: Final = b"dni-async slots1"
 HANDOVER_S: Final = 2.0
 _F_ADD_SEALS, _F_GET_SEALS, _F_SEAL_SHRINK, _F_SEAL_GROW = 1033, 1034, 2, 4
@@ -140,7 +141,7 @@ def hand_over(path: str, run_id: str, fd: int, slots: Slots) -> None:
     greeting = make_greeting(_MAGIC, run_id, slots.slot_bytes, slots.num_slots)
     with socket.socket(socket.AF_UNIX) as sender:
         sender.settimeout(HANDOVER_S)
-        sender.connect(path)
+        sender.connect(unix_address(path))
         socket.send_fds(sender, [greeting], [fd])
 
 
@@ -155,7 +156,7 @@ class SlotListener:
     def __init__(self, path: str) -> None:
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(path)
+        self._socket.bind(unix_address(path))
         self._socket.listen(1)
         self._socket.settimeout(HANDOVER_S)
 
@@ -167,6 +168,7 @@ class SlotListener:
         """
         connection, _ = self._socket.accept()
         with connection:
+            _check_user(connection)
             connection.settimeout(HANDOVER_S)
             greeting, fds, _, _ = socket.recv_fds(connection, _GREETING.size, 1)
             if greeting.startswith(DEVICE_MAGIC) and not fds:
@@ -183,7 +185,16 @@ class SlotListener:
     def close(self) -> None:
         """Stop listening and remove the socket."""
         self._socket.close()
-        Path(self._path).unlink(missing_ok=True)
+        if not self._path.startswith("@"):
+            Path(self._path).unlink(missing_ok=True)
+
+
+def _check_user(connection: socket.socket) -> None:
+    """Anybody on the host can connect to a name without a file. Raises LinkError for others."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _, user, _ = _UCRED.unpack(credentials)
+    if user != os.geteuid():
+        raise LinkError(f"slots were handed over by another user ({user})")
 
 
 def _open(greeting: bytes, fds: list[int], run_id: str) -> Slots:

@@ -18,11 +18,16 @@ __all__ = [
     "compute_in_long_slices",
     "die_with_parent",
     "has_nvidia_device",
+    "keep_memory",
+    "machine_id",
     "name_process",
     "peak_rss_bytes",
+    "place_id",
+    "unix_address",
 ]
 
 _PR_SET_PDEATHSIG = 1
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _SLICE_NS = 20_000_000
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # system call numbers
 _SCHED_ATTR = struct.Struct("=IIQiIQQQII")  # sched_attr of linux/sched/types.h
@@ -61,6 +66,45 @@ def peak_rss_bytes() -> int:
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def keep_memory() -> None:
+    """Keep memory that was freed: else each large gradient is fresh pages at every update.
+
+    What MALLOC_TRIM_THRESHOLD_ and MALLOC_MMAP_THRESHOLD_ do for processes that others start.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return
+    mallopt(_M_TRIM_THRESHOLD, 2**30)
+    if not mallopt(_M_MMAP_THRESHOLD, 2**30):
+        mallopt(_M_MMAP_THRESHOLD, 2**25)  # the most that older libraries take
+
+
+def machine_id() -> str:
+    """The same for all processes of one running kernel, containers or not."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    except OSError:
+        return platform.node()
+
+
+def place_id() -> str:
+    """The same where processes can reach each other's abstract sockets, and trust each other.
+
+    So on one machine, in one network namespace, of one user. Empty where there are none.
+    """
+    if sys.platform != "linux":
+        return ""
+    try:
+        return f"{machine_id()}/{os.stat('/proc/self/ns/net').st_ino}/{os.geteuid()}"
+    except OSError:
+        return ""
+
+
+def unix_address(path: str) -> str:
+    """As the system names a socket: @NAME, as ZeroMQ writes it, is one without a file."""
+    return "\0" + path[1:] if path.startswith("@") else path
 
 
 def die_with_parent(parent: int) -> None:

@@ -8,6 +8,7 @@ flight) and lingers a bounded time.
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
@@ -46,7 +47,8 @@ MAX_WAITING: Final = 256  # control messages of one worker that the coordinator 
 class FrameSocket:
     """One end of a pair: whole multipart messages, in order, to and from exactly one peer.
 
-    is_guarded: strangers can connect to the listening end, so frames travel in parts.
+    is_guarded: strangers can connect to the listening end, so frames travel in parts. near: where
+    it listens too, for a peer in the same place.
     """
 
     def __init__(
@@ -56,9 +58,11 @@ class FrameSocket:
         *,
         gate: Gate | None = None,
         is_guarded: bool = False,
+        near: str = "",
     ) -> None:
         self.socket = socket
         self.endpoint = endpoint
+        self.near = near
         self.gate = gate
         self._is_guarded = is_guarded
 
@@ -100,15 +104,22 @@ class ControlClient:
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self.socket = socket
+        self._heard_at = time.monotonic()
 
     def send(self, message: Message) -> None:
         """Queue message for the coordinator; never blocks."""
         self.socket.send_multipart(encode(message))
 
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the coordinator was heard last."""
+        return time.monotonic() - self._heard_at
+
     def receive(self) -> Message | None:
         """The coordinator's next message, or None. Raises WireError."""
         if not _is_readable(self.socket):
             return None
+        self._heard_at = time.monotonic()
         message, _ = decode(self.socket.recv_multipart())
         return message
 
@@ -224,12 +235,14 @@ class Sockets:
         _connect(socket, address)
         return ControlClient(socket)
 
-    def listening(self, address: str) -> FrameSocket:
-        """The end that listens. Raises LinkError as control_server does."""
+    def listening(self, address: str, near: str = "") -> FrameSocket:
+        """The end that listens, also on near (ipc://@NAME). Raises LinkError as control_server."""
         socket = self._make(zmq.DEALER, self._frame_bytes(address))
         gate = self._protect(socket, address)
         endpoint = _bind(socket, address)
-        return FrameSocket(socket, endpoint, gate=gate, is_guarded=gate is not None)
+        if near:
+            _bind(socket, near)
+        return FrameSocket(socket, endpoint, gate=gate, is_guarded=gate is not None, near=near)
 
     def connected(self, address: str) -> FrameSocket:
         """The end that connects."""
@@ -240,14 +253,14 @@ class Sockets:
         _connect(socket, address)
         return FrameSocket(socket, address, is_guarded=guard is not None)
 
-    def close(self, channel: FrameSocket) -> None:
+    def close(self, channel: FrameSocket | ControlClient) -> None:
         """Close one socket at once; what it has not sent is for nobody any more."""
         self._sockets.remove(channel.socket)
         channel.socket.close(linger=0)
 
     def _guard_of(self, address: str) -> Guard | None:
-        """The guard, where others than this user could connect."""
-        return self._guard if address.startswith("tcp://") else None
+        """The guard, where others than this user could connect: to names without a file too."""
+        return self._guard if address.startswith(("tcp://", "ipc://@")) else None
 
     def _frame_bytes(self, address: str) -> int:
         """The largest frame: ZeroMQ takes as much from a peer before it knows who that is."""

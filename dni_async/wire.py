@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 import msgpack
 
 from dni_async.errors import WireError
-from dni_async.messages import PROTOCOL, Message, TensorMeta
+from dni_async.messages import MAX_PART_BYTES, PROTOCOL, Message, TensorMeta
 
 __all__ = [
     "DTYPE_SIZES",
@@ -146,6 +146,12 @@ def _check_bool(value: Any) -> bool:
     return value
 
 
+def _check_bytes(value: Any) -> bytes:
+    if type(value) is not bytes or len(value) > MAX_PART_BYTES:
+        raise WireError(f"{_show(value)} are not at most {MAX_PART_BYTES} bytes")
+    return value
+
+
 def _check_sizes(value: Any) -> tuple[int, ...]:
     if type(value) is not list or not 1 <= len(value) <= MAX_DIMENSIONS:
         raise WireError(f"need a list of 1 to {MAX_DIMENSIONS} integers")
@@ -196,7 +202,13 @@ def _one_of(choices: tuple[str, ...]) -> Check:
 
 def _check_for(annotation: Any) -> Check:
     """The check of a field, from its type annotation."""
-    simple = {int: _check_int, float: _check_float, str: _check_str, bool: _check_bool}
+    simple = {
+        int: _check_int,
+        float: _check_float,
+        str: _check_str,
+        bool: _check_bool,
+        bytes: _check_bytes,
+    }
     if annotation in simple:
         return simple[annotation]
     if get_origin(annotation) is Literal:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 
 from dni_async.messages import Progress
@@ -20,8 +20,9 @@ __all__ = ["Account"]
 class Account:
     """The account of one decoupled run.
 
-    replacements: told when a stage trains again. began: when its first process was asked for,
-    by time.perf_counter. is_resumed: its stages have made updates before.
+    replacements: told when a stage trains again. devices: what each stage computes on. began: when
+    its first process was asked for, by time.perf_counter. is_resumed: its stages have made updates
+    before.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Account:
         display: Display,
         result: RunResult,
         replacements: Replacements,
+        devices: Callable[[int], str],
         *,
         began: float,
         is_resumed: bool,
@@ -40,6 +42,7 @@ class Account:
         self._display = display
         self._result = result
         self._replacements = replacements
+        self._devices = devices
         self._began = began
         self._is_resumed = is_resumed
         self._epochs = OpenEpochs(plan.num_stages)
@@ -95,7 +98,7 @@ class Account:
             WorkerResult.from_progress(
                 self._progress[stage],
                 pid=pids[stage],
-                device=self._plan.devices[stage],
+                device=self._devices(stage),
                 layers=self._plan.layer_ranges[stage],
             )
             for stage in sorted(self._progress)

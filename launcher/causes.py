@@ -6,10 +6,11 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from launcher.joined import Gone
 from launcher.plan import Plan
 from launcher.replacements import Replacements
 
-__all__ = ["Cause", "cause_of_exit", "may_replace", "why_final"]
+__all__ = ["Cause", "cause_of_exit", "cause_of_loss", "may_replace", "why_final"]
 
 
 @dataclass(slots=True)
@@ -33,6 +34,12 @@ def cause_of_exit(plan: Plan, stage: int, pid: int, code: int, log: Path, deadli
         how = f"was killed by {signal.Signals(-code).name}"
     text = f"stage {stage} ({plan.devices[stage]}, pid {pid}) {how}; its log is {log}"
     return Cause((stage, code), (code if code >= 0 else 128 - code) or 1, text, deadline)
+
+
+def cause_of_loss(stage: int, gone: Gone, deadline: float) -> Cause:
+    """One who joined is not there any more."""
+    text = f"stage {stage} ({gone.joiner.join.device}, on {gone.joiner.name}) was lost: {gone.why}"
+    return Cause((stage, -1), 1, text, deadline)
 
 
 def may_replace(plan: Plan, replacements: Replacements) -> bool:

@@ -2,56 +2,48 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from dni_async.compilation import COMPILE_S
-from dni_async.errors import HandshakeError, LinkError, WireError, WorkerDied
+from dni_async.errors import HandshakeError, WireError
 from dni_async.gate import Guard
 from dni_async.keys import read_keys
 from dni_async.messages import (
-    BoundaryEpoch,
     Bye,
-    CoordinatorMessage,
     Drain,
-    EpochLoss,
-    EpochTrained,
-    Evaluated,
     Failed,
+    FileWanted,
     Hello,
     InboxMoved,
+    Join,
     Message,
-    Progress,
     Ready,
-    Saved,
     Start,
-    Stop,
     Welcome,
 )
 from dni_async.transport import ControlServer, Poller, open_sockets
 from launcher.account import Account
-from launcher.causes import Cause, cause_of_exit, may_replace, why_final
-from launcher.checkpoints import OpenCheckpoints
+from launcher.carried import parts_of
 from launcher.display import Display
-from launcher.epochs import EpochMessage
+from launcher.invitation import choose_run_id, invitation
+from launcher.losses import Losses
+from launcher.members import Members
 from launcher.plan import Plan
-from launcher.processes import Exited, Started, WorkerProcesses, worker_processes
+from launcher.processes import WorkerProcesses, worker_processes
+from launcher.records import Records
 from launcher.replacements import Replacements
 from launcher.replacing import Replacing
 from launcher.results import RunResult
-from launcher.resume import identity
 from launcher.roster import Roster
 from launcher.run_folder import RunFolder
-from launcher.source_clock import SourceClock
 from launcher.welcome import make_welcome
 
 __all__ = ["train_decoupled"]
 
-LAST_WORDS_S = 0.5  # a worker's Failed may arrive after its end was noticed
-STOP_S = 0.5
 NAG_S = 10.0
 MAX_COMPLAINTS = 32
 
@@ -71,27 +63,41 @@ def train_decoupled(
     Whatever happens, no worker outlives the call.
     """
     began = time.perf_counter()
-    log = folder.logs / "fork-server.log"
     config = plan.config
-    run_id = secrets.token_hex(8)
+    run_id = choose_run_id(os.environ if config.has_remote else {})
     ring = None if config.keys is None else read_keys(Path(config.keys), "coordinator")
     guard = Guard(run_id, ring, is_open=config.insecure_without_keys)
     with (
         open_sockets(guard, display.note) as sockets,
-        worker_processes(plan.threads_per_worker, log) as processes,
+        _processes(plan, folder) as processes,
     ):
         address = f"tcp://{config.interface}:0"
-        if config.transport != "tcp":
+        if config.listen is not None:
+            address = plan.control_address
+        elif config.transport != "tcp" and processes is not None:
             address = f"ipc://{processes.folder}/control"
         control = sockets.control_server(address)
-        roster = Roster(plan.num_stages, run_id)
+        roster = Roster(plan.num_stages, run_id, may_be_near=config.transport == "auto")
+        members = Members(plan, folder, control, roster, processes)
         coordinator = _Coordinator(
-            plan, folder, display, control, processes, roster, result, began, shards
+            plan, folder, display, control, members, roster, result, began, shards
         )
+        if config.has_remote:
+            display.note(invitation(plan, control.endpoint, run_id))
         try:
             coordinator.run()
         finally:
             coordinator.stop_everybody()
+
+
+@contextmanager
+def _processes(plan: Plan, folder: RunFolder) -> Iterator[WorkerProcesses | None]:
+    """What starts the workers of this host, if any are to be."""
+    if all(plan.is_remote(stage) for stage in range(plan.num_stages)):
+        yield None
+        return
+    with worker_processes(plan.threads_per_worker, folder.logs / "fork-server.log") as processes:
+        yield processes
 
 
 class _Coordinator:
@@ -103,63 +109,59 @@ class _Coordinator:
         folder: RunFolder,
         display: Display,
         control: ControlServer,
-        processes: WorkerProcesses,
+        members: Members,
         roster: Roster,
         result: RunResult,
         began: float,
         shards: Sequence[Path],
     ) -> None:
-        self._shards = shards
-        self._checkpoints = OpenCheckpoints(
-            folder.checkpoints,
-            run=identity(plan),
-            ranges=plan.layer_ranges,
-            keep=plan.config.keep_checkpoints,
-            sync=folder.sync_metrics,
-        )
         self._plan = plan
         self._folder = folder
         self._display = display
         self._control = control
-        self._processes = processes
+        self._members = members
         self._roster = roster
-        self._peers: dict[int, bytes] = {}
-        self._cause: Cause | None = None
-        self._unexplained: dict[int, Cause] = {}  # by stage: ends with an error code
         self._complained: set[bytes] = set()
         self._has_started = False
-        self._is_draining = False
         self._replacements = Replacements(plan.config.max_restarts)
-        self._account = Account(
+        account = Account(
             plan,
             folder,
             display,
             result,
             self._replacements,
+            members.device,
             began=began,
             is_resumed=bool(shards),
         )
+        self._records = Records(plan, folder, display, account, self._replacements, shards)
         self._replacing = Replacing(
             self._roster,
             self._replacements,
-            send=self._send,
-            start=self._start,
+            send=members.send,
+            start=members.start,
             welcome=self._welcome,
-            timeout_s=self._timeout_s,
+            timeout_s=lambda stage: self._timeout_s + self._join_s(stage),
         )
-        self._source = SourceClock()
+        self._losses = Losses(
+            plan, folder, display, account, members, roster, self._replacements, self._replacing
+        )
 
     def run(self) -> None:
         """From the first process to the last Bye."""
-        for stage in range(self._plan.num_stages):
-            self._start(stage, 0)
+        stages = range(self._plan.num_stages)
+        if self._plan.config.has_remote:
+            self._records.carried.mark(self._roster.run_id)
+        for stage in stages:
+            self._members.start(stage, 0)
         poller = Poller()
-        poller.watch(self._control)
-        poller.watch(self._processes.fileno())
+        self._members.watch(poller)
+        join_s = max(map(self._join_s, stages))
+        self._follow(poller, lambda: self._roster.all_admitted, join_s or self._timeout_s)
         self._follow(poller, lambda: self._roster.all_ready, self._timeout_s)
-        self._has_started = True
-        self._tell_all(Start(self._roster.run_id))
-        self._account.start(self._roster.pids)
+        self._has_started = self._losses.has_started = True
+        self._members.tell_all(Start(self._roster.run_id))
+        self._records.account.start(self._roster.pids)
         self._follow(poller, lambda: self._roster.all_left, None)
 
     @property
@@ -168,36 +170,30 @@ class _Coordinator:
         config = self._plan.config
         return config.start_timeout_s + (COMPILE_S if config.compile else 0.0)
 
+    def _join_s(self, stage: int) -> float:
+        """How long it may take until somebody joins for stage."""
+        return self._plan.config.join_timeout_s if self._plan.is_remote(stage) else 0.0
+
     def stop_everybody(self) -> None:
         """Ask those still there to leave; what does not is killed when the processes close."""
-        self._account.close(self._roster.pids)
-        if not self._processes.alive:
-            return
-        self._tell_all(Stop(self._roster.run_id, "the launcher ends the run"))
-        deadline = time.monotonic() + STOP_S
-        poller = Poller()
-        poller.watch(self._processes.fileno())
-        try:
-            while self._processes.alive and time.monotonic() < deadline:
-                if poller.wait(deadline - time.monotonic()):
-                    self._processes.hear()
-        except WorkerDied:
-            return  # the fork server is gone and its workers with it
+        self._records.account.close(self._roster.pids)
+        self._records.carried.unmark()
+        self._members.stop()
 
     def _follow(self, poller: Poller, done: Callable[[], bool], timeout_s: float | None) -> None:
         """Hear everybody until done. Raises WorkerDied, HandshakeError."""
         began = time.monotonic()
         next_nag = began + NAG_S
         while not done():
-            if self._processes.fileno() in poller.wait(0.1):
-                for event in self._processes.hear():
-                    self._hear_process(event)
+            for event in self._members.hear_processes(poller.wait(0.1)):
+                self._losses.hear_process(event)
             self._hear_workers()
             now = time.monotonic()
-            self._explain(now)
+            for gone in self._members.beat(now, self._training):
+                self._losses.hear_gone(gone)
+            self._losses.explain(now)
             self._replacing.fill(now)
-            if self._cause is not None and now >= self._cause.deadline:
-                raise WorkerDied(self._cause.text, self._cause.code)
+            self._losses.check(now)
             if timeout_s is None:
                 continue
             if now - began > timeout_s:
@@ -209,50 +205,10 @@ class _Coordinator:
                 next_nag += NAG_S
                 self._display.note(f"{now - began:.0f} s: waiting for {self._roster.missing()}")
 
-    def _hear_process(self, event: Started | Exited) -> None:
-        if isinstance(event, Started):
-            self._roster.pids[event.stage] = event.pid
-            return
-        stage = self._roster.stage_of(event.pid)
-        if stage is None or (stage in self._roster.left and event.code == 0):
-            return
-        now = time.monotonic()
-        cause = cause_of_exit(
-            self._plan, stage, event.pid, event.code, self._folder.log(stage), now + LAST_WORDS_S
-        )
-        if event.code == 0 and stage in self._replacements.open:
-            self._replacing.begin_again(stage, now)
-        elif event.code < 0:
-            self._lose(cause, now)
-        else:
-            self._unexplained[stage] = cause
-
-    def _explain(self, now: float) -> None:
-        """A worker that ended with an error code, and has said nothing since, is replaced."""
-        for stage, cause in list(self._unexplained.items()):
-            if now >= cause.deadline or not self._is_replaceable(cause):
-                del self._unexplained[stage]
-                self._lose(cause, now)
-
-    def _lose(self, cause: Cause, now: float) -> None:
-        """Have the worker that died replaced; else that is the cause by which the run ends."""
-        stage, _ = cause.exit
-        if not self._is_replaceable(cause):
-            if self._cause is None:
-                cause.text += why_final(self._plan, self._replacements)
-                self._cause = cause
-            return
-        self._replacing.vacate(stage, now, cause.text, cause.code)
-        self._account.enter_death(stage, cause.text)
-        count = f"{len(self._replacements.causes)} of {self._replacements.max_restarts}"
-        self._display.note(f"{cause.text}; it is replaced ({count})")
-
-    def _is_replaceable(self, cause: Cause) -> bool:
-        """Whether another worker could take the place and learn what this one knew."""
-        is_over = self._is_draining or self._account.num_epochs == self._plan.config.epochs
-        may = self._has_started and not is_over and not self._roster.left
-        has_failed = self._cause is not None or cause.exit[1] == 0
-        return may and not has_failed and may_replace(self._plan, self._replacements)
+    @property
+    def _training(self) -> set[int]:
+        """Stages whose workers are to be heard twice a second."""
+        return self._roster.ready - self._roster.left if self._has_started else set()
 
     def _hear_workers(self) -> None:
         while True:
@@ -264,16 +220,13 @@ class _Coordinator:
             if received is None:
                 return
             peer, message = received
+            self._members.joined.hear(peer, time.monotonic())
             if isinstance(message, Hello):
                 self._admit(peer, message)
-            elif self._is_genuine(peer, message):
+            elif isinstance(message, Join):
+                self._enter(peer, message)
+            elif self._members.is_genuine(peer, message):
                 self._hear(message)
-
-    def _is_genuine(self, peer: bytes, message: Message) -> bool:
-        """Whether message is of this run and of the stage that peer hosts."""
-        stage = getattr(message, "stage", None)
-        is_own = stage is None or self._peers.get(stage) == peer
-        return is_own and getattr(message, "run_id", None) == self._roster.run_id
 
     def _complain(self, peer: bytes, text: str) -> None:
         """Once for each peer, however often it gives cause, and for a bounded number of peers."""
@@ -287,10 +240,24 @@ class _Coordinator:
         except HandshakeError as error:
             self._complain(peer, f"a worker was refused: {error}")
             return
-        self._peers[hello.stage] = peer
+        self._members.seat(peer, hello)
+        if self._plan.is_remote(hello.stage):
+            device = self._members.device(hello.stage)
+            self._display.note(
+                f"stage {hello.stage} joined: {hello.host}, pid {hello.pid}, {device}"
+            )
         if self._roster.all_admitted and not self._has_started:
             for stage in range(self._plan.num_stages):
-                self._send(stage, self._welcome(stage, peer=self._roster.peer_of(stage)))
+                self._members.send(stage, self._welcome(stage, peer=self._roster.peer_of(stage)))
+
+    def _enter(self, peer: bytes, join: Join) -> None:
+        try:
+            gone = self._members.enter(peer, join, time.monotonic())
+        except HandshakeError as error:
+            self._complain(peer, f"a worker was refused: {error}")
+            return
+        if gone is not None:
+            self._losses.hear_gone(gone)
 
     def _welcome(self, stage: int, *, peer: str) -> Welcome:
         return make_welcome(
@@ -298,17 +265,12 @@ class _Coordinator:
             self._folder,
             run_id=self._roster.run_id,
             stage=stage,
+            device=self._members.device(stage),
+            num_threads=self._members.num_threads(stage),
             peer=peer,
-            next_batch_id=self._source.next_batch_id if stage == 0 else 0,
-            shard=self._shard(stage),
+            next_batch_id=self._records.source.next_batch_id if stage == 0 else 0,
+            shard=str(self._records.shard(stage) or ""),
         )
-
-    def _shard(self, stage: int) -> str:
-        """The file a worker of stage starts from: of the newest whole checkpoint there is."""
-        newest = self._checkpoints.newest
-        if newest is not None:
-            return str(newest.path(stage).resolve())
-        return str(self._shards[stage]) if self._shards else ""
 
     def _hear(self, message: Message) -> None:
         match message:
@@ -316,24 +278,26 @@ class _Coordinator:
                 self._seat(stage)
             case InboxMoved():
                 self._replacing.hear_inbox(message)
-            case Progress():
-                self._follow_progress(message)
-            case EpochTrained(epoch=epoch, seconds=seconds):
-                whole_s = self._source.whole_s(epoch, seconds)
-                self._enter_epoch(EpochTrained(message.run_id, epoch, whole_s))
-            case EpochLoss() | BoundaryEpoch() | Evaluated():
-                self._enter_epoch(message)
-            case Saved():
-                self._enter_saved(message)
+            case FileWanted(stage=stage):
+                self._send_shard(stage)
             case Bye(stage=stage):
                 self._roster.left.add(stage)
-                if self._cause is not None and self._cause.exit == (stage, 0):
-                    self._cause = None  # its end was noticed before its Bye was read
-                self._unexplained.pop(stage, None)
+                self._losses.hear_bye(stage)
             case Failed():
-                self._failed(message)
+                self._losses.hear_failed(message)
             case _:
-                self._complain(b"", f"{type(message).__name__} is not for the coordinator")
+                if not self._records.hear(message):
+                    self._complain(b"", f"{type(message).__name__} is not for the coordinator")
+                if self._records.is_at_target and not self._losses.is_draining:
+                    self._losses.is_draining = True
+                    self._members.send(0, Drain(self._roster.run_id))
+
+    def _send_shard(self, stage: int) -> None:
+        try:
+            for part in parts_of(self._records.shard(stage), self._roster.run_id, stage):
+                self._members.send(stage, part)
+        except OSError as error:  # it will not be ready in time, and the run then ends
+            self._display.note(f"stage {stage}: its shard cannot be read: {error.strerror}")
 
     def _seat(self, stage: int) -> None:
         if stage not in self._replacements.open:
@@ -341,62 +305,4 @@ class _Coordinator:
             return
         vacancy = self._replacing.seat(stage)
         if stage == 0 and vacancy is not None:
-            self._source.took_over(vacancy.died_at, time.monotonic())
-
-    def _follow_progress(self, message: Progress) -> None:
-        self._account.enter_progress(message)
-        if message.stage == 0:
-            self._source.hear(message, time.monotonic())
-
-    def _enter_saved(self, message: Saved) -> None:
-        sentence = self._checkpoints.enter(message)
-        if sentence is not None:
-            self._display.note(sentence)
-
-    def _enter_epoch(self, message: EpochMessage) -> None:
-        """End the run, if the epoch that is whole now has reached the target."""
-        result = self._account.enter_epoch(message)
-        if result is None:
-            return
-        is_scored = result.num_test_labels == self._plan.num_test_labels
-        if is_scored and self._plan.config.ends_at(result.test_accuracy):
-            target = self._plan.config.target_accuracy
-            self._display.note(f"the target of {target:.2%} is reached")
-            self._is_draining = True
-            self._send(0, Drain(self._roster.run_id))
-
-    def _failed(self, message: Failed) -> None:
-        """The first worker's last words are the run's; what others say follows from it."""
-        if self._cause is None:
-            self._cause = self._unexplained.pop(message.stage, None)
-        if self._cause is not None and (
-            self._cause.is_told or self._cause.exit[0] != message.stage
-        ):
-            return
-        text = (
-            f"stage {message.stage} ({message.device}) failed:\n{message.traceback.rstrip()}\n"
-            f"stage {message.stage} ({message.device}): {message.summary}"
-        )
-        code = 1
-        if self._cause is not None:
-            code = self._cause.code
-        self._cause = Cause((message.stage, code), code, text, time.monotonic(), is_told=True)
-
-    def _start(self, stage: int, incarnation: int) -> None:
-        self._processes.start(
-            stage=stage,
-            coordinator=self._control.endpoint,
-            run_id=self._roster.run_id,
-            log=self._folder.log(stage),
-            incarnation=incarnation,
-            keys=self._plan.config.keys,
-            is_open=self._plan.config.insecure_without_keys,
-        )
-
-    def _send(self, stage: int, message: CoordinatorMessage) -> None:
-        with suppress(LinkError):  # it is gone; its end was or will be noticed
-            self._control.send(self._peers[stage], message)
-
-    def _tell_all(self, message: CoordinatorMessage) -> None:
-        for stage in self._peers:
-            self._send(stage, message)
+            self._records.source.took_over(vacancy.died_at, time.monotonic())

@@ -30,7 +30,8 @@ class Plan:
     """A run that can start: config with devices and folders resolved, and the stages' shares.
 
     num_test_labels: one a test sample, or one a position. input_shape: of one sample; holds_ids:
-    samples are int64 ids. layer_ranges: half-open, one for each stage; devices likewise. load:
+    samples are int64 ids. layer_ranges: half-open, one for each stage; devices and hosts
+    ("local" or "remote") likewise. load:
     processes that wanted a core before the run, on average over a minute.
     """
 
@@ -45,6 +46,7 @@ class Plan:
     num_layers: int
     layer_ranges: list[tuple[int, int]]
     devices: list[str]
+    hosts: list[str]
     cores: int
     load: float
     threads_per_worker: int
@@ -58,6 +60,22 @@ class Plan:
     def is_exact(self) -> bool:
         """Whether results must equal the baseline's bit for bit."""
         return make_rule(self.config).is_exact
+
+    def is_remote(self, stage: int) -> bool:
+        """Whether the stage's worker joins from elsewhere."""
+        return self.hosts[stage] == "remote"
+
+    @property
+    def own_address(self) -> str:
+        """Where local workers listen beside remote ones: as --listen says, or on any address."""
+        host = self.config.listen_host
+        return _default_address() if host == "0.0.0.0" else socket.gethostbyname(host)
+
+    @property
+    def control_address(self) -> str:
+        """What --listen names, as a socket takes it."""
+        host, port = self.config.listen_host, (self.config.listen or ":0").rpartition(":")[2]
+        return f"tcp://{socket.gethostbyname(host)}:{port}"
 
     @property
     def num_stages(self) -> int:
@@ -122,10 +140,22 @@ def make_plan(config: RunConfig) -> Plan:
         num_layers=num_layers,
         layer_ranges=layer_ranges,
         devices=deal_devices(devices, len(layer_ranges)),
+        hosts=deal_devices(config.workers, len(layer_ranges)),
         cores=cores,
         load=os.getloadavg()[0],
         threads_per_worker=config.threads_per_worker or max(1, cores // len(layer_ranges)),
     )
+
+
+def _default_address() -> str:
+    """The address of this host from which packets go elsewhere; loopback where none would."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # set aside for documentation; no packet is sent
+            name: str = probe.getsockname()[0]
+        except OSError:
+            return "127.0.0.1"
+    return name
 
 
 def _resolve_data(name: str) -> str:
@@ -135,20 +165,28 @@ def _resolve_data(name: str) -> str:
 
 def _resolve_keys(config: RunConfig) -> str | None:
     """The folder of the keys, which both sides can read, and an address that is ours."""
-    if config.transport == "tcp":
-        try:
-            with socket.socket() as trial:
-                trial.bind((config.interface, 0))
-        except OSError as error:
-            raise ConfigError(
-                f"interface: {config.interface} cannot be listened on: {error.strerror}"
-            ) from error
+    if config.listen is not None:
+        port = int(config.listen.rpartition(":")[2])
+        _try_address("listen", config.listen, config.listen_host, port)
+    elif config.transport == "tcp":
+        _try_address("interface", config.interface, config.interface, 0)
     if config.keys is None:
         return None
     folder = Path(config.keys).expanduser().resolve()
     read_keys(folder, "coordinator")
     read_keys(folder, "worker")
     return str(folder)
+
+
+def _try_address(name: str, asked: str, host: str, port: int) -> None:
+    try:
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((host, port))
+            trial.listen(1)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{name}: {asked} cannot be listened on: {reason}") from error
 
 
 def _check_last_batch(config: RunConfig, num_train: int) -> None:

@@ -42,6 +42,7 @@ class Started:
 class Exited:
     """A worker process has ended. code: its exit code, or minus the signal that killed it."""
 
+    stage: int
     pid: int
     code: int
 
@@ -144,8 +145,9 @@ class WorkerProcesses:
         incarnation: int = 0,
         keys: str | None = None,
         is_open: bool = False,
+        interface: str = "",
     ) -> None:
-        """Ask for a worker; Started follows. keys, is_open: as workers.worker.Assignment."""
+        """Ask for a worker; Started follows. The rest is as in workers.worker.Assignment."""
         request = {
             "stage": stage,
             "coordinator": coordinator,
@@ -154,6 +156,7 @@ class WorkerProcesses:
             "incarnation": incarnation,
             "keys": keys,
             "is_open": is_open,
+            "interface": interface,
         }
         self._say({"start": request})
 
@@ -195,8 +198,8 @@ class WorkerProcesses:
             self.alive[message["pid"]] = message["started"]
             return Started(message["started"], message["pid"])
         if "exited" in message:
-            self.alive.pop(message["exited"], None)
-            return Exited(message["exited"], message["code"])
+            pid = message["exited"]
+            return Exited(self.alive.pop(pid), pid, message["code"])
         return None
 
 

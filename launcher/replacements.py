@@ -16,8 +16,8 @@ class Vacancy:
     """A stage whose worker has died, until its replacement trains.
 
     incarnation: of the replacement. died_at, begins_at: when, in seconds of the caller's clock.
-    cause, code: why the worker died, and the run's exit code if that ends it. inbox: of the stage
-    above, once that has opened one for this incarnation. is_leaving: was asked to, before it was
+    cause, code: why the worker died, and the run's exit code if that ends it. has_inbox: the stage
+    above has opened one for this incarnation. is_leaving: was asked to, before it was
     ready.
     """
 
@@ -30,7 +30,7 @@ class Vacancy:
     is_asked: bool = False
     is_welcomed: bool = False
     is_leaving: bool = False
-    inbox: str | None = None
+    has_inbox: bool = False
 
 
 class Replacements:

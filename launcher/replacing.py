@@ -23,6 +23,7 @@ class Replacing:
     stage below connects to the new worker. All others keep their processes, weights and work.
 
     send: to the worker of a stage, if that is there. start: a worker of a stage and incarnation.
+    timeout_s: how long the replacement at a stage may take.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Replacing:
         send: Callable[[int, CoordinatorMessage], None],
         start: Callable[[int, int], None],
         welcome: _Welcome,
-        timeout_s: float,
+        timeout_s: Callable[[int], float],
     ) -> None:
         self._roster = roster
         self._replacements = replacements
@@ -49,7 +50,7 @@ class Replacing:
             vacancy = self._replacements.open.get(neighbour)
             if vacancy is not None and vacancy.is_welcomed:  # and may wait for the one that died
                 vacancy.is_leaving = True
-                self._send(neighbour, Stop(self._roster.run_id, "a neighbour has died"))
+                self._send(neighbour, Stop(self._roster.run_id, "a neighbour has died", True))
 
     def begin_again(self, stage: int, now: float) -> None:
         """A replacement has left, as it was asked to."""
@@ -59,7 +60,8 @@ class Replacing:
         """The stage above a vacancy listens for the replacement."""
         vacancy = self._replacements.open.get(message.stage - 1)
         if vacancy is not None and vacancy.incarnation == message.incarnation:
-            vacancy.inbox = message.endpoint
+            vacancy.has_inbox = True
+            self._roster.move(message)
 
     def seat(self, stage: int) -> Vacancy | None:
         """A replacement is ready: it begins at once, unless it was asked to leave.
@@ -79,8 +81,9 @@ class Replacing:
                 raise WorkerDied(
                     f"{vacancy.cause}\nthe stages above had left already", vacancy.code
                 )
-            if now - vacancy.begins_at > self._timeout_s:
-                waited = f"its replacement was not ready in {self._timeout_s:.0f} s"
+            timeout_s = self._timeout_s(vacancy.stage)
+            if now - vacancy.begins_at > timeout_s:
+                waited = f"its replacement was not ready in {timeout_s:.0f} s"
                 raise WorkerDied(f"{vacancy.cause}\n{waited}", vacancy.code)
             if not vacancy.is_asked and now >= vacancy.begins_at:
                 vacancy.is_asked = True
@@ -98,25 +101,23 @@ class Replacing:
     def _introduce(self, vacancy: Vacancy) -> None:
         """Welcome the replacement once it is known where to connect, and tell the stage below."""
         stage = vacancy.stage
-        peer = self._inbox_above(vacancy)
-        if peer is None:
+        if not self._knows_inbox_above(vacancy):
             return
         vacancy.is_welcomed = True
-        self._send(stage, self._welcome(stage, peer=peer))
+        self._send(stage, self._welcome(stage, peer=self._roster.peer_of(stage)))
         if self._is_training(stage - 1):
-            endpoint = self._roster.hellos[stage].endpoint
+            endpoint = self._roster.peer_of(stage - 1)
             run_id = self._roster.run_id
             self._send(stage - 1, NeighbourReplaced(run_id, "above", vacancy.incarnation, endpoint))
 
-    def _inbox_above(self, vacancy: Vacancy) -> str | None:
-        """Where the replacement connects to: "" for the head, None where that is not known yet."""
+    def _knows_inbox_above(self, vacancy: Vacancy) -> bool:
+        """Whether it is known where the replacement connects to."""
         above = vacancy.stage + 1
         if above == self._roster.num_stages:
-            return ""
+            return True
         if above in self._replacements.open:
-            hello = self._roster.hellos.get(above)
-            return None if hello is None else hello.endpoint
-        return vacancy.inbox
+            return above in self._roster.hellos
+        return vacancy.has_inbox
 
     def _is_training(self, stage: int) -> bool:
         return stage in self._roster.ready and stage not in self._replacements.open

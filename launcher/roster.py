@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass, field
 
 from dni_async.errors import HandshakeError
-from dni_async.messages import PROTOCOL, Hello
+from dni_async.messages import PROTOCOL, Hello, InboxMoved
 
 __all__ = ["Roster"]
 
 
 @dataclass(slots=True)
 class Roster:
-    """The workers of a run of num_stages stages, by stage."""
+    """The workers of a run of num_stages stages, by stage.
+
+    may_be_near: those in the same place talk by what they share; else over tcp too.
+    """
 
     num_stages: int
     run_id: str
+    may_be_near: bool = True
     pids: dict[int, int] = field(default_factory=dict)
     hellos: dict[int, Hello] = field(default_factory=dict)
     ready: set[int] = field(default_factory=set)
@@ -65,11 +70,19 @@ class Roster:
 
     def peer_of(self, stage: int) -> str:
         """The inbox that stage sends to: the stage above's, empty for the head."""
-        return self.hellos[stage + 1].endpoint if stage + 1 < self.num_stages else ""
+        if stage + 1 == self.num_stages:
+            return ""
+        own, above = self.hellos[stage], self.hellos[stage + 1]
+        is_near = self.may_be_near and above.near and own.place == above.place
+        return above.near if is_near else above.endpoint
 
-    def stage_of(self, pid: int) -> int | None:
-        """The stage that process pid hosts."""
-        return next((stage for stage, known in self.pids.items() if known == pid), None)
+    def move(self, message: InboxMoved) -> None:
+        """A stage has a new inbox, if its worker is still there."""
+        hello = self.hellos.get(message.stage)
+        if hello is not None:
+            self.hellos[message.stage] = dataclasses.replace(
+                hello, endpoint=message.endpoint, near=message.near
+            )
 
     def missing(self) -> str:
         """Who keeps the run from starting, and what is awaited from them."""

@@ -26,6 +26,7 @@ _OURS = (
     "logs",
     "profile",
     "events",
+    "run-id",
     "weights",
 )
 

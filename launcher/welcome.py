@@ -17,6 +17,8 @@ def make_welcome(
     *,
     run_id: str,
     stage: int,
+    device: str,
+    num_threads: int,
     peer: str,
     next_batch_id: int,
     shard: str,
@@ -28,8 +30,8 @@ def make_welcome(
         num_stages=plan.num_stages,
         first_layer=first,
         end_layer=end,
-        device=plan.devices[stage],
-        num_threads=plan.threads_per_worker,
+        device=device,
+        num_threads=num_threads,
         peer=peer,
         weights_path=str(folder.stage_weights(stage).resolve()),
         input_shape=plan.input_shape,
@@ -42,6 +44,7 @@ def make_welcome(
         checkpoint_folder=str(folder.checkpoints.resolve()),
         next_batch_id=next_batch_id,
         shard=shard,
+        run_folder=str(folder.path.resolve()) if plan.config.has_remote else "",
     )
 
 

@@ -57,6 +57,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "seed": st.integers(0, 2**31 - 1),
     "devices": st.sampled_from([("auto",), ("cpu",), ("cpu", "cpu"), ("cuda:0", "cuda:12")]),
     "window": st.none() | st.integers(1, 2**31),
+    "workers": st.just(("local",)),  # remote ones need more; see CONFIGS
+    "listen": st.none(),
+    "join_timeout_s": ABOVE_ZERO,
+    "silent_after_s": ABOVE_ZERO,
     "interface": st.just("127.0.0.1"),  # another needs more; see CONFIGS
     "keys": st.none(),
     "insecure_without_keys": st.booleans(),
@@ -96,6 +100,12 @@ CONFIGS = st.one_of(
         keys=st.text(min_size=1),
     ),
     st.builds(RunConfig, target_accuracy=st.floats(0.1, 1), early_stop=st.booleans()),
+    st.builds(
+        RunConfig,
+        workers=st.sampled_from([("remote",), ("local", "remote")]),
+        listen=st.sampled_from(["tcp://10.1.2.3:5555", "tcp://0.0.0.0:1", "tcp://localhost:0"]),
+        keys=st.text(min_size=1),
+    ),
 )
 
 

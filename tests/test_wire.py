@@ -63,6 +63,7 @@ def values_of(annotation: Any) -> st.SearchStrategy[Any]:
         float: st.floats(allow_nan=False),
         str: st.text(max_size=50),
         bool: st.booleans(),
+        bytes: st.binary(max_size=100),
     }
     if annotation in simple:
         return simple[annotation]
@@ -103,7 +104,8 @@ ACTIVATION = Activation(
 def sample_of(message_type: Any) -> Message:
     """One plain message of this type, with small tensors where it has any."""
     metas = (TensorMeta("float32", (2, 3)), TensorMeta("int64", (2,)), TensorMeta("int64", (9,), 0))
-    plain = {int: 7, float: 0.5, str: "text", bool: True, tuple[int, ...]: (28, 28)}
+    plain = {int: 7, float: 0.5, str: "text", bool: True, bytes: b"bytes"}
+    plain[tuple[int, ...]] = (28, 28)
     plain[tuple[TensorMeta, ...]] = metas
     settings_map = {"layers": 4, "lr": 1e-3, "baseline": True, "model": None, "devices": ["cpu"]}
     values = []
@@ -170,13 +172,13 @@ BOUNDARY_FIELDS = (
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
     "holds_ids num_classes num_updates config profile_folder events_folder checkpoint_folder "
-    "next_batch_id shard"
+    "next_batch_id shard run_folder"
 )
 
 
-def test_protocol_4_stays_what_it_was() -> None:
+def test_protocol_5_stays_what_it_was() -> None:
     """Both ends must agree: whoever changes a message bumps PROTOCOL and this table."""
-    assert PROTOCOL == 4
+    assert PROTOCOL == 5
     table = [(t.__name__, " ".join(f.name for f in fields(t))) for t in MESSAGE_TYPES]
     assert table == [
         ("LinkHello", "run_id stage window"),
@@ -188,7 +190,9 @@ def test_protocol_4_stays_what_it_was() -> None:
         ("Credit", "run_id batch_ids"),
         ("Marker", "run_id kind epoch"),
         ("CheckpointMark", "run_id batch_id epoch index"),
-        ("Hello", "protocol run_id stage pid host endpoint incarnation"),
+        ("Join", "protocol pid host machine num_cores num_threads device stage is_for_any"),
+        ("Alive", "pid"),
+        ("Hello", "protocol run_id stage pid host endpoint incarnation place near"),
         ("Ready", "run_id stage"),
         ("Progress", PROGRESS_FIELDS),
         ("EpochTrained", "run_id epoch seconds"),
@@ -198,16 +202,20 @@ def test_protocol_4_stays_what_it_was() -> None:
         ("Saved", "run_id stage batch_id epoch index size_bytes sha256 reason"),
         ("Failed", "run_id stage device summary traceback"),
         ("Bye", "run_id stage"),
-        ("InboxMoved", "run_id stage incarnation endpoint"),
+        ("InboxMoved", "run_id stage incarnation endpoint near"),
+        ("FileWanted", "run_id stage"),
+        ("FilePart", "run_id stage kind batch_id data is_last"),
+        ("Assigned", "run_id stage incarnation"),
+        ("Heartbeat", "run_id"),
         ("Welcome", WELCOME_FIELDS),
         ("Start", "run_id"),
-        ("Stop", "run_id reason"),
+        ("Stop", "run_id reason again"),
         ("Drain", "run_id"),
         ("NeighbourReplaced", "run_id side incarnation endpoint"),
     ]
-    assert encode(Credit("a", (5, 6))) == [b"\x94\x04\x06\xa1a\x92\x05\x06"]
+    assert encode(Credit("a", (5, 6))) == [b"\x94\x05\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
-        b"\x98\x04\x04\xa3run\x07\x03\xa5train\xc3\x92"
+        b"\x98\x05\x04\xa3run\x07\x03\xa5train\xc3\x92"
         b"\x93\xa7float32\x92\x02\x03\xff"
         b"\x93\xa5int64\x91\x02\xff"
     )
@@ -235,7 +243,7 @@ def gradient(*tensors: Any) -> bytes:
 
 def welcome(config: Any, shape: Any = (1,)) -> bytes:
     """The header of a welcome with this config and input shape."""
-    fields = ("run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", "", 0, "")
+    fields = ("run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", "", 0, "", "")
     return packed(WELCOME, *fields)
 
 

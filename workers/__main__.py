@@ -3,18 +3,57 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
+from collections.abc import Mapping
 
 import click
+
+from dni_async.errors import DniError
 
 # Two workers whose idle OpenMP threads spin take each other's cores: 32 times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 RUN_ID_VARIABLE = "DNI_RUN_ID"
+DEFAULT_PORT = 5555
+RANK_NAMES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
+LOCAL_RANK_NAMES = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--coordinator", metavar="ADDRESS", help="Where the run's coordinator listens.")
-@click.option("--stage", type=click.IntRange(min=0), help="The stage to host, from 0 at the data.")
+@click.command(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "auto_envvar_prefix": "DNI_WORKER",
+        "max_content_width": 100,
+    }
+)
+@click.option(
+    "--join",
+    metavar="tcp://HOST:PORT",
+    help="Where dni-launch --workers remote listens.  [default: MASTER_ADDR and MASTER_PORT]",
+)
+@click.option(
+    "--stage",
+    type=click.IntRange(min=0),
+    help="The only stage to host, from 0 at the data.  [default: RANK or SLURM_PROCID, else any]",
+)
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="cpu or cuda:N; auto is the GPU of LOCAL_RANK or SLURM_LOCALID where there are GPUs.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="Compute threads.  [default: a share]")
+@click.option(
+    "--interface",
+    metavar="ADDRESS",
+    help="The address of this host to listen on.  [default: the one towards the coordinator]",
+)
+@click.option(
+    "--advertise-host",
+    metavar="HOST",
+    help="What the stage below is told to connect to.  [default: the interface]",
+)
 @click.option("--keys", metavar="DIR", help="The folder of the run's keys.")
 @click.option(
     "--insecure-without-keys",
@@ -22,40 +61,132 @@ RUN_ID_VARIABLE = "DNI_RUN_ID"
     is_flag=True,
     help="Listen beyond loopback without keys, as the run must have been told to do.",
 )
+@click.option(
+    "--data-dir", metavar="DIR", help="Where the data lies on this host, for the stage that reads."
+)
+@click.option(
+    "--join-timeout-s",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Give up with exit code 75 when nobody has answered for so long.",
+)
+@click.option("--coordinator", metavar="ADDRESS", hidden=True)
 @click.option("--fork-server", type=int, metavar="FD", hidden=True)
 @click.option("--lifeline", type=int, metavar="FD", hidden=True)
 @click.version_option(package_name="dni-async")
 def main(
-    coordinator: str | None,
+    join: str | None,
     stage: int | None,
+    device: str,
+    threads: int | None,
+    interface: str | None,
+    advertise_host: str | None,
     keys: str | None,
     is_open: bool,
+    data_dir: str | None,
+    join_timeout_s: float,
+    coordinator: str | None,
     fork_server: int | None,
     lifeline: int | None,
 ) -> None:
-    """Host one stage of a dni-async run.
+    """Host one stage of a dni-async run that was started elsewhere.
 
-    dni-launch starts workers by itself. By hand, the run's id must be in the environment
-    variable DNI_RUN_ID, as the coordinator admits no other worker.
+    dni-launch --workers remote prints the line to start workers with. The worker takes a stage, or
+    waits as a spare for one whose worker dies, until the run is over. Without --keys the run's id
+    must be in the environment variable DNI_RUN_ID. Workers on the launcher's own host need none of
+    this: dni-launch starts them by itself.
+
+    Exit codes: 0 at the end of the run, 75 when nobody answered, 1 after a failure, 2 usage.
     """
     if fork_server is not None and lifeline is not None:
         from workers.fork_server import serve
 
         serve(fork_server, lifeline)
         return
-    if coordinator is None or stage is None:
-        raise click.UsageError("both --coordinator and --stage are needed")
     run_id = os.environ.get(RUN_ID_VARIABLE, "")
-    if not run_id:
+    if not run_id and keys is None:
         raise click.UsageError(
-            f"the run's id must be in the environment variable {RUN_ID_VARIABLE}"
+            f"without --keys the run's id must be in the environment variable {RUN_ID_VARIABLE}"
         )
-    from workers.worker import Assignment, run_worker
+    if coordinator is not None:
+        if stage is None:
+            raise click.UsageError("both --coordinator and --stage are needed")
+        from workers.worker import Assignment, run_worker
 
-    assignment = Assignment(
-        coordinator, stage, run_id, lifeline=lifeline, keys=keys, is_open=is_open
+        raise SystemExit(
+            run_worker(
+                Assignment(
+                    coordinator, stage, run_id, lifeline=lifeline, keys=keys, is_open=is_open
+                )
+            )
+        )
+    address = join or address_from(os.environ)
+    if address is None:
+        raise click.UsageError("--join tcp://HOST:PORT says which run to take part in")
+    if not re.fullmatch(r"tcp://[^\s:/@]+:[0-9]{1,5}", address):
+        raise click.UsageError(f"--join must be tcp://HOST:PORT, but is {address!r}")
+    if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", device):
+        raise click.UsageError(f"--device must be auto, cpu or cuda:N, but is {device!r}")
+    from workers.joining import Offer, join_run, route_to
+
+    try:
+        offer = Offer(
+            address=address,
+            device=find_device(device, rank_from(os.environ, LOCAL_RANK_NAMES) or 0),
+            interface=interface or route_to(address),
+            run_id=run_id,
+            stage=rank_from(os.environ, RANK_NAMES) if stage is None else stage,
+            num_threads=threads or 0,
+            advertised=advertise_host or "",
+            keys=keys,
+            is_open=is_open,
+            data_dir=data_dir or os.environ.get("DNI_DATA_DIR", ""),
+            patience_s=join_timeout_s,
+        )
+        code = join_run(offer)
+    except DniError as error:
+        click.echo(f"Error: {error}", err=True)
+        code = 2
+    except KeyboardInterrupt:
+        click.echo("dni-worker: ended by SIGINT", err=True)
+        code = 130
+    sys.exit(code)
+
+
+def address_from(environment: Mapping[str, str]) -> str | None:
+    """Where torchrun and many SLURM scripts name the first host."""
+    host = environment.get("MASTER_ADDR")
+    return f"tcp://{host}:{environment.get('MASTER_PORT', DEFAULT_PORT)}" if host else None
+
+
+def rank_from(environment: Mapping[str, str], names: tuple[str, ...]) -> int | None:
+    """The first of these numbers that the environment holds."""
+    for name in names:
+        if environment.get(name, "").isdecimal():
+            return int(environment[name])
+    return None
+
+
+def find_device(asked: str, local_rank: int) -> str:
+    """The device by its index. Raises click.UsageError when there is none."""
+    from dni_async.system import has_nvidia_device
+
+    if asked == "cpu" or (asked == "auto" and not has_nvidia_device()):
+        return "cpu"
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0 and asked == "auto":
+        return "cpu"
+    index = (
+        int(asked.partition(":")[2] or local_rank % max(count, 1))
+        if asked != "auto"
+        else (local_rank % count)
     )
-    raise SystemExit(run_worker(assignment))
+    if index >= count:
+        raise click.UsageError(f"--device {asked} was asked for, but torch finds {count} GPUs here")
+    return f"cuda:{index}"
 
 
 if __name__ == "__main__":

@@ -137,5 +137,6 @@ class _ForkServer:
                 request["incarnation"],
                 keys=request["keys"],
                 is_open=request["is_open"],
+                interface=request["interface"],
             )
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import os
 import platform
 import time
@@ -12,9 +14,12 @@ from typing import TYPE_CHECKING, TypeVar
 from dni_async.compilation import COMPILE_S
 from dni_async.config import RunConfig
 from dni_async.errors import HandshakeError
-from dni_async.link import Link, open_inbox, open_outbox
+from dni_async.link import Link, open_outbox
 from dni_async.messages import (
     PROTOCOL,
+    FilePart,
+    FileWanted,
+    Heartbeat,
     Hello,
     LinkHello,
     LinkReady,
@@ -25,6 +30,8 @@ from dni_async.messages import (
     Welcome,
 )
 from dni_async.transport import ControlClient, Poller, Sockets
+from workers.carrier import Carrier, sees_run
+from workers.inbox import Inbox
 
 if TYPE_CHECKING:
     from workers.worker import Assignment
@@ -37,7 +44,15 @@ DEADLINE_S = 120.0  # the coordinator's own deadline is shorter and names who is
 
 
 class Stopped(Exception):
-    """Not an error: the coordinator said Stop, or is gone."""
+    """The coordinator said Stop, or is gone. again: who has joined from elsewhere may once more.
+
+    is_orphan: nothing was heard from a coordinator elsewhere, who may be gone or out of reach.
+    """
+
+    def __init__(self, reason: str, *, again: bool = False, is_orphan: bool = False) -> None:
+        super().__init__(reason)
+        self.again = again
+        self.is_orphan = is_orphan
 
 
 @dataclass(slots=True)
@@ -46,7 +61,7 @@ class Seat:
 
     A link is exchanged when the neighbour at its other end is replaced. next_batch_id: where the
     work goes on; 0 at the start of a run. incarnation: how many workers have hosted the stage
-    before.
+    before. listens: where the inbox is. carrier: where the run directory is out of sight.
     """
 
     welcome: Welcome
@@ -56,6 +71,8 @@ class Seat:
     outbox: Link | None
     next_batch_id: int = 0
     incarnation: int = 0
+    listens: Inbox | None = None
+    carrier: Carrier | None = None
 
     @property
     def is_replacement(self) -> bool:
@@ -74,16 +91,31 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
     Raises HandshakeError when the deadline passes, Stopped when the coordinator ends the run.
     """
     stage, run_id = assignment.stage, assignment.run_id
-    inbox = None
-    if stage > 0:
-        address = _inbox_address(assignment.coordinator, assignment.name)
-        inbox = open_inbox(sockets, address, shares_memory=True)
-    endpoint = "" if inbox is None else inbox.endpoint
-    pid, host, incarnation = os.getpid(), platform.node(), assignment.incarnation
-    control.send(Hello(PROTOCOL, run_id, stage, pid, host, endpoint, incarnation))
-    wait = _Wait(stage, control, poller, assignment.lifeline)
+    listens = assignment.inbox()
+    inbox = listens.open(sockets) if stage > 0 else None
+    control.send(
+        Hello(
+            protocol=PROTOCOL,
+            run_id=run_id,
+            stage=stage,
+            pid=os.getpid(),
+            host=platform.node(),
+            endpoint="" if inbox is None else listens.told(inbox),
+            incarnation=assignment.incarnation,
+            place=listens.place,
+            near="" if inbox is None else inbox.channel.near,
+        )
+    )
+    # Whose neighbours join from elsewhere waits for them as long as the coordinator does.
+    is_patient = bool(assignment.interface)
+    wait = _Wait(stage, control, poller, assignment.lifeline, is_patient=is_patient)
 
     welcome = wait.hear(control, Welcome, "the coordinator")
+    carrier = None
+    if assignment.folder and not sees_run(welcome):
+        carrier = Carrier(control, run_id, stage, Path(assignment.folder))
+        welcome = _fetch(carrier, welcome, control, wait)
+    welcome = assignment.adapt(welcome)
     config = RunConfig.from_dict(welcome.config)
     outbox = open_outbox(sockets, welcome.peer) if welcome.peer else None
     next_batch_id = welcome.next_batch_id
@@ -102,7 +134,29 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
         if (hello.run_id, hello.stage, hello.window) != (run_id, stage - 1, config.places):
             raise HandshakeError(f"stage {stage}: the link below belongs to another run: {hello}")
         inbox.send(LinkReady(run_id, stage, next_batch_id))
-    return Seat(welcome, config, stage, inbox, outbox, next_batch_id, incarnation)
+    return Seat(
+        welcome=welcome,
+        config=config,
+        stage=stage,
+        inbox=inbox,
+        outbox=outbox,
+        next_batch_id=next_batch_id,
+        incarnation=assignment.incarnation,
+        listens=listens,
+        carrier=carrier,
+    )
+
+
+def _fetch(carrier: Carrier, welcome: Welcome, control: ControlClient, wait: _Wait) -> Welcome:
+    """What welcome says, with files of this host; the shard comes over the control socket."""
+    redirected = carrier.redirect(welcome)
+    if not welcome.shard:
+        return redirected
+    control.send(FileWanted(welcome.run_id, wait.stage))
+    incoming = carrier.incoming()
+    while not incoming.add(wait.hear(control, FilePart, "the coordinator")):
+        pass
+    return dataclasses.replace(redirected, shard=str(incoming.path))
 
 
 def await_start(seat: Seat, control: ControlClient, poller: Poller, lifeline: int | None) -> None:
@@ -122,9 +176,12 @@ class _Wait:
         poller: Poller,
         lifeline: int | None,
         deadline_s: float = DEADLINE_S,
+        *,
+        is_patient: bool = False,
     ) -> None:
         self._deadline_s = deadline_s
-        self._stage = stage
+        self._is_patient = is_patient
+        self.stage = stage
         self._control = control
         self._poller = poller
         self._lifeline = lifeline
@@ -138,33 +195,31 @@ class _Wait:
                 return message
             if message is not None:
                 raise HandshakeError(
-                    f"stage {self._stage}: {who} sent {type(message).__name__}, "
+                    f"stage {self.stage}: {who} sent {type(message).__name__}, "
                     f"awaited was {kind.__name__}"
                 )
-            left_s = self._deadline - time.monotonic()
+            left_s = self._left_s()
             if left_s <= 0:
                 raise HandshakeError(
-                    f"stage {self._stage}: waited {self._deadline_s:.0f} s "
+                    f"stage {self.stage}: waited {self._deadline_s:.0f} s "
                     f"for {kind.__name__} from {who}"
                 )
             if self._lifeline in self._poller.wait(min(left_s, 1.0)):
                 raise Stopped("the launcher is gone")
 
+    def _left_s(self) -> float:
+        """For how long to wait on; the patient one until the coordinator is silent, or gone."""
+        if not self._is_patient:
+            return self._deadline - time.monotonic()
+        return math.inf if self._lifeline is not None else self._deadline_s - self._control.silent_s
+
     def _next(self, source: Link | ControlClient) -> Message | None:
         if source is not self._control:
             stop = self._control.receive()
             if isinstance(stop, Stop):
-                raise Stopped(stop.reason)
+                raise Stopped(stop.reason, again=stop.again)
         received = source.receive()
         message = received[0] if isinstance(received, tuple) else received
         if isinstance(message, Stop):
-            raise Stopped(message.reason)
-        return message
-
-
-def _inbox_address(coordinator: str, name: str) -> str:
-    """Where a stage listens: beside the coordinator's socket file, or on any port of its host."""
-    scheme, _, rest = coordinator.partition("://")
-    if scheme == "ipc":
-        return f"ipc://{Path(rest).parent}/{name}"
-    return f"tcp://{rest.rpartition(':')[0]}:0"
+            raise Stopped(message.reason, again=message.again)
+        return None if isinstance(message, Heartbeat) else message

@@ -53,7 +53,7 @@ from workers.epochs import Epochs
 from workers.handshake import Seat, Stopped
 from workers.neighbours import Neighbours
 from workers.perform import Performer
-from workers.recorder import Recorder
+from workers.recorder import Recorder, events_path
 from workers.saver import Saver
 from workers.spans import SpanRecorder, Spans
 from workers.state import restore, start_of
@@ -138,6 +138,7 @@ class WorkerLoop:
         self._tell_saved()
         self._report()
         self._leave_profiles()
+        self._carry()
         self._control.send(Bye(self._seat.run_id, self._seat.stage))
 
     def _train(self) -> None:
@@ -168,6 +169,9 @@ class WorkerLoop:
     def _tell_saved(self) -> None:
         """Tell of shards that are on disk, or failed to get there."""
         while (saved := self._saver.take()) is not None:
+            if self._seat.carrier is not None and not saved.reason:
+                path = self._saver.path(saved.batch_id)
+                self._seat.carrier.send("shard", path, saved.batch_id)
             self._control.send(saved)
 
     def _work_ahead(self) -> bool:
@@ -186,7 +190,9 @@ class WorkerLoop:
             self._tell_saved()
             message = self._control.receive()
             if isinstance(message, Stop):
-                raise Stopped(message.reason)
+                raise Stopped(message.reason, again=message.again)
+            if message is None and self._is_orphan:
+                raise Stopped("the coordinator is gone, or out of reach", is_orphan=True)
             if isinstance(message, Drain):
                 self._handle(Drained())
             if isinstance(message, NeighbourReplaced):
@@ -195,6 +201,13 @@ class WorkerLoop:
             self._drain(self._seat.outbox, self._from_above)
         if self._seat.inbox is not None:
             self._drain(self._seat.inbox, self._from_below)
+
+    @property
+    def _is_orphan(self) -> bool:
+        """Whether a coordinator elsewhere, who sends heartbeats, was not heard of for too long."""
+        config = self._seat.config
+        is_alone = self._lifeline is None and config.has_remote
+        return is_alone and self._control.silent_s > config.silent_after_s
 
     def _turn_to(self, message: NeighbourReplaced) -> None:
         """Exchange the link to a neighbour that has been replaced, and what it stands for."""
@@ -302,6 +315,17 @@ class WorkerLoop:
             )
         )
 
+    def _carry(self) -> None:
+        """Send what was left in files that the coordinator cannot see."""
+        welcome, carrier = self._seat.welcome, self._seat.carrier
+        if carrier is None:
+            return
+        carrier.send("weights", Path(welcome.weights_path))
+        carrier.send("profile", Path(welcome.profile_folder) / f"stage-{self._seat.stage}.json")
+        if self._recorder is not None:
+            self._recorder.flush()
+            carrier.send("events", events_path(self._seat))
+
     def _leave_profiles(self) -> None:
         """Write what was recorded, if anything was asked for."""
         welcome = self._seat.welcome
@@ -326,9 +350,7 @@ def _recorder(seat: Seat, equipment: Equipment, start: tuple[int, int]) -> Recor
         start=list(start),
         next_batch_id=seat.next_batch_id,
     )
-    suffix = f".{seat.incarnation}" if seat.incarnation else ""  # each worker's events are kept
-    path = Path(welcome.events_folder) / f"stage-{seat.stage}{suffix}.jsonl"
-    return Recorder(equipment.machine, path, header)
+    return Recorder(equipment.machine, events_path(seat), header)
 
 
 def _torch_profile(seat: Seat) -> TorchProfile | None:

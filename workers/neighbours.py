@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dni_async.link import Link, open_inbox, open_outbox
+from dni_async.link import Link, open_outbox
 from dni_async.messages import InboxMoved, LinkHello, LinkReady
 from dni_async.transport import Poller, Sockets
 from workers.handshake import Seat
 
-__all__ = ["Neighbours", "moved"]
+__all__ = ["Neighbours"]
 
 
 class Neighbours:
@@ -25,13 +25,13 @@ class Neighbours:
     def move_inbox(self, incarnation: int) -> InboxMoved:
         """Listen for that incarnation of the stage below; the answer for the coordinator."""
         seat = self._seat
-        assert seat.inbox is not None  # the coordinator tells no source of a stage below
-        address = moved(seat.inbox.endpoint, incarnation)
-        seat.inbox = self._exchange(
-            seat.inbox, open_inbox(self._sockets, address, shares_memory=True)
-        )
+        # The coordinator tells no source of a stage below.
+        assert seat.inbox is not None
+        assert seat.listens is not None
+        seat.inbox = self._exchange(seat.inbox, seat.listens.open(self._sockets, incarnation))
         self._awaits_hello = True
-        return InboxMoved(seat.run_id, seat.stage, incarnation, seat.inbox.endpoint)
+        endpoint = seat.listens.told(seat.inbox)
+        return InboxMoved(seat.run_id, seat.stage, incarnation, endpoint, seat.inbox.channel.near)
 
     def connect_outbox(self, endpoint: str) -> None:
         """Turn to the new stage above, and greet it."""
@@ -67,14 +67,3 @@ class Neighbours:
         new.frame_bytes, new.shared_bytes = old.frame_bytes, old.shared_bytes
         self._poller.watch(new.channel)
         return new
-
-
-def moved(endpoint: str, incarnation: int) -> str:
-    """Where to listen for an incarnation of the stage below, instead of at endpoint.
-
-    Beside that socket file, or on another port of the same address.
-    """
-    scheme, _, rest = endpoint.partition("://")
-    if scheme == "ipc":
-        return f"ipc://{rest.partition(',')[0]},{incarnation}"
-    return f"{scheme}://{rest.rpartition(':')[0]}:0"

@@ -10,10 +10,17 @@ from dni_async.decisions.actions import Action, Event
 from dni_async.decisions.machine import StageMachine
 from dni_async.decisions.recording import Header, entry
 from dni_async.errors import LinkError
+from workers.handshake import Seat
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "events_path"]
 
 MAX_EVENTS = 200_000  # some 40 MB
+
+
+def events_path(seat: Seat) -> Path:
+    """The file of this worker; each incarnation has one of its own."""
+    suffix = f".{seat.incarnation}" if seat.incarnation else ""
+    return Path(seat.welcome.events_folder) / f"stage-{seat.stage}{suffix}.jsonl"
 
 
 class Recorder:

@@ -41,6 +41,10 @@ class Saver:
         """What there is to tell of a shard that is done, once."""
         return self._done.popleft() if self._done else None
 
+    def path(self, batch_id: int) -> Path:
+        """Where the shard of a checkpoint that is not whole yet lies."""
+        return partial_folder(self._root, batch_id) / shard_name(self._stage)
+
     def _write(self, cut: Cut, shard: Shard) -> None:
         size_bytes, sha256, reason = 0, "", ""
         try:
@@ -49,8 +53,7 @@ class Saver:
                 digest.update(part)
                 size_bytes += part.nbytes
             sha256 = digest.hexdigest()
-            folder = partial_folder(self._root, cut.batch_id)
-            write_whole(folder / shard_name(self._stage), *content)
+            write_whole(self.path(cut.batch_id), *content)
         except OSError as error:
             reason = error.strerror or str(error)
         except Exception as error:  # nothing but the coordinator would hear of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import sys
 import traceback
@@ -12,10 +13,11 @@ from types import FrameType
 from dni_async.errors import ConfigError
 from dni_async.gate import Guard
 from dni_async.keys import read_keys
-from dni_async.messages import Failed
+from dni_async.messages import Failed, Welcome
 from dni_async.system import compute_in_long_slices, name_process
 from dni_async.transport import ControlClient, Poller, open_sockets
 from workers.handshake import Stopped, await_start, join
+from workers.inbox import Inbox, inbox_beside, inbox_on
 from workers.loop import WorkerLoop
 
 __all__ = ["Assignment", "run_worker"]
@@ -29,6 +31,10 @@ class Assignment:
 
     incarnation: how many workers have hosted the stage before. keys:
     the folder of the keys that tcp sockets use. is_open: they may listen beyond loopback without.
+
+    interface: the address to listen on where neighbours may be on other hosts, who are told
+    advertised, if it is not the same. Of a worker that has joined, folder is its own, for files
+    while the run directory is out of sight, and data_dir is where the data lies here.
     """
 
     coordinator: str
@@ -38,11 +44,32 @@ class Assignment:
     incarnation: int = 0
     keys: str | None = None
     is_open: bool = False
+    interface: str = ""
+    advertised: str = ""
+    folder: str = ""
+    data_dir: str = ""
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether it came from elsewhere."""
+        return bool(self.folder)
 
     @property
     def name(self) -> str:
         """No other worker of the run has the same."""
         return f"stage-{self.stage}" + (f".{self.incarnation}" if self.incarnation else "")
+
+    def inbox(self) -> Inbox:
+        """Where its stage listens."""
+        if not self.interface:
+            return inbox_beside(self.coordinator, self.name)
+        return inbox_on(self.interface, self.advertised)
+
+    def adapt(self, welcome: Welcome) -> Welcome:
+        """welcome, with what is this host's own."""
+        if not self.data_dir:
+            return welcome
+        return dataclasses.replace(welcome, config={**welcome.config, "data_dir": self.data_dir})
 
     def guard(self) -> Guard:
         """Who may connect to this worker. Raises ConfigError for keys that cannot be read."""
@@ -51,11 +78,13 @@ class Assignment:
 
 
 def run_worker(assignment: Assignment) -> int:
-    """Join the run, train until it drains; the exit code.
+    """Take the stage, train until it drains; the exit code.
 
-    0 after a drain or a Stop; 1 after a failure, which the coordinator is told first.
+    0 after a drain or a Stop; 1 after a failure, which the coordinator is told first. Raises
+    Stopped where who has joined may join again, or has lost the coordinator.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
+    if not assignment.has_joined:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
     signal.signal(signal.SIGTERM, _terminate)
     name_process(f"dni-stage-{assignment.stage}")
     compute_in_long_slices()
@@ -77,7 +106,9 @@ def run_worker(assignment: Assignment) -> int:
             loop = WorkerLoop(seat, sockets, control, poller, assignment.lifeline)
             await_start(seat, control, poller, assignment.lifeline)
             loop.run()
-        except Stopped:
+        except Stopped as stopped:
+            if assignment.has_joined and (stopped.again or stopped.is_orphan):
+                raise
             return 0
         except Exception as error:
             _last_words(control, assignment, device, error)

@@ -43,7 +43,7 @@ class Coordinator:
             send=lambda stage, message: self.done.append((stage, message)),
             start=lambda stage, incarnation: self.done.append((stage, incarnation)),
             welcome=welcome,
-            timeout_s=60.0,
+            timeout_s=lambda _: 60.0,
         )
 
     def say_hello(self, stage: int, incarnation: int = 0) -> None:
@@ -137,7 +137,7 @@ def test_one_that_joins_begins_again_when_its_neighbour_dies() -> None:
     run.die(2)
     assert run.take() == [
         (3, below(1)),
-        (1, Stop(RUN, "a neighbour has died")),
+        (1, Stop(RUN, "a neighbour has died", True)),
         (2, 1),
     ]
     assert run.replacing.seat(1) is None  # it was ready before it heard

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from dni_async import HandshakeError
-from dni_async.messages import PROTOCOL, Hello
+from dni_async.messages import PROTOCOL, Hello, InboxMoved
 from launcher.roster import Roster
 
 RUN = "run-1"
@@ -67,10 +67,33 @@ def test_everybody_sends_to_the_stage_above() -> None:
     ]
 
 
-def test_processes_are_found_by_their_pid() -> None:
-    roster = roster_with(1)
-    assert roster.stage_of(101) == 1
-    assert roster.stage_of(100) is None
+@pytest.mark.parametrize(
+    ("lower", "upper", "may_be_near", "expected"),
+    [
+        ("here", "here", True, "ipc://@near"),
+        ("here", "there", True, "tcp://10.0.0.2:1"),
+        ("here", "here", False, "tcp://10.0.0.2:1"),
+        ("", "", True, "tcp://10.0.0.2:1"),
+    ],
+)
+def test_those_in_one_place_are_near(
+    lower: str, upper: str, may_be_near: bool, expected: str
+) -> None:
+    roster = Roster(2, RUN, may_be_near=may_be_near)
+    roster.admit(dataclasses.replace(hello(0), place=lower))
+    near = "ipc://@near" if upper else ""
+    roster.admit(dataclasses.replace(hello(1), place=upper, near=near, endpoint="tcp://10.0.0.2:1"))
+    assert roster.peer_of(0) == expected
+
+
+def test_an_inbox_that_moved_is_the_new_peer() -> None:
+    roster = roster_with(0, 1, 2)
+    roster.move(InboxMoved(RUN, 2, 1, "ipc:///moved"))
+    assert roster.peer_of(1) == "ipc:///moved"
+    roster.vacate(1, 1)
+    roster.move(InboxMoved(RUN, 1, 1, "ipc:///of-the-dead"))  # said before it died
+    roster.admit(hello(1, incarnation=1))
+    assert roster.peer_of(0) == "ipc:///stage-1"
 
 
 def test_ready_and_left_take_everybody() -> None:
@@ -102,5 +125,4 @@ def test_a_vacated_stage_is_taken_by_the_awaited_incarnation_alone() -> None:
         roster.admit(hello(1))
     roster.admit(hello(1, incarnation=1, pid=4711))
     assert roster.all_admitted
-    assert roster.stage_of(4711) == 1
-    assert roster.stage_of(101) is None
+    assert roster.pids[1] == 4711

@@ -1,0 +1,238 @@
+"""Runs over several hosts: slow links, far hosts, cut hosts, and a great many workers on one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.arms import train_rival_on
+from benchmarks.facts import Observation, Spread
+from benchmarks.hosts import far_hosts, hosts
+from benchmarks.joined_run import accuracy, joined_run, samples_per_second
+from benchmarks.report import (
+    Measuring,
+    benchmark_options,
+    enter,
+    make_console,
+    print_facts,
+    table,
+    write,
+)
+from dni_async.config import RunConfig
+from dni_async.errors import ConfigError, WorkerDied
+from launcher.processes import command_for
+
+CUT_S = 10.0
+NUM_HOSTS = 4
+Row = dict[str, Any]
+
+
+@click.command(name="cluster")
+@benchmark_options
+@click.option("--rows", default="links,delay,cut,spare,many", show_default=True)
+@click.option("--width", default=1024, show_default=True, help="Of the hidden layers.")
+@click.option("--megabits", default=100.0, show_default=True, help="Of every host's link.")
+@click.option("--delay-ms", default=25.0, show_default=True, help="One way, between all hosts.")
+@click.option("--wire-dtypes", default="same,bf16,int8", show_default=True, help="To be tried.")
+@click.option("--many", "num_many", default=64, show_default=True, help="Workers on one host.")
+@click.option("--data", default="mnist", show_default=True)
+@click.option("--data-dir", metavar="DIR")
+def main(
+    json_path: Path | None,
+    repeats: int | None,
+    quick: bool,
+    rows: str,
+    width: int,
+    megabits: float,
+    delay_ms: float,
+    wire_dtypes: str,
+    num_many: int,
+    data: str,
+    data_dir: str | None,
+) -> None:
+    """What do distance, slow links and lost hosts cost? As root, on hosts made for it."""
+    measuring = Measuring.of(json_path, repeats, quick)
+    network = [f"--data={data}", f"--layers={NUM_HOSTS}", f"--width={width}", "--batch-size=256"]
+    network += [f"--data-dir={data_dir}"] if data_dir else []
+    config = RunConfig(data=data, data_dir=data_dir, layers=NUM_HOSTS, width=width, batch_size=256)
+    measure: dict[str, Callable[[], Row]] = {
+        "links": lambda: slow_links(network, config, megabits, wire_dtypes, measuring),
+        "delay": lambda: far(network, delay_ms / 1000, measuring),
+        "cut": lambda: cut(network, measuring),
+        "spare": lambda: lost(network, measuring),
+        "many": lambda: many(num_many, measuring),
+    }
+    asked = rows.split(",")
+    if unknown := set(asked) - measure.keys():
+        raise ConfigError(f"rows: {', '.join(sorted(unknown))}; there are {', '.join(measure)}")
+    console, observation = make_console(), Observation()
+    results: dict[str, Row] = {}
+    for name in asked:
+        results[name] = measure[name]()
+        shown = table(name, ["what", "figure"])
+        for what, figure in results[name].items():
+            shown.add_row(what.replace("_", " "), _show(figure))
+        console.print(shown)
+        settings = {"rows": asked, "width": width, "megabits": megabits, "delay_ms": delay_ms}
+        settings |= {"data": data, "repeats": measuring.repeats, "quick": quick}
+        write(json_path, "cluster", observation.facts(), settings, {"rows": results})
+    print_facts(console, observation.facts())
+
+
+def slow_links(
+    network: list[str], config: RunConfig, megabits: float, wire_dtypes: str, measuring: Measuring
+) -> Row:
+    """Samples per second of ours and of torch's 1F1B over gloo, a host for each stage."""
+    samples = 2560 if measuring.quick else 12_800
+    dtypes = wire_dtypes.split(",")
+    rates: dict[str, list[float]] = {name: [] for name in (*dtypes, "1f1b")}
+    own = ["--epochs=2", "--no-baseline", "--transport=tcp"]
+    with tempfile.TemporaryDirectory(prefix="dni-cluster-") as folder:
+        path, given = _cut_short(config, samples, Path(folder))
+        flags = [flag for flag in network if not flag.startswith("--data")] + [f"--data={path}"]
+        with hosts(NUM_HOSTS, megabits=megabits) as made:
+            for _ in range(measuring.repeats):
+                for dtype in dtypes:
+                    with joined_run(made, *flags, *own, f"--wire-dtype={dtype}") as run:
+                        rates[dtype].append(samples_per_second(run.end()))
+                rival = train_rival_on(made, "1f1b", given)
+                rates["1f1b"].append(rival.samples_per_second)
+    row: Row = {
+        f"samples_per_second_{name}": Spread.of(each).to_dict() for name, each in rates.items()
+    }
+    for dtype in dtypes:
+        ratios = [ours / rival for ours, rival in zip(rates[dtype], rates["1f1b"], strict=True)]
+        row[f"times_1f1b_{dtype}"] = Spread.of(ratios).to_dict()
+    return row
+
+
+def _cut_short(config: RunConfig, samples: int, folder: Path) -> tuple[Path, RunConfig]:
+    """The first samples of the data in a file of their own, and the run on them."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    from dni_async.data import load_dataset
+
+    full = load_dataset(config.data, None if config.data_dir is None else Path(config.data_dir))
+    path = folder / "short.npz"
+    np.savez(
+        path,
+        x_train=full.decode(full.x_train[:samples]),
+        y_train=full.y_train[:samples],
+        x_test=full.decode(full.x_test[:1000]),
+        y_test=full.y_test[:1000],
+    )
+    return path, replace(config, data=str(path), data_dir=None, epochs=2)
+
+
+def far(network: list[str], delay_s: float, measuring: Measuring) -> Row:
+    """The same run with hosts side by side and far apart, whole epochs, through one router."""
+    epochs = 2 if measuring.quick else 3
+    flags = [*network, f"--epochs={epochs}", "--no-baseline", "--transport=tcp"]
+    rates: dict[str, list[float]] = {"near": [], "far": []}
+    accuracies: dict[str, list[float]] = {"near": [], "far": []}
+    for _ in range(measuring.repeats):
+        for name, delay in (("near", 0.0), ("far", delay_s)):
+            with far_hosts(NUM_HOSTS, delay) as made, joined_run(made, *flags) as run:
+                report = run.end()
+            rates[name].append(samples_per_second(report))
+            accuracies[name].append(accuracy(report))
+    ratios = [far / near for far, near in zip(rates["far"], rates["near"], strict=True)]
+    pairs = zip(accuracies["far"], accuracies["near"], strict=True)
+    return {
+        **{f"samples_per_second_{name}": Spread.of(each).to_dict() for name, each in rates.items()},
+        "of_the_rate_without_delay": Spread.of(ratios).to_dict(),
+        "accuracy_points_gained": Spread.of([100 * (a - b) for a, b in pairs]).to_dict(),
+    }
+
+
+def cut(network: list[str], measuring: Measuring) -> Row:
+    """A host in the middle is cut off for a while, and back: nothing is to be lost."""
+    flags = [*network, f"--epochs={4 if measuring.quick else 6}", "--no-baseline"]
+    with hosts(NUM_HOSTS) as made, joined_run(made, *flags) as run:
+        _wait_for_epochs(run.wait_for)
+        made[2].cut()
+        began = time.monotonic()
+        time.sleep(CUT_S)
+        made[2].heal()
+        away_s = time.monotonic() - began
+        report = run.end()
+    row = report["runs"][0]
+    return {
+        "cut_seconds": round(away_s, 1),
+        "restarts": len(row["restarts"]),
+        "accuracy": accuracy(report),
+        "epochs_short_of_samples": _short_epochs(row),
+    }
+
+
+def lost(network: list[str], measuring: Measuring) -> Row:
+    """A host in the middle is cut off for good; a spare on a fifth one takes its stage."""
+    epochs = 4 if measuring.quick else 8
+    flags = [*network, f"--epochs={epochs}", "--no-baseline"]
+    flags += ["--silent-after-s=5", "--checkpoint-every=2s"]
+    with hosts(NUM_HOSTS + 1) as made, joined_run(made, *flags) as run:
+        _wait_for_epochs(run.wait_for)
+        made[2].cut()
+        report = run.end()
+    row = report["runs"][0]
+    return {
+        "restarts": len(row["restarts"]),
+        "cause": row["restarts"][0]["cause"] if row["restarts"] else "none",
+        "seconds_until_it_trained_again": row["restarts"][0]["seconds"]
+        if row["restarts"]
+        else None,
+        "accuracy": accuracy(report),
+        "epochs_short_of_samples": _short_epochs(row),
+    }
+
+
+def _wait_for_epochs(wait_for: Callable[[str], None]) -> None:
+    wait_for(r"epoch +1 ")
+
+
+def _short_epochs(row: Row) -> int:
+    """Epochs in which the head was given fewer samples than there are."""
+    most = max(epoch["num_samples"] for epoch in row["epochs"])
+    return sum(epoch["num_samples"] < most for epoch in row["epochs"])
+
+
+def many(num_workers: int, measuring: Measuring) -> Row:
+    """A network of so many layers in as many workers on this host alone."""
+    with tempfile.TemporaryDirectory(prefix="dni-cluster-") as folder:
+        path = Path(folder) / "report.json"
+        flags = (f"--layers={num_workers}", "--width=64", "--norm=batch", "--model=residual")
+        length = ("--epochs=2", "--no-baseline", "--start-timeout-s=120", f"--report={path}")
+        command = command_for("launcher.cli", *flags, *length, f"--run-dir={folder}/run")
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise WorkerDied(done.stdout[-2000:] + done.stderr[-2000:], done.returncode)
+        row = json.loads(path.read_text())["runs"][0]
+    return {
+        "workers": row["num_workers"],
+        "startup_seconds": round(row["startup_seconds"], 2),
+        "samples_per_second": round(row["samples_per_second"]),
+        "test_accuracy": row["test_accuracy"],
+        "mean_rss_megabytes": round(
+            sum(worker["rss_bytes"] for worker in row["workers"]) / num_workers / 1e6
+        ),
+        "most_rss_megabytes": round(max(worker["rss_bytes"] for worker in row["workers"]) / 1e6),
+    }
+
+
+def _show(figure: Any) -> str:
+    if isinstance(figure, dict):
+        return f"{figure['median']:,.4g} ({figure['min']:,.4g} to {figure['max']:,.4g})"
+    return f"{figure:,}" if isinstance(figure, int) else str(figure)
+
+
+if __name__ == "__main__":
+    enter(main)

@@ -1,0 +1,83 @@
+"""A router between network namespaces that holds every packet back for a while.
+
+``python -m benchmarks.router SECONDS NAMESPACE...`` until its standard input ends. Every namespace
+gets a TUN device; a packet that leaves one is read here, and written into the namespace of its
+destination when its time has come. There is no limit on the rate but this process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import select
+import struct
+import sys
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.hosts import INTERFACE
+
+__all__ = ["main"]
+
+_TUNSETIFF = 0x400454CA
+_IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
+_CLONE_NEWNET = 0x40000000
+_MAX_PACKET = 65536
+
+
+def main(delay_s: float, namespaces: Sequence[str]) -> None:
+    """Route until standard input ends. The last byte of an address, less 1, is its namespace."""
+    tuns = [_open_tun(name) for name in namespaces]
+    print("ready", flush=True)
+    held: deque[tuple[float, int, bytes]] = deque()  # all are held equally long: in order
+    while True:
+        patience = max(0.0, held[0][0] - time.monotonic()) if held else None
+        readable, _, _ = select.select([*tuns, sys.stdin.fileno()], [], [], patience)
+        now = time.monotonic()
+        for fd in readable:
+            if fd == sys.stdin.fileno():
+                return
+            packet = os.read(fd, _MAX_PACKET)
+            target = packet[19] - 1  # the last byte of an IPv4 destination
+            if packet[0] >> 4 == 4 and 0 <= target < len(tuns):
+                held.append((now + delay_s, tuns[target], packet))
+        while held and held[0][0] <= now:
+            _, fd, packet = held.popleft()
+            _deliver(fd, packet)
+
+
+def _deliver(fd: int, packet: bytes) -> None:
+    try:
+        os.write(fd, packet)
+    except OSError:  # a device that is down, or full: as on a real wire, tcp says it again
+        return
+
+
+def _open_tun(namespace: str) -> int:
+    """A TUN device in namespace; it goes with the descriptor."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    here = os.open("/proc/self/ns/net", os.O_RDONLY)
+    there = os.open(Path("/run/netns") / namespace, os.O_RDONLY)
+    try:
+        _enter(libc, there)
+        tun = os.open("/dev/net/tun", os.O_RDWR)
+        request = struct.pack("16sH22x", INTERFACE.encode(), _IFF_TUN | _IFF_NO_PI)
+        fcntl.ioctl(tun, _TUNSETIFF, request)
+        _enter(libc, here)
+    finally:
+        os.close(here)
+        os.close(there)
+    return tun
+
+
+def _enter(libc: ctypes.CDLL, namespace: int) -> None:
+    if libc.setns(namespace, _CLONE_NEWNET) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]), sys.argv[2:])

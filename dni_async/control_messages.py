@@ -1,0 +1,356 @@
+"""The messages between coordinator and workers; ``messages`` has all that there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = [
+    "MAX_PART_BYTES",
+    "Alive",
+    "Assigned",
+    "BoundaryEpoch",
+    "Bye",
+    "Drain",
+    "EpochLoss",
+    "EpochTrained",
+    "Evaluated",
+    "Failed",
+    "FileKind",
+    "FilePart",
+    "FileWanted",
+    "Heartbeat",
+    "Hello",
+    "InboxMoved",
+    "Join",
+    "NeighbourReplaced",
+    "Progress",
+    "Ready",
+    "Saved",
+    "Scalar",
+    "Side",
+    "Start",
+    "Stop",
+    "Welcome",
+]
+
+MAX_PART_BYTES = 48 * 1024  # of a file, in one message
+
+Side = Literal["above", "below"]
+FileKind = Literal["weights", "shard", "profile", "events"]
+Scalar = str | int | float | bool | None
+
+
+# --- control plane, from a worker -------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Somebody on any host offers to be a worker.
+
+    stage: the only one it would host, unless is_for_any. machine: those of one computer name the
+    same one, and share its num_cores. num_threads: it asks for so many, 0 for a fair share.
+    """
+
+    protocol: int
+    pid: int
+    host: str
+    machine: str
+    num_cores: int
+    num_threads: int
+    device: str
+    stage: int
+    is_for_any: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """Answer to Heartbeat of who has joined and hosts no stage yet."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A worker has bound its inbox (endpoint, empty for the source) and takes its stage.
+
+    incarnation: how many workers have hosted the stage before. place: who is in the same one can
+    also connect to near, where memory is shared; both empty where nothing is gained by that.
+    """
+
+    protocol: int
+    run_id: str
+    stage: int
+    pid: int
+    host: str
+    endpoint: str
+    incarnation: int = 0
+    place: str = ""
+    near: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The worker has built its stage and both its links are up."""
+
+    run_id: str
+    stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Counters since the start, sent about twice a second. Times in seconds.
+
+    busy_s + waiting_s + sending_s is the time since Start; credit_waiting_s is the part of
+    waiting_s in which only a full window kept the next batch from being taken up. train_busy_s
+    and train_sending_s leave evaluation out, and so does train_cpu_s, the processor time of all
+    the worker's threads. loss is the head's mean training loss of the current epoch so far (-1
+    from other stages). max_pending: most activations in flight in the outbox at once; occupancy:
+    how many there were on average at each sending, as a share of the window (-1 where nothing is
+    sent up). The staleness of half, and of 99 %, of all returned gradients is not above
+    staleness_median and staleness_p99. skipped: training batches learnt from and not sent up;
+    replayed: those learnt from once more. frame_bytes, shared_bytes: sent so far over both links.
+    next_batch_id: one past the last batch that the stage received, or the source drew. epoch_s: of
+    the source, since it began or took over the training of its epoch.
+    """
+
+    run_id: str
+    stage: int
+    updates: int
+    epoch: int
+    busy_s: float
+    waiting_s: float
+    sending_s: float
+    loss: float
+    max_staleness: int
+    max_pending: int
+    rss_bytes: int
+    train_busy_s: float
+    train_sending_s: float
+    train_cpu_s: float
+    occupancy: float
+    staleness_median: int
+    staleness_p99: int
+    frame_bytes: int
+    shared_bytes: int
+    peak_rss_bytes: int
+    credit_waiting_s: float
+    skipped: int
+    replayed: int
+    next_batch_id: int = 0
+    epoch_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EpochTrained:
+    """From the source: an epoch's training has drained everywhere, after `seconds`."""
+
+    run_id: str
+    epoch: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLoss:
+    """From the head: mean training loss of the epoch over the samples that came all the way up."""
+
+    run_id: str
+    epoch: int
+    loss: float
+    num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class BoundaryEpoch:
+    """From every stage below the head: what its boundary learnt of in an epoch that has drained.
+
+    cosine, relative_error, norm_ratio: of synthetic and returned gradients, means over the
+    num_gradients that were compared (agreement.Agreement); all 0 where none was. The staleness of
+    half of the gradients that were learnt from is not above staleness_median, of none above
+    staleness_max.
+    """
+
+    run_id: str
+    stage: int
+    epoch: int
+    num_gradients: int
+    cosine: float
+    relative_error: float
+    norm_ratio: float
+    staleness_median: int
+    staleness_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """From the head: the test set has passed. accuracy in [0, 1], loss per sample.
+
+    Of what a replaced stage lost nothing is scored; with no sample left, accuracy 0 and loss -1.
+    """
+
+    run_id: str
+    epoch: int
+    accuracy: float
+    loss: float
+    num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class InboxMoved:
+    """Answer to NeighbourReplaced on the side below: where that incarnation is to connect."""
+
+    run_id: str
+    stage: int
+    incarnation: int
+    endpoint: str
+    near: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileWanted:
+    """The worker cannot see the run directory: send it the shard that Welcome named."""
+
+    run_id: str
+    stage: int
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """The next bytes of a file, in order: of a shard to a worker, of all else from one.
+
+    Only where the worker does not see the run directory. batch_id: of the checkpoint that a shard
+    is part of, else 0.
+    """
+
+    run_id: str
+    stage: int
+    kind: FileKind
+    batch_id: int
+    data: bytes
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The stage's part of the checkpoint before batch_id is on disk, so many bytes with that
+    sha256 (hexadecimal); or it is not, and reason says why (else empty).
+    """
+
+    run_id: str
+    stage: int
+    batch_id: int
+    epoch: int
+    index: int
+    size_bytes: int
+    sha256: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Last words of a worker that cannot go on; traceback is text for people."""
+
+    run_id: str
+    stage: int
+    device: str
+    summary: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    """The worker has drained, saved its weights where Welcome said, and is about to exit 0."""
+
+    run_id: str
+    stage: int
+
+
+# --- control plane, from the coordinator ------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Who has joined is to host this stage of this run: say Hello."""
+
+    run_id: str
+    stage: int
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The coordinator is there; sent to everybody who has joined."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """All workers said Hello: the run, this stage's part of it, and the neighbour above.
+
+    first_layer, end_layer: the half-open range of layers that the stage holds. peer: endpoint of
+    the stage above's inbox, empty for the head. input_shape: of one sample. holds_ids: samples are
+    int64 ids, not float32. num_updates: batches that the whole run trains on. config: RunConfig.
+    profile_folder, events_folder: where profiles and events are left, empty where not asked for.
+    checkpoint_folder: where checkpoints are made. next_batch_id: where a replaced source goes on,
+    unless the stage above has come further. shard: the file of a checkpoint that the stage starts
+    from, empty when it starts from the seed. run_folder: the run directory, in which the file
+    ``run-id`` holds run_id; who does not see that there sends its files.
+    """
+
+    run_id: str
+    num_stages: int
+    first_layer: int
+    end_layer: int
+    device: str
+    num_threads: int
+    peer: str
+    weights_path: str
+    input_shape: tuple[int, ...]
+    holds_ids: bool
+    num_classes: int
+    num_updates: int
+    config: dict[str, Scalar | list[str]] = field(default_factory=dict)
+    profile_folder: str = ""
+    events_folder: str = ""
+    checkpoint_folder: str = ""
+    next_batch_id: int = 0
+    shard: str = ""
+    run_folder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """All workers are ready: begin."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """To the source: take up no more training batches; finish what is under way and end well."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourReplaced:
+    """The worker on that side has died; its successor is that incarnation of its stage.
+
+    above: connect to endpoint, its inbox. below: open a new inbox, and answer InboxMoved; endpoint
+    is empty.
+    """
+
+    run_id: str
+    side: Side
+    incarnation: int
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Leave now, without draining. again: who has joined from elsewhere may join once more."""
+
+    run_id: str
+    reason: str
+    again: bool = False

@@ -1,0 +1,272 @@
+"""Workers that join from elsewhere: here from this host, by the means that any host has."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launcher.processes import command_for
+from tests.marked_process import MarkedProcess
+from tests.system.conftest import Launch
+
+pytestmark = pytest.mark.system
+RUN_ID = "a-password-of-the-run"
+REMOTE = ("--workers=remote", "--listen=tcp://127.0.0.1:0", "--no-baseline", "--width=64")
+Join = Callable[..., MarkedProcess]
+
+
+@pytest.fixture
+def join(tmp_path: Path) -> Iterator[Join]:
+    """Start workers that join the run of a launch; whatever the test does, they are gone after."""
+    started: list[MarkedProcess] = []
+
+    def start(address: str, *arguments: str, prefix: tuple[str, ...] = ()) -> MarkedProcess:
+        command = command_for("workers.__main__", f"--join={address}", *arguments)
+        worker = MarkedProcess(
+            [*prefix, *command],
+            cwd=tmp_path,
+            temporary=tmp_path / f"worker-{len(started)}",
+            environment={"DNI_RUN_ID": RUN_ID},
+        )
+        started.append(worker)
+        return worker
+
+    yield start
+    for each in started:
+        each.abort()
+
+
+@pytest.fixture(autouse=True)
+def run_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both sides have the run's id from their environment."""
+    monkeypatch.setenv("DNI_RUN_ID", RUN_ID)
+
+
+def address_of(run: Launch) -> str:
+    """Where the run waits for its workers."""
+    return run.wait_for(r"dni-worker --join (tcp://\S+)").group(1)
+
+
+def ours(run: Launch) -> dict[str, Any]:
+    """The decoupled run's row of the report."""
+    row: dict[str, Any] = run.report()["runs"][0]
+    return row
+
+
+def assert_all_left(*workers: MarkedProcess) -> None:
+    """Each has ended well, and no file of its is left."""
+    for worker in workers:
+        assert worker.end() == 0, worker.output
+        assert list(worker.temporary.iterdir()) == []
+
+
+def test_all_workers_join(launch: Callable[..., Launch], join: Join) -> None:
+    run = launch(*REMOTE, "--epochs=3", "--width=256")
+    workers = [join(address_of(run)) for _ in range(4)]
+    assert run.end() == 0, run.output
+    row = ours(run)
+    assert {each["pid"] for each in row["workers"]} == {each.process.pid for each in workers}
+    assert row["test_accuracy"] > 0.6
+    assert row["workers"][0]["shared_bytes"] > 0  # they are on one host
+    assert_all_left(*workers)
+    run.assert_nothing_left()
+
+
+def test_local_and_remote_workers_mix(launch: Callable[..., Launch], join: Join) -> None:
+    run = launch(*REMOTE, "--epochs=10", "--workers=local,remote")
+    workers = [join(address_of(run), "--stage=3"), join(address_of(run), "--stage=2")]
+    assert run.end() == 0, run.output
+    row = ours(run)
+    assert [each["pid"] for each in row["workers"]][2:] == [
+        workers[1].process.pid,
+        workers[0].process.pid,
+    ]
+    assert row["test_accuracy"] > 0.6
+    assert_all_left(*workers)
+    run.assert_nothing_left()
+
+
+@pytest.mark.parametrize("transport", ["auto", "tcp"])
+def test_lockstep_stays_exact(launch: Callable[..., Launch], join: Join, transport: str) -> None:
+    flags = [flag for flag in REMOTE if flag != "--no-baseline"]
+    run = launch(*flags, "--rule=backprop", "--epochs=2", f"--transport={transport}")
+    workers = [join(address_of(run), "--threads=1") for _ in range(4)]
+    assert run.end() == 0, run.output
+    decoupled, alone, *_ = run.report()["runs"]
+    told = [(each["train_loss"], each["test_loss"]) for each in decoupled["epochs"]]
+    assert told == [(each["train_loss"], each["test_loss"]) for each in alone["epochs"]]
+    assert_all_left(*workers)
+
+
+def test_a_spare_takes_the_place_of_the_dead(launch: Callable[..., Launch], join: Join) -> None:
+    run = launch(*REMOTE, "--epochs=60", "--checkpoint-every=10")
+    address = address_of(run)
+    workers = [join(address, f"--stage={stage}") for stage in range(4)]
+    run.wait_for("workers started")
+    spare = join(address)
+    spare.wait_for("waiting for a stage")
+    run.wait_for("epoch +2 ")
+    workers[1].process.kill()
+    run.wait_for(r"stage 1 .* was lost: its connection has ended")
+    run.wait_for("stage 1 trains again")
+    assert run.end() == 0, run.output
+    row = ours(run)
+    assert row["workers"][1]["pid"] == spare.process.pid
+    assert row["test_accuracy"] > 0.9
+    assert [each["stage"] for each in row["restarts"]] == [1]
+    assert_all_left(workers[0], workers[2], workers[3], spare)
+    run.assert_nothing_left()
+
+
+def test_who_joins_after_a_death_takes_the_place(launch: Callable[..., Launch], join: Join) -> None:
+    """As a container does that is started again."""
+    run = launch(*REMOTE, "--epochs=100", "--layers=2")
+    address = address_of(run)
+    workers = [join(address, f"--stage={stage}") for stage in range(2)]
+    run.wait_for("epoch +2 ")
+    workers[0].process.kill()
+    run.wait_for("stage 0 .* was lost")
+    again = join(address, "--stage=0")
+    run.wait_for("stage 0 trains again")
+    assert run.end() == 0, run.output
+    assert_all_left(workers[1], again)
+
+
+def test_keys_admit_workers(launch: Callable[..., Launch], join: Join, tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    made = subprocess.run(
+        command_for("launcher.cli", "keys", str(keys)), capture_output=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    run = launch(*REMOTE, "--epochs=2", f"--keys={keys}")
+    address = address_of(run)
+    assert RUN_ID not in run.output
+    workers = [join(address, f"--keys={keys}") for _ in range(4)]
+    stranger = join(address, "--join-timeout-s=3")  # it has the password, but that is for nothing
+    assert stranger.end() == 75
+    assert run.end() == 0, run.output
+    assert_all_left(*workers)
+
+
+def can_hide() -> bool:
+    """Whether a process can be given a view of the files of its own."""
+    unshare = shutil.which("unshare")
+    return unshare is not None and subprocess.run([unshare, "-m", "true"]).returncode == 0
+
+
+@pytest.mark.skipif(not can_hide(), reason="needs the right to make mount namespaces")
+def test_who_does_not_see_the_run_directory_sends_its_files(
+    launch: Callable[..., Launch], join: Join
+) -> None:
+    run = launch(*REMOTE, "--epochs=60", "--checkpoint-every=10", "--record-events", "--profile")
+    address = address_of(run)
+    hide = ("unshare", "-m", "sh", "-c", f'mount -t tmpfs none {run.run_dir} && exec "$@"', "sh")
+    workers = [join(address, f"--stage={stage}", prefix=hide) for stage in range(4)]
+    run.wait_for("workers started")
+    spare = join(address, prefix=hide)
+    run.wait_for("epoch +5 ")
+    workers[2].process.kill()  # the spare is sent the shard that it goes on from
+    run.wait_for("stage 2 trains again")
+    assert run.end() == 0, run.output
+    assert (run.run_dir / "model.safetensors").is_file()
+    assert (run.run_dir / "trace.json").is_file()
+    names = {path.name for path in (run.run_dir / "events").iterdir()}
+    assert names == {"stage-0.jsonl", "stage-1.jsonl", "stage-2.1.jsonl", "stage-3.jsonl"}
+    assert ours(run)["test_accuracy"] > 0.9
+    assert_all_left(workers[0], workers[1], workers[3], spare)
+    run.assert_nothing_left()
+    resumed = launch("--resume", str(run.run_dir), "--epochs=62", "--workers=local")
+    assert resumed.end() == 0, resumed.output
+    assert "resumed from checkpoint" in resumed.output
+
+
+def test_nobody_joins(launch: Callable[..., Launch], join: Join) -> None:
+    run = launch(*REMOTE, "--join-timeout-s=4")
+    worker = join(address_of(run), "--stage=2")
+    assert run.end() == 75
+    assert "stage 2 joined" in run.output
+    assert re.search(r"Error: waited 4 s for Hello from stage 0, stage 1, stage 3", run.output)
+    assert_all_left(worker)
+    run.assert_nothing_left()
+
+
+def test_nobody_listens(join: Join) -> None:
+    worker = join("tcp://127.0.0.1:9", "--join-timeout-s=1")
+    assert worker.end() == 75
+    assert "nobody answered at tcp://127.0.0.1:9 for 1 s; is dni-launch listening" in worker.output
+
+
+def test_an_interrupted_run_sends_its_workers_home(
+    launch: Callable[..., Launch], join: Join
+) -> None:
+    run = launch(*REMOTE, "--epochs=100000")
+    workers = [join(address_of(run)) for _ in range(4)]
+    run.wait_for("epoch +2 ")
+    spare = join(address_of(run))
+    spare.wait_for("waiting for a stage")
+    run.interrupt()
+    assert run.end() == 130
+    assert_all_left(*workers, spare)
+    run.assert_nothing_left()
+
+
+def test_workers_leave_when_the_coordinator_is_gone(
+    launch: Callable[..., Launch], join: Join
+) -> None:
+    run = launch(*REMOTE, "--epochs=100000", "--layers=2", "--silent-after-s=2")
+    workers = [join(address_of(run)) for _ in range(2)]
+    run.wait_for("epoch +2 ")
+    os.kill(run.process.pid, signal.SIGKILL)
+    for worker in workers:
+        assert worker.end() == 1
+        assert "the coordinator is gone, or out of reach" in worker.output
+
+
+def test_a_worker_that_is_interrupted_leaves_the_run(
+    launch: Callable[..., Launch], join: Join
+) -> None:
+    run = launch(*REMOTE, "--epochs=100000", "--layers=2", "--max-restarts=0")
+    workers = [join(address_of(run)) for _ in range(2)]
+    run.wait_for("epoch +2 ")
+    workers[0].interrupt()
+    assert workers[0].end() == 130
+    assert run.end() == 1
+    assert re.search(r"Error: stage \d \(cpu, on .*, pid \d+\) was lost: its", run.output)
+    assert_all_left(workers[1])
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--workers=remote"], "workers: remote ones must know where to join"),
+        (["--listen=tcp://127.0.0.1:1"], "listen: is for --workers remote"),
+        (["--workers=remote", "--listen=127.0.0.1:1"], "listen: must be tcp://HOST:PORT"),
+        (["--workers=remote", "--listen=tcp://0.0.0.0:0"], "0.0.0.0 can be reached from other"),
+        (["--workers=elsewhere"], "workers: each is local or remote, but one is 'elsewhere'"),
+        (["--workers=remote", "--listen=tcp://192.0.2.9:0", "--keys=k"], "Cannot assign"),
+    ],
+)
+def test_what_cannot_be_listened_on_is_refused(
+    launch: Callable[..., Launch], flags: list[str], sentence: str
+) -> None:
+    run = launch(*flags)
+    assert run.end() == 2
+    assert sentence in run.output
+
+
+def test_a_port_that_is_taken_is_refused(launch: Callable[..., Launch]) -> None:
+    first = launch(*REMOTE)
+    address = address_of(first)
+    second = launch(*REMOTE, f"--listen={address}")
+    assert second.end() == 2
+    assert f"listen: {address} cannot be listened on: Address already in use" in second.output
+    first.interrupt()
+    assert first.end() == 130
