@@ -53,7 +53,7 @@ def run(
     if config.profile or config.torch_profiler is not None:
         folder.make_profile()
     if config.record_events:
-        folder.events.mkdir()
+        folder.make_events()
     runs: list[RunResult] = []
     status = "failed"
     try:

@@ -78,8 +78,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.take()
-            for name in _OURS:
-                old = self.path / name
+            for old in (*(self.path / name for name in _OURS), *self.path.glob("events-*")):
                 shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
             self.logs.mkdir()
             self.weights.mkdir()
@@ -165,7 +164,18 @@ class RunFolder:
 
     def make_profile(self) -> None:
         """Make room for what the workers will record."""
-        self.profile.mkdir()
+        self.profile.mkdir(exist_ok=True)
+
+    def make_events(self) -> None:
+        """Make room for what the workers will hear; what was recorded before a resumption is kept
+        in ``events-1`` and so on.
+        """
+        number = 1
+        while (old := self.path / f"events-{number}").exists():
+            number += 1
+        if self.events.exists():
+            self.events.rename(old)
+        self.events.mkdir()
 
     def drop_spans(self) -> None:
         """Remove the workers' spans, which trace.json holds now, and what they left half done."""
