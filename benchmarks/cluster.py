@@ -31,6 +31,7 @@ from launcher.processes import command_for
 
 CUT_S = 10.0
 NUM_HOSTS = 4
+FIRST_EPOCH = r"epoch +1 "
 Row = dict[str, Any]
 
 
@@ -158,7 +159,7 @@ def cut(network: list[str], measuring: Measuring) -> Row:
     """A host in the middle is cut off for a while, and back: nothing is to be lost."""
     flags = [*network, f"--epochs={4 if measuring.quick else 6}", "--no-baseline"]
     with hosts(NUM_HOSTS) as made, joined_run(made, *flags) as run:
-        _wait_for_epochs(run.wait_for)
+        run.wait_for(FIRST_EPOCH)
         made[2].cut()
         began = time.monotonic()
         time.sleep(CUT_S)
@@ -176,11 +177,13 @@ def cut(network: list[str], measuring: Measuring) -> Row:
 
 def lost(network: list[str], measuring: Measuring) -> Row:
     """A host in the middle is cut off for good; a spare on a fifth one takes its stage."""
-    epochs = 4 if measuring.quick else 8
-    flags = [*network, f"--epochs={epochs}", "--no-baseline"]
+    flags = [*network, f"--epochs={8 if measuring.quick else 12}", "--no-baseline"]
     flags += ["--silent-after-s=5", "--checkpoint-every=2s"]
-    with hosts(NUM_HOSTS + 1) as made, joined_run(made, *flags) as run:
-        _wait_for_epochs(run.wait_for)
+    with hosts(NUM_HOSTS + 1) as made, joined_run(made[:NUM_HOSTS], *flags) as run:
+        run.wait_for("workers started")
+        run.add_spare(made[NUM_HOSTS])
+        run.wait_for("waiting for a stage")
+        run.wait_for(FIRST_EPOCH)
         made[2].cut()
         report = run.end()
     row = report["runs"][0]
@@ -193,10 +196,6 @@ def lost(network: list[str], measuring: Measuring) -> Row:
         "accuracy": accuracy(report),
         "epochs_short_of_samples": _short_epochs(row),
     }
-
-
-def _wait_for_epochs(wait_for: Callable[[str], None]) -> None:
-    wait_for(r"epoch +1 ")
 
 
 def _short_epochs(row: Row) -> int:

@@ -25,7 +25,7 @@ LEAVE_S = 10.0
 
 
 class JoinedRun:
-    """A launcher on the first host, a worker on each, and a spare on those that are left over."""
+    """A launcher on the first host, and a worker on each."""
 
     def __init__(self, hosts: Sequence[Host], flags: Sequence[str], folder: Path) -> None:
         self.run_dir = folder / "run"
@@ -41,11 +41,16 @@ class JoinedRun:
             *("launcher.cli", "--workers=remote", f"--listen={address}"),
             *("--insecure-without-keys", f"--run-dir={self.run_dir}", *flags),
         )
-        self.workers = []
-        for index, host in enumerate(hosts):
-            wish = [f"--stage={index}"] if index < _num_stages(flags) else []
-            join = ("--insecure-without-keys", f"--join={address}", "--threads=1", *wish)
-            self.workers.append(self._start(host, "workers.__main__", *join))
+        self._address = address
+        self.workers = [self._join(host, f"--stage={k}") for k, host in enumerate(hosts)]
+
+    def add_spare(self, host: Host) -> None:
+        """A worker on one more host, for whatever stage loses its own."""
+        self.workers.append(self._join(host))
+
+    def _join(self, host: Host, *flags: str) -> subprocess.Popen[bytes]:
+        how = ("--insecure-without-keys", "--threads=1", f"--join={self._address}")
+        return self._start(host, "workers.__main__", *how, *flags)
 
     def _start(self, host: Host, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
@@ -105,17 +110,13 @@ class JoinedRun:
 
 @contextmanager
 def joined_run(hosts: Sequence[Host], *flags: str) -> Iterator[JoinedRun]:
-    """A run that is going; flags are dni-launch's, --layers=N among them. Nothing is left after."""
+    """A run that is going, a host for each stage; flags are dni-launch's. Nothing is left after."""
     with tempfile.TemporaryDirectory(prefix="dni-cluster-") as name:
         run = JoinedRun(hosts, flags, Path(name))
         try:
             yield run
         finally:
             run.close()
-
-
-def _num_stages(flags: Sequence[str]) -> int:
-    return next(int(flag.partition("=")[2]) for flag in flags if flag.startswith("--layers="))
 
 
 def samples_per_second(report: dict[str, Any]) -> float:
