@@ -25,6 +25,7 @@ __all__ = ["main"]
 EXIT_BAD = 1
 EXIT_USAGE = 2
 RUN_ID_VARIABLE = "DNI_RUN_ID"
+MAX_PASSWORD = 255  # of ZMTP
 DEFAULTS = RunConfig()
 
 
@@ -158,6 +159,8 @@ def _guard(keys: Path | None, peers: list[Address], *, is_open: bool) -> Guard:
             f"both ends need the same --keys DIR, or the same word in the environment variable "
             f"{RUN_ID_VARIABLE}"
         )
+    if len(os.fsencode(password)) > MAX_PASSWORD:
+        raise ConfigError(f"{RUN_ID_VARIABLE} has more than the {MAX_PASSWORD} bytes of a password")
     return Guard(password, is_open=is_open)
 
 

@@ -109,7 +109,7 @@ def test_the_verdict_on(name: str) -> None:
 def test_the_pace_of_a_hundred_megabits() -> None:
     told = {f.name: f for f in judge_link(replace(GOOD, up=12.5e6, down=12.5e6), LOAD)}
     assert told["bandwidth"].what == "100 Mbit/s to the peer, 100 Mbit/s from it"
-    assert "84.1 ms to send a batch of 256 x 1024: at most 3,045 samples/s" in told["pace"].what
+    assert "84.0 ms to send a batch of 256 x 1024: at most 3,046 samples/s" in told["pace"].what
     assert "at least 11 layers a stage" in told["pace"].remedy
     unknown = {f.name: f for f in judge_link(replace(GOOD, up=1.0), replace(LOAD, layer_s=None))}
     assert unknown["pace"].verdict == "good"

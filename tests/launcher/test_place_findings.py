@@ -28,8 +28,8 @@ def listen(error: int, *, is_exposed: bool = False, may_be_exposed: bool = False
 VERDICTS: dict[str, tuple[Finding, str, str]] = {
     "a folder": (judge_temporary(TemporaryFolder("/tmp")), "good", ""),
     "no folder": (judge_temporary(TemporaryFolder("/x", "Permission denied")), "bad", "TMPDIR"),
-    "the longest folder": (judge_temporary(TemporaryFolder("/" + 75 * "x")), "good", ""),
-    "too long a folder": (judge_temporary(TemporaryFolder("/" + 76 * "x")), "bad", "TMPDIR"),
+    "the longest folder": (judge_temporary(TemporaryFolder("/" + 74 * "x")), "good", ""),
+    "too long a folder": (judge_temporary(TemporaryFolder("/" + 75 * "x")), "bad", "TMPDIR"),
     "a folder without sockets": (
         judge_temporary(TemporaryFolder("/nfs", socket_error="not supported")),
         "bad",

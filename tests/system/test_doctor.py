@@ -124,6 +124,7 @@ def test_an_interrupted_examination_leaves_nothing(start: Start, signum: int) ->
         (["--peer=localhost"], "word", "is not tcp://HOST:PORT"),
         (["--peer=tcp://192.0.2.1:5555"], "word", "--keys DIR at both ends"),
         (["--serve=tcp://127.0.0.1:0"], "", "DNI_RUN_ID"),
+        (["--serve=tcp://127.0.0.1:0"], "x" * 256, "255 bytes"),
         (["--serve=tcp://127.0.0.1:0", "--keys=nowhere"], "word", "cannot be read"),
         (["--seconds=61"], "word", "61"),
         (["--nonsense"], "word", "No such option"),
