@@ -185,7 +185,8 @@ def _bandwidth(figures: Figures) -> Finding:
     if figures.up is None or figures.down is None:
         way = "to the peer" if figures.up is None else "from the peer"
         what = f"pings pass, but not one chunk of 64 KB came through {way}"
-        remedy = "often packets too large for a tunnel: a smaller MTU (ip link set DEV mtu 1400)"
+        remedy = "often packets too large for a tunnel: a smaller MTU (ip link set DEV mtu 1400); "
+        remedy += "else see whether the doctor there still serves"
         return Finding("bandwidth", "bad", what, remedy)
     text = f"{_megabits(figures.up)} to the peer, {_megabits(figures.down)} from it"
     return Finding("bandwidth", "good", text)
