@@ -25,9 +25,12 @@ from dni_async.wire import MAX_HEADER_BYTES, MAX_TENSOR_BYTES, Buffer, decode, e
 __all__ = [
     "ControlClient",
     "ControlServer",
+    "FrameServer",
     "FrameSocket",
     "Poller",
     "Sockets",
+    "has_encryption",
+    "library_version",
     "make_key_pair",
     "open_sockets",
 ]
@@ -97,6 +100,31 @@ class FrameSocket:
         return join(frames) if self._is_guarded else frames
 
 
+class FrameServer:
+    """Listens for any number of peers: multipart messages, none of 256 KB, and whose each is."""
+
+    def __init__(self, socket: zmq.Socket[bytes], endpoint: str, gate: Gate | None = None) -> None:
+        self.socket = socket
+        self.endpoint = endpoint
+        self.gate = gate
+
+    def send(self, peer: bytes, frames: Sequence[Buffer]) -> None:
+        """Queue frames for peer; never blocks. Raises LinkError when peer is not connected."""
+        try:
+            self.socket.send_multipart([peer, *frames])
+        except zmq.ZMQError as error:
+            raise LinkError("the peer is not connected") from error
+
+    def receive(self) -> tuple[bytes, list[memoryview]] | None:
+        """The next (peer, frames), uncopied, or None."""
+        if self.gate is not None:
+            self.gate.answer()
+        if not _is_readable(self.socket):
+            return None
+        peer, *frames = self.socket.recv_multipart(_DONT_WAIT, copy=False)
+        return peer.bytes, [frame.buffer for frame in frames]
+
+
 class ControlClient:
     """A worker's end of the control plane."""
 
@@ -153,6 +181,9 @@ class ControlServer:
         return peer, message
 
 
+Source = FrameSocket | FrameServer | ControlClient | ControlServer
+
+
 class Poller:
     """Waits for any of several sockets and file descriptors to become readable.
 
@@ -165,7 +196,7 @@ class Poller:
         self._sockets: dict[int, zmq.Socket[bytes]] = {}
         self._gates: list[Gate] = []
 
-    def watch(self, source: FrameSocket | ControlClient | ControlServer | int) -> None:
+    def watch(self, source: Source | int) -> None:
         """Add a socket's owner or a file descriptor."""
         fd = _fd_of(source)
         if not isinstance(source, int):
@@ -175,7 +206,7 @@ class Poller:
                 self._poll.register(source.gate.fd, select.POLLIN)
         self._poll.register(fd, select.POLLIN)
 
-    def forget(self, source: FrameSocket | ControlClient | ControlServer | int) -> None:
+    def forget(self, source: Source | int) -> None:
         """Take back a watch."""
         fd = _fd_of(source)
         self._sockets.pop(fd, None)
@@ -253,6 +284,14 @@ class Sockets:
         _connect(socket, address)
         return FrameSocket(socket, address, is_guarded=guard is not None)
 
+    def frame_server(self, address: str) -> FrameServer:
+        """Listen for many. Raises LinkError as control_server does."""
+        socket = self._make(zmq.ROUTER, PART_BYTES + SEALED_BYTES)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        socket.setsockopt(zmq.RCVHWM, MAX_WAITING)
+        gate = self._protect(socket, address)
+        return FrameServer(socket, _bind(socket, address), gate)
+
     def close(self, channel: FrameSocket | ControlClient) -> None:
         """Close one socket at once; what it has not sent is for nobody any more."""
         self._sockets.remove(channel.socket)
@@ -314,7 +353,17 @@ def make_key_pair() -> KeyPair:
     return KeyPair(public, secret)
 
 
-def _fd_of(source: FrameSocket | ControlClient | ControlServer | int) -> int:
+def library_version() -> str:
+    """libzmq's."""
+    return zmq.zmq_version()
+
+
+def has_encryption() -> bool:
+    """Whether libzmq was built with CURVE, which keys need."""
+    return bool(zmq.has("curve"))
+
+
+def _fd_of(source: Source | int) -> int:
     if isinstance(source, int):
         return source
     fd = source.socket.get(_FD)

@@ -189,6 +189,7 @@ WITHOUT_TORCH = [
     "dni_async.seeding",
     "dni_async.system",
     "launcher.cli",
+    "launcher.doctor_cli",
     "launcher.plan",
     "launcher.processes",
     "launcher.report_cli",

@@ -15,9 +15,12 @@ from dni_async.messages import Failed, Hello, Stop
 from dni_async.transport import (
     ControlClient,
     ControlServer,
+    FrameServer,
     FrameSocket,
     Poller,
     Sockets,
+    has_encryption,
+    library_version,
     open_sockets,
 )
 
@@ -55,7 +58,7 @@ def control(sockets: Sockets, address: str) -> tuple[ControlServer, ControlClien
     return server, sockets.control_client(server.endpoint, b"stage-0")
 
 
-def receive(source: FrameSocket | ControlServer | ControlClient) -> Any:
+def receive(source: FrameSocket | FrameServer | ControlServer | ControlClient) -> Any:
     """What source receives next, waiting for it; frames as bytes."""
     poller = Poller()
     poller.watch(source)
@@ -219,3 +222,26 @@ def test_last_words_are_sent_when_the_sockets_close(tmp_path: Path) -> None:
         with open_sockets() as there:
             there.connected(listening.endpoint).send([b"bye", LARGE])
         assert receive(listening) == [b"bye", LARGE]
+
+
+def test_many_are_answered_each_for_itself(sockets: Sockets, address: str) -> None:
+    server = sockets.frame_server(address)
+    one, other = sockets.connected(server.endpoint), sockets.connected(server.endpoint)
+    for client, word in ((one, b"one"), (other, b"other")):
+        client.send([word, LARGE[:70_000]])
+    for _ in range(2):
+        peer, frames = receive(server)
+        server.send(peer, [b"to", *frames])
+    assert receive(one) == [b"to", b"one", LARGE[:70_000]]
+    assert receive(other) == [b"to", b"other", LARGE[:70_000]]
+
+
+def test_a_server_hears_that_a_peer_has_gone(sockets: Sockets, address: str) -> None:
+    server = sockets.frame_server(address)
+    with pytest.raises(LinkError, match="not connected"):
+        server.send(b"nobody", [b"hello"])
+
+
+def test_the_library_tells_what_it_is() -> None:
+    assert library_version().startswith("4.")
+    assert has_encryption()

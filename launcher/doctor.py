@@ -1,0 +1,161 @@
+"""One examination: look at the host, then at the links to peers, and tell each finding at once."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import dni_async
+from dni_async.errors import WireError
+from dni_async.gate import Guard
+from dni_async.messages import PROTOCOL
+from dni_async.transport import Sockets, open_sockets
+from launcher.finding import Finding
+from launcher.host_facts import (
+    installed,
+    look_at_host,
+    look_at_sharing,
+    look_at_torch,
+    try_listening,
+)
+from launcher.link_findings import (
+    Figures,
+    Load,
+    Reach,
+    judge_answer,
+    judge_link,
+    judge_reach,
+)
+from launcher.link_measure import Conversation
+from launcher.link_reach import Address, reach, resolve
+from launcher.link_server import serve
+from launcher.link_words import Introduction
+
+__all__ = ["ANSWER_S", "Doctor", "Question"]
+
+ANSWER_S = 5.0  # how long a peer may take to answer anything
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked for. seconds: to measure with in all; guard: None without serve and peers."""
+
+    listen: Sequence[Address]
+    peers: Sequence[Address]
+    serve: Address | None
+    guard: Guard | None
+    may_be_exposed: bool
+    seconds: float
+    silence_s: float
+    width: int
+    batch_size: int
+
+
+@dataclass(slots=True)
+class Doctor:
+    """findings, and figures of the links by their peer's address, as they come. found: hears each.
+
+    note: hears sentences that are no finding.
+    """
+
+    question: Question
+    found: Callable[[Finding], None]
+    note: Callable[[str], None]
+    findings: list[Finding] = field(default_factory=list)
+    links: dict[str, Figures] = field(default_factory=dict)
+    may_serve: bool = True
+
+    def examine(self) -> None:
+        """All but to serve."""
+        question = self.question
+        for finding in look_at_host():
+            self._tell(finding)
+        findings, facts = look_at_torch(question.width, question.batch_size)
+        self._tell(*findings)
+        if facts is not None:
+            self._tell(*look_at_sharing(facts))
+        for address in question.listen:
+            self._tell(try_listening(address, may_be_exposed=question.may_be_exposed))
+        if question.serve is not None:
+            finding = try_listening(question.serve, may_be_exposed=question.may_be_exposed)
+            self.may_serve = finding.verdict != "bad"
+            self._tell(finding)
+        layer_s = None if facts is None else float(facts["layer_s"])
+        load = Load(question.width, question.batch_size, layer_s)
+        if question.peers:
+            with open_sockets(question.guard, self.note) as sockets:
+                for peer in question.peers:
+                    self._visit(sockets, peer, load)
+
+    def serve(self) -> None:
+        """Answer other doctors until nobody has asked for a while. Raises LinkError."""
+        question = self.question
+        assert question.serve is not None
+        address = f"tcp://{question.serve.host}:{question.serve.port}"
+        with open_sockets(question.guard, self.note) as sockets:
+            server = sockets.frame_server(address)
+            self.note(
+                f"serving on {server.endpoint}; ends after {question.silence_s:.0f} s in which "
+                "nobody asks, or by Ctrl-C"
+            )
+            serve(
+                server,
+                _ourselves(),
+                question.silence_s,
+                lambda who: self.note(f"asked by {who.host} (dni-async {who.version})"),
+            )
+
+    def _visit(self, sockets: Sockets, peer: Address, load: Load) -> None:
+        guard = self.question.guard
+        has_keys = guard is not None and guard.ring is not None
+        found, host = _find(peer)
+        finding = judge_reach(peer.text, found, has_keys=has_keys)
+        if finding is not None:
+            self._tell(finding)
+            return
+        channel = sockets.connected(f"tcp://{host}:{peer.port}")
+        try:
+            conversation = Conversation(channel)
+            ours = _ourselves()
+            theirs = conversation.introduce(ours, ANSWER_S)
+            finding = judge_answer(peer.text, theirs, ours, ANSWER_S, has_keys=has_keys)
+            self._tell(finding)
+            if finding.verdict == "bad":
+                return
+            seconds = self.question.seconds / len(self.question.peers)
+            figures = conversation.measure(seconds, ANSWER_S)
+            if figures is None:
+                silent = Reach("silent", ANSWER_S)
+                self._tell(*filter(None, [judge_reach(peer.text, silent, has_keys=has_keys)]))
+                return
+        except WireError as error:
+            what = f"says what cannot be understood: {error}"
+            remedy = "install the same dni-async at both ends"
+            self._tell(Finding(f"peer {peer.text}", "bad", what, remedy))
+            return
+        finally:
+            sockets.close(channel)
+        self.links[peer.text] = figures
+        self._tell(*judge_link(figures, load))
+
+    def _tell(self, *findings: Finding) -> None:
+        for finding in findings:
+            self.findings.append(finding)
+            self.found(finding)
+
+
+def _ourselves() -> Introduction:
+    return Introduction(platform.node(), dni_async.__version__, installed("torch"), PROTOCOL)
+
+
+def _find(peer: Address) -> tuple[Reach, str]:
+    """Whether anybody answers there, and the address in numbers."""
+    try:
+        host = resolve(peer.host, ANSWER_S)
+    except OSError as error:
+        return Reach("unknown name", ANSWER_S, error.strerror or str(error)), ""
+    if host is None:
+        detail = f"no name server answered within {ANSWER_S:.0f} s"
+        return Reach("unknown name", ANSWER_S, detail), ""
+    return reach(host, peer.port, ANSWER_S), host

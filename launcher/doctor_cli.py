@@ -1,0 +1,194 @@
+"""``dni-doctor``: is this host, and the way to other hosts, fit for a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from dni_async.config import RunConfig
+from dni_async.errors import ConfigError, DniError
+from dni_async.gate import Guard, is_exposed
+from dni_async.keys import read_keys
+from launcher.doctor import Doctor, Question
+from launcher.doctor_show import show, to_json
+from launcher.finding import Finding, count, is_passed
+from launcher.interruption import Interrupted, interruptible
+from launcher.link_reach import Address
+
+__all__ = ["main"]
+
+EXIT_BAD = 1
+EXIT_USAGE = 2
+RUN_ID_VARIABLE = "DNI_RUN_ID"
+MAX_PASSWORD = 255  # of ZMTP
+DEFAULTS = RunConfig()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--listen",
+    multiple=True,
+    metavar="tcp://HOST:PORT",
+    help="Also try whether this address can be listened on; may be given several times.",
+)
+@click.option(
+    "--peer",
+    "peers",
+    multiple=True,
+    metavar="tcp://HOST:PORT",
+    help="Also measure the link to the dni-doctor that serves there; may be given several times.",
+)
+@click.option(
+    "--serve",
+    metavar="tcp://HOST:PORT",
+    help="Afterwards answer the doctors of other hosts.",
+)
+@click.option(
+    "--silence-s",
+    type=click.FloatRange(min=1),
+    default=600.0,
+    show_default=True,
+    help="With --serve: end when nobody has asked anything for so many seconds.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=1, max=60),
+    default=10.0,
+    show_default=True,
+    help="How long the links are measured, all together.",
+)
+@click.option(
+    "--width",
+    type=click.IntRange(min=1, max=2**16),
+    default=DEFAULTS.width,
+    show_default=True,
+    help="Of the layers that the links are to carry.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1, max=2**16),
+    default=DEFAULTS.batch_size,
+    show_default=True,
+    help="Samples of a batch.",
+)
+@click.option(
+    "--keys",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="The keys of both ends, made by 'dni-launch keys DIR'.",
+)
+@click.option(
+    "--insecure-without-keys",
+    "is_open",
+    is_flag=True,
+    help="Serve and visit beyond loopback without keys: DNI_RUN_ID travels readably.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+@click.version_option(package_name="dni-async")
+def command(
+    listen: tuple[str, ...],
+    peers: tuple[str, ...],
+    serve: str | None,
+    silence_s: float,
+    seconds: float,
+    width: int,
+    batch_size: int,
+    keys: Path | None,
+    is_open: bool,
+    as_json: bool,
+) -> int:
+    """Find what would keep a run of dni-async from working well here, and say what to do.
+
+    To measure the link between two hosts, run --serve on one and --peer on the other, with a copy
+    of the same --keys DIR, or with the same word in the environment variable DNI_RUN_ID.
+
+    Exit code 0 when nothing is bad, else 1.
+    """
+    visited = [Address.parse(text, is_ours=False) for text in peers]
+    served = None if serve is None else Address.parse(serve, is_ours=True)
+    needs_guard = bool(visited or served)
+    question = Question(
+        listen=[Address.parse(text, is_ours=True) for text in listen],
+        peers=visited,
+        serve=served,
+        guard=_guard(keys, visited, is_open=is_open) if needs_guard else None,
+        may_be_exposed=keys is not None or is_open,
+        seconds=seconds,
+        silence_s=silence_s,
+        width=width,
+        batch_size=batch_size,
+    )
+    console = Console()
+
+    def found(finding: Finding) -> None:
+        if not as_json:
+            show(console, finding)
+
+    def note(text: str) -> None:
+        click.echo(text, err=as_json)
+
+    doctor = Doctor(question, found, note)
+    doctor.examine()
+    if not as_json:
+        note(count(doctor.findings))
+    if served is not None and doctor.may_serve:
+        doctor.serve()
+    if as_json:
+        click.echo(json.dumps(to_json(doctor.findings, doctor.links), indent=1))
+    return 0 if is_passed(doctor.findings) else EXIT_BAD
+
+
+def _guard(keys: Path | None, peers: list[Address], *, is_open: bool) -> Guard:
+    """Who may connect. Raises ConfigError."""
+    if keys is not None:
+        return Guard("", read_keys(keys.expanduser(), "worker"))
+    for peer in peers:
+        if is_exposed(peer.text) and not is_open:
+            raise ConfigError(
+                f"peer: {peer.text} is beyond loopback; make keys by 'dni-launch keys DIR', and "
+                "say --keys DIR at both ends"
+            )
+    password = os.environ.get(RUN_ID_VARIABLE, "")
+    if not password:
+        raise ConfigError(
+            f"both ends need the same --keys DIR, or the same word in the environment variable "
+            f"{RUN_ID_VARIABLE}"
+        )
+    if len(os.fsencode(password)) > MAX_PASSWORD:
+        raise ConfigError(f"{RUN_ID_VARIABLE} has more than the {MAX_PASSWORD} bytes of a password")
+    return Guard(password, is_open=is_open)
+
+
+def main() -> None:
+    """The console script. Exit codes: 0 nothing bad, 1 something is, 2 usage, 130 INT, 143 TERM."""
+    sys.exit(_guarded(sys.argv[1:]))
+
+
+def _guarded(arguments: list[str]) -> int:
+    try:
+        with interruptible():
+            code = command.main(arguments, prog_name="dni-doctor", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except ConfigError as error:
+        click.echo(f"Error: {error}", err=True)
+        return EXIT_USAGE
+    except DniError as error:
+        click.echo(f"Error: {error}", err=True)
+        return EXIT_BAD
+    except Interrupted as error:
+        click.echo(f"dni-doctor: ended by {error}", err=True)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""dni-doctor as a process: alone, with another one over loopback, refused, and interrupted."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dni_async.keys import write_keys
+from dni_async.transport import make_key_pair
+from launcher.processes import command_for
+from tests.marked_process import MarkedProcess
+
+pytestmark = pytest.mark.system
+
+Start = Callable[..., MarkedProcess]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start doctors; all their processes are gone after the test."""
+    started: list[MarkedProcess] = []
+
+    def start_one(*arguments: str, run_id: str = "word") -> MarkedProcess:
+        started.append(
+            MarkedProcess(
+                command_for("launcher.doctor_cli", *arguments),
+                cwd=tmp_path,
+                temporary=tmp_path / f"tmp-{len(started)}",
+                environment={"COLUMNS": "120", "DNI_RUN_ID": run_id},
+            )
+        )
+        return started[-1]
+
+    yield start_one
+    for each in started:
+        each.abort()
+
+
+def assert_nothing_left(doctor: MarkedProcess) -> None:
+    assert doctor.left_after(5.0) == []
+    assert list(doctor.temporary.iterdir()) == []
+
+
+@pytest.fixture(params=["password", "keys"])
+def membership(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    """Flags by which two doctors know each other."""
+    if request.param == "password":
+        return []
+    write_keys(tmp_path / "ring", coordinator=make_key_pair(), worker=make_key_pair())
+    return [f"--keys={tmp_path / 'ring'}"]
+
+
+def test_two_doctors_measure_the_link_between_them(start: Start, membership: list[str]) -> None:
+    serving = start("--serve=tcp://127.0.0.1:0", *membership)
+    address = serving.wait_for(r"serving on (tcp://127\.0\.0\.1:\d+)").group(1)
+    visiting = start(f"--peer={address}", "--seconds=1", "--json", *membership)
+    code = visiting.end()
+    told = json.loads(visiting.output)
+    assert code == (0 if told["passed"] else 1)
+    verdicts = {finding["name"]: finding["verdict"] for finding in told["findings"]}
+    assert verdicts[f"peer {address}"] == "good"
+    assert verdicts["shared memory"] == "good"
+    assert verdicts["bandwidth"] == "good"
+    link = told["links"][address]
+    assert 0 < link["round_trip_median_seconds"] <= link["round_trip_p99_seconds"]
+    assert link["up_bytes_per_second"] > 2**20
+    assert link["down_bytes_per_second"] > 2**20
+    serving.wait_for("asked by ")
+    serving.interrupt()
+    assert serving.end() == 130
+    assert "Traceback" not in serving.output
+    assert_nothing_left(serving)
+    assert_nothing_left(visiting)
+
+
+def test_one_that_serves_ends_when_nobody_asks(start: Start) -> None:
+    doctor = start("--serve=tcp://127.0.0.1:0", "--silence-s=1")
+    assert doctor.end() == (1 if re.search("^bad", doctor.output, re.MULTILINE) else 0)
+    assert "serving on" in doctor.output
+    assert_nothing_left(doctor)
+
+
+def test_another_word_is_refused_and_both_ends_say_so(start: Start) -> None:
+    serving = start("--serve=tcp://127.0.0.1:0")
+    address = serving.wait_for(r"serving on (tcp://127\.0\.0\.1:\d+)").group(1)
+    visiting = start(f"--peer={address}", run_id="another word")
+    assert visiting.end() == 1
+    assert f"bad       peer {address}: connects, but no answer within 5 s" in visiting.output
+    assert "remedy: the same DNI_RUN_ID at both ends" in visiting.output
+    serving.wait_for("was refused")
+
+
+def test_a_silent_peer_is_bad_in_time(start: Start) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as server,
+        socket.create_connection(server.getsockname()),  # fills the queue
+    ):
+        doctor = start(f"--peer=tcp://127.0.0.1:{server.getsockname()[1]}")
+        assert doctor.end() == 1
+    assert "no answer within 5 s" in doctor.output
+    assert "firewall" in doctor.output
+    assert_nothing_left(doctor)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_examination_leaves_nothing(start: Start, signum: int) -> None:
+    doctor = start()
+    doctor.wait_for("clock: ")  # torch is being looked at now
+    doctor.interrupt(signum)
+    assert doctor.end() == 128 + signum
+    assert "Traceback" not in doctor.output
+    assert_nothing_left(doctor)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "run_id", "said"),
+    [
+        (["--peer=localhost"], "word", "is not tcp://HOST:PORT"),
+        (["--peer=tcp://192.0.2.1:5555"], "word", "--keys DIR at both ends"),
+        (["--serve=tcp://127.0.0.1:0"], "", "DNI_RUN_ID"),
+        (["--serve=tcp://127.0.0.1:0"], "x" * 256, "255 bytes"),
+        (["--serve=tcp://127.0.0.1:0", "--keys=nowhere"], "word", "cannot be read"),
+        (["--seconds=61"], "word", "61"),
+        (["--nonsense"], "word", "No such option"),
+    ],
+)
+def test_usage(start: Start, arguments: list[str], run_id: str, said: str) -> None:
+    doctor = start(*arguments, run_id=run_id)
+    assert doctor.end() == 2
+    assert said in doctor.output
+
+
+def test_what_must_not_be_listened_on_is_not_served(start: Start) -> None:
+    doctor = start("--serve=tcp://0.0.0.0:0")
+    assert doctor.end() == 1
+    assert "bad       listen tcp://0.0.0.0:0" in doctor.output
+    assert "serving on" not in doctor.output
