@@ -79,6 +79,7 @@ class Outcome:
 @click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True)
 @click.option("--norm", default="none", show_default=True)
 @click.option("--layers", type=click.IntRange(min=2), default=4, show_default=True)
+@click.option("--lr-schedule", default="cosine", show_default=True)
 @click.option("--in-order/--no-in-order", "is_in_order", default=True, help="The first part.")
 @click.option("--runs/--no-runs", "has_runs", default=True, help="The second part.")
 @click.option("--data", default="mnist", show_default=True)
@@ -91,6 +92,7 @@ def main(
     batch_size: int,
     norm: str,
     layers: int,
+    lr_schedule: str,
     is_in_order: bool,
     has_runs: bool,
     data: str,
@@ -106,6 +108,7 @@ def main(
         "batch_size": batch_size,
         "norm": norm,
         "layers": layers,
+        "lr_schedule": lr_schedule,
     }
     settings = asked | (QUICK if quick else {})
     outcomes = [Outcome(rule, wire, True) for rule in RULES for wire in FORMATS if is_in_order]

@@ -18,7 +18,8 @@ class Staging:
 
     is_exact: received tensors are put where torch's allocator would have put them, so that
     products with them round as in one process. wire_dtype: what activations and gradients travel
-    as, None for what they are; int8 has scales beside it (see quantising). seed: of its rounding.
+    as, None for what they are; int8 has scales beside it (see quantising), and is rounded at random
+    by rounding_seed, to the nearest without one.
     """
 
     def __init__(
@@ -27,14 +28,14 @@ class Staging:
         *,
         is_exact: bool = False,
         wire_dtype: torch.dtype | None = None,
-        seed: int = 0,
+        rounding_seed: int | None = None,
     ) -> None:
         self._is_exact = is_exact
         self._wire_dtype = wire_dtype
-        self._seed = seed
+        self._seed = rounding_seed
         self.device = torch.device(device)
         self._is_cpu = self.device.type == "cpu"
-        self._generator = torch.Generator(self.device) if wire_dtype == torch.int8 else None
+        self._generator = None if rounding_seed is None else torch.Generator(self.device)
 
     def to_device(self, tensor: torch.Tensor) -> torch.Tensor:
         """A tensor from the host on the device, by way of pinned memory."""
@@ -59,9 +60,10 @@ class Staging:
         if self._wire_dtype is None:
             if link.takes_from_device(batch_id, tensor):
                 return [tensor]
-        elif self._generator is not None:
-            # Anew for each batch: a resumed run rounds as the one that it goes on from.
-            self._generator.manual_seed((self._seed + batch_id) % 2**63)
+        elif self._wire_dtype == torch.int8:
+            if self._generator is not None and self._seed is not None:
+                # Anew for each batch: a resumed run rounds as the one that it goes on from.
+                self._generator.manual_seed((self._seed + batch_id) % 2**63)
             return self._to_host(quantise(tensor, self._generator))
         elif tensor.dtype == torch.float32:
             tensor = tensor.to(self._wire_dtype)

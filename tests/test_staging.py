@@ -55,11 +55,11 @@ def test_a_wire_dtype_saves_bytes_and_gives_float32_back(
     link: tuple[Link, Link], name: str, share: float, error: float | None
 ) -> None:
     tensor = hidden()
-    arrived = carry(link, Staging("cpu", wire_dtype=WIRE_DTYPES[name], seed=3), tensor)
+    arrived = carry(link, Staging("cpu", wire_dtype=WIRE_DTYPES[name]), tensor)
     assert (arrived.dtype, arrived.shape) == (torch.float32, tensor.shape)
     if error is None:
         unit = tensor.amax(1, keepdim=True) / 127
-        assert ((arrived - tensor).abs() <= 1.0001 * unit).all()
+        assert ((arrived - tensor).abs() <= 0.5001 * unit).all()
     else:
         assert ((arrived - tensor).abs() <= error * tensor).all()
     scales = 4 * len(tensor) if name == "int8" else 0
@@ -76,13 +76,17 @@ def test_what_a_batch_is_rounded_to_depends_on_seed_and_batch_alone(
     def rounded(staging: Staging, batch_id: int) -> torch.Tensor:
         return staging.for_link(link[0], batch_id, tensor)[0]
 
-    one, same, other = (Staging("cpu", wire_dtype=torch.int8, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (
+        Staging("cpu", wire_dtype=torch.int8, rounding_seed=seed) for seed in (1, 1, 2)
+    )
     first = rounded(one, 0)
     rounded(one, 1)
     assert torch.equal(rounded(one, 0), first)
     assert torch.equal(rounded(same, 0), first)
     assert not torch.equal(rounded(other, 0), first)
     assert not torch.equal(rounded(one, 5), first)
+    nearest = Staging("cpu", wire_dtype=torch.int8)
+    assert torch.equal(rounded(nearest, 0), quantise(tensor)[0])
     assert not torch.equal(quantise(tensor)[0], first)
 
 

@@ -66,7 +66,7 @@ def equip(
         welcome.device,
         is_exact=rule.is_exact,
         wire_dtype=WIRE_DTYPES[config.wire_dtype],
-        seed=seed,
+        rounding_seed=seed if config.wire_rounding == "stochastic" else None,
     )
     if staging.device.type == "cuda":
         torch.cuda.set_device(staging.device)
