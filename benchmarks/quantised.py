@@ -1,8 +1,8 @@
 """What do 8 bits over a link cost? Test errors by format and rule, and the bytes of a batch.
 
 ``python -m benchmarks.quantised``. First the whole line in one process and in order, with every way
-to round; then whole asynchronous runs over tcp, as ``dni-launch`` makes them, with each
-``--wire-dtype``.
+to round; then whole asynchronous runs over tcp, as ``dni-launch`` makes them, with each ``--wire-dtype`` and
+``--wire-rounding``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ FORMATS = (
     "int8 feedback",
     "int8 stochastic feedback",
 )
-WIRE_DTYPES = ("same", "bf16", "int8")
+RUN_FORMATS = ("same", "bf16", "int8", "int8 stochastic")
 QUICK = {"data": "digits", "data_dir": None, "epochs": 1, "batch_size": 64, "layers": 2}
 
 
@@ -112,7 +112,7 @@ def main(
     }
     settings = asked | (QUICK if quick else {})
     outcomes = [Outcome(rule, wire, True) for rule in RULES for wire in FORMATS if is_in_order]
-    outcomes += [Outcome(rule, wire, False) for rule in RULES for wire in WIRE_DTYPES if has_runs]
+    outcomes += [Outcome(rule, wire, False) for rule in RULES for wire in RUN_FORMATS if has_runs]
     for seed in range(measuring.repeats):
         for outcome in outcomes:
             config = RunConfig(
@@ -140,7 +140,9 @@ def _measure(outcome: Outcome, config: RunConfig) -> None:
         outcome.up.append(told["up_error"])
         outcome.down.append(told["down_error"])
         return
-    wired = dataclasses.replace(config, wire_dtype=outcome.wire, transport="tcp")  # type: ignore[arg-type]
+    wire_dtype, _, rounding = outcome.wire.partition(" ")
+    changes = {"wire_dtype": wire_dtype, "wire_rounding": rounding or "nearest"}
+    wired = dataclasses.replace(config, transport="tcp", **changes)  # type: ignore[arg-type]
     trained = train_arm("dni", wired)
     outcome.errors.append(round(100 * (1 - trained.epochs[-1].test_accuracy), 6))
     outcome.batch_bytes.append(

@@ -93,7 +93,7 @@ def test_quantised(start: Callable[..., Command]) -> None:
     command = start("quantised")
     assert_clean_end(command)
     rows = {(r["rule"], r["wire"], r["is_in_order"]): r for r in command.result()["rows"]}
-    assert len(rows) == 3 * (8 + 3)
+    assert len(rows) == 3 * (8 + 4)
     for rule in ("dni, anchors", "dni, bootstrap", "fdg"):
         same, int8 = (rows[rule, wire, False]["batch_bytes"][0] for wire in ("same", "int8"))
         assert 3 < same / int8 < 4
