@@ -1,8 +1,8 @@
 """What do 8 bits over a link cost? Test errors by format and rule, and the bytes of a batch.
 
 ``python -m benchmarks.quantised``. First the whole line in one process and in order, with every way
-to round; then whole asynchronous runs over tcp, as ``dni-launch`` makes them, with each ``--wire-dtype`` and
-``--wire-rounding``.
+to round; then whole asynchronous runs over tcp, as ``dni-launch`` makes them, with each
+``--wire-dtype`` and ``--wire-rounding``.
 """
 
 from __future__ import annotations
