@@ -22,6 +22,7 @@ from launcher.balance import balance, needs_balance
 from launcher.baseline_process import train_baseline
 from launcher.coordinator import train_decoupled
 from launcher.display import Display
+from launcher.links import LinkResult
 from launcher.plan import make_plan
 from launcher.results import EpochResult, RestartResult, RunResult, WorkerResult
 from launcher.run_folder import RunFolder
@@ -44,7 +45,7 @@ PIPELINE_RANKS = 4
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One run of one arm. num_train: samples per epoch. workers, restarts: of dni only."""
+    """One run of one arm. num_train: samples per epoch. workers, restarts, links: of dni only."""
 
     arm: str
     num_processes: int
@@ -54,6 +55,7 @@ class Trained:
     startup_seconds: float = 0.0
     workers: Sequence[WorkerResult] = field(default_factory=list)
     restarts: Sequence[RestartResult] = field(default_factory=list)
+    links: Sequence[LinkResult] = field(default_factory=list)
 
     @property
     def samples_per_second(self) -> float:
@@ -166,6 +168,7 @@ def _trained(result: RunResult) -> Trained:
         startup_seconds=result.startup_seconds,
         workers=result.workers,
         restarts=result.restarts,
+        links=result.links,
     )
 
 

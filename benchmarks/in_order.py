@@ -6,7 +6,7 @@ is used before the next batch is taken up, so nothing is stale.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
@@ -25,7 +25,10 @@ from dni_async.decisions.actions import (
 from dni_async.decisions.rules import Rule
 from dni_async.stage import Stage
 
-__all__ = ["Place", "ReferenceLine"]
+__all__ = ["Carry", "Place", "ReferenceLine"]
+
+Carry = Callable[[int, bool, torch.Tensor], torch.Tensor]
+"""From the boundary, whether a tensor goes up, and the tensor: as it arrives."""
 
 
 class Place:
@@ -101,12 +104,22 @@ class Place:
 
 
 class ReferenceLine:
-    """Stages from source to head, with a boundary above each but the last where the rule asks."""
+    """Stages from source to head, with a boundary above each but the last where the rule asks.
 
-    def __init__(self, stages: Sequence[Stage], boundaries: Sequence[Boundary], rule: Rule) -> None:
+    carry: what becomes of a tensor on its way over a boundary; None: nothing.
+    """
+
+    def __init__(
+        self,
+        stages: Sequence[Stage],
+        boundaries: Sequence[Boundary],
+        rule: Rule,
+        carry: Carry | None = None,
+    ) -> None:
         above: list[Boundary | None] = [*boundaries, *[None] * (len(stages) - len(boundaries))]
         self.places = [Place(*pair) for pair in zip(stages, above, strict=True)]
         self._rule = rule
+        self._carry = carry
         self._count = 0
 
     def train(self, x: torch.Tensor, labels: torch.Tensor) -> float:
@@ -121,9 +134,9 @@ class ReferenceLine:
                 batch, has_below=index > 0, has_above=index < len(self.places) - 1
             ):
                 place.perform(action, tensor, labels, None)
-            tensor = place.sent
+            tensor = self._over(index, place.sent, is_up=True)
         for index in range(len(self.places) - 1, 0, -1):
-            gradient = self.places[index].returned
+            gradient = self._over(index - 1, self.places[index].returned, is_up=False)
             if gradient is None:
                 continue
             for action in self._rule.on_returned(batch.batch_id, has_below=index - 1 > 0):
@@ -137,9 +150,20 @@ class ReferenceLine:
     @torch.no_grad()
     def evaluate(self, x: torch.Tensor) -> torch.Tensor:
         """The logits [B, C]."""
-        for place in self.places:
-            x = place.stage.evaluate(x)
-        return x
+        hidden: torch.Tensor | None = x
+        for index, place in enumerate(self.places):
+            assert hidden is not None
+            hidden = self._over(index, place.stage.evaluate(hidden), is_up=True)
+        assert hidden is not None
+        return hidden
+
+    def _over(
+        self, boundary: int, tensor: torch.Tensor | None, *, is_up: bool
+    ) -> torch.Tensor | None:
+        """What arrives of a tensor; above the head nothing is carried."""
+        if tensor is None or self._carry is None or boundary == len(self.places) - 1:
+            return tensor
+        return self._carry(boundary, is_up, tensor)
 
     @property
     def layers(self) -> list[nn.Sequential]:

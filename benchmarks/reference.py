@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.in_order import ReferenceLine
+from benchmarks.in_order import Carry, ReferenceLine
 from benchmarks.member import answer
 from benchmarks.team import Team
+from benchmarks.wire_formats import make_format
 from dni_async.boundary import Boundary
 from dni_async.config import RunConfig
 from dni_async.data import load_dataset
@@ -24,7 +25,7 @@ from dni_async.seeding import stage_seed
 from dni_async.stage import Stage, add_scores, prepare_torch, score
 from dni_async.synthesizers import make_synthesizer
 
-__all__ = ["main", "train_in_order"]
+__all__ = ["main", "train_in_order", "train_over_wire"]
 
 
 def train_in_order(config: RunConfig) -> float:
@@ -32,6 +33,16 @@ def train_in_order(config: RunConfig) -> float:
     with Team("benchmarks.reference", 1) as team:
         team.tell_all([{"config": config.to_dict()}])
         return [float(team.hear(0)["accuracy"]) for _ in range(config.epochs)][-1]
+
+
+def train_over_wire(config: RunConfig, wire: str) -> dict[str, float]:
+    """As train_in_order, every tensor between stages in that format (see wire_formats).
+
+    accuracy; up_error, down_error: of what was carried, relative, on average. Raises MemberDied.
+    """
+    with Team("benchmarks.reference", 1) as team:
+        team.tell_all([{"config": config.to_dict(), "wire": wire}])
+        return [team.hear(0) for _ in range(config.epochs)][-1]
 
 
 def main(_member: int) -> None:
@@ -42,11 +53,12 @@ def main(_member: int) -> None:
     folder = None if config.data_dir is None else Path(config.data_dir)
     dataset = load_dataset(config.data, folder)
     inputs = Inputs(dataset, batch_size=config.batch_size, seed=config.seed)
-    line = _build(config, inputs, dataset.input_shape, dataset.num_classes)
+    wire = make_format(order.get("wire", "same"), config.seed)
+    line = _build(config, inputs, dataset.input_shape, dataset.num_classes, wire.carry)
     for epoch in range(1, config.epochs + 1):
         for index in range(inputs.num_train_batches):
             line.train(*inputs.train_batch(epoch, index))
-        answer({"accuracy": _accuracy(line, inputs)})
+        answer({"accuracy": _accuracy(line, inputs), **wire.errors()})
 
 
 def _accuracy(line: ReferenceLine, inputs: Inputs) -> float:
@@ -59,7 +71,11 @@ def _accuracy(line: ReferenceLine, inputs: Inputs) -> float:
 
 
 def _build(
-    config: RunConfig, inputs: Inputs, input_shape: tuple[int, ...], num_classes: int
+    config: RunConfig,
+    inputs: Inputs,
+    input_shape: tuple[int, ...],
+    num_classes: int,
+    carry: Carry,
 ) -> ReferenceLine:
     """Stages and boundaries as the workers build theirs, each with its own seed."""
     network = build_network(config, input_shape, num_classes)
@@ -78,4 +94,4 @@ def _build(
         Boundary(lambda shape: make_synthesizer(config, shape, num_classes, device))
         for _ in range(len(stages) - 1 if rule.needs_synthesizer else 0)
     ]
-    return ReferenceLine(stages, boundaries, rule)
+    return ReferenceLine(stages, boundaries, rule, carry)

@@ -29,7 +29,8 @@ Unlock = Literal["update", "forward"]
 SynthesizerName = Literal["linear", "mlp", "conv", "critic"]
 OptimizerName = Literal["sgd", "adam", "adamw"]
 Dtype = Literal["fp32", "bf16"]
-WireDtype = Literal["same", "bf16", "fp16"]
+WireDtype = Literal["same", "bf16", "fp16", "int8"]
+WireRounding = Literal["nearest", "stochastic"]
 Schedule = Literal["constant", "linear", "cosine", "step"]
 WhenFull = Literal["wait", "skip"]
 WhenEmpty = Literal["wait", "replay"]
@@ -44,6 +45,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "lr_schedule": get_args(Schedule),
     "dtype": get_args(Dtype),
     "wire_dtype": get_args(WireDtype),
+    "wire_rounding": get_args(WireRounding),
     "when_full": get_args(WhenFull),
     "when_empty": get_args(WhenEmpty),
     "partition": get_args(Partition),
@@ -123,6 +125,7 @@ class RunConfig:
     compile: bool = False  # torch.compile of every stage and of the baseline
     dtype: Dtype = "fp32"  # bf16: matrix products by autocast, weights stay fp32
     wire_dtype: WireDtype = "same"
+    wire_rounding: WireRounding = "nearest"  # of int8
     # Where it runs.
     devices: tuple[str, ...] = ("auto",)
     workers: tuple[str, ...] = ("local",)  # or "remote"; dealt over the stages as devices are

@@ -112,6 +112,10 @@ class Progress:
     replayed: those learnt from once more. frame_bytes, shared_bytes: sent so far over both links.
     next_batch_id: one past the last batch that the stage received, or the source drew. epoch_s: of
     the source, since it began or took over the training of its epoch.
+
+    Of the link above, if there is one: activations sent, bytes up and down, seconds in which an
+    activation was in flight, the median of the last 1,024 times from sending one to the release of
+    its place and the least of all (-1 before the first), what carries large tensors.
     """
 
     run_id: str
@@ -139,6 +143,13 @@ class Progress:
     replayed: int
     next_batch_id: int = 0
     epoch_s: float = 0.0
+    link_activations: int = 0
+    link_up_bytes: int = 0
+    link_down_bytes: int = 0
+    link_in_flight_s: float = 0.0
+    link_credit_s: float = -1.0
+    link_least_credit_s: float = -1.0
+    link_carrier: str = ""
 
 
 @dataclass(frozen=True, slots=True)

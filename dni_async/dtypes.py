@@ -15,12 +15,18 @@ WIRE_DTYPES: Final[dict[str, torch.dtype | None]] = {
     "same": None,
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
+    "int8": torch.int8,
 }
 
 
 def activation_dtypes(config: RunConfig) -> set[torch.dtype]:
-    """What activations and gradients may arrive as; autocast leaves some layers in float32."""
+    """What activations and gradients may arrive as; autocast leaves some layers in float32.
+
+    int8 stands for whatever they were, and always comes with scales.
+    """
     wire = WIRE_DTYPES[config.wire_dtype]
+    if wire == torch.int8:
+        return {wire}
     computed = AUTOCAST_DTYPES[config.dtype]
     dtypes = {torch.float32 if wire is None else wire}
     return dtypes if computed is None else dtypes | {computed}

@@ -39,7 +39,7 @@ from dni_async.slots import (
 )
 from dni_async.tensors import VIEW_BYTES, describe, from_buffer, to_buffer
 from dni_async.transport import FrameSocket, Sockets
-from dni_async.wire import decode, encode
+from dni_async.wire import decode, encode, size_bytes
 
 __all__ = ["Link", "open_inbox", "open_outbox"]
 
@@ -49,7 +49,7 @@ class Link:
 
     A tensor that was sent in frames must not be changed afterwards: frames from 64 KB up are not
     copied. A tensor that was received may lie in shared memory: it is good until its batch is
-    released at this end.
+    released at this end. frame_bytes, shared_bytes: sent so far; received_bytes: either way.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Link:
         self.channel = channel
         self.frame_bytes = 0
         self.shared_bytes = 0
+        self.received_bytes = 0
         self._listener = listener
         self._slots: Slots | DeviceSlots | None = None
         self._is_lower = is_lower
@@ -71,6 +72,13 @@ class Link:
     def endpoint(self) -> str:
         """Where the upper end listens."""
         return self.channel.endpoint
+
+    @property
+    def carrier(self) -> str:
+        """What large tensors travel by now: shared memory, GPU memory, ipc or tcp."""
+        if self._slots is None:
+            return self.endpoint.partition(":")[0]
+        return "GPU memory" if self._slots.is_on_device else "shared memory"
 
     def share_memory(self, run_id: str, num_slots: int) -> None:
         """Lower end: offer shared memory when the first large tensor shows how big it must be."""
@@ -144,6 +152,7 @@ class Link:
             frames = self.channel.receive()
             if frames is None:
                 return None
+            self.received_bytes += sum(frame.nbytes for frame in frames)
             message, views = decode(frames)
             match message:
                 case Activation() | ReturnedGradient():
@@ -178,6 +187,7 @@ class Link:
                     f"a gradient came in slot {meta.place}, which is not batch {message.batch_id}'s"
                 )
             tensors.append(self._slots.read(meta, message.batch_id))
+            self.received_bytes += size_bytes(meta)
         return tensors
 
     def _slot_for(self, batch_id: int, tensor: torch.Tensor) -> int | None:

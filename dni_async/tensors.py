@@ -17,6 +17,7 @@ _DTYPES: Final = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
     "int64": torch.int64,
+    "int8": torch.int8,
 }
 _NAMES: Final = {dtype: name for name, dtype in _DTYPES.items()}
 

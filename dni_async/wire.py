@@ -31,7 +31,7 @@ __all__ = [
 MAX_HEADER_BYTES: Final = 64 * 1024  # a traceback fits; a bomb does not
 MAX_TENSOR_BYTES: Final = 2**31
 MAX_DIMENSIONS: Final = 8  # and at least MAX_CREDITS, which are a list of integers too
-DTYPE_SIZES: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "int64": 8}
+DTYPE_SIZES: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "int64": 8, "int8": 1}
 
 Buffer = bytes | bytearray | memoryview
 Check = Callable[[Any], Any]

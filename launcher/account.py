@@ -9,6 +9,7 @@ from dataclasses import asdict
 from dni_async.messages import Progress
 from launcher.display import Display
 from launcher.epochs import EpochMessage, OpenEpochs
+from launcher.links import LinkResult
 from launcher.plan import Plan
 from launcher.replacements import Replacements
 from launcher.results import EpochResult, RestartResult, RunResult, WorkerResult
@@ -103,6 +104,11 @@ class Account:
             )
             for stage in sorted(self._progress)
         ]
+        links = (
+            LinkResult.from_progress(self._progress[stage], self._plan.config)
+            for stage in sorted(self._progress)
+        )
+        self._result.links = [link for link in links if link is not None]
 
     def _note_recovery(self, message: Progress) -> None:
         """A replacement's first update ends the time that its stage stood still.

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.ceiling import Line, measure_line
+from dni_async.decisions.windows import window_for
+from launcher.ceiling import Line, StageLoad, measure_line
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -16,6 +17,7 @@ SATURATED = 0.8  # a stage that waits less than the rest of its time has none to
 UNEVEN = 1.25  # the slowest stage over the mean of all
 SHORT_EPOCH = 10  # batches per stage: with fewer, filling and draining the line shows
 DISTURBED = 0.75  # of the cores that stages were ready to use, so few were had
+QUEUEING = 2.0  # times the least credit: from here on the median tells of batches that queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +31,15 @@ class Diagnosis:
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """All that advice is drawn from. baseline: the faster one's samples per second, 0 if none."""
+    """All that advice is drawn from. baseline: the faster one's samples per second, 0 if none.
+
+    links: by the stage below, as report.json has them; empty in older reports.
+    """
 
     line: Line
     config: Mapping[str, Any]
     baseline: float
+    links: Mapping[int, Mapping[str, Any]]
 
     @property
     def is_at_ceiling(self) -> bool:
@@ -50,7 +56,9 @@ def diagnose(report: Mapping[str, Any]) -> Diagnosis | None:
     if line is None:
         return None
     rates = [run["samples_per_second"] for run in report["runs"] if run["kind"] == "baseline"]
-    case = _Case(line, report["config"], max(rates, default=0.0))
+    run = next(run for run in report["runs"] if run["kind"] == "decoupled")
+    links = {link["boundary"]: link for link in run.get("links", [])}
+    case = _Case(line, report["config"], max(rates, default=0.0), links)
     advice = tuple(said for advise in _ADVISERS if (said := advise(case)))
     return Diagnosis(line, tuple(_findings(line)), advice if line.samples_per_second else ())
 
@@ -121,7 +129,34 @@ def _advise_window(case: _Case) -> str:
     )
     if 1 - above.waiting >= SATURATED:
         return f"{start}, which has no time left: that stage needs less work, or fewer beside it."
-    return f"{start}: raise --window (now {case.config['window']})."
+    link = case.links.get(load.stage)
+    if link is None or link["credit_least_seconds"] is None:
+        return f"{start}: raise --window (now {case.config['window']})."
+    return f"{start}: {_advise_link(link, case.line.slowest)}"
+
+
+def _advise_link(link: Mapping[str, Any], slowest: StageLoad) -> str:
+    """What would fill a link whose window is full while the stage above has time left.
+
+    Where credits take no longer than the first ones did, nothing queues: there is room for more on
+    the way. Where they take much longer, the link passes no more, and more would only queue.
+    """
+    least_s, rate = link["credit_least_seconds"], link["up_bytes_per_second"]
+    is_queueing = link["credit_median_seconds"] >= QUEUEING * least_s and rate > 0
+    bandwidth = rate if is_queueing else float("inf")
+    delay_s = max(0.0, least_s - link["up_bytes"] / bandwidth - slowest.batch_seconds)
+    window = window_for(bandwidth, delay_s, link["up_bytes"], slowest.batch_seconds)
+    if window > link["window"]:
+        return (
+            f"a credit takes {_ms(least_s)} and the slowest stage {_ms(slowest.batch_seconds)}, so "
+            f"--window {window} would fill the link (now {link['window']})."
+        )
+    if not (is_queueing and link["carrier"] == "tcp"):
+        return f"raise --window (now {link['window']})."
+    text = f"the link passes {rate / 1e6:,.1f} MB/s, and a larger --window would only queue"
+    if link["wire_dtype"] == "int8":
+        return f"{text}. Smaller activations at that boundary help."
+    return f"{text}. --wire-dtype int8 sends a quarter of float32's bytes."
 
 
 def _advise_epochs(case: _Case) -> str:

@@ -13,6 +13,7 @@ from launcher.diagnosis import Diagnosis, diagnose
 from launcher.html_learning import draw_boundaries, draw_learning
 from launcher.html_parts import legend, percent, section, table
 from launcher.html_style import STYLE
+from launcher.links import LINK_COLUMNS, link_rows
 from launcher.svg import Bar, Part, draw_bars, draw_meter
 
 __all__ = ["build_page"]
@@ -53,6 +54,7 @@ def build_page(report: Mapping[str, Any]) -> str:
         parts += [draw_boundaries(line), _times(line)]
         if diagnosis is not None:
             parts += [_phases(line), _stages(line, diagnosis)]
+        parts.append(_links(line))
     if diagnosis is not None:
         parts.append(_diagnosis(diagnosis))
     parts.append(_settings(report))
@@ -190,6 +192,19 @@ def _stages(run: Mapping[str, Any], diagnosis: Diagnosis) -> str:
         "forward and the use of its returned gradient, the median first.</p>"
     )
     return section("Stages", table(names, rows) + note)
+
+
+def _links(run: Mapping[str, Any]) -> str:
+    """What passed each boundary; nothing where a report does not tell."""
+    rows = [[escape(cell) for cell in row] for row in link_rows(run)]
+    if not rows:
+        return ""
+    note = (
+        '<p class="note">Of a batch, test batches included. MB/s: while an activation was in '
+        "flight. Credit: from sending an activation until its place is free, the median and the "
+        "least.</p>"
+    )
+    return section("Links", table(LINK_COLUMNS, rows) + note)
 
 
 def _diagnosis(diagnosis: Diagnosis) -> str:

@@ -150,6 +150,7 @@ SETTINGS = (
         "dtype", "bf16: matrix products in bfloat16 by autocast; weights and updates stay fp32."
     ),
     _setting("wire_dtype", "Number format in which activations and gradients travel over links."),
+    _setting("wire_rounding", "With --wire-dtype int8: to the nearest, or at random without bias."),
     _setting(
         "devices",
         "cpu, cuda, or a list cuda:0,cuda:1,... dealt over the stages in contiguous groups; auto "

@@ -16,6 +16,7 @@ from rich.table import Table
 from dni_async.errors import ConfigError
 from launcher.boundaries import boundary_rows
 from launcher.diagnosis import Diagnosis, diagnose
+from launcher.links import LINK_COLUMNS, link_rows
 from launcher.plan import Plan
 from launcher.results import RunResult, speedup
 
@@ -83,6 +84,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
             _print_restarts(run, console)
         if boundary_rows(run):
             console.print(_boundaries_table(run))
+        if link_rows(run):
+            console.print(_links_table(run))
     speed = report["speedup"] or {}
     lines = [
         ("one thread", speed.get("vs_one_thread")),
@@ -256,6 +259,21 @@ def _boundaries_table(run: Mapping[str, Any]) -> Table:
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for row in boundary_rows(run):
+        table.add_row(*row)
+    return table
+
+
+def _links_table(run: Mapping[str, Any]) -> Table:
+    table = Table(
+        title="links; bytes of a batch",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for name in LINK_COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in link_rows(run):
         table.add_row(*row)
     return table
 

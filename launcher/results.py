@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from dni_async.messages import BoundaryEpoch, Progress
+from launcher.links import LinkResult
 
 __all__ = ["EpochResult", "RestartResult", "RunResult", "WorkerResult", "speedup"]
 
@@ -135,6 +136,7 @@ class RunResult:
     boundaries: list[BoundaryEpoch] = field(default_factory=list)
     workers: list[WorkerResult] = field(default_factory=list)
     restarts: list[RestartResult] = field(default_factory=list)
+    links: list[LinkResult] = field(default_factory=list)
 
     @property
     def train_seconds(self) -> float:
@@ -216,6 +218,7 @@ class RunResult:
                 for r in self.restarts
             ],
             "boundaries": _boundary_rows(self.boundaries),
+            "links": [link.to_dict() for link in self.links],
             "workers": [
                 {
                     "stage": w.stage,

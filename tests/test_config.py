@@ -168,6 +168,12 @@ def test_a_config_does_not_change() -> None:
         ({"synthesizer": "cnn"}, "synthesizer: must be one of linear, mlp, conv, critic"),
         ({"optimizer": "lion"}, "optimizer: must be one of sgd, adam, adamw"),
         ({"dtype": "fp8"}, "dtype: must be one of fp32"),
+        ({"wire_rounding": "up"}, "wire_rounding: must be one of nearest, stochastic"),
+        ({"wire_dtype": "int4"}, "wire_dtype: must be one of same, bf16, fp16, int8"),
+        *(
+            ({"rule": "backprop", "wire_dtype": lossy}, "wire_dtype: lockstep backprop is exact")
+            for lossy in ("bf16", "fp16", "int8")
+        ),
         ({"transport": "udp"}, "transport: must be one of auto, ipc, tcp"),
         ({"devices": ()}, "devices: must be at least one device"),
         ({"devices": ("tpu",)}, "devices: unknown device 'tpu'"),

@@ -129,6 +129,8 @@ def test_activations_arrive_with_their_tensors(link: Ends, shape: Any) -> None:
     assert torch.equal(tensors[1], labels)
     assert [t.dtype for t in tensors] == [torch.float32, torch.int64]
     assert lower.frame_bytes >= hidden.nbytes + labels.nbytes
+    assert upper.received_bytes >= lower.frame_bytes  # and the greeting before it
+    assert lower.carrier == upper.carrier == lower.endpoint[:3]
 
 
 @pytest.mark.parametrize("num_values", [4, VIEW_BYTES])
@@ -227,6 +229,8 @@ def test_a_large_activation_lies_in_a_slot_and_its_gradient_comes_back_there(sha
     assert torch.equal(returned, gradient)
     assert lower.shared_bytes == hidden.nbytes
     assert upper.shared_bytes == gradient.nbytes
+    assert lower.received_bytes > gradient.nbytes
+    assert lower.carrier == upper.carrier == "shared memory"
 
 
 @sharing

@@ -13,7 +13,7 @@ from dni_async.tensors import VIEW_BYTES, describe, from_buffer, to_buffer, torc
 from dni_async.wire import DTYPE_SIZES, size_bytes
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
-          "int64": torch.int64}  # fmt: skip
+          "int64": torch.int64, "int8": torch.int8}  # fmt: skip
 
 
 def numbers(dtype: torch.dtype, *shape: int) -> torch.Tensor:

@@ -103,7 +103,12 @@ ACTIVATION = Activation(
 
 def sample_of(message_type: Any) -> Message:
     """One plain message of this type, with small tensors where it has any."""
-    metas = (TensorMeta("float32", (2, 3)), TensorMeta("int64", (2,)), TensorMeta("int64", (9,), 0))
+    metas = (
+        TensorMeta("int8", (2, 3)),
+        TensorMeta("float32", (2,)),
+        TensorMeta("int64", (2,)),
+        TensorMeta("int64", (9,), 0),
+    )
     plain = {int: 7, float: 0.5, str: "text", bool: True, bytes: b"bytes"}
     plain[tuple[int, ...]] = (28, 28)
     plain[tuple[TensorMeta, ...]] = metas
@@ -163,7 +168,8 @@ PROGRESS_FIELDS = (
     "run_id stage updates epoch busy_s waiting_s sending_s loss max_staleness max_pending "
     "rss_bytes train_busy_s train_sending_s train_cpu_s occupancy staleness_median staleness_p99 "
     "frame_bytes shared_bytes peak_rss_bytes credit_waiting_s skipped replayed "
-    "next_batch_id epoch_s"
+    "next_batch_id epoch_s link_activations link_up_bytes link_down_bytes link_in_flight_s "
+    "link_credit_s link_least_credit_s link_carrier"
 )
 BOUNDARY_FIELDS = (
     "run_id stage epoch num_gradients cosine relative_error norm_ratio staleness_median "
@@ -345,6 +351,13 @@ BAD_FRAMES: dict[str, list[bytes]] = {
     "tensor frame too short": [gradient(["int64", [1], -1]), b"\0" * 7],
     "tensor frame too long": [gradient(["int64", [1], -1]), b"\0" * 9],
     "tensor frame of another dtype": [gradient(["bfloat16", [1], -1]), b"\0" * 4],
+    "8 bits in the frame of 32": [gradient(["int8", [4], -1]), b"\0" * 16],
+    "32 bits in the frame of 8": [gradient(["float32", [4], -1]), b"\0" * 4],
+    "8 bits without their scales' frame": [
+        gradient(["int8", [2, 2], -1], ["float32", [2], -1]),
+        b"\0" * 4,
+    ],
+    "unsigned bytes": [gradient(["uint8", [4], -1]), b"\0" * 4],
     "tensor frames swapped": [
         gradient(["int64", [1], -1], ["int64", [2], -1]),
         b"\0" * 16,
@@ -386,6 +399,7 @@ def test_the_helpers_above_make_good_frames() -> None:
 def test_size_counts_bytes() -> None:
     assert size_bytes(TensorMeta("bfloat16", (3, 5))) == 30
     assert size_bytes(TensorMeta("int64", (3, 0))) == 0
+    assert size_bytes(TensorMeta("int8", (3, 5))) == 15
 
 
 NUM_MUTANTS = 120_000

@@ -43,6 +43,7 @@ class Batches:
         self._predicts_inputs = equipment.input_synthesizer is not None
         self._inputs = equipment.inputs
         self._to_device = equipment.staging.to_device
+        self._from_link = equipment.staging.from_link
         self._spans = spans
         self._dtypes = activation_dtypes(seat.config)
         self._work: dict[int, Work] = {}
@@ -57,8 +58,8 @@ class Batches:
 
         Raises LinkError if its tensors do not fit.
         """
-        hidden, labels = check_activation(self._stage, message, tensors, self._dtypes)
-        hidden, batch_id = self._to_device(hidden), message.batch_id
+        parts, labels = check_activation(self._stage, message, tensors, self._dtypes)
+        hidden, batch_id = self._from_link(parts), message.batch_id
         if self._predicts_inputs and message.purpose == "train":
             self._targets[batch_id] = hidden
         else:
@@ -73,9 +74,9 @@ class Batches:
         """Keep a returned gradient. Raises LinkError if it does not fit its activation."""
         work = self._work.get(message.batch_id)
         hidden = None if work is None else work.hidden
-        gradient = check_gradient(self._stage, message, tensors, hidden, self._dtypes)
+        parts = check_gradient(self._stage, message, tensors, hidden, self._dtypes)
         assert work is not None  # or there would be no activation to fit
-        work.returned = self._to_device(gradient)
+        work.returned = self._from_link(parts)
         self._spans.lap("receive gradient", message.batch_id)
 
     def load(self, batch: Batch) -> None:

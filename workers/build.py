@@ -63,7 +63,10 @@ def equip(
     seed = stage_seed(config.seed, index)
     rule = make_stage_rule(config, seed)
     staging = Staging(
-        welcome.device, is_exact=rule.is_exact, wire_dtype=WIRE_DTYPES[config.wire_dtype]
+        welcome.device,
+        is_exact=rule.is_exact,
+        wire_dtype=WIRE_DTYPES[config.wire_dtype],
+        rounding_seed=seed if config.wire_rounding == "stochastic" else None,
     )
     if staging.device.type == "cuda":
         torch.cuda.set_device(staging.device)

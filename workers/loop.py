@@ -215,6 +215,7 @@ class WorkerLoop:
             self._control.send(self._neighbours.move_inbox(message.incarnation))
         else:
             self._neighbours.connect_outbox(message.endpoint)
+            self._tally.round_trips.lose(time.perf_counter())
         self._handle(LinkRemade(message.side))
 
     def _drain(self, link: Link, absorb: _Absorb) -> None:
@@ -231,10 +232,13 @@ class WorkerLoop:
     def _from_above(self, message: Message, tensors: list[torch.Tensor]) -> None:
         match message:
             case ReturnedGradient():
+                self._tally.round_trips.released(message.batch_id, time.perf_counter())
                 self._batches.take_gradient(message, tensors)
                 self._handle(Returned(message.batch_id))
             case Credit():
+                now = time.perf_counter()
                 for batch_id in message.batch_ids:
+                    self._tally.round_trips.released(batch_id, now)
                     self._handle(Credited(batch_id))
             case Marker():
                 self._handle(MarkerReturned(Mark(message.kind, message.epoch)))
@@ -283,7 +287,7 @@ class WorkerLoop:
         if self._recorder is not None:
             self._recorder.flush()
         tally, machine = self._tally, self._machine
-        training = tally.training
+        training, trips, outbox = tally.training, tally.round_trips, self._seat.outbox
         links = [link for link in (self._seat.inbox, self._seat.outbox) if link is not None]
         self._control.send(
             Progress(
@@ -312,6 +316,13 @@ class WorkerLoop:
                 replayed=machine.replayed,
                 next_batch_id=machine.next_batch_id,
                 epoch_s=self._epochs.seconds,
+                link_activations=trips.num_sent,
+                link_up_bytes=outbox.frame_bytes + outbox.shared_bytes if outbox else 0,
+                link_down_bytes=outbox.received_bytes if outbox else 0,
+                link_in_flight_s=trips.in_flight_s(time.perf_counter()),
+                link_credit_s=trips.median_s,
+                link_least_credit_s=trips.least_s,
+                link_carrier=outbox.carrier if outbox else "",
             )
         )
 

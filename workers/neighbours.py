@@ -65,5 +65,6 @@ class Neighbours:
         old.close()
         self._sockets.close(old.channel)
         new.frame_bytes, new.shared_bytes = old.frame_bytes, old.shared_bytes
+        new.received_bytes = old.received_bytes
         self._poller.watch(new.channel)
         return new

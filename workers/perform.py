@@ -152,8 +152,8 @@ class Performer:
         assert self._seat.outbox is not None
         began = time.perf_counter()
         outbox = self._seat.outbox
-        hidden = self._equipment.staging.for_link(outbox, batch.batch_id, work.hidden)
-        metas, inline = outbox.place(batch.batch_id, [hidden, work.labels_host])
+        parts = self._equipment.staging.for_link(outbox, batch.batch_id, work.hidden)
+        metas, inline = outbox.place(batch.batch_id, [*parts, work.labels_host])
         message = Activation(
             run_id=self._seat.run_id,
             batch_id=batch.batch_id,
@@ -162,8 +162,10 @@ class Performer:
             anchor=batch.anchor,
             tensors=metas,
         )
-        self._seat.outbox.send(message, inline)
-        self._tally.sending_s += time.perf_counter() - began
+        outbox.send(message, inline)
+        now = time.perf_counter()
+        self._tally.sending_s += now - began
+        self._tally.round_trips.sent(batch.batch_id, now)
         if batch.purpose == "train":
             self._tally.sent(self._equipment.machine.pending)
         self._spans.lap("send", batch.batch_id)
@@ -243,8 +245,8 @@ class Performer:
         assert gradient is not None
         assert self._seat.inbox is not None
         began = time.perf_counter()
-        gradient = self._equipment.staging.for_link(self._seat.inbox, batch_id, gradient)
-        metas, inline = self._seat.inbox.place(batch_id, [gradient])
+        parts = self._equipment.staging.for_link(self._seat.inbox, batch_id, gradient)
+        metas, inline = self._seat.inbox.place(batch_id, parts)
         self._seat.inbox.release(batch_id)
         version = self._equipment.stage.version
         message = ReturnedGradient(self._seat.run_id, batch_id, version, True, metas)

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from dni_async.messages import MarkerKind
+from workers.round_trips import RoundTrips
 from workers.staleness import Staleness
 
 __all__ = ["Tally", "TrainingTime"]
@@ -23,7 +24,7 @@ class TrainingTime:
 class Tally:
     """The counts of one worker. sending_s is added to where the time is spent.
 
-    staleness: of the gradients that were used since the start.
+    staleness: of the gradients that were used since the start. round_trips: of the link above.
     """
 
     def __init__(self) -> None:
@@ -35,6 +36,7 @@ class Tally:
         self._in_flight = 0
         self._num_sendings = 0
         self.staleness = Staleness()
+        self.round_trips = RoundTrips()
         self._trained = TrainingTime(0.0, 0.0, 0.0)
         self._since = self._times()
 

@@ -89,6 +89,18 @@ def test_learning(start: Callable[..., Command]) -> None:
     assert (control["published"], control["verdicts"]) == (12.6, [])
 
 
+def test_quantised(start: Callable[..., Command]) -> None:
+    command = start("quantised")
+    assert_clean_end(command)
+    rows = {(r["rule"], r["wire"], r["is_in_order"]): r for r in command.result()["rows"]}
+    assert len(rows) == 3 * (8 + 4)
+    for rule in ("dni, anchors", "dni, bootstrap", "fdg"):
+        same, int8 = (rows[rule, wire, False]["batch_bytes"][0] for wire in ("same", "int8"))
+        assert 3 < same / int8 < 4
+        assert rows[rule, "same", True]["up"] == [0.0]
+        assert 0 < rows[rule, "int8", True]["up"][0] < rows[rule, "int8 stochastic", True]["up"][0]
+
+
 def test_chaos(start: Callable[..., Command]) -> None:
     command = start("chaos")
     code, output = command.ended()

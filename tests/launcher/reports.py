@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from dni_async.messages import Progress
+
+__all__ = ["boundary", "link", "progress", "report", "worker"]
+
 
 def worker(stage: int, work: float, **changes: Any) -> dict[str, Any]:
     """A worker that made 100 updates of `work` seconds each, all of it on a core."""
@@ -50,6 +54,34 @@ def boundary(stage: int, *cosines: float) -> dict[str, Any]:
             }
             for epoch, cosine in enumerate(cosines, start=1)
         ],
+    }
+
+
+def progress(stage: int) -> Progress:
+    """What a worker tells of itself."""
+    return Progress(
+        run_id="run", stage=stage, updates=10, epoch=1, busy_s=1.0, waiting_s=0.0, sending_s=0.0,
+        loss=-1.0, max_staleness=3, max_pending=2, rss_bytes=2**20, train_busy_s=1.0,
+        train_sending_s=0.0, train_cpu_s=1.0, occupancy=0.5, staleness_median=1, staleness_p99=2,
+        frame_bytes=0, shared_bytes=0, peak_rss_bytes=2**20, credit_waiting_s=0.0,
+        skipped=0, replayed=0,
+    )  # fmt: skip
+
+
+def link(boundary: int, **changes: Any) -> dict[str, Any]:
+    """A link over tcp whose credits take 3 ms at least, with a window of 4."""
+    return {
+        "boundary": boundary,
+        "carrier": "tcp",
+        "wire_dtype": "same",
+        "window": 4,
+        "activations": 100,
+        "up_bytes": 100_000.0,
+        "down_bytes": 1000.0,
+        "up_bytes_per_second": 20_000_000,
+        "credit_median_seconds": 0.004,
+        "credit_least_seconds": 0.003,
+        **changes,
     }
 
 

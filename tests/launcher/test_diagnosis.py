@@ -8,7 +8,7 @@ import pytest
 
 from launcher.ceiling import measure_line
 from launcher.diagnosis import diagnose
-from tests.launcher.reports import report, worker
+from tests.launcher.reports import link, report, worker
 
 # Batches have 100 samples; 1000 of them make an epoch. A worker's seconds are for one batch.
 CEILINGS: dict[str, tuple[dict[str, Any], int, str, float]] = {
@@ -226,6 +226,68 @@ def test_the_advice_for(name: str) -> None:
     diagnosis = diagnose(told)
     assert diagnosis is not None
     assert list(diagnosis.advice) == advice
+
+
+HELD_UP = (
+    worker(0, 0.01, waiting=0.4, waiting_for_credits=0.3),
+    worker(1, 0.01, waiting=0.3),
+)
+START = "Stage 0 waits 30% of the time for credits from stage 1: "
+LINKS: dict[str, tuple[dict[str, Any], str]] = {
+    "delay": (
+        link(0, credit_least_seconds=0.06, credit_median_seconds=0.07),
+        (
+            "a credit takes 60.00 ms and the slowest stage 10.00 ms, so --window 12 would fill the "
+            "link (now 4)."
+        ),
+    ),
+    "bandwidth": (
+        link(0, up_bytes_per_second=5_000_000, credit_median_seconds=0.08),
+        (
+            "the link passes 5.0 MB/s, and a larger --window would only queue. --wire-dtype int8 "
+            "sends a quarter of float32's bytes."
+        ),
+    ),
+    "bandwidth, of 8 bits already": (
+        link(0, up_bytes_per_second=5_000_000, credit_median_seconds=0.08, wire_dtype="int8"),
+        (
+            "the link passes 5.0 MB/s, and a larger --window would only queue. Smaller activations "
+            "at that boundary help."
+        ),
+    ),
+    "bandwidth and delay": (
+        link(
+            0,
+            up_bytes_per_second=5_000_000,
+            credit_least_seconds=0.13,
+            credit_median_seconds=0.3,
+        ),
+        (
+            "a credit takes 130.00 ms and the slowest stage 10.00 ms, so --window 14 would fill "
+            "the link (now 4)."
+        ),
+    ),
+    "neither": (link(0), "raise --window (now 4)."),
+    "queues in memory": (
+        link(0, credit_median_seconds=0.08, carrier="shared memory"),
+        "raise --window (now 4).",
+    ),
+    "no credit yet": (
+        link(0, credit_median_seconds=None, credit_least_seconds=None),
+        "raise --window (now 4).",
+    ),
+    "another link": (link(1, credit_least_seconds=1.0), "raise --window (now 4)."),
+}
+
+
+@pytest.mark.parametrize("name", LINKS)
+def test_a_full_window_over_a_link_held_up_by(name: str) -> None:
+    measured, said = LINKS[name]
+    told = report(*HELD_UP, rate=7000, cores=3)
+    told["runs"][0]["links"] = [measured]
+    diagnosis = diagnose(told)
+    assert diagnosis is not None
+    assert list(diagnosis.advice) == [START + said]
 
 
 def test_the_findings_tell_the_numbers() -> None:

@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from dni_async.messages import BoundaryEpoch, Progress
+from dni_async.messages import BoundaryEpoch
 from launcher.display import Display, LiveDisplay
 from launcher.results import EpochResult, RunResult
+from tests.launcher.reports import progress
 
 EPOCH = EpochResult(2, 0.5, 0.25, 0.75, 0.5, 1000)
 
@@ -50,17 +51,6 @@ def test_an_epoch_ends_with_the_lowest_cosine_of_its_boundaries(
     (line,) = printed(screen)
     assert line.startswith("dni                  epoch   2  loss 0.2500  test 0.5000  75.00%")
     assert line.endswith(end)
-
-
-def progress(stage: int) -> Progress:
-    """What a worker tells of itself."""
-    return Progress(
-        run_id="run", stage=stage, updates=10, epoch=1, busy_s=1.0, waiting_s=0.0, sending_s=0.0,
-        loss=-1.0, max_staleness=3, max_pending=2, rss_bytes=2**20, train_busy_s=1.0,
-        train_sending_s=0.0, train_cpu_s=1.0, occupancy=0.5, staleness_median=1, staleness_p99=2,
-        frame_bytes=0, shared_bytes=0, peak_rss_bytes=2**20, credit_waiting_s=0.0,
-        skipped=0, replayed=0,
-    )  # fmt: skip
 
 
 def test_the_table_shows_each_boundary_s_cosine_of_the_last_epoch() -> None:

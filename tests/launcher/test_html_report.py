@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from launcher import report_cli
 from launcher.html_report import build_page
 from launcher.svg import Bar, Part, Series, draw_bars, draw_curves, nice_ticks
-from tests.launcher.reports import boundary, report, worker
+from tests.launcher.reports import boundary, link, report, worker
 
 PHASES = {"forward": 0.002, "backward": 0.007, "a kind to come": 0.001}
 
@@ -24,6 +24,7 @@ def full_report() -> dict[str, Any]:
     workers = worker(0, 0.01, phases=PHASES), worker(1, 0.02, occupancy=None)
     told = report(*workers, rate=4000, baseline=9000, target_accuracy=0.9)
     told["runs"][0]["boundaries"] = [boundary(0, 0.12, 0.345, 0.678)]
+    told["runs"][0]["links"] = [link(0, carrier="shared <memory>")]
     return told
 
 
@@ -55,6 +56,8 @@ def test_the_page_shows_the_run() -> None:
         "backward 7.000 ms",
         "a kind to come",
         "200",  # peak MB
+        "shared <memory>",
+        "credit ms",
         "Stage 1 is the bottleneck",
         "What to change",
         "batch_size",

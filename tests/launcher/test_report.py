@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from launcher.report import print_report
+from tests.launcher.reports import link, worker
 from tests.launcher.reports import report as make_report
-from tests.launcher.reports import worker
 
 
 def printed(report: dict[str, Any]) -> str:
@@ -39,3 +39,13 @@ def test_batches_that_count_nowhere_are_told() -> None:
     said = printed(report)
     assert "stage 1: 1,200 batches skipped, which no rate above counts" in said
     assert "replayed" not in said
+
+
+def test_the_links_are_a_table() -> None:
+    report = make_report(worker(0, 0.01), worker(1, 0.01), rate=1000, cores=2)
+    assert "links;" not in printed(report)
+    report["runs"][0]["links"] = [link(0)]
+    said = printed(report)
+    assert "links; bytes of a batch" in said
+    row = ["0", "tcp", "same", "100.0", "1.0", "20.0", "4.00", "3.00"]
+    assert row in [line.split() for line in said.splitlines()]

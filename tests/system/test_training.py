@@ -184,6 +184,15 @@ def test_a_slow_stage_lets_those_below_run_a_window_ahead(
     [
         ["--dtype=bf16"],
         ["--wire-dtype=fp16", "--transport=tcp"],
+        ["--wire-dtype=int8", "--transport=tcp"],
+        [
+            "--wire-dtype=int8",
+            "--wire-rounding=stochastic",
+            "--targets=bootstrap",
+            "--dtype=bf16",
+            "--width=512",
+        ],
+        ["--wire-dtype=int8", "--rule=fdg", "--model=cnn", "--norm=batch", "--width=8"],
         ["--dtype=bf16", "--wire-dtype=bf16", "--targets=bootstrap"],
         ["--targets=anchor", "--anchor-every=1", "--window=1"],
         ["--targets=anchor", "--anchor-every=0"],
@@ -247,6 +256,31 @@ def test_memory_is_shared_where_it_can_be(launch: Callable[..., Launch]) -> None
     batches = 24 - 16
     assert shared.report()["runs"][0]["workers"][0]["shared_bytes"] >= batches * 128 * 256 * 4
     assert framed.report()["runs"][0]["workers"][0]["shared_bytes"] == 0
+
+
+def test_8_bits_are_a_quarter_on_every_link(launch: Callable[..., Launch]) -> None:
+    """And the report tells of each link what passed it."""
+    runs = {}
+    for name in ("same", "int8"):
+        run = launch(
+            "--epochs=2", "--no-baseline", "--transport=tcp", "--layers=3", "--window=3",
+            "--targets=bootstrap", f"--wire-dtype={name}",
+        )  # fmt: skip
+        assert run.end() == 0, run.output
+        assert "links; bytes of a batch" in run.output
+        (runs[name],) = run.report()["runs"]
+    sent = {name: [w["frame_bytes"] for w in run["workers"]] for name, run in runs.items()}
+    for one, four in zip(sent["int8"], sent["same"], strict=True):
+        assert 3.5 * one < four < 4 * one
+    for boundary, link in enumerate(runs["int8"]["links"]):
+        assert (link["boundary"], link["carrier"], link["wire_dtype"]) == (boundary, "tcp", "int8")
+        assert link["activations"] == 2 * (12 + 3)
+        assert link["window"] == 3
+        # 128 x 256 integers, their scales, labels and the header; test batches are smaller.
+        assert 25_000 < link["up_bytes"] < 128 * 256 + 128 * 12 + 200
+        assert 15_000 < link["down_bytes"] < 128 * 256 + 128 * 4 + 200
+        assert 0 < link["credit_least_seconds"] <= link["credit_median_seconds"]
+        assert link["up_bytes_per_second"] > 0
 
 
 def test_compiled_stages_train(launch: Callable[..., Launch]) -> None:
