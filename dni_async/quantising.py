@@ -10,6 +10,7 @@ __all__ = ["dequantise", "quantise"]
 
 LARGEST: Final = 127
 _TINY: Final = torch.finfo(torch.float32).tiny
+_HUGE: Final = torch.finfo(torch.float32).max / LARGEST * (1 - 2**-23)  # times LARGEST is finite
 
 
 def quantise(
@@ -24,6 +25,7 @@ def quantise(
     """
     rows = tensor.detach().float().flatten(1)
     scales = rows.abs().amax(1).div_(LARGEST)
+    scales = torch.where(scales.isfinite(), scales.clamp(max=_HUGE), scales)
     # What is too small to be divided by is as good as zero.
     factors = scales.reciprocal().masked_fill_(scales < _TINY, 0.0)
     scaled = rows * factors.unsqueeze(1)
