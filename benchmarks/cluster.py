@@ -137,7 +137,7 @@ def _cut_short(config: RunConfig, samples: int, folder: Path) -> tuple[Path, Run
 def far(network: list[str], delay_s: float, measuring: Measuring) -> Row:
     """The same run with hosts side by side and far apart, whole epochs, through one router."""
     epochs = 2 if measuring.quick else 3
-    flags = [*network, f"--epochs={epochs}", "--no-baseline", "--transport=tcp"]
+    flags = [*network, f"--epochs={epochs}", "--no-baseline", "--transport=tcp", "--window=32"]
     rates: dict[str, list[float]] = {"near": [], "far": []}
     accuracies: dict[str, list[float]] = {"near": [], "far": []}
     for _ in range(measuring.repeats):

@@ -177,13 +177,9 @@ def find_device(asked: str, local_rank: int) -> str:
     import torch
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if count == 0 and asked == "auto":
+    if asked == "auto" and count == 0:
         return "cpu"
-    index = (
-        int(asked.partition(":")[2] or local_rank % max(count, 1))
-        if asked != "auto"
-        else (local_rank % count)
-    )
+    index = int(asked.partition(":")[2] or local_rank % max(count, 1))
     if index >= count:
         raise click.UsageError(f"--device {asked} was asked for, but torch finds {count} GPUs here")
     return f"cuda:{index}"
