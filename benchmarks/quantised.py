@@ -125,7 +125,7 @@ def main(
                 measuring.json,
                 "quantised",
                 observation.facts(),
-                asked | {"repeats": measuring.repeats, "quick": quick},
+                asked | {"data_dir": None, "repeats": measuring.repeats, "quick": quick},
                 {"rows": [each.to_dict() for each in outcomes if each.errors]},
             )
     _print(console, [each for each in outcomes if each.is_in_order], "in order, in one process")
