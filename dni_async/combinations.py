@@ -41,6 +41,7 @@ def check_together(config: RunConfig) -> None:
         raise ConfigError("early_stop: needs a target_accuracy to stop at")
     _check_rule(config)
     _check_waiting(config)
+    _check_engine(config)
     _check_places(config)
     _check_network(config)
 
@@ -109,6 +110,24 @@ def _check_waiting(config: RunConfig) -> None:
         )
 
 
+def _check_engine(config: RunConfig) -> None:
+    """What goes with a Ray cluster."""
+    if config.engine == "ray":
+        if config.workers != ("local",):
+            raise ConfigError(
+                f"workers: with engine ray Ray places them all, but they are {config.workers}"
+            )
+        if not 0 <= config.ray_gpus < 2**31 or (config.ray_gpus > 1 and config.ray_gpus % 1):
+            raise ConfigError(
+                "ray_gpus: must be a fraction of a GPU or a number of whole ones, but is "
+                f"{config.ray_gpus:g}"
+            )
+        return
+    for name in ("address", "ray_gpus"):
+        if getattr(config, name):
+            raise ConfigError(f"{name}: is for engine ray, but that is {config.engine}")
+
+
 def _check_places(config: RunConfig) -> None:
     """What goes with workers that join from elsewhere."""
     for place in config.workers or ("",):
@@ -119,6 +138,8 @@ def _check_places(config: RunConfig) -> None:
             raise ConfigError("listen: is for --workers remote, but all workers are local")
         return
     if config.listen is None:
+        if config.engine == "ray":
+            return  # at the address of the node that the launcher is on
         raise ConfigError(
             "workers: remote ones must know where to join; say --listen tcp://HOST:PORT"
         )

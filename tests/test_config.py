@@ -59,6 +59,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "window": st.none() | st.integers(1, 2**31),
     "workers": st.just(("local",)),  # remote ones need more; see CONFIGS
     "listen": st.none(),
+    "engine": st.just("own"),  # ray: see CONFIGS
+    "address": st.none(),
+    "ray_gpus": st.just(0.0),
     "join_timeout_s": ABOVE_ZERO,
     "silent_after_s": ABOVE_ZERO,
     "interface": st.just("127.0.0.1"),  # another needs more; see CONFIGS
