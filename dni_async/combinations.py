@@ -137,13 +137,11 @@ def _check_places(config: RunConfig) -> None:
         if config.listen is not None:
             raise ConfigError("listen: is for --workers remote, but all workers are local")
         return
-    if config.listen is None:
-        if config.engine == "ray":
-            return  # at the address of the node that the launcher is on
+    if config.listen is None and config.engine != "ray":  # which knows this node's address
         raise ConfigError(
             "workers: remote ones must know where to join; say --listen tcp://HOST:PORT"
         )
-    if not re.fullmatch(r"tcp://[^\s:/@]+:[0-9]{1,5}", config.listen):
+    if config.listen is not None and not re.fullmatch(r"tcp://[^\s:/@]+:[0-9]{1,5}", config.listen):
         raise ConfigError(f"listen: must be tcp://HOST:PORT, but is {config.listen!r}")
     if config.transport == "ipc":
         raise ConfigError("transport: ipc reaches no other host; leave it auto with remote workers")

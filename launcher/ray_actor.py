@@ -38,8 +38,6 @@ class StageActor:
         environment: beyond this node's. What the worker prints goes where the actor's prints go,
         into Ray's logs. Raises ModuleNotFoundError where dni-async is not installed.
         """
-        import ray
-
         package = importlib.util.find_spec("dni_async")
         if package is None or package.origin is None:
             raise ModuleNotFoundError(
@@ -55,7 +53,6 @@ class StageActor:
                 "workers.__main__",
                 *arguments,
                 f"--stage={self._stage}",
-                f"--interface={ray.util.get_node_ip_address()}",
                 f"--parent={os.getpid()}",
             ],
             env={**os.environ, **environment},

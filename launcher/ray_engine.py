@@ -20,7 +20,7 @@ from launcher import ray_actor
 from launcher.bundles import Bundle, whats_missing
 from launcher.ray_actor import StageActor
 
-__all__ = ["Ended", "RayActors", "RayCluster", "ray_cluster"]
+__all__ = ["Ended", "RayActors", "RayCluster", "gist", "ray_cluster"]
 
 NAG_S = 10.0
 GRACE_S = 1.0
@@ -53,17 +53,17 @@ def ray_cluster(address: str | None) -> Iterator[RayCluster]:
 
     Raises ConfigError where there is none, or no ray.
     """
+    if address is not None and address.startswith("ray://"):
+        raise ConfigError(
+            f"address: {address} is for Ray's client, whose host workers cannot reach; run "
+            "dni-launch on a node of the cluster, or there by 'ray job submit'"
+        )
     try:
         import ray
     except ImportError as error:
         raise ConfigError(
             "engine: ray is not installed here; it comes with: pip install 'dni-async[ray]'"
         ) from error
-    if address is not None and address.startswith("ray://"):
-        raise ConfigError(
-            f"address: {address} is for Ray's client, whose host workers cannot reach; run "
-            "dni-launch on a node of the cluster, or there by 'ray job submit'"
-        )
     is_ours = not ray.is_initialized()  # a notebook may have connected before
     if is_ours:
         _connect(ray, address)
@@ -176,7 +176,7 @@ class RayActors:
             code = future.result(0)
             ended = Ended(stage, code, f"its worker ended with code {code}")
         except self._ray.exceptions.RayError as error:
-            ended = Ended(stage, None, _gist(str(error)))
+            ended = Ended(stage, None, gist(str(error)))
         self.end(stage)  # one that Ray could not reach for a while may live
         return ended
 
@@ -190,14 +190,14 @@ def _connect(ray: Any, address: str | None) -> None:
         where = address or "this host"
         raise ConfigError(
             f"address: no Ray cluster was found at {where}; 'ray start --head' starts one, and "
-            f"--address names one: {_gist(str(error))}"
+            f"--address names one: {gist(str(error))}"
         ) from error
     finally:
         for number, handler in ours.items():
             signal.signal(number, handler)
 
 
-def _gist(text: str) -> str:
+def gist(text: str) -> str:
     """The sentence that says why; Ray's explanations go on for paragraphs."""
     lines = [line.strip() for line in text.splitlines() if line.strip()] or ["no reason was given"]
     why = [line for line in lines if line.startswith("The actor") and "because" in line]

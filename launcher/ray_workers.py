@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 from dni_async.errors import HandshakeError
 from launcher.bundles import make_bundles
 from launcher.joined import Gone, JoinedWorkers
 from launcher.plan import Plan
 from launcher.processes import thread_settings
-from launcher.ray_engine import RayActors, RayCluster
+from launcher.ray_engine import Ended, RayActors, RayCluster
 
 __all__ = ["RayWorkers", "ray_workers"]
 
@@ -35,10 +36,26 @@ def ray_workers(
         actors.close()
 
 
+class Actors(Protocol):
+    """What is asked of RayActors."""
+
+    def start(
+        self, stage: int, arguments: Sequence[str], environment: Mapping[str, str]
+    ) -> None: ...
+
+    def is_running(self, stage: int) -> bool: ...
+
+    def end(self, stage: int) -> None: ...
+
+    def hear(self) -> list[Ended]: ...
+
+    def fileno(self) -> int: ...
+
+
 class RayWorkers:
     """The workers that Ray places. control: where they join, known before the first starts."""
 
-    def __init__(self, plan: Plan, actors: RayActors, run_id: str) -> None:
+    def __init__(self, plan: Plan, actors: Actors, run_id: str) -> None:
         self._plan = plan
         self._actors = actors
         self._run_id = run_id

@@ -35,11 +35,7 @@ ONLY_IN = {
     "zmq": {"dni_async/transport.py", "dni_async/gate.py"},
     "msgpack": {"dni_async/wire.py"},
     "cloudpickle": {"dni_async/given.py"},  # files of the caller's own; see docs/decisions/0040
-    "ray": {
-        "launcher/ray_engine.py",
-        "launcher/ray_actor.py",
-        "launcher/ray_metrics.py",
-    },
+    "ray": {"launcher/ray_engine.py", "launcher/ray_metrics.py"},
     "subprocess": {
         "launcher/ray_actor.py",
         "launcher/processes.py",
