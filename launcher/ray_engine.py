@@ -5,6 +5,8 @@ Only this module and the two beside it know Ray, and nothing imports it before i
 
 from __future__ import annotations
 
+import os
+import re
 import select
 import signal
 import socket
@@ -24,14 +26,20 @@ __all__ = ["Ended", "RayActors", "RayCluster", "gist", "ray_cluster"]
 
 NAG_S = 10.0
 GRACE_S = 1.0
+CONNECT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class RayCluster:
-    """A connection to a cluster. host: the address of this node, as the others reach it."""
+    """A connection to a cluster.
+
+    host: the address of this node, as the others reach it. is_on_one_host: there are none but on
+    this host.
+    """
 
     ray: Any
     host: str
+    is_on_one_host: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,9 @@ def ray_cluster(address: str | None) -> Iterator[RayCluster]:
     if is_ours:
         _connect(ray, address)
     try:
-        yield RayCluster(ray, ray.util.get_node_ip_address())
+        host = ray.util.get_node_ip_address()
+        others = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]} - {host}
+        yield RayCluster(ray, host, is_on_one_host=not others)
     finally:
         if is_ours:
             ray.shutdown()
@@ -183,14 +193,23 @@ class RayActors:
 
 def _connect(ray: Any, address: str | None) -> None:
     """Raises ConfigError. Ray would have SIGTERM for itself; it stays the launcher's."""
+    where = address or os.environ.get("RAY_ADDRESS") or "this host"
+    advice = "'ray start --head' starts one, and --address names one"
+    if re.fullmatch(r"[^\s:/]+:[0-9]{1,5}", where):  # where nobody listens Ray asks for minutes
+        host, _, port = where.partition(":")
+        try:
+            socket.create_connection((host, int(port)), CONNECT_S).close()
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(
+                f"address: no Ray cluster answers at {where} ({reason}); {advice}"
+            ) from error
     ours = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         ray.init(address or "auto", log_to_driver=False, logging_level="error")
     except (ConnectionError, RuntimeError, ValueError) as error:
-        where = address or "this host"
         raise ConfigError(
-            f"address: no Ray cluster was found at {where}; 'ray start --head' starts one, and "
-            f"--address names one: {gist(str(error))}"
+            f"address: no Ray cluster answers at {where} ({gist(str(error))}); {advice}"
         ) from error
     finally:
         for number, handler in ours.items():

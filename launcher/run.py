@@ -109,9 +109,13 @@ def _run(
 def _reachable(config: RunConfig, cluster: RayCluster) -> RunConfig:
     """The settings with an address at which workers on the cluster reach this node.
 
-    Raises ConfigError where that needs keys and there are none.
+    Without keys that is the loopback, where there is no other host. Raises ConfigError where there
+    is one.
     """
-    return dataclasses.replace(config, listen=config.listen or f"tcp://{cluster.host}:0")
+    is_guarded = config.keys is not None or config.insecure_without_keys
+    is_alone = cluster.is_on_one_host and not is_guarded
+    host = "127.0.0.1" if is_alone else cluster.host
+    return dataclasses.replace(config, listen=config.listen or f"tcp://{host}:0")
 
 
 def _resume(plan: Plan, folder: RunFolder, console: Console) -> tuple[Plan, Resumption]:
