@@ -41,6 +41,7 @@ def check_together(config: RunConfig) -> None:
         raise ConfigError("early_stop: needs a target_accuracy to stop at")
     _check_rule(config)
     _check_waiting(config)
+    _check_engine(config)
     _check_places(config)
     _check_network(config)
 
@@ -109,6 +110,24 @@ def _check_waiting(config: RunConfig) -> None:
         )
 
 
+def _check_engine(config: RunConfig) -> None:
+    """What goes with a Ray cluster."""
+    if config.engine == "ray":
+        if config.workers != ("local",):
+            raise ConfigError(
+                f"workers: with engine ray Ray places them all, but they are {config.workers}"
+            )
+        if not 0 <= config.ray_gpus < 2**31 or (config.ray_gpus > 1 and config.ray_gpus % 1):
+            raise ConfigError(
+                "ray_gpus: must be a fraction of a GPU or a number of whole ones, but is "
+                f"{config.ray_gpus:g}"
+            )
+        return
+    for name in ("address", "ray_gpus"):
+        if getattr(config, name):
+            raise ConfigError(f"{name}: is for engine ray, but that is {config.engine}")
+
+
 def _check_places(config: RunConfig) -> None:
     """What goes with workers that join from elsewhere."""
     for place in config.workers or ("",):
@@ -118,11 +137,11 @@ def _check_places(config: RunConfig) -> None:
         if config.listen is not None:
             raise ConfigError("listen: is for --workers remote, but all workers are local")
         return
-    if config.listen is None:
+    if config.listen is None and config.engine != "ray":  # which knows this node's address
         raise ConfigError(
             "workers: remote ones must know where to join; say --listen tcp://HOST:PORT"
         )
-    if not re.fullmatch(r"tcp://[^\s:/@]+:[0-9]{1,5}", config.listen):
+    if config.listen is not None and not re.fullmatch(r"tcp://[^\s:/@]+:[0-9]{1,5}", config.listen):
         raise ConfigError(f"listen: must be tcp://HOST:PORT, but is {config.listen!r}")
     if config.transport == "ipc":
         raise ConfigError("transport: ipc reaches no other host; leave it auto with remote workers")

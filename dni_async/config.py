@@ -36,6 +36,8 @@ WhenFull = Literal["wait", "skip"]
 WhenEmpty = Literal["wait", "replay"]
 Partition = Literal["balanced", "even"]
 Transport = Literal["auto", "ipc", "tcp"]
+Engine = Literal["own", "ray"]
+RayStrategy = Literal["PACK", "SPREAD"]
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "norm": get_args(Norm),
@@ -50,6 +52,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "when_empty": get_args(WhenEmpty),
     "partition": get_args(Partition),
     "transport": get_args(Transport),
+    "engine": get_args(Engine),
+    "ray_strategy": get_args(RayStrategy),
 }
 
 
@@ -57,9 +61,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
 RESUMABLE = frozenset(
     {
         "stages", "partition", "devices", "window", "threads_per_worker", "transport",
-        "start_timeout_s", "workers", "listen", "join_timeout_s", "silent_after_s", "data_dir",
-        "keys", "epochs", "baseline", "target_accuracy", "early_stop", "profile", "torch_profiler",
-        "checkpoint_every", "keep_checkpoints",
+        "start_timeout_s", "engine", "address", "ray_strategy", "ray_gpus", "workers", "listen",
+        "join_timeout_s", "silent_after_s", "data_dir", "keys", "epochs", "baseline",
+        "target_accuracy", "early_stop", "profile", "torch_profiler", "checkpoint_every",
+        "keep_checkpoints",
     }
 )  # fmt: skip
 
@@ -128,6 +133,10 @@ class RunConfig:
     wire_rounding: WireRounding = "nearest"  # of int8
     # Where it runs.
     devices: tuple[str, ...] = ("auto",)
+    engine: Engine = "own"  # ray: a Ray cluster places the workers, starts and restarts them
+    address: str | None = None  # of that cluster; None: the one of this host, or RAY_ADDRESS
+    ray_strategy: RayStrategy = "PACK"  # few nodes, or many
+    ray_gpus: float = 0.0  # of each worker there; a fraction is shared
     workers: tuple[str, ...] = ("local",)  # or "remote"; dealt over the stages as devices are
     listen: str | None = None  # tcp://HOST:PORT, where remote workers join
     join_timeout_s: float = 600.0  # that remote workers may take
@@ -218,7 +227,7 @@ class RunConfig:
     @property
     def has_remote(self) -> bool:
         """Whether any worker joins from elsewhere."""
-        return "remote" in self.workers
+        return "remote" in self.workers or self.engine == "ray"
 
     @property
     def listen_host(self) -> str:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dni_async.compilation import COMPILE_S
 from dni_async.errors import HandshakeError, WireError
@@ -42,6 +43,10 @@ from launcher.roster import Roster
 from launcher.run_folder import RunFolder
 from launcher.welcome import make_welcome
 
+if TYPE_CHECKING:
+    from launcher.ray_engine import RayCluster
+    from launcher.ray_workers import RayWorkers
+
 __all__ = ["train_decoupled"]
 
 NAG_S = 10.0
@@ -54,10 +59,12 @@ def train_decoupled(
     display: Display,
     result: RunResult,
     shards: Sequence[Path] = (),
+    cluster: RayCluster | None = None,
 ) -> None:
     """Train plan's network with one worker process per stage; the weights lie in folder.
 
-    shards: the files that stages start from, by stage; none: they start from the seed.
+    shards: the files that stages start from, by stage; none: they start from the seed. cluster:
+    which places the workers, if any does.
     Fills in result as it goes, so that an interrupted run shows what it did. Raises HandshakeError
     when somebody does not join in time, WorkerDied with the first cause when a worker fails.
     Whatever happens, no worker outlives the call.
@@ -70,6 +77,7 @@ def train_decoupled(
     with (
         open_sockets(guard, display.note) as sockets,
         _processes(plan, folder) as processes,
+        _ray_workers(plan, cluster, run_id, display) as ray_workers,
     ):
         address = f"tcp://{config.interface}:0"
         if config.listen is not None:
@@ -78,11 +86,13 @@ def train_decoupled(
             address = f"ipc://{processes.folder}/control"
         control = sockets.control_server(address)
         roster = Roster(plan.num_stages, run_id, may_be_near=config.transport == "auto")
-        members = Members(plan, folder, control, roster, processes)
+        members = Members(plan, folder, control, roster, processes, ray_workers)
         coordinator = _Coordinator(
             plan, folder, display, control, members, roster, result, began, shards
         )
-        if config.has_remote:
+        if ray_workers is not None:
+            ray_workers.control = control.endpoint
+        elif config.has_remote:
             display.note(invitation(plan, control.endpoint, run_id))
         try:
             coordinator.run()
@@ -98,6 +108,20 @@ def _processes(plan: Plan, folder: RunFolder) -> Iterator[WorkerProcesses | None
         return
     with worker_processes(plan.threads_per_worker, folder.logs / "fork-server.log") as processes:
         yield processes
+
+
+@contextmanager
+def _ray_workers(
+    plan: Plan, cluster: RayCluster | None, run_id: str, display: Display
+) -> Iterator[RayWorkers | None]:
+    """What has a Ray cluster place the workers, if one does."""
+    if cluster is None:
+        yield None
+        return
+    from launcher.ray_workers import ray_workers
+
+    with ray_workers(plan, cluster, run_id, display.note) as placed:
+        yield placed
 
 
 class _Coordinator:

@@ -146,6 +146,18 @@ class JoinedWorkers:
             self._joiners.remove(host)
         return host
 
+    def lose(self, stage: int, why: str) -> list[Gone]:
+        """Forget all who host stage or wait for it alone: it is known that they have died."""
+        lost = [
+            each
+            for each in self._joiners
+            if each.stage == stage
+            or (each.stage is None and not each.join.is_for_any and each.join.stage == stage)
+        ]
+        for joiner in lost:
+            self._joiners.remove(joiner)
+        return [Gone(joiner, why) for joiner in lost]
+
     def sweep(self, now: float, training: set[int]) -> list[Gone]:
         """Forget those who are not there any more. training: stages that speak twice a second."""
         gone = []

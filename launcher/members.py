@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from dni_async.errors import LinkError, WorkerDied
 from dni_async.messages import (
@@ -23,6 +24,9 @@ from launcher.processes import Exited, Started, WorkerProcesses
 from launcher.roster import Roster
 from launcher.run_folder import RunFolder
 
+if TYPE_CHECKING:
+    from launcher.ray_workers import RayWorkers
+
 __all__ = ["Members"]
 
 HEARTBEAT_S = 0.5
@@ -30,7 +34,10 @@ STOP_S = 0.5
 
 
 class Members:
-    """The workers of a run. processes: of this host, None where all join from elsewhere."""
+    """The workers of a run. processes: of this host, None where all join from elsewhere.
+
+    ray_workers: those that a Ray cluster places, if it does.
+    """
 
     def __init__(
         self,
@@ -39,12 +46,14 @@ class Members:
         control: ControlServer,
         roster: Roster,
         processes: WorkerProcesses | None,
+        ray_workers: RayWorkers | None = None,
     ) -> None:
         self._plan = plan
         self._folder = folder
         self._control = control
         self._roster = roster
         self._processes = processes
+        self._ray_workers = ray_workers
         self._peers: dict[int, bytes] = {}
         self._next_beat = 0.0
         self.joined = JoinedWorkers(plan.num_stages, plan.config.silent_after_s)
@@ -54,6 +63,8 @@ class Members:
         poller.watch(self._control)
         if self._processes is not None:
             poller.watch(self._processes.fileno())
+        if self._ray_workers is not None:
+            poller.watch(self._ray_workers.fileno())
 
     def device(self, stage: int) -> str:
         """What the stage computes on."""
@@ -96,6 +107,8 @@ class Members:
         """The stage's worker is reached by peer."""
         self._peers[hello.stage] = peer
         self.joined.seat(hello.stage, peer, time.monotonic())
+        if self._ray_workers is not None:
+            self._ray_workers.seat(hello.stage)
 
     def dismiss(self, stage: int, gone: Gone | None = None) -> None:
         """The stage's worker counts as dead, whatever may still come from it."""
@@ -123,12 +136,17 @@ class Members:
         run_id = self._roster.run_id
         for peer, stage, incarnation in self.joined.assign(now):
             self._tell(peer, Assigned(run_id, stage, incarnation))
+        gone = [] if self._ray_workers is None else self._ray_workers.look_after(self.joined)
         if now < self._next_beat:
-            return []
+            return gone
         self._next_beat = now + HEARTBEAT_S
         for peer in self.joined.reachable:
             self.joined.reach(peer, self._tell(peer, Heartbeat(run_id)), now)
-        return self.joined.sweep(now, training)
+        silent = self.joined.sweep(now, training)
+        if self._ray_workers is not None:
+            for each in silent:
+                self._ray_workers.dismiss(each)
+        return gone + silent
 
     def send(self, stage: int, message: CoordinatorMessage) -> None:
         """To the worker of stage, if that is there."""

@@ -164,6 +164,23 @@ SETTINGS = (
         type=int,
     ),
     _setting(
+        "engine",
+        "Who starts the workers: own, this launcher; ray, a Ray cluster, which places them and "
+        "starts new ones for those that die (pip install 'dni-async[ray]').",
+    ),
+    _setting(
+        "address",
+        "With --engine ray: the cluster, as HOST:PORT; local starts one on this host for the run.  "
+        "[default: RAY_ADDRESS, or the one that this host is a node of]",
+        metavar="ADDRESS",
+    ),
+    _setting("ray_strategy", "With --engine ray: PACK workers on few nodes, or SPREAD them."),
+    _setting(
+        "ray_gpus",
+        "With --engine ray: GPUs of each worker; 0 is a worker on CPUs, 0.5 half of a GPU.",
+        type=float,
+    ),
+    _setting(
         "workers",
         "local: started here; remote: joined from elsewhere by dni-worker --join. A list is dealt "
         "over the stages as devices are.",

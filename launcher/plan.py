@@ -122,6 +122,7 @@ def make_plan(config: RunConfig) -> Plan:
     if config.compile and "cpu" in devices:
         check_compiler()
     cores = available_cores()
+    is_placed = config.engine == "ray"  # on nodes whose cores are not this host's
     return Plan(
         config=dataclasses.replace(
             config,
@@ -140,10 +141,11 @@ def make_plan(config: RunConfig) -> Plan:
         num_layers=num_layers,
         layer_ranges=layer_ranges,
         devices=deal_devices(devices, len(layer_ranges)),
-        hosts=deal_devices(config.workers, len(layer_ranges)),
+        hosts=deal_devices(("remote",) if is_placed else config.workers, len(layer_ranges)),
         cores=cores,
         load=os.getloadavg()[0],
-        threads_per_worker=config.threads_per_worker or max(1, cores // len(layer_ranges)),
+        threads_per_worker=config.threads_per_worker
+        or (1 if is_placed else max(1, cores // len(layer_ranges))),
     )
 
 

@@ -25,6 +25,7 @@ __all__ = [
     "ask",
     "command_for",
     "thread_environment",
+    "thread_settings",
 ]
 
 GRACE_S = 1.0
@@ -54,14 +55,18 @@ def command_for(module: str, *arguments: str) -> list[str]:
 
 
 def thread_environment(num_threads: int, *, shares_cores: bool) -> dict[str, str]:
-    """The environment of a process with num_threads compute threads.
+    """The environment of a process of this host with num_threads compute threads."""
+    return {**os.environ, **thread_settings(num_threads, shares_cores=shares_cores)}
+
+
+def thread_settings(num_threads: int, *, shares_cores: bool) -> dict[str, str]:
+    """What the environment of a process says of its num_threads compute threads and its memory.
 
     shares_cores: other processes compute beside it, so idle threads must sleep, not spin (two
     workers with spinning threads on two cores run 32 times slower). Memory is kept rather than
     given back: each 4 MB gradient would be fresh pages at every update.
     """
-    environment = dict(os.environ)
-    environment |= {
+    environment = {
         "OMP_NUM_THREADS": str(num_threads),
         "MKL_NUM_THREADS": str(num_threads),
         "OPENBLAS_NUM_THREADS": "1",  # numpy only shuffles; its pool would not survive a fork

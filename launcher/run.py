@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -22,6 +24,9 @@ from launcher.results import RunResult
 from launcher.resume import Resumption, find_resumption, stage_files
 from launcher.run_folder import RunFolder
 from launcher.trace import phase_seconds, read_spans, write_trace
+
+if TYPE_CHECKING:
+    from launcher.ray_engine import RayCluster
 
 __all__ = ["run"]
 
@@ -41,6 +46,33 @@ def run(
     Raises ConfigError before any process starts, DniError after. However it ends, folder holds a
     readable report of what was done.
     """
+    with _connected(config) as cluster:
+        return _run(config, folder, console, overwrite, resume, report_copy, cluster)
+
+
+@contextmanager
+def _connected(config: RunConfig) -> Iterator[RayCluster | None]:
+    """The Ray cluster that is to place the workers, if one is. Raises ConfigError."""
+    if config.engine != "ray":
+        yield None
+        return
+    from launcher.ray_engine import ray_cluster
+
+    with ray_cluster(config.address) as cluster:
+        yield cluster
+
+
+def _run(
+    config: RunConfig,
+    folder: RunFolder,
+    console: Console,
+    overwrite: bool,
+    resume: bool,
+    report_copy: Path | None,
+    cluster: RayCluster | None,
+) -> tuple[Plan, dict[str, Any]]:
+    if cluster is not None:
+        _reachable(config, cluster)
     if not resume:
         folder.check_free(overwrite=overwrite)
     plan = make_plan(config)
@@ -62,7 +94,7 @@ def run(
                 plan, sentence = balance(plan)
                 display.note(sentence)
             display.note(_headline(plan, folder))
-            _train(plan, folder, display, runs, resumption)
+            _train(plan, folder, display, runs, resumption, cluster)
         status = "finished"
     except Interrupted:
         status = "interrupted"
@@ -72,6 +104,18 @@ def run(
         folder.write_report(report, report_copy)
         folder.close()
     return plan, report
+
+
+def _reachable(config: RunConfig, cluster: RayCluster) -> RunConfig:
+    """The settings with an address at which workers on the cluster reach this node.
+
+    Without keys that is the loopback, where there is no other host. Raises ConfigError where there
+    is one.
+    """
+    is_guarded = config.keys is not None or config.insecure_without_keys
+    is_alone = cluster.is_on_one_host and not is_guarded
+    host = "127.0.0.1" if is_alone else cluster.host
+    return dataclasses.replace(config, listen=config.listen or f"tcp://{host}:0")
 
 
 def _resume(plan: Plan, folder: RunFolder, console: Console) -> tuple[Plan, Resumption]:
@@ -99,6 +143,7 @@ def _train(
     display: Display,
     runs: list[RunResult],
     resumption: Resumption | None,
+    cluster: RayCluster | None,
 ) -> None:
     config = plan.config
     ours = RunResult(
@@ -120,7 +165,14 @@ def _train(
             f"resumed from checkpoint {at.batch_id}: epoch {at.epoch}, batch {at.index + 1}"
         )
     try:
-        train_decoupled(plan, folder, display, ours, shards)
+        if cluster is None:
+            train_decoupled(plan, folder, display, ours, shards)
+        else:
+            from launcher.ray_metrics import MeteredDisplay
+
+            placed = dataclasses.replace(plan, config=_reachable(config, cluster))
+            metered = MeteredDisplay(display, folder.path.name)
+            train_decoupled(placed, folder, metered, ours, shards, cluster)
     finally:
         if config.profile:
             _merge_spans(folder, display, ours)

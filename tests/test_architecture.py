@@ -35,7 +35,13 @@ ONLY_IN = {
     "zmq": {"dni_async/transport.py", "dni_async/gate.py"},
     "msgpack": {"dni_async/wire.py"},
     "cloudpickle": {"dni_async/given.py"},  # files of the caller's own; see docs/decisions/0040
-    "subprocess": {"launcher/processes.py", "launcher/baseline.py", "launcher/baseline_process.py"},
+    "ray": {"launcher/ray_engine.py", "launcher/ray_metrics.py"},
+    "subprocess": {
+        "launcher/ray_actor.py",
+        "launcher/processes.py",
+        "launcher/baseline.py",
+        "launcher/baseline_process.py",
+    },
 }
 # Calls that unpickle or run what they are given, or wait for time to pass.
 FORBIDDEN_CALLS = {"recv_pyobj", "send_pyobj", "recv_serialized", "sleep"}

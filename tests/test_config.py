@@ -59,6 +59,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "window": st.none() | st.integers(1, 2**31),
     "workers": st.just(("local",)),  # remote ones need more; see CONFIGS
     "listen": st.none(),
+    "engine": st.just("own"),  # ray: see CONFIGS
+    "address": st.none(),
+    "ray_gpus": st.just(0.0),
     "join_timeout_s": ABOVE_ZERO,
     "silent_after_s": ABOVE_ZERO,
     "interface": st.just("127.0.0.1"),  # another needs more; see CONFIGS
@@ -100,6 +103,14 @@ CONFIGS = st.one_of(
         keys=st.text(min_size=1),
     ),
     st.builds(RunConfig, target_accuracy=st.floats(0.1, 1), early_stop=st.booleans()),
+    st.builds(
+        RunConfig,
+        engine=st.just("ray"),
+        address=st.sampled_from([None, "local", "10.1.2.3:6379"]),
+        ray_gpus=st.floats(0, 1) | st.integers(2, 2**31 - 1).map(float),
+        listen=st.sampled_from([None, "tcp://10.1.2.3:0"]),
+        keys=st.text(min_size=1),
+    ),
     st.builds(
         RunConfig,
         workers=st.sampled_from([("remote",), ("local", "remote")]),
@@ -230,6 +241,19 @@ def test_a_config_does_not_change() -> None:
             {"keys": "k", "transport": "tcp", "insecure_without_keys": True},
             "insecure_without_keys: there are keys",
         ),
+        ({"address": "10.1.2.3:6379"}, "address: is for engine ray, but that is own"),
+        ({"ray_gpus": 1.0}, "ray_gpus: is for engine ray, but that is own"),
+        ({"engine": "ray", "ray_gpus": 1.5}, "ray_gpus: must be a fraction of a GPU or a number"),
+        ({"engine": "ray", "ray_gpus": -1.0}, "ray_gpus: must be a fraction of a GPU or a number"),
+        ({"engine": "ray", "transport": "ipc"}, "transport: ipc reaches no other host"),
+        (
+            {"engine": "ray", "listen": "tcp://10.1.2.3:0"},
+            "listen: 10.1.2.3 can be reached from other hosts; make keys",
+        ),
+        (
+            {"engine": "ray", "listen": "tcp://127.0.0.1:5", "workers": ("local", "remote")},
+            "workers: with engine ray Ray places them all",
+        ),
         ({"early_stop": True}, "early_stop: needs a target_accuracy to stop at"),
         ({"unlock": "backward"}, "unlock: must be one of update, forward, but is 'backward'"),
         ({"rule": "backprop", "unlock": "forward"}, "unlock: forward is for stages that wait for"),
@@ -268,6 +292,8 @@ def test_values_out_of_range(values: dict[str, Any], message: str) -> None:
         {"label_conditioning": False, "synthesizer": "mlp"},
         {"label_conditioning": False, "rule": "backprop"},
         {"devices": ("cuda", "cpu", "cuda:3")},
+        {"engine": "ray", "ray_gpus": 0.25},
+        {"engine": "ray", "ray_gpus": 2.0, "keys": "k", "listen": "tcp://10.1.2.3:0"},
     ],
 )
 def test_values_that_go_together(values: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import click
 
 from dni_async.errors import DniError
+from dni_async.system import die_with_parent
 
 # Two workers whose idle OpenMP threads spin take each other's cores: 32 times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -18,6 +19,12 @@ RUN_ID_VARIABLE = "DNI_RUN_ID"
 DEFAULT_PORT = 5555
 RANK_NAMES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
 LOCAL_RANK_NAMES = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")
+
+
+def _die_with(_ctx: click.Context, _param: click.Parameter, parent: int | None) -> None:
+    """Not outlive the process that started this one."""
+    if parent is not None:
+        die_with_parent(parent)
 
 
 @click.command(
@@ -74,6 +81,9 @@ LOCAL_RANK_NAMES = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")
 @click.option("--coordinator", metavar="ADDRESS", hidden=True)
 @click.option("--fork-server", type=int, metavar="FD", hidden=True)
 @click.option("--lifeline", type=int, metavar="FD", hidden=True)
+@click.option(
+    "--parent", type=int, metavar="PID", hidden=True, expose_value=False, callback=_die_with
+)
 @click.version_option(package_name="dni-async")
 def main(
     join: str | None,
