@@ -64,7 +64,7 @@ RESUMABLE = frozenset(
         "start_timeout_s", "engine", "address", "ray_strategy", "ray_gpus", "workers", "listen",
         "join_timeout_s", "silent_after_s", "data_dir", "keys", "epochs", "baseline",
         "target_accuracy", "early_stop", "profile", "torch_profiler", "checkpoint_every",
-        "keep_checkpoints",
+        "keep_checkpoints", "tensorboard", "metrics_port", "metrics_host",
     }
 )  # fmt: skip
 
@@ -161,6 +161,9 @@ class RunConfig:
     profile: bool = False  # spans of every worker, merged into trace.json
     record_events: bool = False  # what every stage heard and decided
     torch_profiler: int | None = None  # the stage on which torch.profiler runs for a few updates
+    tensorboard: bool = False  # curves as event files
+    metrics_port: int | None = None  # where figures are served; 0: a free one; None: nowhere
+    metrics_host: str = "127.0.0.1"  # the address of this machine that they are served at
     # What is kept, to be resumed.
     checkpoint_every: str | None = None  # seconds ("30s") or training batches ("500")
     keep_checkpoints: int = 3
@@ -201,6 +204,8 @@ class RunConfig:
             self,
         )
         _require(0 <= self.seed < 2**31, "seed", "in [0, 2**31)", self)
+        is_port = self.metrics_port is None or 0 <= self.metrics_port < 2**16
+        _require(is_port, "metrics_port", "a port, or 0 for a free one", self)
         if self.target_accuracy is not None:
             _require(0 < self.target_accuracy <= 1, "target_accuracy", "in (0, 1]", self)
         check_together(self)

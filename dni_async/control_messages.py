@@ -50,6 +50,7 @@ class Join:
 
     stage: the only one it would host, unless is_for_any. machine: those of one computer name the
     same one, and share its num_cores. num_threads: it asks for so many, 0 for a fair share.
+    token: this process's own; pids of containers may be the same.
     """
 
     protocol: int
@@ -61,6 +62,7 @@ class Join:
     device: str
     stage: int
     is_for_any: bool
+    token: str
 
 
 @dataclass(frozen=True, slots=True)

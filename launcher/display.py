@@ -27,6 +27,9 @@ class Display:
         """A sentence for the user."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
+    def begin(self, run: RunResult) -> None:
+        """A network is trained from now on; its epochs say so themselves."""
+
     def started(self, startup_s: float, pids: Mapping[int, int]) -> None:
         """All workers have begun."""
         listed = " ".join(f"{stage}:{pid}" for stage, pid in sorted(pids.items()))

@@ -94,8 +94,7 @@ class JoinedWorkers:
             if known.peer == peer:
                 known.heard_at = now
                 return None
-            same = (known.join.machine, known.join.host, known.join.pid)
-            if same == (join.machine, join.host, join.pid):
+            if known.join.token == join.token:
                 self._joiners.remove(known)
                 if known.stage is not None:
                     left = Gone(known, "it has left to join again", has_left=True)

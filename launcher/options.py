@@ -243,6 +243,13 @@ SETTINGS = (
         type=int,
         metavar="STAGE",
     ),
+    _setting("tensorboard", "Write curves for TensorBoard into the run directory."),
+    _setting(
+        "metrics_port",
+        "Serve the run's figures for Prometheus at http://HOST:PORT/metrics; 0 is a free port.",
+        type=int,
+    ),
+    _setting("metrics_host", "The address of this machine that they are served at."),
     _setting("target_accuracy", "Report the seconds to this test accuracy (0 to 1).", type=float),
     _setting("early_stop", "Stop every run after the epoch that reaches the target accuracy."),
     _setting(

@@ -166,7 +166,7 @@ def _resolve_data(name: str) -> str:
 
 
 def _resolve_keys(config: RunConfig) -> str | None:
-    """The folder of the keys, which both sides can read, and an address that is ours."""
+    """The folder of the keys, which whoever runs here can read, and an address that is ours."""
     if config.listen is not None:
         port = int(config.listen.rpartition(":")[2])
         _try_address("listen", config.listen, config.listen_host, port)
@@ -176,7 +176,8 @@ def _resolve_keys(config: RunConfig) -> str | None:
         return None
     folder = Path(config.keys).expanduser().resolve()
     read_keys(folder, "coordinator")
-    read_keys(folder, "worker")
+    if "local" in config.workers:
+        read_keys(folder, "worker")
     return str(folder)
 
 

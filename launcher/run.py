@@ -24,6 +24,7 @@ from launcher.results import RunResult
 from launcher.resume import Resumption, find_resumption, stage_files
 from launcher.run_folder import RunFolder
 from launcher.trace import phase_seconds, read_spans, write_trace
+from launcher.watching import WatchedDisplay, Watchers, open_watchers
 
 if TYPE_CHECKING:
     from launcher.ray_engine import RayCluster
@@ -77,7 +78,23 @@ def _run(
         folder.check_free(overwrite=overwrite)
     plan = make_plan(config)
     _check_profiled_stage(plan)
-    resumption = None
+    with open_watchers(plan.config, folder.tensorboard) as watchers:
+        return _carry_out(
+            plan, folder, console, watchers, cluster, resume=resume, report_copy=report_copy
+        )
+
+
+def _carry_out(
+    plan: Plan,
+    folder: RunFolder,
+    console: Console,
+    watchers: Watchers,
+    cluster: RayCluster | None,
+    *,
+    resume: bool,
+    report_copy: Path | None,
+) -> tuple[Plan, dict[str, Any]]:
+    config, resumption = plan.config, None
     if resume:
         plan, resumption = _resume(plan, folder, console)
     else:
@@ -89,11 +106,13 @@ def _run(
     runs: list[RunResult] = []
     status = "failed"
     try:
-        with live_display(console) as display:
+        with live_display(console) as shown:
+            display = WatchedDisplay(shown, watchers.all)
             if needs_balance(plan) and (resumption is None or not resumption.keeps_stages(plan)):
                 plan, sentence = balance(plan)
                 display.note(sentence)
-            display.note(_headline(plan, folder))
+            for note in (_headline(plan, folder), *watchers.notes):
+                display.note(note)
             _train(plan, folder, display, runs, resumption, cluster)
         status = "finished"
     except Interrupted:
@@ -164,6 +183,7 @@ def _train(
         display.note(
             f"resumed from checkpoint {at.batch_id}: epoch {at.epoch}, batch {at.index + 1}"
         )
+    display.begin(ours)
     try:
         if cluster is None:
             train_decoupled(plan, folder, display, ours, shards)
@@ -190,6 +210,7 @@ def _train(
             num_train=plan.num_train,
         )
         runs.append(baseline)
+        display.begin(baseline)
         train_baseline(plan, folder, display, baseline)
 
 

@@ -28,6 +28,7 @@ _OURS = (
     "events",
     "run-id",
     "weights",
+    "tensorboard",
 )
 
 
@@ -35,7 +36,8 @@ class RunFolder:
     """``config.toml  metrics.jsonl  report.json  model.safetensors  logs/``.
 
     And ``trace.json  profile/`` where a profile was asked for, ``events/`` where events were,
-    ``checkpoints/`` where those were. One launcher at a time works in it.
+    ``tensorboard/`` where curves were, ``checkpoints/`` where those were. One launcher at a time
+    works in it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -94,7 +96,8 @@ class RunFolder:
         Raises ConfigError when the place cannot be written to.
         """
         try:
-            shutil.rmtree(self.weights, ignore_errors=True)
+            for again in (self.weights, self.tensorboard):
+                shutil.rmtree(again, ignore_errors=True)
             self.weights.mkdir()
             self.logs.mkdir(exist_ok=True)
             drop_partial(self.checkpoints)
@@ -151,6 +154,11 @@ class RunFolder:
     def events(self) -> Path:
         """What the workers heard and decided; there only where that was asked for."""
         return self.path / "events"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files, a folder for each run; there only where those were asked for."""
+        return self.path / "tensorboard"
 
     @property
     def model(self) -> Path:

@@ -75,6 +75,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "profile": st.booleans(),
     "record_events": st.booleans(),
     "torch_profiler": st.none() | st.integers(0, 2**31),
+    "tensorboard": st.booleans(),
+    "metrics_port": st.none() | st.integers(0, 65535),
+    "metrics_host": st.text(),
     "checkpoint_every": st.sampled_from([None, "500", "30s", "0.5s"]),
     "keep_checkpoints": st.integers(1, 99),
 }

@@ -196,7 +196,7 @@ def test_protocol_5_stays_what_it_was() -> None:
         ("Credit", "run_id batch_ids"),
         ("Marker", "run_id kind epoch"),
         ("CheckpointMark", "run_id batch_id epoch index"),
-        ("Join", "protocol pid host machine num_cores num_threads device stage is_for_any"),
+        ("Join", "protocol pid host machine num_cores num_threads device stage is_for_any token"),
         ("Alive", "pid"),
         ("Hello", "protocol run_id stage pid host endpoint incarnation place near"),
         ("Ready", "run_id stage"),

@@ -33,7 +33,8 @@ class Offer:
 
     device: of this host, resolved. stage: the only one to host, None for any. num_threads: 0 for a
     fair share. interface: the address of this host that the stage below connects to. advertised:
-    what that stage is told instead. patience_s: how long to wait for an answer.
+    what that stage is told instead. patience_s: how long to wait for an answer. token: by which
+    the coordinator knows this process again.
     """
 
     address: str
@@ -47,6 +48,7 @@ class Offer:
     is_open: bool = False
     data_dir: str = ""
     patience_s: float = 600.0
+    token: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
 
     def message(self) -> Join:
         """The offer as the coordinator is told of it."""
@@ -60,6 +62,7 @@ class Offer:
             device=self.device,
             stage=self.stage or 0,
             is_for_any=self.stage is None,
+            token=self.token,
         )
 
     def guard(self) -> Guard:

@@ -10,12 +10,13 @@ from dni_async import HandshakeError
 from dni_async.messages import PROTOCOL, Join
 from launcher.joined import ANSWER_S, CUT_OFF_S, Gone, JoinedWorkers
 
-ANY = Join(PROTOCOL, 1, "host", "machine", 8, 0, "cpu", 0, True)
+ANY = Join(PROTOCOL, 1, "host", "machine", 8, 0, "cpu", 0, True, "")
 
 
 def offer(pid: int, stage: int | None = None, **changes: object) -> Join:
     """What process pid offers: one stage, or any."""
     wish = {"stage": stage or 0, "is_for_any": stage is None}
+    changes = {"token": f"process {pid}", **changes}
     return dataclasses.replace(ANY, pid=pid, **wish, **changes)  # type: ignore[arg-type]
 
 
@@ -72,6 +73,15 @@ def test_who_joins_again_has_left_its_stage() -> None:
     assert gone is not None
     assert (gone.joiner.stage, gone.has_left) == (2, True)
     assert joined.host_of(2) is None
+    assert joined.num_spares == 1
+
+
+def test_containers_of_one_host_may_have_the_same_pid() -> None:
+    joined = joined_with(None, wanted=(2,))
+    joined.assign(0.0)
+    joined.seat(2, b"stage-2", 0.0)
+    assert joined.enter(b"z", offer(0, token="another container's"), 1.0) is None
+    assert joined.host_of(2) is not None
     assert joined.num_spares == 1
 
 

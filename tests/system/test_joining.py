@@ -146,10 +146,13 @@ def test_keys_admit_workers(launch: Callable[..., Launch], join: Join, tmp_path:
         command_for("launcher.cli", "keys", str(keys)), capture_output=True, check=False
     )
     assert made.returncode == 0, made.stderr
-    run = launch(*REMOTE, "--epochs=2", f"--keys={keys}")
+    for side, other in (("coordinator", "worker"), ("worker", "coordinator")):
+        shutil.copytree(keys, tmp_path / side)  # nobody needs the other side's secret
+        (tmp_path / side / f"{other}.secret").unlink()
+    run = launch(*REMOTE, "--epochs=2", f"--keys={tmp_path / 'coordinator'}")
     address = address_of(run)
     assert RUN_ID not in run.output
-    workers = [join(address, f"--keys={keys}") for _ in range(4)]
+    workers = [join(address, f"--keys={tmp_path / 'worker'}") for _ in range(4)]
     stranger = join(address, "--join-timeout-s=3")  # it has the password, but that is for nothing
     assert stranger.end() == 75
     assert run.end() == 0, run.output

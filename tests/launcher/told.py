@@ -1,0 +1,38 @@
+"""What workers and the coordinator tell of a run, made up for tests."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from dni_async.messages import BoundaryEpoch, Progress
+from launcher.results import EpochResult, RestartResult, RunResult
+
+EPOCH = EpochResult(1, 0.5, 0.25, 0.75, 0.5, 1000)
+
+
+def progress(stage: int, **changes: Any) -> Progress:
+    """What a worker tells of itself."""
+    told = Progress(
+        run_id="run", stage=stage, updates=10, epoch=1, busy_s=1.0, waiting_s=2.0, sending_s=0.5,
+        loss=-1.0, max_staleness=3, max_pending=2, rss_bytes=2**20, train_busy_s=1.0,
+        train_sending_s=0.0, train_cpu_s=1.0, occupancy=0.5, staleness_median=1, staleness_p99=2,
+        frame_bytes=30, shared_bytes=40, peak_rss_bytes=2**21, credit_waiting_s=0.25,
+        skipped=5, replayed=6,
+    )  # fmt: skip
+    return dataclasses.replace(told, **changes)
+
+
+def decoupled(*epochs: EpochResult, cosine: float = 0.5) -> RunResult:
+    """A run of two stages whose boundary has told of these epochs; stage 1 was replaced once."""
+    run = RunResult("dni", "decoupled", "dni", 2, 2, 1000, epochs=list(epochs))
+    run.boundaries = [
+        BoundaryEpoch("run", 0, epoch.epoch, 9, cosine, 0.75, 0.25, 2, 7) for epoch in epochs
+    ]
+    run.restarts.append(RestartResult(1, "killed", 0.1))
+    return run
+
+
+def baseline(*epochs: EpochResult) -> RunResult:
+    """The same network by backpropagation."""
+    return RunResult("baseline", "baseline", "backprop", 1, 1, 1000, epochs=list(epochs))
