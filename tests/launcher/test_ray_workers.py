@@ -75,7 +75,7 @@ def joined() -> JoinedWorkers:
 
 def offer(stage: int, pid: int) -> Join:
     """The offer of an actor's worker."""
-    return Join(PROTOCOL, pid, "node", "machine", 4, 2, "cpu", stage, False)
+    return Join(PROTOCOL, pid, "node", "machine", 4, 2, "cpu", stage, False, f"process {pid}")
 
 
 def seat(joined: JoinedWorkers, workers: RayWorkers, stage: int) -> bytes:
