@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 __all__ = [
+    "STACK_SIGNAL",
     "available_bytes",
     "available_cores",
     "compute_in_long_slices",
@@ -21,6 +22,9 @@ __all__ = [
     "name_process",
     "peak_rss_bytes",
 ]
+
+STACK_SIGNAL = signal.SIGUSR1
+"""A worker that gets it writes the stacks of its threads into its log and goes on."""
 
 _PR_SET_PDEATHSIG = 1
 _SLICE_NS = 20_000_000

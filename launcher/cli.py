@@ -226,6 +226,12 @@ def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
     "death ends the run.",
     type=int,
 )
+@_setting(
+    "stuck_after_s",
+    "Seconds without a sign of progress after which a worker is shown with its stack, killed and "
+    "replaced; 0 is never.",
+    type=float,
+)
 @_setting("baseline", "Also train by plain backpropagation in one process, to compare.")
 @_setting("profile", "Record what every worker does when; the run directory gets a trace.json.")
 @_setting(

@@ -33,8 +33,9 @@ from dni_async.messages import (
 )
 from dni_async.transport import ControlServer, Poller, open_sockets
 from launcher.account import Account
-from launcher.causes import Cause, cause_of_exit, may_replace, why_final
+from launcher.causes import Cause, cause_of_exit, cause_of_failure, may_replace, why_final
 from launcher.checkpoints import OpenCheckpoints
+from launcher.complaints import Complaints
 from launcher.display import Display
 from launcher.epochs import EpochMessage
 from launcher.plan import Plan
@@ -46,6 +47,7 @@ from launcher.resume import identity
 from launcher.roster import Roster
 from launcher.run_folder import RunFolder
 from launcher.source_clock import SourceClock
+from launcher.stuck import StuckWorkers
 from launcher.welcome import make_welcome
 
 __all__ = ["train_decoupled"]
@@ -53,7 +55,6 @@ __all__ = ["train_decoupled"]
 LAST_WORDS_S = 0.5  # a worker's Failed may arrive after its end was noticed
 STOP_S = 0.5
 NAG_S = 10.0
-MAX_COMPLAINTS = 32
 
 
 def train_decoupled(
@@ -78,7 +79,7 @@ def train_decoupled(
     guard = Guard(run_id, ring, is_open=config.insecure_without_keys)
     with (
         open_sockets(guard, display.note) as sockets,
-        worker_processes(plan.threads_per_worker, log) as processes,
+        worker_processes(plan.threads_per_worker, log, folder.held) as processes,
     ):
         address = f"tcp://{config.interface}:0"
         if config.transport != "tcp":
@@ -126,7 +127,7 @@ class _Coordinator:
         self._peers: dict[int, bytes] = {}
         self._cause: Cause | None = None
         self._unexplained: dict[int, Cause] = {}  # by stage: ends with an error code
-        self._complained: set[bytes] = set()
+        self._complain = Complaints(display.note)
         self._has_started = False
         self._is_draining = False
         self._replacements = Replacements(plan.config.max_restarts)
@@ -148,6 +149,7 @@ class _Coordinator:
             timeout_s=self._timeout_s,
         )
         self._source = SourceClock()
+        self._stuck = StuckWorkers(plan, folder, roster, processes.alive, display.note)
 
     def run(self) -> None:
         """From the first process to the last Bye."""
@@ -199,6 +201,7 @@ class _Coordinator:
             if self._cause is not None and now >= self._cause.deadline:
                 raise WorkerDied(self._cause.text, self._cause.code)
             if timeout_s is None:
+                self._stuck.look(now)
                 continue
             if now - began > timeout_s:
                 raise HandshakeError(
@@ -220,6 +223,7 @@ class _Coordinator:
         cause = cause_of_exit(
             self._plan, stage, event.pid, event.code, self._folder.log(stage), now + LAST_WORDS_S
         )
+        self._stuck.reword(cause, event.pid)
         if event.code == 0 and stage in self._replacements.open:
             self._replacing.begin_again(stage, now)
         elif event.code < 0:
@@ -274,12 +278,6 @@ class _Coordinator:
         stage = getattr(message, "stage", None)
         is_own = stage is None or self._peers.get(stage) == peer
         return is_own and getattr(message, "run_id", None) == self._roster.run_id
-
-    def _complain(self, peer: bytes, text: str) -> None:
-        """Once for each peer, however often it gives cause, and for a bounded number of peers."""
-        if peer not in self._complained and len(self._complained) < MAX_COMPLAINTS:
-            self._complained.add(peer)
-            self._display.note(text)
 
     def _admit(self, peer: bytes, hello: Hello) -> None:
         try:
@@ -345,6 +343,7 @@ class _Coordinator:
 
     def _follow_progress(self, message: Progress) -> None:
         self._account.enter_progress(message)
+        self._stuck.hear(message.stage)
         if message.stage == 0:
             self._source.hear(message, time.monotonic())
 
@@ -373,14 +372,8 @@ class _Coordinator:
             self._cause.is_told or self._cause.exit[0] != message.stage
         ):
             return
-        text = (
-            f"stage {message.stage} ({message.device}) failed:\n{message.traceback.rstrip()}\n"
-            f"stage {message.stage} ({message.device}): {message.summary}"
-        )
-        code = 1
-        if self._cause is not None:
-            code = self._cause.code
-        self._cause = Cause((message.stage, code), code, text, time.monotonic(), is_told=True)
+        code = 1 if self._cause is None else self._cause.code
+        self._cause = cause_of_failure(message, code, time.monotonic())
 
     def _start(self, stage: int, incarnation: int) -> None:
         self._processes.start(

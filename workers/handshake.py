@@ -29,7 +29,7 @@ from dni_async.transport import ControlClient, Poller, Sockets
 if TYPE_CHECKING:
     from workers.worker import Assignment
 
-__all__ = ["Seat", "Stopped", "await_start", "join"]
+__all__ = ["Orphaned", "Seat", "Stopped", "await_start", "join"]
 
 M = TypeVar("M", bound=Message)
 
@@ -38,6 +38,10 @@ DEADLINE_S = 120.0  # the coordinator's own deadline is shorter and names who is
 
 class Stopped(Exception):
     """Not an error: the coordinator said Stop, or is gone."""
+
+
+class Orphaned(Stopped):
+    """The coordinator is gone: nobody hears what was not said yet."""
 
 
 @dataclass(slots=True)
@@ -148,7 +152,7 @@ class _Wait:
                     f"for {kind.__name__} from {who}"
                 )
             if self._lifeline in self._poller.wait(min(left_s, 1.0)):
-                raise Stopped("the launcher is gone")
+                raise Orphaned("the launcher is gone")
 
     def _next(self, source: Link | ControlClient) -> Message | None:
         if source is not self._control:

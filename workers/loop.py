@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import select
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ from dni_async.decisions.actions import (
     Mark,
     MarkerReturned,
     Returned,
+    Save,
     Turn,
 )
 from dni_async.decisions.recording import Header
@@ -50,7 +52,7 @@ from dni_async.transport import ControlClient, Poller, Sockets
 from workers.batches import Batches
 from workers.build import Equipment, equip
 from workers.epochs import Epochs
-from workers.handshake import Seat, Stopped
+from workers.handshake import Orphaned, Seat, Stopped
 from workers.neighbours import Neighbours
 from workers.perform import Performer
 from workers.recorder import Recorder
@@ -115,6 +117,10 @@ class WorkerLoop:
         self._first_version = self._equipment.stage.version + 1
         self._told_first_update = False
         self._next_checkpoint = math.inf
+        self._is_parting = False
+        self._launcher_end = select.poll()
+        if lifeline is not None:
+            self._launcher_end.register(lifeline, select.POLLIN)
 
     def run(self) -> None:
         """Train until the line has drained.
@@ -183,6 +189,7 @@ class WorkerLoop:
         now = time.perf_counter()
         if now >= self._next_control:
             self._next_control = now + CONTROL_S
+            self._look_for_launcher()
             self._tell_saved()
             message = self._control.receive()
             if isinstance(message, Stop):
@@ -253,6 +260,9 @@ class WorkerLoop:
     def _handle(self, event: Event) -> None:
         for action in self._decide(event):
             self._performer.perform(action)
+            if self._is_parting and isinstance(action, Save):
+                self._saver.finish()
+                raise Orphaned("the launcher is gone, and this was its last checkpoint")
 
     def _wait(self) -> None:
         self._spans.begin()
@@ -263,7 +273,23 @@ class WorkerLoop:
         self._spans.lap("wait")
         self._next_control = 0.0  # it may be what ended the wait
         if self._lifeline in readable:
-            raise Stopped("the launcher is gone")
+            self._look_for_launcher()
+
+    def _look_for_launcher(self) -> None:
+        """Leave if it is gone: at once, or where checkpoints are made, at the next cut.
+
+        The source raises one now. Every stage leaves with its part of the first cut that it takes
+        up from now on; as none leaves before it has passed that on, one of them becomes complete.
+        """
+        if self._lifeline is None or not self._launcher_end.poll(0):
+            return
+        self._poller.forget(self._lifeline)
+        self._lifeline = None
+        if not self._seat.config.checkpoint_every:
+            raise Orphaned("the launcher is gone")
+        self._is_parting = True
+        if self._seat.inbox is None:
+            self._handle(CheckpointDue())
 
     def _report(self) -> None:
         self._next_progress = time.perf_counter() + PROGRESS_S
