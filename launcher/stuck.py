@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Container
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from launcher.logs import read_from, size_of
 from launcher.plan import Plan
 from launcher.roster import Roster
 from launcher.run_folder import RunFolder
-from launcher.silence import Silence
+from launcher.silence import Silence, Worker
 
 __all__ = ["StuckWorkers", "state_of"]
 
@@ -29,7 +29,7 @@ class StuckWorkers:
     does not is asked for its stack, which faulthandler writes into its log whatever it is at; all
     is told to the user; then it is killed, and what follows is what follows any death.
 
-    alive: the processes of this host that may be signalled, by pid. note: tells the user.
+    alive: the workers of this host, stages by pid. note: tells the user.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class StuckWorkers:
         plan: Plan,
         folder: RunFolder,
         roster: Roster,
-        alive: Container[int],
+        alive: Mapping[int, int],
         note: Callable[[str], None],
     ) -> None:
         self._after_s = plan.config.stuck_after_s
@@ -52,23 +52,30 @@ class StuckWorkers:
 
     def hear(self, stage: int) -> None:
         """The stage's worker has told of its progress."""
-        self._silence.hear(self._roster.pids[stage])
+        self._silence.hear(self._worker(stage))
 
     def look(self, now: float) -> None:
         """Do what is due by now about those that are silent."""
         training = self._roster.ready - self._roster.left
-        stages = {self._roster.pids[stage]: stage for stage in training}
-        for pid, step in self._silence.look(now, stages):
+        for (stage, _), step in self._silence.look(now, map(self._worker, training)):
+            pid = self._roster.pids[stage]
             if step == "ask":
-                self._ask(stages[pid], pid)
+                self._ask(stage, pid)
             else:
-                self._kill(stages[pid], pid)
+                self._kill(stage, pid)
 
     def reword(self, cause: Cause, pid: int) -> None:
         """Have the cause of a death say what it was that was killed."""
         if pid in self._killed:
             log = self._folder.log(cause.exit[0])
             cause.text = f"{self._name(cause.exit[0], pid)} and was killed; its log is {log}"
+
+    def _worker(self, stage: int) -> Worker:
+        return stage, self._roster.incarnations.get(stage, 0)
+
+    def _is_here(self, stage: int, pid: int) -> bool:
+        """Whether the pid is of this host: another one may have given out the same."""
+        return self._alive.get(pid) == stage
 
     def _name(self, stage: int, pid: int) -> str:
         device = self._plan.devices[stage]
@@ -77,13 +84,13 @@ class StuckWorkers:
     def _ask(self, stage: int, pid: int) -> None:
         """Have it write its stack, if it runs at all."""
         self._log_sizes[pid] = size_of(self._folder.log(stage))
-        if pid in self._alive and state_of(pid) not in _STATES:
+        if self._is_here(stage, pid) and state_of(pid) not in _STATES:
             with suppress(ProcessLookupError):
                 os.kill(pid, STACK_SIGNAL)
 
     def _kill(self, stage: int, pid: int) -> None:
         """Tell where it stands, then kill it."""
-        if pid not in self._alive:
+        if not self._is_here(stage, pid):
             host = self._roster.hellos[stage].host
             self._note(f"{self._name(stage, pid)}; it runs on {host} and is not killed from here")
             return

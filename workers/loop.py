@@ -6,6 +6,7 @@ import math
 import select
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -112,6 +113,7 @@ class WorkerLoop:
             self._saver,
         )
         self._process = psutil.Process()
+        self._rss_bytes = 0
         self._next_progress = 0.0
         self._next_control = 0.0
         self._first_version = self._equipment.stage.version + 1
@@ -295,6 +297,8 @@ class WorkerLoop:
         self._next_progress = time.perf_counter() + PROGRESS_S
         if self._recorder is not None:
             self._recorder.flush()
+        with suppress(OSError):  # asking takes a descriptor; the last answer will do
+            self._rss_bytes = self._process.memory_info().rss
         tally, machine = self._tally, self._machine
         training = tally.training
         links = [link for link in (self._seat.inbox, self._seat.outbox) if link is not None]
@@ -310,7 +314,7 @@ class WorkerLoop:
                 loss=self._epochs.mean_loss,
                 max_staleness=tally.staleness.max,
                 max_pending=machine.max_pending,
-                rss_bytes=self._process.memory_info().rss,
+                rss_bytes=self._rss_bytes,
                 train_busy_s=training.busy_s,
                 train_sending_s=training.sending_s,
                 train_cpu_s=training.cpu_s,

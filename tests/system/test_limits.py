@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -75,6 +76,38 @@ def test_too_few_ports_are_named_before_training(launch: Callable[..., Launch]) 
     assert run.end() == 1, run.output
     last = run.output.splitlines()[-1]
     assert "cannot listen on tcp://127.0.0.1:0: Address already in use" in last
+    run.assert_nothing_left()
+
+
+def test_too_few_open_files_are_named_before_any_process(launch: Callable[..., Launch]) -> None:
+    run = launch(*COMMON, prefix=["prlimit", "--nofile=40:40"])
+    assert run.end() == 2
+    assert re.search(r"Error: stages: 4 of them need \d+ open files, but 40 are all", run.output)
+    assert not run.run_dir.exists()
+
+
+def test_the_limit_of_open_files_is_raised_where_that_is_allowed(
+    launch: Callable[..., Launch],
+) -> None:
+    run = launch(*COMMON, "--epochs=2", prefix=["prlimit", "--nofile=20:4096"])
+    assert run.end() == 0, run.output
+    run.assert_nothing_left()
+
+
+def test_a_worker_without_descriptors_goes_on_without_that_checkpoint(
+    launch: Callable[..., Launch],
+) -> None:
+    run = launch(*COMMON, "--epochs=60", "--checkpoint-every=20", "--keep-checkpoints=1")
+    pids = run.worker_pids()
+    run.wait_for("epoch +2 ")
+    worker = psutil.Process(pids[1])
+    allowed = worker.rlimit(psutil.RLIMIT_NOFILE)
+    worker.rlimit(psutil.RLIMIT_NOFILE, (3, allowed[1]))
+    run.wait_for(r"checkpoint \d+ was not made: stage 1: Too many open files; training goes on")
+    worker.rlimit(psutil.RLIMIT_NOFILE, allowed)
+    assert run.end() == 0, run.output
+    assert run.report()["runs"][0]["restarts"] == []
+    assert [path.name for path in run.run_dir.glob("checkpoints/*") if int(path.name) > 600]
     run.assert_nothing_left()
 
 
