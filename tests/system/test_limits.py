@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -102,7 +103,9 @@ def test_a_worker_without_descriptors_goes_on_without_that_checkpoint(
     run.wait_for("epoch +2 ")
     worker = psutil.Process(pids[1])
     allowed = worker.rlimit(psutil.RLIMIT_NOFILE)
-    worker.rlimit(psutil.RLIMIT_NOFILE, (3, allowed[1]))
+    taken = {int(path.name) for path in Path(f"/proc/{worker.pid}/fd").iterdir()}
+    lowest_free = min(set(range(len(taken) + 1)) - taken)
+    worker.rlimit(psutil.RLIMIT_NOFILE, (lowest_free, allowed[1]))
     run.wait_for(r"checkpoint \d+ was not made: stage 1: Too many open files; training goes on")
     worker.rlimit(psutil.RLIMIT_NOFILE, allowed)
     assert run.end() == 0, run.output
