@@ -57,6 +57,11 @@ VALID: list[Message] = [
 @click.option(
     "--connections", type=click.IntRange(min=1), help="Strange connections.  [default: 10,000]"
 )
+@click.option(
+    "--per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Connections made each second.  [default: as many as can be]",
+)
 @click.option("--seed", default=0, show_default=True, help="Seeds what is mutated.")
 def main(
     json_path: Path | None,
@@ -64,6 +69,7 @@ def main(
     quick: bool,
     frames: int | None,
     connections: int | None,
+    per_second: float | None,
     seed: int,
 ) -> None:
     """What do strangers cost a run? Its rate, memory and descriptors before and after them."""
@@ -77,11 +83,15 @@ def main(
         decoded = decode_mutated(num_frames, chance)
         with listening_run() as run:
             seconds = 5.0 if quick else WATCHED_S
-            siege = besiege(run, num_connections, num_frames, chance, seconds=seconds)
+            interval_s = 1 / per_second if per_second else 0.0
+            siege = besiege(
+                run, num_connections, num_frames, chance, seconds=seconds, interval_s=interval_s
+            )
             rows.append({**decoded, **siege})
         settings = {
             "frames": num_frames,
             "connections": num_connections,
+            "per_second": per_second,
             "seed": seed,
             "repeats": number + 1,
             "quick": quick,
@@ -266,10 +276,12 @@ def besiege(
     chance: random.Random,
     *,
     seconds: float,
+    interval_s: float = 0.0,
 ) -> dict[str, Any]:
     """Send strangers to every port of the run; what they cost it.
 
-    seconds: for which it is watched before and after.
+    seconds: for which it is watched before and after. interval_s: from one stranger to the next,
+    at least.
     """
     ports, before = run.ports(), run.watch(seconds)
     rss, descriptors = run.rss_bytes, run.num_descriptors
@@ -278,6 +290,7 @@ def besiege(
     began = time.perf_counter()
     with imposters(f"tcp://127.0.0.1:{ports[0]}", NUM_IMPOSTERS):
         for number in range(num_connections):
+            time.sleep(max(0.0, began + number * interval_s - time.perf_counter()))
             stranger = knock(ports[number % len(ports)], number)
             babble(stranger, num_frames // num_connections, chance)
             open_now.append(stranger)
