@@ -40,6 +40,8 @@ SETTLE_S = 10.0  # longer than a handshake may take
 NUM_OPEN = 200  # connections that are held open at once
 NUM_IMPOSTERS = 20
 MOST_GROWTH = 64 * 2**20  # bytes of one process, from after its start to the end
+MOST_SLOWER = 0.05  # of the run's rate before
+WATCHED_S = 30.0  # before and after
 
 VALID: list[Message] = [
     Hello(PROTOCOL, "0123456789abcdef", 0, 1, "host", "tcp://127.0.0.1:1"),
@@ -55,6 +57,11 @@ VALID: list[Message] = [
 @click.option(
     "--connections", type=click.IntRange(min=1), help="Strange connections.  [default: 10,000]"
 )
+@click.option(
+    "--per-second",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Connections made each second.  [default: as many as can be]",
+)
 @click.option("--seed", default=0, show_default=True, help="Seeds what is mutated.")
 def main(
     json_path: Path | None,
@@ -62,6 +69,7 @@ def main(
     quick: bool,
     frames: int | None,
     connections: int | None,
+    per_second: float | None,
     seed: int,
 ) -> None:
     """What do strangers cost a run? Its rate, memory and descriptors before and after them."""
@@ -74,10 +82,16 @@ def main(
         chance = random.Random(seed + number)
         decoded = decode_mutated(num_frames, chance)
         with listening_run() as run:
-            rows.append({**decoded, **besiege(run, num_connections, num_frames, chance)})
+            seconds = 5.0 if quick else WATCHED_S
+            interval_s = 1 / per_second if per_second else 0.0
+            siege = besiege(
+                run, num_connections, num_frames, chance, seconds=seconds, interval_s=interval_s
+            )
+            rows.append({**decoded, **siege})
         settings = {
             "frames": num_frames,
             "connections": num_connections,
+            "per_second": per_second,
             "seed": seed,
             "repeats": number + 1,
             "quick": quick,
@@ -88,6 +102,8 @@ def main(
         for name, value in row.items():
             made.add_row(name.replace("_", " "), f"{value:,}" if value is not None else "-")
         console.print(made)
+        for sentence in verdicts(row):
+            console.print(sentence, highlight=False)
     print_facts(console, observation.facts())
     for row in rows:
         check(row)
@@ -130,6 +146,29 @@ def decode_mutated(count: int, chance: random.Random) -> dict[str, Any]:
         "decode_seconds": round(time.perf_counter() - began, 2),
         "decode_growth_bytes": process.memory_info().rss - before,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a run is, and what processor time its processes take for it."""
+
+    epochs_per_second: float
+    cpu_seconds_per_epoch: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment of a run: when, how many epochs have ended, processor time of its processes."""
+
+    at_s: float
+    num_epochs: int
+    cpu_s: float
+
+    def since(self, earlier: Mark) -> Pace:
+        """The pace from then to here."""
+        epochs = self.num_epochs - earlier.num_epochs
+        cpu_s = (self.cpu_s - earlier.cpu_s) / epochs if epochs else float("inf")
+        return Pace(epochs / (self.at_s - earlier.at_s), cpu_s)
 
 
 @dataclass(slots=True)
@@ -179,11 +218,17 @@ class ListeningRun:
             if connection.status == psutil.CONN_LISTEN
         ]
 
-    def rate(self, seconds: float) -> float:
-        """Epochs per second over that time from now."""
-        began, before = time.perf_counter(), self.num_epochs
+    def mark(self) -> Mark:
+        """Where it stands now."""
+        times = [member.cpu_times() for member in self.members]
+        cpu_s = sum(each.user + each.system for each in times)
+        return Mark(time.perf_counter(), self.num_epochs, cpu_s)
+
+    def watch(self, seconds: float) -> Pace:
+        """Its pace over that time from now."""
+        since = self.mark()
         time.sleep(seconds)
-        return (self.num_epochs - before) / (time.perf_counter() - began)
+        return self.mark().since(since)
 
 
 @contextmanager
@@ -225,17 +270,27 @@ def wait_until(done: Callable[[], bool], complaint: str) -> None:
 
 
 def besiege(
-    run: ListeningRun, num_connections: int, num_frames: int, chance: random.Random
+    run: ListeningRun,
+    num_connections: int,
+    num_frames: int,
+    chance: random.Random,
+    *,
+    seconds: float,
+    interval_s: float = 0.0,
 ) -> dict[str, Any]:
-    """Send strangers to every port of the run; what they cost it."""
-    ports, seconds = run.ports(), 5.0
-    rate_before = run.rate(seconds)
+    """Send strangers to every port of the run; what they cost it.
+
+    seconds: for which it is watched before and after. interval_s: from one stranger to the next,
+    at least.
+    """
+    ports, before = run.ports(), run.watch(seconds)
     rss, descriptors = run.rss_bytes, run.num_descriptors
-    most_growth, epochs = 0, run.num_epochs
+    most_growth, start = 0, run.mark()
     open_now: deque[socket] = deque()
     began = time.perf_counter()
     with imposters(f"tcp://127.0.0.1:{ports[0]}", NUM_IMPOSTERS):
         for number in range(num_connections):
+            time.sleep(max(0.0, began + number * interval_s - time.perf_counter()))
             stranger = knock(ports[number % len(ports)], number)
             babble(stranger, num_frames // num_connections, chance)
             open_now.append(stranger)
@@ -244,20 +299,24 @@ def besiege(
             if number % 100 == 0:
                 most_growth = max(most_growth, growth(rss, run.rss_bytes))
         siege_s = time.perf_counter() - began
-        rate_during = (run.num_epochs - epochs) / siege_s
+        during = run.mark().since(start)
     for stranger in open_now:
         stranger.close()
-    after = run.settled(descriptors)
+    left_over = max(b - a for a, b in zip(descriptors, run.settled(descriptors), strict=True))
+    after = run.watch(seconds)
     return {
         "connections": num_connections,
         "frames_sent": num_frames // num_connections * num_connections,
         "siege_seconds": round(siege_s, 1),
-        "epochs_per_second_before": round(rate_before, 2),
-        "epochs_per_second_during": round(rate_during, 2),
-        "epochs_per_second_after": round(run.rate(seconds), 2),
+        "epochs_per_second_before": round(before.epochs_per_second, 2),
+        "epochs_per_second_during": round(during.epochs_per_second, 2),
+        "epochs_per_second_after": round(after.epochs_per_second, 2),
+        "cpu_seconds_per_epoch_before": round(before.cpu_seconds_per_epoch, 4),
+        "cpu_seconds_per_epoch_during": round(during.cpu_seconds_per_epoch, 4),
+        "cpu_seconds_per_epoch_after": round(after.cpu_seconds_per_epoch, 4),
         "most_growth_bytes": most_growth,
         "growth_bytes_after": growth(rss, run.rss_bytes),
-        "descriptors_left_over": max(b - a for a, b in zip(descriptors, after, strict=True)),
+        "descriptors_left_over": left_over,
         "lines_about_strangers": told(run),
     }
 
@@ -291,6 +350,22 @@ def told(run: ListeningRun) -> int:
     """Lines about refused connections that the user and the logs got."""
     logs = [run.output, *(run.folder / "logs").glob("worker-*.log")]
     return sum(log.read_text().count("was refused") for log in logs)
+
+
+def verdicts(row: Mapping[str, Any]) -> list[str]:
+    """How much slower the run was, and how much more processor time an epoch took it."""
+    rate, cpu = (
+        row[f"{name}_during"] / row[f"{name}_before"]
+        for name in ("epochs_per_second", "cpu_seconds_per_epoch")
+    )
+    return [
+        f"{what} {share:+.1%}, at most {MOST_SLOWER:.0%}: "
+        + ("met" if share <= MOST_SLOWER else "MISSED")
+        for what, share in (
+            ("slower beside what the strangers compute:", 1 - rate),
+            ("more processor time an epoch:", cpu - 1),
+        )
+    ]
 
 
 def check(row: Mapping[str, Any]) -> None:

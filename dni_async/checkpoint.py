@@ -27,6 +27,7 @@ __all__ = [
     "ShardFile",
     "drop_checkpoint",
     "drop_partial",
+    "find_begun",
     "find_newest",
     "partial_folder",
     "prune",
@@ -70,8 +71,8 @@ class Manifest:
         return self.folder / shard_name(stage)
 
 
-def shard_name(stage: int) -> str:
-    """The name of a stage's file."""
+def shard_name(stage: int | str) -> str:
+    """The name of a stage's file; with "*", of any stage's."""
     return f"stage-{stage}.safetensors"
 
 
@@ -137,6 +138,17 @@ def find_newest(
         else:
             return manifest
     return None
+
+
+def find_begun(root: Path) -> list[int]:
+    """The batch ids of checkpoints under root that were begun, and are newer than every whole one.
+
+    The newest first.
+    """
+    newest = max(map(_number, _numbered(root)), default=-1)
+    names = [folder.name.removesuffix(_PART) for folder in root.glob(f"*{_PART}")]
+    begun = [int(name) for name in names if name.isdecimal()]
+    return sorted((batch_id for batch_id in begun if batch_id > newest), reverse=True)
 
 
 def prune(root: Path, keep: int, *, newest: int | None = None) -> None:

@@ -61,10 +61,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
 RESUMABLE = frozenset(
     {
         "stages", "partition", "devices", "window", "threads_per_worker", "transport",
-        "start_timeout_s", "engine", "address", "ray_strategy", "ray_gpus", "workers", "listen",
-        "join_timeout_s", "silent_after_s", "data_dir", "keys", "epochs", "baseline",
-        "target_accuracy", "early_stop", "profile", "torch_profiler", "checkpoint_every",
-        "keep_checkpoints", "tensorboard", "metrics_port", "metrics_host",
+        "start_timeout_s", "stuck_after_s", "engine", "address", "ray_strategy", "ray_gpus",
+        "workers", "listen", "join_timeout_s", "silent_after_s", "data_dir", "keys", "epochs",
+        "baseline", "target_accuracy", "early_stop", "profile", "torch_profiler",
+        "checkpoint_every", "keep_checkpoints", "tensorboard", "metrics_port", "metrics_host",
     }
 )  # fmt: skip
 
@@ -153,6 +153,7 @@ class RunConfig:
     threads_per_worker: int | None = None  # None: the cores shared out among the workers
     start_timeout_s: float = 60.0
     max_restarts: int = 3  # workers replaced in the whole run
+    stuck_after_s: float = 120.0  # without a word from its loop a worker is replaced; 0: never
     # What it is compared with.
     baseline: bool = True
     target_accuracy: float | None = None
@@ -195,7 +196,7 @@ class RunConfig:
         for name in ("gradient_shrink", "update_probability"):
             _require(0 < getattr(self, name) <= 1, name, "in (0, 1]", self)
         _require(0 <= self.momentum < 1, "momentum", "in [0, 1)", self)
-        for name in ("weight_decay", "staleness_power"):
+        for name in ("weight_decay", "staleness_power", "stuck_after_s"):
             _require(0 <= getattr(self, name) < float("inf"), name, "at least 0", self)
         _require(
             self.torch_profiler is None or self.torch_profiler >= 0,

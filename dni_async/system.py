@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 __all__ = [
+    "STACK_SIGNAL",
     "available_bytes",
     "available_cores",
     "compute_in_long_slices",
@@ -25,6 +26,9 @@ __all__ = [
     "place_id",
     "unix_address",
 ]
+
+STACK_SIGNAL = signal.SIGUSR1
+"""A worker that gets it writes the stacks of its threads into its log and goes on."""
 
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

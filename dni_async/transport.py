@@ -314,14 +314,20 @@ class Sockets:
         if guard is None:
             return None
         if self._gate is None:
-            self._gate = Gate(self._context, guard, self._tell)
+            try:
+                self._gate = Gate(self._context, guard, self._tell)
+            except zmq.ZMQError as error:
+                raise LinkError(f"cannot make a socket: {error.strerror}") from error
             self._sockets.append(self._gate.socket)
         protect_server(socket, guard)
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         return self._gate
 
     def _make(self, kind: int, max_frame_bytes: int) -> zmq.Socket[bytes]:
-        socket: zmq.Socket[bytes] = self._context.socket(kind)
+        try:
+            socket: zmq.Socket[bytes] = self._context.socket(kind)
+        except zmq.ZMQError as error:
+            raise LinkError(f"cannot make a socket: {error.strerror}") from error
         self._sockets.append(socket)
         socket.setsockopt(zmq.LINGER, LINGER_MS)
         socket.setsockopt(zmq.SNDTIMEO, 0)  # a listening socket whose peer is gone would block

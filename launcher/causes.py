@@ -6,11 +6,20 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
+from dni_async.messages import Failed
 from launcher.joined import Gone
+from launcher.logs import last_line
 from launcher.plan import Plan
 from launcher.replacements import Replacements
 
-__all__ = ["Cause", "cause_of_exit", "cause_of_loss", "may_replace", "why_final"]
+__all__ = [
+    "Cause",
+    "cause_of_exit",
+    "cause_of_failure",
+    "cause_of_loss",
+    "may_replace",
+    "why_final",
+]
 
 
 @dataclass(slots=True)
@@ -33,6 +42,8 @@ def cause_of_exit(plan: Plan, stage: int, pid: int, code: int, log: Path, deadli
     if code < 0:
         how = f"was killed by {signal.Signals(-code).name}"
     text = f"stage {stage} ({plan.devices[stage]}, pid {pid}) {how}; its log is {log}"
+    if code > 0 and (said := last_line(log)):
+        text += f", which ends: {said}"
     return Cause((stage, code), (code if code >= 0 else 128 - code) or 1, text, deadline)
 
 
@@ -40,6 +51,13 @@ def cause_of_loss(stage: int, gone: Gone, deadline: float) -> Cause:
     """One who joined is not there any more."""
     text = f"stage {stage} ({gone.joiner.join.device}, on {gone.joiner.name}) was lost: {gone.why}"
     return Cause((stage, -1), 1, text, deadline)
+
+
+def cause_of_failure(message: Failed, code: int, now: float) -> Cause:
+    """A worker has said why it fails. code: the run's exit code."""
+    place = f"stage {message.stage} ({message.device})"
+    text = f"{place} failed:\n{message.traceback.rstrip()}\n{place}: {message.summary}"
+    return Cause((message.stage, code), code, text, now, is_told=True)
 
 
 def may_replace(plan: Plan, replacements: Replacements) -> bool:

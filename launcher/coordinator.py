@@ -22,6 +22,7 @@ from dni_async.messages import (
     InboxMoved,
     Join,
     Message,
+    Progress,
     Ready,
     Start,
     Welcome,
@@ -29,6 +30,7 @@ from dni_async.messages import (
 from dni_async.transport import ControlServer, Poller, open_sockets
 from launcher.account import Account
 from launcher.carried import parts_of
+from launcher.complaints import Complaints
 from launcher.display import Display
 from launcher.invitation import choose_run_id, invitation
 from launcher.losses import Losses
@@ -41,6 +43,7 @@ from launcher.replacing import Replacing
 from launcher.results import RunResult
 from launcher.roster import Roster
 from launcher.run_folder import RunFolder
+from launcher.stuck import StuckWorkers
 from launcher.welcome import make_welcome
 
 if TYPE_CHECKING:
@@ -50,7 +53,6 @@ if TYPE_CHECKING:
 __all__ = ["train_decoupled"]
 
 NAG_S = 10.0
-MAX_COMPLAINTS = 32
 
 
 def train_decoupled(
@@ -106,7 +108,8 @@ def _processes(plan: Plan, folder: RunFolder) -> Iterator[WorkerProcesses | None
     if all(plan.is_remote(stage) for stage in range(plan.num_stages)):
         yield None
         return
-    with worker_processes(plan.threads_per_worker, folder.logs / "fork-server.log") as processes:
+    log = folder.logs / "fork-server.log"
+    with worker_processes(plan.threads_per_worker, log, folder.held) as processes:
         yield processes
 
 
@@ -145,7 +148,7 @@ class _Coordinator:
         self._control = control
         self._members = members
         self._roster = roster
-        self._complained: set[bytes] = set()
+        self._complain = Complaints(display.note)
         self._has_started = False
         self._replacements = Replacements(plan.config.max_restarts)
         account = Account(
@@ -167,8 +170,17 @@ class _Coordinator:
             welcome=self._welcome,
             timeout_s=lambda stage: self._timeout_s + self._join_s(stage),
         )
+        self._stuck = StuckWorkers(plan, folder, roster, members.alive, display.note)
         self._losses = Losses(
-            plan, folder, display, account, members, roster, self._replacements, self._replacing
+            plan,
+            folder,
+            display,
+            account,
+            members,
+            roster,
+            self._replacements,
+            self._replacing,
+            self._stuck,
         )
 
     def run(self) -> None:
@@ -219,6 +231,7 @@ class _Coordinator:
             self._replacing.fill(now)
             self._losses.check(now)
             if timeout_s is None:
+                self._stuck.look(now)
                 continue
             if now - began > timeout_s:
                 raise HandshakeError(
@@ -251,12 +264,6 @@ class _Coordinator:
                 self._enter(peer, message)
             elif self._members.is_genuine(peer, message):
                 self._hear(message)
-
-    def _complain(self, peer: bytes, text: str) -> None:
-        """Once for each peer, however often it gives cause, and for a bounded number of peers."""
-        if peer not in self._complained and len(self._complained) < MAX_COMPLAINTS:
-            self._complained.add(peer)
-            self._display.note(text)
 
     def _admit(self, peer: bytes, hello: Hello) -> None:
         try:
@@ -310,6 +317,8 @@ class _Coordinator:
             case Failed():
                 self._losses.hear_failed(message)
             case _:
+                if isinstance(message, Progress):
+                    self._stuck.hear(message.stage)
                 if not self._records.hear(message):
                     self._complain(b"", f"{type(message).__name__} is not for the coordinator")
                 if self._records.is_at_target and not self._losses.is_draining:

@@ -7,7 +7,14 @@ import time
 from dni_async.errors import WorkerDied
 from dni_async.messages import Failed
 from launcher.account import Account
-from launcher.causes import Cause, cause_of_exit, cause_of_loss, may_replace, why_final
+from launcher.causes import (
+    Cause,
+    cause_of_exit,
+    cause_of_failure,
+    cause_of_loss,
+    may_replace,
+    why_final,
+)
 from launcher.display import Display
 from launcher.joined import Gone
 from launcher.members import Members
@@ -17,6 +24,7 @@ from launcher.replacements import Replacements
 from launcher.replacing import Replacing
 from launcher.roster import Roster
 from launcher.run_folder import RunFolder
+from launcher.stuck import StuckWorkers
 
 __all__ = ["Losses"]
 
@@ -36,6 +44,7 @@ class Losses:
         roster: Roster,
         replacements: Replacements,
         replacing: Replacing,
+        stuck: StuckWorkers,
     ) -> None:
         self._plan = plan
         self._folder = folder
@@ -45,6 +54,7 @@ class Losses:
         self._roster = roster
         self._replacements = replacements
         self._replacing = replacing
+        self._stuck = stuck
         self._cause: Cause | None = None
         self._unexplained: dict[int, Cause] = {}  # by stage: ends with an error code
         self.has_started = False
@@ -63,6 +73,7 @@ class Losses:
         cause = cause_of_exit(
             self._plan, stage, event.pid, event.code, self._folder.log(stage), now + LAST_WORDS_S
         )
+        self._stuck.reword(cause, event.pid)
         if event.code == 0 and stage in self._replacements.open:
             self._replacing.begin_again(stage, now)
         elif event.code < 0:
@@ -117,14 +128,8 @@ class Losses:
             self._cause.is_told or self._cause.exit[0] != message.stage
         ):
             return
-        text = (
-            f"stage {message.stage} ({message.device}) failed:\n{message.traceback.rstrip()}\n"
-            f"stage {message.stage} ({message.device}): {message.summary}"
-        )
-        code = 1
-        if self._cause is not None:
-            code = self._cause.code
-        self._cause = Cause((message.stage, code), code, text, time.monotonic(), is_told=True)
+        code = 1 if self._cause is None else self._cause.code
+        self._cause = cause_of_failure(message, code, time.monotonic())
 
     def _lose(self, cause: Cause, now: float) -> None:
         """Have the worker that died replaced; else that is the cause by which the run ends."""

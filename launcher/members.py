@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,11 @@ class Members:
             poller.watch(self._processes.fileno())
         if self._ray_workers is not None:
             poller.watch(self._ray_workers.fileno())
+
+    @property
+    def alive(self) -> Mapping[int, int]:
+        """The workers of this host: stages by pid."""
+        return {} if self._processes is None else self._processes.alive
 
     def device(self, stage: int) -> str:
         """What the stage computes on."""

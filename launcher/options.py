@@ -231,6 +231,12 @@ SETTINGS = (
         "worker's death ends the run.",
         type=int,
     ),
+    _setting(
+        "stuck_after_s",
+        "Seconds without a sign of progress after which a worker is shown with its stack, killed "
+        "and replaced; 0 is never.",
+        type=float,
+    ),
     _setting("baseline", "Also train by plain backpropagation in one process, to compare."),
     _setting("profile", "Record what every worker does when; the run directory gets a trace.json."),
     _setting(

@@ -21,6 +21,7 @@ from dni_async.extensions import find_callable, is_extension
 from dni_async.keys import read_keys
 from dni_async.partition import deal_devices, split_layers
 from dni_async.system import available_cores, has_nvidia_device
+from launcher.descriptors import allow_descriptors
 
 __all__ = ["Plan", "make_plan"]
 
@@ -118,6 +119,7 @@ def make_plan(config: RunConfig) -> Plan:
     if is_extension(config.synthesizer):
         find_callable("synthesizer", config.synthesizer)
     layer_ranges = split_layers(num_layers, config.stages)
+    allow_descriptors(len(layer_ranges))
     devices = _resolve_devices(config.devices)
     if config.compile and "cpu" in devices:
         check_compiler()

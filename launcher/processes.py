@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 from dni_async.errors import WorkerDied
 from dni_async.given import given_folder
+from launcher.logs import last_line
 
 __all__ = [
     "Exited",
@@ -105,12 +106,13 @@ def ask(module: str, job: Mapping[str, Any], num_threads: int, timeout_s: float)
 class WorkerProcesses:
     """The fork server's other end. ``folder``: private, for sockets; gone when all is over."""
 
-    def __init__(self, num_threads: int, log: Path) -> None:
+    def __init__(self, num_threads: int, log: Path, held: Sequence[int] = ()) -> None:
         folder = given_folder()
         given = [] if folder is None else [str(folder)]  # its owner's to remove, unless killed
-        self.folder = tempfile.mkdtemp(prefix="dni-")  # mode 0700
         self._ours, theirs = socket.socketpair()
         lifeline_read, self._lifeline = os.pipe()
+        self.folder = tempfile.mkdtemp(prefix="dni-")  # mode 0700
+        self._log = log
         try:
             with log.open("ab") as output:
                 self._server = subprocess.Popen(
@@ -123,7 +125,7 @@ class WorkerProcesses:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
-                    pass_fds=(theirs.fileno(), lifeline_read),
+                    pass_fds=(theirs.fileno(), lifeline_read, *held),
                     start_new_session=True,  # a terminal's Ctrl-C is for the launcher alone
                 )
         except BaseException:
@@ -173,14 +175,19 @@ class WorkerProcesses:
             received = b""
         if not received:
             code = self._server.wait()
-            raise WorkerDied(f"the fork server ended with code {code}", 1)
+            said = last_line(self._log)
+            raise WorkerDied(
+                f"the fork server ended with code {code}; its log is {self._log}"
+                + (f", which ends: {said}" if said else ""),
+                1,
+            )
         *lines, self._buffer = (self._buffer + received).split(b"\n")
         return [event for line in lines if (event := self._parse(json.loads(line)))]
 
     def close(self) -> None:
         """Kill every worker that is left, wait for the fork server, remove the folder."""
         with suppress(WorkerDied):
-            self._say({"remove": [self.folder]})
+            self._say({"remove": [self.folder], "kill": True})
         self._ours.close()
         os.close(self._lifeline)
         try:
@@ -209,9 +216,18 @@ class WorkerProcesses:
 
 
 @contextmanager
-def worker_processes(num_threads: int, log: Path) -> Iterator[WorkerProcesses]:
-    """A fork server whose workers do not outlive the block."""
-    processes = WorkerProcesses(num_threads, log)
+def worker_processes(
+    num_threads: int, log: Path, held: Sequence[int] = ()
+) -> Iterator[WorkerProcesses]:
+    """A fork server whose workers do not outlive the block.
+
+    held: descriptors that it and the workers hold open as long as they live. Raises WorkerDied
+    where the system lets none start.
+    """
+    try:
+        processes = WorkerProcesses(num_threads, log, held)
+    except OSError as error:
+        raise WorkerDied(f"no worker can be started: {error.strerror}", 1) from error
     try:
         yield processes
     finally:

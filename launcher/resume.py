@@ -8,13 +8,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dni_async.checkpoint import Manifest, find_newest, write_whole
+from dni_async.checkpoint import Manifest, find_newest, seal, write_whole
 from dni_async.config import RunConfig, read_toml
 from dni_async.errors import CheckpointError, ConfigError
 from dni_async.messages import BoundaryEpoch
 from launcher.plan import Plan
 from launcher.results import EpochResult
 from launcher.run_folder import RunFolder
+from launcher.unsealed import unsealed
 
 __all__ = ["Resumption", "find_resumption", "identity", "stage_files"]
 
@@ -61,15 +62,32 @@ def find_resumption(plan: Plan, folder: RunFolder, note: Callable[[str], None]) 
                 f"{name}: a resumed run keeps what it began with, {value!r}, "
                 f"but {asked[name]!r} was asked for"
             )
+    path = folder.path / "metrics.jsonl"
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    _seal_last(plan, folder, text, note)
     manifest = find_newest(folder.checkpoints, identity(plan), note)
     if manifest is None:
         raise CheckpointError(
             f"resume: {folder.path} holds no whole checkpoint; a run makes them with "
             "--checkpoint-every"
         )
-    path = folder.path / "metrics.jsonl"
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     return _history(manifest, text, stored.rule)
+
+
+def _seal_last(plan: Plan, folder: RunFolder, metrics: str, note: Callable[[str], None]) -> None:
+    """Make the checkpoint whole that the workers of a killed launcher have left, if they have.
+
+    It can be used if the launcher still wrote down what the epochs before it came to.
+    """
+    for manifest in unsealed(folder.checkpoints, identity(plan), plan.num_layers):
+        if len(_history(manifest, metrics, plan.config.rule).epochs) < manifest.epoch - 1:
+            note(f"{manifest.folder}: was made after the launcher's end, in a later epoch")
+            continue
+        try:
+            seal(folder.checkpoints, manifest)
+        except OSError as error:
+            note(f"{manifest.folder}: cannot be made whole: {error.strerror}")
+        return
 
 
 def stage_files(resumption: Resumption, plan: Plan, folder: RunFolder) -> list[Path]:

@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -118,7 +118,15 @@ class RunFolder:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             self._release()
-            raise ConfigError(f"run_dir: another launcher is at work in {self.path}") from None
+            raise ConfigError(
+                f"run_dir: another launcher is at work in {self.path}, or the workers of one that "
+                "was killed are about to leave it"
+            ) from None
+
+    @property
+    def held(self) -> Sequence[int]:
+        """The descriptor that keeps others out, for processes that work in the folder as well."""
+        return () if self._lock is None else (self._lock,)
 
     def _release(self) -> None:
         if self._lock is not None:

@@ -1,9 +1,10 @@
 """Import torch once, then fork a worker whenever the launcher asks.
 
 Speaks JSON lines over an inherited socket. From the launcher: ``{"start": {...}}`` and
-``{"remove": [FOLDER, ...]}`` (delete these when the launcher is gone). To the launcher:
-``{"started": stage, "pid": pid}`` and ``{"exited": pid, "code": code}``. When the launcher's end
-closes, whatever the reason, every worker is killed and the folder removed.
+``{"remove": [FOLDER, ...]}`` (delete these when the launcher is gone), with ``"kill": true`` last,
+when the workers are to be killed then. To the launcher: ``{"started": stage, "pid": pid}`` and
+``{"exited": pid, "code": code}``. When the launcher's end closes unsaid, the workers may take
+leave; what is left after a few seconds is killed, and the folders are removed.
 
 This process never opens a ZeroMQ context, starts a thread or computes with torch: a fork would
 inherit them broken.
@@ -19,10 +20,14 @@ import shutil
 import signal
 import socket
 import sys
+import time
+import traceback
 from contextlib import suppress
 from typing import Any
 
 from dni_async.system import die_with_parent, name_process
+
+PARTING_S = 4.0  # for a last checkpoint when the launcher has gone without a word
 
 
 def serve(socket_fd: int, lifeline_fd: int) -> None:
@@ -48,6 +53,12 @@ def serve(socket_fd: int, lifeline_fd: int) -> None:
                 server.reap()
             if launcher.fileno() in readable and not server.listen():
                 break
+        selector.unregister(launcher)
+        deadline = time.monotonic() + PARTING_S
+        while server.awaits_workers and (left_s := deadline - time.monotonic()) > 0:
+            if selector.select(left_s):
+                os.read(wake, 4096)
+                server.reap()
     server.clean_up()
 
 
@@ -61,6 +72,12 @@ class _ForkServer:
         self._children: set[int] = set()
         self._buffer = b""
         self._folders: list[str] = []
+        self._may_kill = False
+
+    @property
+    def awaits_workers(self) -> bool:
+        """Whether there are any that may take leave by themselves."""
+        return bool(self._children) and not self._may_kill
 
     def say(self, message: dict[str, Any]) -> None:
         """Tell the launcher, if it is still there."""
@@ -78,6 +95,7 @@ class _ForkServer:
             request = json.loads(line)
             if "remove" in request:
                 self._folders = request["remove"]
+                self._may_kill = request.get("kill", False)
             if "start" in request:
                 self._fork(request["start"])
         return bool(received)
@@ -112,6 +130,8 @@ class _ForkServer:
             code = self._become_worker(request)
         except SystemExit as leave:
             code = leave.code if isinstance(leave.code, int) else 1
+        except Exception:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

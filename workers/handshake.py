@@ -36,7 +36,7 @@ from workers.inbox import Inbox
 if TYPE_CHECKING:
     from workers.worker import Assignment
 
-__all__ = ["Seat", "Stopped", "await_start", "join"]
+__all__ = ["Orphaned", "Seat", "Stopped", "await_start", "join"]
 
 M = TypeVar("M", bound=Message)
 
@@ -44,15 +44,15 @@ DEADLINE_S = 120.0  # the coordinator's own deadline is shorter and names who is
 
 
 class Stopped(Exception):
-    """The coordinator said Stop, or is gone. again: who has joined from elsewhere may once more.
+    """The coordinator said Stop, or is gone. again: who has joined from elsewhere may once more."""
 
-    is_orphan: nothing was heard from a coordinator elsewhere, who may be gone or out of reach.
-    """
-
-    def __init__(self, reason: str, *, again: bool = False, is_orphan: bool = False) -> None:
+    def __init__(self, reason: str, *, again: bool = False) -> None:
         super().__init__(reason)
         self.again = again
-        self.is_orphan = is_orphan
+
+
+class Orphaned(Stopped):
+    """The coordinator is gone: nobody hears what was not said yet."""
 
 
 @dataclass(slots=True)
@@ -205,7 +205,7 @@ class _Wait:
                     f"for {kind.__name__} from {who}"
                 )
             if self._lifeline in self._poller.wait(min(left_s, 1.0)):
-                raise Stopped("the launcher is gone")
+                raise Orphaned("the launcher is gone")
 
     def _left_s(self) -> float:
         """For how long to wait on; the patient one until the coordinator is silent, or gone."""

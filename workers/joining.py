@@ -18,7 +18,7 @@ from dni_async.keys import read_keys
 from dni_async.messages import PROTOCOL, Alive, Assigned, Heartbeat, Join, Message, Stop
 from dni_async.system import available_cores, keep_memory, machine_id
 from dni_async.transport import ControlClient, Poller, open_sockets
-from workers.handshake import Stopped
+from workers.handshake import Orphaned, Stopped
 from workers.worker import Assignment, run_worker
 
 __all__ = ["EXIT_NOBODY_ANSWERED", "Offer", "join_run", "route_to"]
@@ -92,10 +92,10 @@ def join_run(offer: Offer) -> int:
         with tempfile.TemporaryDirectory(prefix="dni-worker-") as folder:
             try:
                 return run_worker(_assignment(offer, assigned, folder))
+            except Orphaned as error:
+                _say(f"Error: {error}")
+                return 1
             except Stopped as stopped:
-                if not stopped.again:
-                    _say(f"Error: {stopped}")
-                    return 1
                 _say(f"{stopped}; joining again")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import select
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -23,9 +25,9 @@ from dni_async.decisions.actions import (
     Mark,
     MarkerReturned,
     Returned,
+    Save,
     Turn,
 )
-from dni_async.decisions.recording import Header
 from dni_async.errors import LinkError
 from dni_async.link import Link
 from dni_async.messages import (
@@ -43,17 +45,16 @@ from dni_async.messages import (
     ReturnedGradient,
     Stop,
 )
-from dni_async.seeding import stage_seed
 from dni_async.shards import read_shard
 from dni_async.system import peak_rss_bytes
 from dni_async.transport import ControlClient, Poller, Sockets
 from workers.batches import Batches
-from workers.build import Equipment, equip
+from workers.build import equip
 from workers.epochs import Epochs
-from workers.handshake import Seat, Stopped
+from workers.handshake import Orphaned, Seat, Stopped
 from workers.neighbours import Neighbours
 from workers.perform import Performer
-from workers.recorder import Recorder, events_path
+from workers.recorder import events_path, make_recorder
 from workers.saver import Saver
 from workers.spans import SpanRecorder, Spans
 from workers.state import restore, start_of
@@ -82,6 +83,7 @@ class WorkerLoop:
         self._control = control
         self._poller = poller
         self._lifeline = lifeline
+        self._is_far = lifeline is None
         self._neighbours = Neighbours(seat, sockets, poller)
         shard = read_shard(Path(seat.welcome.shard)) if seat.welcome.shard else None
         start = start_of(shard)
@@ -90,7 +92,7 @@ class WorkerLoop:
         )
         self._machine = self._equipment.machine
         self._tally = Tally()
-        self._recorder = _recorder(seat, self._equipment, start)
+        self._recorder = make_recorder(seat, self._equipment, start)
         self._decide = (self._recorder or self._machine).handle
         self._spans = SpanRecorder(self._equipment.stage) if seat.config.profile else Spans()
         self._torch_profile = _torch_profile(seat)
@@ -110,11 +112,16 @@ class WorkerLoop:
             self._saver,
         )
         self._process = psutil.Process()
+        self._rss_bytes = 0
         self._next_progress = 0.0
         self._next_control = 0.0
         self._first_version = self._equipment.stage.version + 1
         self._told_first_update = False
         self._next_checkpoint = math.inf
+        self._is_parting = False
+        self._launcher_end = select.poll()
+        if lifeline is not None:
+            self._launcher_end.register(lifeline, select.POLLIN)
 
     def run(self) -> None:
         """Train until the line has drained.
@@ -187,12 +194,13 @@ class WorkerLoop:
         now = time.perf_counter()
         if now >= self._next_control:
             self._next_control = now + CONTROL_S
+            self._look_for_launcher()
             self._tell_saved()
             message = self._control.receive()
             if isinstance(message, Stop):
                 raise Stopped(message.reason, again=message.again)
             if message is None and self._is_orphan:
-                raise Stopped("the coordinator is gone, or out of reach", is_orphan=True)
+                raise Orphaned("the coordinator is gone, or out of reach")
             if isinstance(message, Drain):
                 self._handle(Drained())
             if isinstance(message, NeighbourReplaced):
@@ -206,8 +214,8 @@ class WorkerLoop:
     def _is_orphan(self) -> bool:
         """Whether a coordinator elsewhere, who sends heartbeats, was not heard of for too long."""
         config = self._seat.config
-        is_alone = self._lifeline is None and config.has_remote
-        return is_alone and self._control.silent_s > config.silent_after_s
+        is_far = self._is_far and config.has_remote
+        return is_far and self._control.silent_s > config.silent_after_s
 
     def _turn_to(self, message: NeighbourReplaced) -> None:
         """Exchange the link to a neighbour that has been replaced, and what it stands for."""
@@ -270,6 +278,9 @@ class WorkerLoop:
     def _handle(self, event: Event) -> None:
         for action in self._decide(event):
             self._performer.perform(action)
+            if self._is_parting and isinstance(action, Save):
+                self._saver.finish()
+                raise Orphaned("the launcher is gone, and this was its last checkpoint")
 
     def _wait(self) -> None:
         self._spans.begin()
@@ -280,12 +291,30 @@ class WorkerLoop:
         self._spans.lap("wait")
         self._next_control = 0.0  # it may be what ended the wait
         if self._lifeline in readable:
-            raise Stopped("the launcher is gone")
+            self._look_for_launcher()
+
+    def _look_for_launcher(self) -> None:
+        """Leave if it is gone: at once, or where checkpoints are made, at the next cut.
+
+        The source raises one now. Every stage leaves with its part of the first cut that it takes
+        up from now on; as none leaves before it has passed that on, one of them becomes complete.
+        """
+        if self._lifeline is None or not self._launcher_end.poll(0):
+            return
+        self._poller.forget(self._lifeline)
+        self._lifeline = None
+        if not self._seat.config.checkpoint_every:
+            raise Orphaned("the launcher is gone")
+        self._is_parting = True
+        if self._seat.inbox is None:
+            self._handle(CheckpointDue())
 
     def _report(self) -> None:
         self._next_progress = time.perf_counter() + PROGRESS_S
         if self._recorder is not None:
             self._recorder.flush()
+        with suppress(OSError):  # asking takes a descriptor; the last answer will do
+            self._rss_bytes = self._process.memory_info().rss
         tally, machine = self._tally, self._machine
         training, trips, outbox = tally.training, tally.round_trips, self._seat.outbox
         links = [link for link in (self._seat.inbox, self._seat.outbox) if link is not None]
@@ -301,7 +330,7 @@ class WorkerLoop:
                 loss=self._epochs.mean_loss,
                 max_staleness=tally.staleness.max,
                 max_pending=machine.max_pending,
-                rss_bytes=self._process.memory_info().rss,
+                rss_bytes=self._rss_bytes,
                 train_busy_s=training.busy_s,
                 train_sending_s=training.sending_s,
                 train_cpu_s=training.cpu_s,
@@ -344,24 +373,6 @@ class WorkerLoop:
         self._spans.write(path, stage=self._seat.stage, device=welcome.device)
         if self._torch_profile is not None:
             self._torch_profile.finish()
-
-
-def _recorder(seat: Seat, equipment: Equipment, start: tuple[int, int]) -> Recorder | None:
-    """What writes the machine's events down, where that was asked for."""
-    welcome = seat.welcome
-    if not welcome.events_folder:
-        return None
-    inputs = equipment.inputs
-    header = Header(
-        stage=seat.stage,
-        num_stages=welcome.num_stages,
-        seed=stage_seed(seat.config.seed, seat.stage),
-        num_batches=None if inputs is None else list(inputs.num_batches),
-        config=seat.config.to_dict(),
-        start=list(start),
-        next_batch_id=seat.next_batch_id,
-    )
-    return Recorder(equipment.machine, events_path(seat), header)
 
 
 def _torch_profile(seat: Seat) -> TorchProfile | None:

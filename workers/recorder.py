@@ -10,9 +10,11 @@ from dni_async.decisions.actions import Action, Event
 from dni_async.decisions.machine import StageMachine
 from dni_async.decisions.recording import Header, entry
 from dni_async.errors import LinkError
+from dni_async.seeding import stage_seed
+from workers.build import Equipment
 from workers.handshake import Seat
 
-__all__ = ["Recorder", "events_path"]
+__all__ = ["Recorder", "events_path", "make_recorder"]
 
 MAX_EVENTS = 200_000  # some 40 MB
 
@@ -59,3 +61,21 @@ class Recorder:
 
     def _write(self, line: object) -> None:
         self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+
+
+def make_recorder(seat: Seat, equipment: Equipment, start: tuple[int, int]) -> Recorder | None:
+    """What writes the machine's events down, where that was asked for."""
+    welcome = seat.welcome
+    if not welcome.events_folder:
+        return None
+    inputs = equipment.inputs
+    header = Header(
+        stage=seat.stage,
+        num_stages=welcome.num_stages,
+        seed=stage_seed(seat.config.seed, seat.stage),
+        num_batches=None if inputs is None else list(inputs.num_batches),
+        config=seat.config.to_dict(),
+        start=list(start),
+        next_batch_id=seat.next_batch_id,
+    )
+    return Recorder(equipment.machine, events_path(seat), header)

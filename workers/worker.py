@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
 import signal
 import sys
 import traceback
@@ -10,13 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from dni_async.errors import ConfigError
+from dni_async.errors import ConfigError, LinkError
 from dni_async.gate import Guard
 from dni_async.keys import read_keys
 from dni_async.messages import Failed, Welcome
-from dni_async.system import compute_in_long_slices, name_process
+from dni_async.system import STACK_SIGNAL, compute_in_long_slices, name_process
 from dni_async.transport import ControlClient, Poller, open_sockets
-from workers.handshake import Stopped, await_start, join
+from workers.handshake import Orphaned, Stopped, await_start, join
 from workers.inbox import Inbox, inbox_beside, inbox_on
 from workers.loop import WorkerLoop
 
@@ -86,13 +87,18 @@ def run_worker(assignment: Assignment) -> int:
     if not assignment.has_joined:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
     signal.signal(signal.SIGTERM, _terminate)
+    faulthandler.register(STACK_SIGNAL, file=2)  # needs neither the loop nor the GIL
     name_process(f"dni-stage-{assignment.stage}")
     compute_in_long_slices()
     try:
-        guard = assignment.guard()
-    except ConfigError as error:
+        return _take_part(assignment, assignment.guard())
+    except (ConfigError, LinkError) as error:  # nobody can be told
         _say(f"Error: {error}")
         return 1
+
+
+def _take_part(assignment: Assignment, guard: Guard) -> int:
+    """The exit code. Raises LinkError where the coordinator cannot be reached."""
     with open_sockets(guard, _say) as sockets:
         control = sockets.control_client(assignment.coordinator, assignment.name.encode())
         poller = Poller()
@@ -106,8 +112,13 @@ def run_worker(assignment: Assignment) -> int:
             loop = WorkerLoop(seat, sockets, control, poller, assignment.lifeline)
             await_start(seat, control, poller, assignment.lifeline)
             loop.run()
+        except Orphaned:
+            sockets.close(control)
+            if assignment.has_joined:
+                raise
+            return 0
         except Stopped as stopped:
-            if assignment.has_joined and (stopped.again or stopped.is_orphan):
+            if assignment.has_joined and stopped.again:
                 raise
             return 0
         except Exception as error:

@@ -113,6 +113,18 @@ def test_chaos(start: Callable[..., Command]) -> None:
     assert command.left_after(5) == []
 
 
+def test_checkpointing(start: Callable[..., Command]) -> None:
+    command = start("checkpointing")
+    assert_clean_end(command)
+    result = command.result()
+    (pair,) = result["pairs"]
+    assert pair["with"]["num_checkpoints"] >= 1
+    assert pair["with"]["checkpoint_bytes"] > 0
+    assert pair["without"]["num_checkpoints"] == 0
+    for name, spread in result["slower"].items():
+        assert spread["median"] == pair["with"][name] / pair["without"][name] - 1
+
+
 def test_learning_a_text(start: Callable[..., Command]) -> None:
     command = start("learning", "--rows", "transformer")
     assert_clean_end(command)

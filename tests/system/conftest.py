@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,20 @@ from tests.marked_process import MarkedProcess
 
 
 class Launch(MarkedProcess):
-    """One ``dni-launch`` process."""
+    """One ``dni-launch`` process. prefix: a command that becomes the one behind it."""
 
-    def __init__(self, folder: Path, arguments: list[str], run_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        arguments: list[str],
+        run_dir: Path | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
         resumed = [Path(after) for flag, after in pairwise(arguments) if flag == "--resume"]
         self.run_dir = resumed[0] if resumed else run_dir or folder / "run"
         place = [] if resumed else ["--run-dir", str(self.run_dir)]
         super().__init__(
-            command_for("launcher.cli", *arguments, *place),
+            [*prefix, *command_for("launcher.cli", *arguments, *place)],
             cwd=folder,
             temporary=folder / "tmp",
             environment={"COLUMNS": "120"},
@@ -62,9 +68,9 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
     """Start launchers; whatever the test does, all their processes are gone after it."""
     launched: list[Launch] = []
 
-    def start(*arguments: str, run_dir: Path | None = None) -> Launch:
+    def start(*arguments: str, run_dir: Path | None = None, prefix: Sequence[str] = ()) -> Launch:
         folder = tmp_path / f"launch-{len(launched)}"
-        launched.append(Launch(folder, list(arguments), run_dir))
+        launched.append(Launch(folder, list(arguments), run_dir, prefix))
         return launched[-1]
 
     yield start

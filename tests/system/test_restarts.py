@@ -124,22 +124,6 @@ def test_an_exact_run_ends_with_a_worker(launch: Callable[..., Launch]) -> None:
     run.assert_nothing_left()
 
 
-def test_a_stage_that_is_stopped_for_a_while_is_not_replaced(launch: Callable[..., Launch]) -> None:
-    run = launch(*COMMON, "--epochs=30")
-    pids = run.worker_pids()
-    run.wait_for("epoch +2 ")
-    os.kill(pids[1], signal.SIGSTOP)
-    try:
-        psutil.wait_procs([psutil.Process(pids[0])], timeout=3)
-    finally:
-        os.kill(pids[1], signal.SIGCONT)
-    assert run.end(120) == 0, run.output
-    row = decoupled(run)
-    assert row["restarts"] == []
-    assert len({epoch["num_samples"] for epoch in row["epochs"]}) == 1
-    run.assert_nothing_left()
-
-
 def test_a_replacement_goes_on_from_the_newest_checkpoint(launch: Callable[..., Launch]) -> None:
     """Its updates are those up to the cut, and those since its own start."""
     run = launch(*COMMON, "--epochs=60", "--checkpoint-every=20")

@@ -1,0 +1,105 @@
+"""When the launcher is killed, its workers leave soon, with a checkpoint where those are made."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+import safetensors.torch
+import torch
+
+from tests.system.conftest import Launch
+
+pytestmark = pytest.mark.system
+# Epochs of a second and more, so that the launcher's end falls into one.
+COMMON = ["--no-baseline", "--layers=3", "--width=64", "--batch-size=2", "--epochs=4"]
+NEVER = "--checkpoint-every=99999999"  # but when the launcher is gone
+SOON_S = 5.0
+
+
+def kill_the_launcher(run: Launch) -> None:
+    """In its third epoch; all others are to leave by themselves."""
+    run.wait_for("epoch +2 ")
+    run.process.kill()
+    run.process.wait()
+    assert run.left_after(SOON_S) == []
+    assert list(run.temporary.iterdir()) == []
+
+
+def whole_checkpoints(run: Launch) -> list[int]:
+    """The batch ids of those that are whole."""
+    folders = run.run_dir.glob("checkpoints/*")
+    return sorted(int(folder.name) for folder in folders if folder.name.isdecimal())
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--rule=dni"],
+        ["--rule=fdg", "--transport=tcp"],
+        ["--unlock=forward"],
+        ["--when-full=skip", "--when-empty=replay"],
+        ["--stages=1"],
+    ],
+)
+def test_the_workers_of_a_killed_launcher_leave_a_last_checkpoint(
+    launch: Callable[..., Launch], flags: list[str]
+) -> None:
+    run = launch(*COMMON, NEVER, *flags)
+    kill_the_launcher(run)
+    assert whole_checkpoints(run) == []
+    resumed = launch("--resume", str(run.run_dir))
+    assert resumed.end() == 0, resumed.output
+    assert "resumed from checkpoint" in resumed.output
+    assert ": epoch 3, batch " in resumed.output
+    row = resumed.report()["runs"][0]
+    assert [epoch["epoch"] for epoch in row["epochs"]] == [1, 2, 3, 4]
+    resumed.assert_nothing_left()
+
+
+@pytest.mark.slow
+def test_a_lockstep_run_loses_nothing_with_its_launcher(launch: Callable[..., Launch]) -> None:
+    settings = [*COMMON, "--rule=backprop", "--threads-per-worker=1", "--partition=even", NEVER]
+    whole = launch(*settings)
+    assert whole.end() == 0, whole.output
+    run = launch(*settings)
+    kill_the_launcher(run)
+    resumed = launch("--resume", str(run.run_dir))
+    assert resumed.end() == 0, resumed.output
+    expected = safetensors.torch.load_file(whole.run_dir / "model.safetensors")
+    trained = safetensors.torch.load_file(run.run_dir / "model.safetensors")
+    for name, weight in expected.items():
+        assert torch.equal(trained[name], weight), name
+
+
+def test_a_run_whose_launcher_is_killed_goes_on_from_what_was_whole(
+    launch: Callable[..., Launch],
+) -> None:
+    """Also where a worker cannot take leave: it is stopped, and killed with the others in the end.
+
+    Until then nobody else may work in the folder.
+    """
+    run = launch(*COMMON, "--checkpoint-every=100")
+    pids = run.worker_pids()
+    run.wait_for("epoch +2 ")
+    os.kill(pids[1], signal.SIGSTOP)
+    run.process.kill()
+    run.process.wait()
+    refused = launch("--resume", str(run.run_dir))
+    assert refused.end() == 2
+    assert "or the workers of one that was killed are about to leave it" in refused.output
+    assert run.left_after(SOON_S) == []
+    assert whole_checkpoints(run)
+    resumed = launch("--resume", str(run.run_dir))
+    assert resumed.end() == 0, resumed.output
+    row = resumed.report()["runs"][0]
+    assert [epoch["epoch"] for epoch in row["epochs"]] == [1, 2, 3, 4]
+    resumed.assert_nothing_left()
+
+
+def test_without_checkpoints_they_leave_at_once(launch: Callable[..., Launch]) -> None:
+    run = launch(*COMMON)
+    kill_the_launcher(run)
+    assert not (run.run_dir / "checkpoints").exists()
