@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -103,15 +103,21 @@ def test_a_worker_without_descriptors_goes_on_without_that_checkpoint(
     run.wait_for("epoch +2 ")
     worker = psutil.Process(pids[1])
     allowed = worker.rlimit(psutil.RLIMIT_NOFILE)
-    taken = {int(path.name) for path in Path(f"/proc/{worker.pid}/fd").iterdir()}
-    lowest_free = min(set(range(len(taken) + 1)) - taken)
-    worker.rlimit(psutil.RLIMIT_NOFILE, (lowest_free, allowed[1]))
+    # Looked at often, as a file that is being written takes one for a moment.
+    lowest = min(lowest_free(worker.pid) for _ in range(300))
+    worker.rlimit(psutil.RLIMIT_NOFILE, (lowest, allowed[1]))
     run.wait_for(r"checkpoint \d+ was not made: stage 1: Too many open files; training goes on")
     worker.rlimit(psutil.RLIMIT_NOFILE, allowed)
     assert run.end() == 0, run.output
     assert run.report()["runs"][0]["restarts"] == []
     assert [path.name for path in run.run_dir.glob("checkpoints/*") if int(path.name) > 600]
     run.assert_nothing_left()
+
+
+def lowest_free(pid: int) -> int:
+    """The descriptor that the process would be given next."""
+    taken = {int(name) for name in os.listdir(f"/proc/{pid}/fd")}
+    return min(set(range(len(taken) + 1)) - taken)
 
 
 @pytest.mark.slow
