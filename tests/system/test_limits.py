@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -98,13 +99,15 @@ def test_the_limit_of_open_files_is_raised_where_that_is_allowed(
 def test_a_worker_without_descriptors_goes_on_without_that_checkpoint(
     launch: Callable[..., Launch],
 ) -> None:
-    run = launch(*COMMON, "--epochs=60", "--checkpoint-every=20", "--keep-checkpoints=1")
+    run = launch(*COMMON, "--epochs=100", "--checkpoint-every=20", "--keep-checkpoints=1")
     pids = run.worker_pids()
     run.wait_for("epoch +2 ")
     worker = psutil.Process(pids[1])
     allowed = worker.rlimit(psutil.RLIMIT_NOFILE)
     # Looked at often, as a file that is being written takes one for a moment.
-    lowest = min(lowest_free(worker.pid) for _ in range(300))
+    lowest, until = allowed[0], time.monotonic() + 1.0
+    while time.monotonic() < until:
+        lowest = min(lowest, lowest_free(worker.pid))
     worker.rlimit(psutil.RLIMIT_NOFILE, (lowest, allowed[1]))
     run.wait_for(r"checkpoint \d+ was not made: stage 1: Too many open files; training goes on")
     worker.rlimit(psutil.RLIMIT_NOFILE, allowed)
