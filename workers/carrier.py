@@ -27,13 +27,14 @@ def sees_run(welcome: Welcome) -> bool:
 
 
 class Carrier:
-    """Sends what was written in a folder of this host, and removes it there."""
+    """Sends what was written in a folder of this host, which it makes, and removes it there."""
 
     def __init__(self, control: ControlClient, run_id: str, stage: int, folder: Path) -> None:
         self._control = control
         self._run_id = run_id
         self._stage = stage
         self._folder = folder
+        folder.mkdir(mode=0o700)
 
     def redirect(self, welcome: Welcome) -> Welcome:
         """welcome, with all that is to be written in the folder."""

@@ -6,6 +6,7 @@ import dataclasses
 import os
 import platform
 import secrets
+import shutil
 import socket
 import sys
 import tempfile
@@ -89,14 +90,17 @@ def join_run(offer: Offer) -> int:
             _say(f"Error: {error}")
             return EXIT_NOBODY_ANSWERED
         _say(f"hosting stage {assigned.stage} on {offer.device}")
-        with tempfile.TemporaryDirectory(prefix="dni-worker-") as folder:
-            try:
-                return run_worker(_assignment(offer, assigned, folder))
-            except Orphaned as error:
-                _say(f"Error: {error}")
-                return 1
-            except Stopped as stopped:
-                _say(f"{stopped}; joining again")
+        # Made where it is needed alone: it would stay behind a worker that is killed.
+        folder = Path(tempfile.gettempdir()) / f"dni-worker-{secrets.token_hex(8)}"
+        try:
+            return run_worker(_assignment(offer, assigned, str(folder)))
+        except Orphaned as error:
+            _say(f"Error: {error}")
+            return 1
+        except Stopped as stopped:
+            _say(f"{stopped}; joining again")
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _assignment(offer: Offer, assigned: Assigned, folder: str) -> Assignment:

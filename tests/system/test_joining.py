@@ -122,6 +122,7 @@ def test_a_spare_takes_the_place_of_the_dead(launch: Callable[..., Launch], join
     assert row["workers"][1]["pid"] == spare.process.pid
     assert row["test_accuracy"] > 0.9
     assert [each["stage"] for each in row["restarts"]] == [1]
+    assert list(workers[1].temporary.iterdir()) == []
     assert_all_left(workers[0], workers[2], workers[3], spare)
     run.assert_nothing_left()
 
