@@ -7,12 +7,13 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
 from dni_async.checkpoint import drop_partial, write_whole
-from dni_async.errors import ConfigError
+from dni_async.errors import ConfigError, DniError
 
 __all__ = ["RunFolder"]
 
@@ -209,19 +210,30 @@ class RunFolder:
         return self.logs / f"worker-{stage}.log"
 
     def record(self, line: Mapping[str, Any]) -> None:
-        """Append one line of metrics."""
+        """Append one line of metrics; what a full disk does not take is tried with the next."""
         assert self._metrics is not None
-        self._metrics.write(json.dumps(line) + "\n")
-        self._metrics.flush()
+        with suppress(OSError):
+            self._metrics.write(json.dumps(line) + "\n")
+            self._metrics.flush()
 
     def sync_metrics(self) -> None:
         """Have the metrics on disk. Raises OSError."""
         assert self._metrics is not None
+        self._metrics.flush()
         os.fsync(self._metrics.fileno())
 
     def write_report(self, report: Mapping[str, Any], copy_to: Path | None = None) -> None:
-        """Write report.json, and a copy where ``--report`` asked for one."""
+        """Write report.json, and a copy where ``--report`` asked for one.
+
+        Raises DniError when a place does not take it.
+        """
         text = json.dumps(report, indent=1) + "\n"
+        try:
+            self._write_text(text, copy_to)
+        except OSError as error:
+            raise DniError(f"report: cannot be written: {error.strerror}") from error
+
+    def _write_text(self, text: str, copy_to: Path | None) -> None:
         for path in (self.path / "report.json", copy_to):
             if path is None:
                 continue
@@ -249,7 +261,8 @@ class RunFolder:
     def close(self) -> None:
         """Close the metrics; drop weights that were never joined, and half-made checkpoints."""
         if self._metrics is not None:
-            self._metrics.close()
+            with suppress(OSError):
+                self._metrics.close()
         drop_partial(self.checkpoints)
         self._release()
         shutil.rmtree(self.weights, ignore_errors=True)

@@ -48,6 +48,8 @@ class MarkedProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # Where the tests run in the background of a script, that is ignored and inherited.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
     def wait_for(self, pattern: str, deadline_s: float = DEADLINE_S) -> re.Match[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from dni_async import ConfigError
+from dni_async import ConfigError, DniError
 from launcher.run_folder import RunFolder
 
 
@@ -164,3 +164,11 @@ def test_a_reopened_folder_goes_on_with_what_stays_and_drops_what_was_half_made(
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
     assert names(folder.checkpoints) == {"6"}
     assert folder.log(0).read_text() == "said before"
+
+
+def test_a_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create("")
+    with pytest.raises(DniError, match="report: cannot be written: No space left on device"):
+        folder.write_report({}, Path("/dev/full"))
+    folder.close()
