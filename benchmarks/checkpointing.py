@@ -91,7 +91,7 @@ def main(
     """Train with and without checkpoints, in turn; how much longer the one takes than the other."""
     measuring = Measuring.of(json_path, repeats, quick)
     config = RunConfig(**(run | QUICK if quick else run), baseline=False)
-    every = "0.2s" if quick else checkpoint_every
+    every = "10" if quick else checkpoint_every
     arms = {"without": config, "with": replace(config, checkpoint_every=every)}
     console, observation = make_console(), Observation()
     pairs: list[dict[str, Row]] = []
