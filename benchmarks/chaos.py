@@ -49,6 +49,7 @@ class Killer(Display):
     def __init__(self, num_kills: int, every_s: float, seed: int, *, last_epoch: int) -> None:
         super().__init__(Console(quiet=True))
         self.stages: list[int] = []
+        self._killed: set[psutil.Process] = set()  # one that is dying still runs for a moment
         self._num_kills = num_kills
         self._every_s = every_s
         self._last_epoch = last_epoch
@@ -82,13 +83,13 @@ class Killer(Display):
             workers = [
                 child
                 for child in psutil.Process(os.getpid()).children(recursive=True)
-                if child.name().startswith("dni-stage-")
-                and child.status() != psutil.STATUS_ZOMBIE  # killed just now
+                if child.name().startswith("dni-stage-") and child not in self._killed
             ]
             if workers:
                 victim = self._draw.choice(workers)
                 stage = int(victim.name().removeprefix("dni-stage-"))
                 victim.kill()
+                self._killed.add(victim)
                 self.stages.append(stage)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.hosts import Host
 from dni_async.errors import DniError, WorkerDied
+from dni_async.gate import RUN_ID_VARIABLE
 from launcher.processes import command_for, thread_environment
 
 __all__ = ["JoinedRun", "accuracy", "joined_run", "samples_per_second"]
@@ -32,7 +33,7 @@ class JoinedRun:
         self._output = (folder / "output").open("w+b")
         self._environment = {
             **thread_environment(1, shares_cores=True),
-            "DNI_RUN_ID": secrets.token_hex(8),
+            RUN_ID_VARIABLE: secrets.token_hex(8),
             "TMPDIR": str(folder),
         }
         address = f"tcp://{hosts[0].address}:{PORT}"

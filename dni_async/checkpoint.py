@@ -25,6 +25,7 @@ from dni_async.errors import CheckpointError
 __all__ = [
     "Manifest",
     "ShardFile",
+    "digest_of",
     "drop_checkpoint",
     "drop_partial",
     "find_begun",
@@ -210,18 +211,24 @@ def _check_run(folder: Path, made_by: Mapping[str, Any], run: Mapping[str, Any])
             )
 
 
-def _check_shard(path: Path, shard: ShardFile) -> None:
+def digest_of(path: Path) -> tuple[int, str]:
+    """A file's size in bytes and its sha256. Raises OSError."""
     digest, size_bytes = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while part := file.read(_READ_BYTES):
+            digest.update(part)
+            size_bytes += len(part)
+    return size_bytes, digest.hexdigest()
+
+
+def _check_shard(path: Path, shard: ShardFile) -> None:
     try:
-        with path.open("rb") as file:
-            while part := file.read(_READ_BYTES):
-                digest.update(part)
-                size_bytes += len(part)
+        size_bytes, sha256 = digest_of(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
     if size_bytes != shard.size_bytes:
         raise CheckpointError(f"{path}: has {size_bytes} bytes, needs {shard.size_bytes}")
-    if digest.hexdigest() != shard.sha256:
+    if sha256 != shard.sha256:
         raise CheckpointError(f"{path}: is damaged: its sha256 is not the manifest's")
 
 

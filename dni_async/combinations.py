@@ -6,6 +6,7 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
+from dni_async.addresses import is_loopback, is_tcp_address
 from dni_async.errors import ConfigError
 from dni_async.extensions import is_extension
 
@@ -141,7 +142,7 @@ def _check_places(config: RunConfig) -> None:
         raise ConfigError(
             "workers: remote ones must know where to join; say --listen tcp://HOST:PORT"
         )
-    if config.listen is not None and not re.fullmatch(r"tcp://[^\s:/@]+:[0-9]{1,5}", config.listen):
+    if config.listen is not None and not is_tcp_address(config.listen):
         raise ConfigError(f"listen: must be tcp://HOST:PORT, but is {config.listen!r}")
     if config.transport == "ipc":
         raise ConfigError("transport: ipc reaches no other host; leave it auto with remote workers")
@@ -170,15 +171,8 @@ def _check_network(config: RunConfig) -> None:
         return
     exposed = {"interface": config.interface, "listen": config.listen_host}
     for name, host in exposed.items():
-        if host and not _is_loopback(host):
+        if host and not is_loopback(host):
             raise ConfigError(
                 f"{name}: {host} can be reached from other hosts; make keys by "
                 "'dni-launch keys DIR' and say --keys DIR"
             )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -9,7 +9,6 @@ message of its is read, and none is sent to it.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,7 +18,19 @@ from zmq.utils import z85
 
 from dni_async.keys import KeyRing
 
-__all__ = ["Gate", "Guard", "is_exposed", "protect_client", "protect_server"]
+__all__ = [
+    "RUN_ID_FILE",
+    "RUN_ID_VARIABLE",
+    "Gate",
+    "Guard",
+    "protect_client",
+    "protect_server",
+]
+
+RUN_ID_VARIABLE: Final = "DNI_RUN_ID"
+"""Where members of a run without keys find its id, which is their password."""
+RUN_ID_FILE: Final = "run-id"
+"""In a run directory whose workers may be elsewhere: by it they know whether it is theirs."""
 
 _USER: Final = b"dni"
 _MAX_NAMED: Final = 32  # addresses that are named when they are refused
@@ -122,15 +133,3 @@ def protect_client(socket: zmq.Socket[bytes], guard: Guard, *, is_control: bool)
     socket.setsockopt(zmq.CURVE_SERVERKEY, server)
     socket.setsockopt(zmq.CURVE_PUBLICKEY, guard.ring.own.public)
     socket.setsockopt(zmq.CURVE_SECRETKEY, guard.ring.own.secret)
-
-
-def is_exposed(address: str) -> bool:
-    """Whether address can be reached from other hosts; a name counts as one that can."""
-    scheme, _, rest = address.partition("://")
-    if scheme != "tcp":
-        return False
-    host = rest.rpartition(":")[0].strip("[]")
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return True

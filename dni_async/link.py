@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import torch
 
+from dni_async.channels import FrameSocket
 from dni_async.device_slots import (
     DEVICE_MAGIC,
     DeviceOffer,
@@ -38,7 +39,7 @@ from dni_async.slots import (
     make_slots,
 )
 from dni_async.tensors import VIEW_BYTES, describe, from_buffer, to_buffer
-from dni_async.transport import FrameSocket, Sockets
+from dni_async.transport import Sockets
 from dni_async.wire import decode, encode, size_bytes
 
 __all__ = ["Link", "open_inbox", "open_outbox"]

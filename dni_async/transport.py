@@ -1,32 +1,35 @@
 """Sockets: control between coordinator and workers, frames between neighbours.
 
-With ``gate``, which asks who may connect, the only module that knows ZeroMQ. Every socket has one
-peer (the coordinator's ROUTER apart), never blocks on sending (the window bounds what is in
-flight) and lingers a bounded time.
+With ``channels``, the ends that it makes, and ``gate``, which asks who may connect, the only
+modules that know ZeroMQ. Every socket has one peer (a ROUTER apart), never blocks on sending (the
+window bounds what is in flight) and lingers a bounded time.
 """
 
 from __future__ import annotations
 
 import select
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import zmq
 
-from dni_async.errors import LinkError, WireError
-from dni_async.gate import Gate, Guard, is_exposed, protect_client, protect_server
+from dni_async.addresses import is_exposed
+from dni_async.channels import (
+    Channel,
+    ControlClient,
+    ControlServer,
+    FrameServer,
+    FrameSocket,
+    is_readable,
+)
+from dni_async.errors import LinkError
+from dni_async.gate import Gate, Guard, protect_client, protect_server
 from dni_async.keys import KeyPair
-from dni_async.messages import Message
-from dni_async.parts import PART_BYTES, cut, join
-from dni_async.wire import MAX_HEADER_BYTES, MAX_TENSOR_BYTES, Buffer, decode, encode
+from dni_async.parts import PART_BYTES
+from dni_async.wire import MAX_HEADER_BYTES, MAX_TENSOR_BYTES
 
 __all__ = [
-    "ControlClient",
-    "ControlServer",
-    "FrameServer",
-    "FrameSocket",
     "Poller",
     "Sockets",
     "has_encryption",
@@ -35,153 +38,11 @@ __all__ = [
     "open_sockets",
 ]
 
-COPY_BYTES: Final = 64 * 1024
-# As plain numbers: the enums take longer than the calls they are passed to.
-_EVENTS: Final = int(zmq.EVENTS)
-_FD: Final = int(zmq.FD)
-_READABLE: Final = int(zmq.POLLIN)
-_DONT_WAIT: Final = int(zmq.DONTWAIT)
+_FD: Final = int(zmq.FD)  # the enum takes longer than the call
 LINGER_MS: Final = 2000  # long enough for last words, short enough for Ctrl-C
 HANDSHAKE_MS: Final = 5000  # how long a connection may take to say who it is
 SEALED_BYTES: Final = 1024  # more than encryption adds to a frame
 MAX_WAITING: Final = 256  # control messages of one worker that the coordinator has not read
-
-
-class FrameSocket:
-    """One end of a pair: whole multipart messages, in order, to and from exactly one peer.
-
-    is_guarded: strangers can connect to the listening end, so frames travel in parts. near: where
-    it listens too, for a peer in the same place.
-    """
-
-    def __init__(
-        self,
-        socket: zmq.Socket[bytes],
-        endpoint: str,
-        *,
-        gate: Gate | None = None,
-        is_guarded: bool = False,
-        near: str = "",
-    ) -> None:
-        self.socket = socket
-        self.endpoint = endpoint
-        self.near = near
-        self.gate = gate
-        self._is_guarded = is_guarded
-
-    def send(self, frames: Sequence[Buffer]) -> None:
-        """Queue frames; never blocks. Frames from 64 KB up are not copied.
-
-        What is sent to a peer that has gone is dropped: the coordinator sees the end of the
-        process, and its word is the first cause.
-        """
-        if self._is_guarded:
-            frames = [part for frame in frames for part in cut(frame)]
-        with suppress(zmq.Again):
-            if len(frames) == 1:
-                self.socket.send(frames[0])
-            else:
-                # Handing a small frame over uncopied costs more than copying it.
-                is_small = all(len(frame) < COPY_BYTES for frame in frames)
-                self.socket.send_multipart(frames, copy=is_small)
-
-    def receive(self) -> list[memoryview] | None:
-        """The frames of the next message, uncopied, or None when there is none yet."""
-        if self.gate is not None:
-            self.gate.answer()
-        if not _is_readable(self.socket):
-            return None
-        # Not recv_multipart: it asks the socket after each frame what the frame itself knows.
-        frame = self.socket.recv(_DONT_WAIT, copy=False)
-        frames = [frame.buffer]
-        while frame.more:
-            frame = self.socket.recv(_DONT_WAIT, copy=False)
-            frames.append(frame.buffer)
-        return join(frames) if self._is_guarded else frames
-
-
-class FrameServer:
-    """Listens for any number of peers: multipart messages, none of 256 KB, and whose each is."""
-
-    def __init__(self, socket: zmq.Socket[bytes], endpoint: str, gate: Gate | None = None) -> None:
-        self.socket = socket
-        self.endpoint = endpoint
-        self.gate = gate
-
-    def send(self, peer: bytes, frames: Sequence[Buffer]) -> None:
-        """Queue frames for peer; never blocks. Raises LinkError when peer is not connected."""
-        try:
-            self.socket.send_multipart([peer, *frames])
-        except zmq.ZMQError as error:
-            raise LinkError("the peer is not connected") from error
-
-    def receive(self) -> tuple[bytes, list[memoryview]] | None:
-        """The next (peer, frames), uncopied, or None."""
-        if self.gate is not None:
-            self.gate.answer()
-        if not _is_readable(self.socket):
-            return None
-        peer, *frames = self.socket.recv_multipart(_DONT_WAIT, copy=False)
-        return peer.bytes, [frame.buffer for frame in frames]
-
-
-class ControlClient:
-    """A worker's end of the control plane."""
-
-    gate = None
-
-    def __init__(self, socket: zmq.Socket[bytes]) -> None:
-        self.socket = socket
-        self._heard_at = time.monotonic()
-
-    def send(self, message: Message) -> None:
-        """Queue message for the coordinator; never blocks."""
-        self.socket.send_multipart(encode(message))
-
-    @property
-    def silent_s(self) -> float:
-        """Seconds since the coordinator was heard last."""
-        return time.monotonic() - self._heard_at
-
-    def receive(self) -> Message | None:
-        """The coordinator's next message, or None. Raises WireError."""
-        if not _is_readable(self.socket):
-            return None
-        self._heard_at = time.monotonic()
-        message, _ = decode(self.socket.recv_multipart())
-        return message
-
-
-class ControlServer:
-    """The coordinator's end: tells workers apart by the routing id that each one connects with."""
-
-    def __init__(self, socket: zmq.Socket[bytes], endpoint: str, gate: Gate | None = None) -> None:
-        self.socket = socket
-        self.endpoint = endpoint
-        self.gate = gate
-
-    def send(self, peer: bytes, message: Message) -> None:
-        """Queue message for peer. Raises LinkError when peer is not connected."""
-        try:
-            self.socket.send_multipart([peer, *encode(message)])
-        except zmq.ZMQError as error:
-            raise LinkError(f"worker {peer.decode(errors='replace')} is not connected") from error
-
-    def receive(self) -> tuple[bytes, Message] | None:
-        """The next (peer, message), or None. Raises WireError, which names the peer."""
-        if self.gate is not None:
-            self.gate.answer()
-        if not _is_readable(self.socket):
-            return None
-        peer, *frames = self.socket.recv_multipart()
-        try:
-            message, _ = decode(frames)
-        except WireError as error:
-            raise WireError(str(error), peer) from None
-        return peer, message
-
-
-Source = FrameSocket | FrameServer | ControlClient | ControlServer
 
 
 class Poller:
@@ -196,7 +57,7 @@ class Poller:
         self._sockets: dict[int, zmq.Socket[bytes]] = {}
         self._gates: list[Gate] = []
 
-    def watch(self, source: Source | int) -> None:
+    def watch(self, source: Channel | int) -> None:
         """Add a socket's owner or a file descriptor."""
         fd = _fd_of(source)
         if not isinstance(source, int):
@@ -206,7 +67,7 @@ class Poller:
                 self._poll.register(source.gate.fd, select.POLLIN)
         self._poll.register(fd, select.POLLIN)
 
-    def forget(self, source: Source | int) -> None:
+    def forget(self, source: Channel | int) -> None:
         """Take back a watch."""
         fd = _fd_of(source)
         self._sockets.pop(fd, None)
@@ -219,7 +80,7 @@ class Poller:
         """
         for gate in self._gates:
             gate.answer()
-        if any(_is_readable(socket) for socket in self._sockets.values()):
+        if any(is_readable(socket) for socket in self._sockets.values()):
             timeout_s = 0.0
         ready = self._poll.poll(max(0.0, timeout_s * 1000))
         gates = {gate.fd for gate in self._gates}
@@ -369,18 +230,12 @@ def has_encryption() -> bool:
     return bool(zmq.has("curve"))
 
 
-def _fd_of(source: Source | int) -> int:
+def _fd_of(source: Channel | int) -> int:
     if isinstance(source, int):
         return source
     fd = source.socket.get(_FD)
     assert isinstance(fd, int)
     return fd
-
-
-def _is_readable(socket: zmq.Socket[bytes]) -> bool:
-    events = socket.get(_EVENTS)
-    assert isinstance(events, int)
-    return bool(events & _READABLE)
 
 
 def _connect(socket: zmq.Socket[bytes], address: str) -> None:

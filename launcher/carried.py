@@ -9,12 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from dni_async.checkpoint import partial_folder, shard_name
+from dni_async.gate import RUN_ID_FILE
 from dni_async.messages import MAX_PART_BYTES, FilePart, Saved
 from launcher.run_folder import RunFolder
 
 __all__ = ["CarriedFiles", "parts_of"]
-
-RUN_ID_FILE = "run-id"
 
 
 class CarriedFiles:

@@ -11,15 +11,14 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from dni_async.config import RunConfig, read_toml
-from dni_async.errors import ConfigError, DniError, HandshakeError, WorkerDied
-from launcher.interruption import Interrupted, interruptible
+from dni_async.errors import ConfigError, WorkerDied
+from launcher.exits import exit_code_of
+from launcher.interruption import Interrupted
 from launcher.keys_cli import keys_command
 from launcher.options import run_settings
 
 __all__ = ["main"]
 
-EXIT_USAGE = 2
-EXIT_NOBODY_JOINED = 75
 LISTS = ("devices", "workers")  # written with commas
 
 
@@ -165,37 +164,10 @@ def main() -> None:
     """The console script. Exit codes: 0 done, 2 usage, 75 nobody joined, 130 INT, 143 TERM, else
     the failed worker's.
     """
-    sys.exit(_guarded(sys.argv[1:]))
-
-
-def _guarded(arguments: list[str]) -> int:
-    try:
-        with interruptible():
-            if arguments[:1] == ["keys"]:
-                keys_command.main(arguments[1:], prog_name="dni-launch keys", standalone_mode=False)
-                return 0
-            code = command.main(arguments, prog_name="dni-launch", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except ConfigError as error:
-        click.echo(f"Error: {error}", err=True)
-        return EXIT_USAGE
-    except HandshakeError as error:
-        click.echo(f"Error: {error}", err=True)
-        return EXIT_NOBODY_JOINED
-    except WorkerDied as error:
-        click.echo(f"Error: {error}", err=True)
-        return error.exit_code
-    except DniError as error:
-        click.echo(f"Error: {error}", err=True)
-        return 1
-    except Interrupted as error:
-        click.echo(f"dni-launch: ended by {error}", err=True)
-        return error.exit_code
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["keys"]:
+        sys.exit(exit_code_of(keys_command, arguments[1:], "dni-launch keys"))
+    sys.exit(exit_code_of(command, arguments, "dni-launch"))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dni_async.channels import ControlServer
 from dni_async.compilation import COMPILE_S
 from dni_async.errors import HandshakeError, WireError
 from dni_async.gate import Guard
@@ -27,7 +28,7 @@ from dni_async.messages import (
     Start,
     Welcome,
 )
-from dni_async.transport import ControlServer, Poller, open_sockets
+from dni_async.transport import Poller, open_sockets
 from launcher.account import Account
 from launcher.carried import parts_of
 from launcher.complaints import Complaints

@@ -7,11 +7,10 @@ import secrets
 from collections.abc import Mapping
 
 from dni_async.errors import ConfigError
+from dni_async.gate import RUN_ID_VARIABLE
 from launcher.plan import Plan
 
 __all__ = ["choose_run_id", "invitation"]
-
-VARIABLE = "DNI_RUN_ID"
 
 
 def choose_run_id(environment: Mapping[str, str]) -> str:
@@ -19,11 +18,11 @@ def choose_run_id(environment: Mapping[str, str]) -> str:
 
     Without keys it is their password. Raises ConfigError for one that could be guessed.
     """
-    given = environment.get(VARIABLE, "")
+    given = environment.get(RUN_ID_VARIABLE, "")
     if not given:
         return secrets.token_hex(8)
     if not re.fullmatch(r"[A-Za-z0-9_-]{16,64}", given):
-        raise ConfigError(f"{VARIABLE}: must be 16 to 64 letters, digits, - and _")
+        raise ConfigError(f"{RUN_ID_VARIABLE}: must be 16 to 64 letters, digits, - and _")
     return given
 
 
@@ -34,7 +33,7 @@ def invitation(plan: Plan, endpoint: str, run_id: str) -> str:
     config = plan.config
     num_remote = sum(map(plan.is_remote, range(plan.num_stages)))
     flags = " --insecure-without-keys" if config.insecure_without_keys else ""
-    line = f"{VARIABLE}={run_id} dni-worker --join {address}{flags}"
+    line = f"{RUN_ID_VARIABLE}={run_id} dni-worker --join {address}{flags}"
     if config.keys is not None:
         line = f"dni-worker --join {address} --keys {config.keys}"
     return f"waiting for {num_remote} workers; start each, on any host, with\n  {line}"

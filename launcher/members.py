@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from dni_async.channels import ControlServer
 from dni_async.errors import LinkError, WorkerDied
 from dni_async.messages import (
     Assigned,
@@ -17,7 +18,7 @@ from dni_async.messages import (
     Message,
     Stop,
 )
-from dni_async.transport import ControlServer, Poller
+from dni_async.transport import Poller
 from launcher.joined import Gone, JoinedWorkers
 from launcher.plan import Plan
 from launcher.processes import Exited, Started, WorkerProcesses

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dni_async.addresses import address_towards, try_listening
 from dni_async.compilation import check_compiler
 from dni_async.config import RunConfig
 from dni_async.data import Dataset, load_dataset
@@ -70,7 +71,12 @@ class Plan:
     def own_address(self) -> str:
         """Where local workers listen beside remote ones: as --listen says, or on any address."""
         host = self.config.listen_host
-        return _default_address() if host == "0.0.0.0" else socket.gethostbyname(host)
+        if host != "0.0.0.0":
+            return socket.gethostbyname(host)
+        try:
+            return address_towards()
+        except OSError:  # nowhere else
+            return "127.0.0.1"
 
     @property
     def control_address(self) -> str:
@@ -151,17 +157,6 @@ def make_plan(config: RunConfig) -> Plan:
     )
 
 
-def _default_address() -> str:
-    """The address of this host from which packets go elsewhere; loopback where none would."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # set aside for documentation; no packet is sent
-            name: str = probe.getsockname()[0]
-        except OSError:
-            return "127.0.0.1"
-    return name
-
-
 def _resolve_data(name: str) -> str:
     """Workers run in the same folder, but a report should say which file it was."""
     return str(Path(name).expanduser().resolve()) if name.endswith(".npz") else name
@@ -185,10 +180,7 @@ def _resolve_keys(config: RunConfig) -> str | None:
 
 def _try_address(name: str, asked: str, host: str, port: int) -> None:
     try:
-        with socket.socket() as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((host, port))
-            trial.listen(1)
+        try_listening(host, port)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ConfigError(f"{name}: {asked} cannot be listened on: {reason}") from error

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from dni_async.messages import Progress
-from launcher.display import Display
 from launcher.results import EpochResult, RunResult
 
-__all__ = ["MeteredDisplay"]
+__all__ = ["RayGauges"]
 
 OF_STAGES = {
     "updates": "Updates that the stage has made.",
@@ -27,15 +25,13 @@ OF_EPOCHS = {
 }
 
 
-class MeteredDisplay(Display):
-    """Shows the same as display, and sets Ray's gauges. run: the name they carry as a tag."""
+class RayGauges:
+    """A watcher that sets Ray's gauges. name: of the run, which they carry as a tag."""
 
-    def __init__(self, display: Display, run: str) -> None:
+    def __init__(self, name: str) -> None:
         from ray.util.metrics import Gauge
 
-        super().__init__(display.console)
-        self._display = display
-        self._run = run
+        self._name = name
         self._gauges: dict[str, Any] = {
             name: Gauge(f"dni_{name}", description=text, tag_keys=("run", "stage"))
             for name, text in OF_STAGES.items()
@@ -44,23 +40,16 @@ class MeteredDisplay(Display):
             for name, text in OF_EPOCHS.items()
         }
 
-    def note(self, text: str) -> None:
-        """As display does."""
-        self._display.note(text)
-
-    def started(self, startup_s: float, pids: Mapping[int, int]) -> None:
-        """As display does."""
-        self._display.started(startup_s, pids)
+    def begin(self, run: RunResult) -> None:
+        """Nothing to set yet."""
 
     def progress(self, progress: Progress) -> None:
-        """A worker's counters, as display shows them and as gauges."""
-        self._display.progress(progress)
-        tags = {"run": self._run, "stage": str(progress.stage)}
+        """A worker's counters."""
+        tags = {"run": self._name, "stage": str(progress.stage)}
         for name in OF_STAGES:
             self._gauges[name].set(float(getattr(progress, name)), tags)
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
-        """An epoch, as display shows it and as gauges."""
-        self._display.epoch(run, epoch)
-        for name in OF_EPOCHS:
-            self._gauges[name].set(float(getattr(epoch, name)), {"run": self._run})
+        """An epoch of the workers; the baselines are trained here, not on the cluster."""
+        for name in OF_EPOCHS if run.kind == "decoupled" else ():
+            self._gauges[name].set(float(getattr(epoch, name)), {"run": self._name})

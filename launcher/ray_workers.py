@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from dni_async.errors import HandshakeError
+from dni_async.gate import RUN_ID_VARIABLE
 from launcher.bundles import make_bundles
 from launcher.joined import Gone, JoinedWorkers
 from launcher.plan import Plan
@@ -111,4 +112,4 @@ class RayWorkers:
         if config.insecure_without_keys:
             arguments.append("--insecure-without-keys")
         environment = thread_settings(num_threads, shares_cores=True)
-        self._actors.start(stage, arguments, {**environment, "DNI_RUN_ID": self._run_id})
+        self._actors.start(stage, arguments, {**environment, RUN_ID_VARIABLE: self._run_id})

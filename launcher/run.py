@@ -188,11 +188,8 @@ def _train(
         if cluster is None:
             train_decoupled(plan, folder, display, ours, shards)
         else:
-            from launcher.ray_metrics import MeteredDisplay
-
             placed = dataclasses.replace(plan, config=_reachable(config, cluster))
-            metered = MeteredDisplay(display, folder.path.name)
-            train_decoupled(placed, folder, metered, ours, shards, cluster)
+            train_decoupled(placed, folder, display, ours, shards, cluster)
     finally:
         if config.profile:
             _merge_spans(folder, display, ours)

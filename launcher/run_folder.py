@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from dni_async.checkpoint import drop_partial, write_whole
 from dni_async.errors import ConfigError, DniError
+from dni_async.gate import RUN_ID_FILE
 
 __all__ = ["RunFolder"]
 
@@ -27,7 +28,7 @@ _OURS = (
     "logs",
     "profile",
     "events",
-    "run-id",
+    RUN_ID_FILE,
     "weights",
     "tensorboard",
 )
@@ -45,6 +46,7 @@ class RunFolder:
         self.path = path
         self._metrics: IO[str] | None = None
         self._lock: int | None = None
+        self._keeps_weights = False
 
     @classmethod
     def default(cls) -> RunFolder:
@@ -245,7 +247,10 @@ class RunFolder:
             part.replace(path)
 
     def join_model(self, num_stages: int) -> Path:
-        """Join the stages' weights into model.safetensors and remove the parts."""
+        """Join the stages' weights into model.safetensors and remove the parts.
+
+        Raises DniError when the place does not take it; the parts stay then.
+        """
         import safetensors.numpy
 
         whole: dict[str, Any] = {}
@@ -253,16 +258,26 @@ class RunFolder:
             whole.update(safetensors.numpy.load_file(self.stage_weights(stage)))
         path = self.model
         part = path.with_name(path.name + ".part")
-        safetensors.numpy.save_file(whole, part)
-        part.replace(path)
+        try:
+            safetensors.numpy.save_file(whole, part)
+            part.replace(path)
+        except (OSError, safetensors.SafetensorError) as error:
+            self._keeps_weights = True
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or error
+            raise DniError(
+                f"model: cannot be written: {reason}; the stages' weights are in {self.weights}"
+            ) from error
         shutil.rmtree(self.weights)
         return path
 
     def close(self) -> None:
-        """Close the metrics; drop weights that were never joined, and half-made checkpoints."""
+        """Close the metrics; drop half-made checkpoints, and weights of stages that lack others."""
         if self._metrics is not None:
             with suppress(OSError):
                 self._metrics.close()
         drop_partial(self.checkpoints)
         self._release()
-        shutil.rmtree(self.weights, ignore_errors=True)
+        if not self._keeps_weights:
+            shutil.rmtree(self.weights, ignore_errors=True)

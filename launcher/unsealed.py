@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from dni_async.checkpoint import Manifest, ShardFile, find_begun, partial_folder, shard_name
+from dni_async.checkpoint import (
+    Manifest,
+    ShardFile,
+    digest_of,
+    find_begun,
+    partial_folder,
+    shard_name,
+)
 
 __all__ = ["unsealed"]
-
-_READ_BYTES = 1 << 20
 
 
 def unsealed(root: Path, run: Mapping[str, Any], num_layers: int) -> Iterator[Manifest]:
@@ -39,7 +43,7 @@ def _read(root: Path, batch_id: int, run: Mapping[str, Any], num_layers: int) ->
             path = partial / shard_name(stage)
             cut, layers = _facts(path)
             cuts.add(cut)
-            shards.append(ShardFile(min(layers), max(layers) + 1, *_digest(path)))
+            shards.append(ShardFile(min(layers), max(layers) + 1, *digest_of(path)))
     except (OSError, ValueError, KeyError, TypeError):
         return None
     ends = [0, *(shard.end_layer for shard in shards)]
@@ -60,13 +64,3 @@ def _facts(path: Path) -> tuple[tuple[int, int, int], set[int]]:
         raise ValueError(f"{path}: {error}") from error
     batch_id, epoch, index = facts["cut"]
     return (batch_id, epoch, index), set(facts["layers"].values())
-
-
-def _digest(path: Path) -> tuple[int, str]:
-    """A file's size in bytes and its sha256."""
-    digest, size_bytes = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while part := file.read(_READ_BYTES):
-            digest.update(part)
-            size_bytes += len(part)
-    return size_bytes, digest.hexdigest()

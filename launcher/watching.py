@@ -82,8 +82,9 @@ class WatchedDisplay(Display):
 def open_watchers(config: RunConfig, event_files: Path) -> Iterator[Watchers]:
     """What config asks for; nothing is imported for what it does not.
 
-    event_files: the folder for those; nothing is written before a network is trained. Raises
-    ConfigError when a package is not installed or the address cannot be listened on.
+    event_files: the folder for those, in the run's; nothing is written before a network is trained.
+    A cluster that places the workers is connected to already. Raises ConfigError when a package is
+    not installed or the address cannot be listened on.
     """
     watchers = Watchers()
     with ExitStack() as stack:
@@ -98,6 +99,10 @@ def open_watchers(config: RunConfig, event_files: Path) -> Iterator[Watchers]:
                 from launcher.event_files import EventFiles
             watchers.all.append(stack.enter_context(closing(EventFiles(event_files))))
             watchers.notes.append(f"event files: tensorboard --logdir {event_files}")
+        if config.engine == "ray":
+            from launcher.ray_metrics import RayGauges
+
+            watchers.all.append(RayGauges(event_files.parent.name))
         yield watchers
 
 

@@ -32,7 +32,7 @@ FORBIDDEN = {
 }
 # Module -> the only files that may import it.
 ONLY_IN = {
-    "zmq": {"dni_async/transport.py", "dni_async/gate.py"},
+    "zmq": {"dni_async/channels.py", "dni_async/transport.py", "dni_async/gate.py"},
     "msgpack": {"dni_async/wire.py"},
     "cloudpickle": {"dni_async/given.py"},  # files of the caller's own; see docs/decisions/0040
     "ray": {"launcher/ray_engine.py", "launcher/ray_metrics.py"},
@@ -195,7 +195,7 @@ WITHOUT_TORCH = [
     "dni_async.seeding",
     "dni_async.system",
     "launcher.cli",
-    "launcher.doctor_cli",
+    "launcher.doctor.cli",
     "launcher.plan",
     "launcher.processes",
     "launcher.report_cli",

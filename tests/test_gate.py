@@ -13,17 +13,12 @@ import pytest
 
 from benchmarks.strangers import imposters, raw_stranger
 from dni_async import LinkError
-from dni_async.gate import Guard, is_exposed
+from dni_async.channels import FrameSocket
+from dni_async.gate import Guard
 from dni_async.keys import KeyRing, read_keys, write_keys
 from dni_async.messages import Failed, Stop
 from dni_async.parts import PART_BYTES
-from dni_async.transport import (
-    FrameSocket,
-    Poller,
-    Sockets,
-    make_key_pair,
-    open_sockets,
-)
+from dni_async.transport import Poller, Sockets, make_key_pair, open_sockets
 from tests.test_transport import receive
 
 RUN_ID = "0123456789abcdef"
@@ -196,25 +191,6 @@ def test_no_keys_no_network(opened: Opened, rings: tuple[KeyRing, KeyRing]) -> N
                     listen("tcp://0.0.0.0:0")
     for guard in (Guard(RUN_ID, is_open=True), Guard(RUN_ID, rings[1])):
         assert opened(guard)[0].listening("tcp://0.0.0.0:0").endpoint.startswith("tcp://0.0.0.0:")
-
-
-@pytest.mark.parametrize(
-    ("address", "exposed"),
-    [
-        ("ipc:///tmp/x", False),
-        ("tcp://127.0.0.1:0", False),
-        ("tcp://127.9.9.9:1", False),
-        ("tcp://[::1]:0", False),
-        ("tcp://0.0.0.0:0", True),
-        ("tcp://*:5555", True),
-        ("tcp://[::]:0", True),
-        ("tcp://10.0.0.1:5", True),
-        ("tcp://localhost:0", True),  # a name says nothing certain
-        ("tcp://eth0:0", True),
-    ],
-)
-def test_what_other_hosts_can_reach(address: str, exposed: bool) -> None:
-    assert is_exposed(address) is exposed
 
 
 def test_secrets_are_not_shown(rings: tuple[KeyRing, KeyRing], tmp_path: Path) -> None:

@@ -11,18 +11,9 @@ from typing import Any
 import pytest
 
 from dni_async import LinkError, WireError
+from dni_async.channels import ControlClient, ControlServer, FrameServer, FrameSocket
 from dni_async.messages import Failed, Hello, Stop
-from dni_async.transport import (
-    ControlClient,
-    ControlServer,
-    FrameServer,
-    FrameSocket,
-    Poller,
-    Sockets,
-    has_encryption,
-    library_version,
-    open_sockets,
-)
+from dni_async.transport import Poller, Sockets, has_encryption, library_version, open_sockets
 
 PATIENCE_S = 10.0
 LARGE = bytes(range(256)) * 1024  # past the size from which frames are not copied

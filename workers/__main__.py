@@ -9,13 +9,14 @@ from collections.abc import Mapping
 
 import click
 
+from dni_async.addresses import is_tcp_address
 from dni_async.errors import DniError
+from dni_async.gate import RUN_ID_VARIABLE
 from dni_async.system import die_with_parent
 
 # Two workers whose idle OpenMP threads spin take each other's cores: 32 times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-RUN_ID_VARIABLE = "DNI_RUN_ID"
 DEFAULT_PORT = 5555
 RANK_NAMES = ("RANK", "SLURM_PROCID", "OMPI_COMM_WORLD_RANK")
 LOCAL_RANK_NAMES = ("LOCAL_RANK", "SLURM_LOCALID", "OMPI_COMM_WORLD_LOCAL_RANK")
@@ -134,7 +135,7 @@ def main(
     address = join or address_from(os.environ)
     if address is None:
         raise click.UsageError("--join tcp://HOST:PORT says which run to take part in")
-    if not re.fullmatch(r"tcp://[^\s:/@]+:[0-9]{1,5}", address):
+    if not is_tcp_address(address):
         raise click.UsageError(f"--join must be tcp://HOST:PORT, but is {address!r}")
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", device):
         raise click.UsageError(f"--device must be auto, cpu or cuda:N, but is {device!r}")

@@ -6,13 +6,12 @@ import dataclasses
 import os
 from pathlib import Path
 
+from dni_async.channels import ControlClient
 from dni_async.errors import HandshakeError
+from dni_async.gate import RUN_ID_FILE
 from dni_async.messages import MAX_PART_BYTES, FileKind, FilePart, Welcome
-from dni_async.transport import ControlClient
 
 __all__ = ["Carrier", "Incoming", "sees_run"]
-
-RUN_ID_FILE = "run-id"
 
 
 def sees_run(welcome: Welcome) -> bool:

@@ -8,10 +8,10 @@ from typing import Any
 
 from dni_async.agreement import Agreement
 from dni_async.boundary import Boundary
+from dni_async.channels import ControlClient
 from dni_async.decisions.actions import Mark
 from dni_async.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
 from dni_async.stage import Score, add_scores
-from dni_async.transport import ControlClient
 from workers.handshake import Seat
 from workers.staleness import Staleness
 

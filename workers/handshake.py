@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from dni_async.channels import ControlClient
 from dni_async.compilation import COMPILE_S
 from dni_async.config import RunConfig
 from dni_async.errors import HandshakeError
@@ -29,7 +30,7 @@ from dni_async.messages import (
     Stop,
     Welcome,
 )
-from dni_async.transport import ControlClient, Poller, Sockets
+from dni_async.transport import Poller, Sockets
 from workers.carrier import Carrier, sees_run
 from workers.inbox import Inbox
 

@@ -7,20 +7,20 @@ import os
 import platform
 import secrets
 import shutil
-import socket
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from dni_async.addresses import address_towards
+from dni_async.channels import ControlClient
 from dni_async.errors import ConfigError, HandshakeError
 from dni_async.gate import Guard
-from dni_async.keys import read_keys
 from dni_async.messages import PROTOCOL, Alive, Assigned, Heartbeat, Join, Message, Stop
 from dni_async.system import available_cores, keep_memory, machine_id
-from dni_async.transport import ControlClient, Poller, open_sockets
+from dni_async.transport import Poller, open_sockets
 from workers.handshake import Orphaned, Stopped
-from workers.worker import Assignment, run_worker
+from workers.worker import Assignment, guard_of, run_worker
 
 __all__ = ["EXIT_NOBODY_ANSWERED", "Offer", "join_run", "route_to"]
 
@@ -66,11 +66,6 @@ class Offer:
             token=self.token,
         )
 
-    def guard(self) -> Guard:
-        """Who may connect to this host. Raises ConfigError for keys that cannot be read."""
-        ring = None if self.keys is None else read_keys(Path(self.keys), "worker")
-        return Guard(self.run_id, ring, is_open=self.is_open)
-
 
 def join_run(offer: Offer) -> int:
     """Host stages until the run is over; the exit code.
@@ -78,7 +73,7 @@ def join_run(offer: Offer) -> int:
     0 at the run's end; 1 after a failure, or when the coordinator was lost; 75 when nobody
     answered. Raises ConfigError, LinkError.
     """
-    guard = offer.guard()
+    guard = guard_of(offer.run_id, offer.keys, is_open=offer.is_open)
     keep_memory()
     while True:
         try:
@@ -182,12 +177,10 @@ def route_to(address: str) -> str:
     """
     host, _, port = address.removeprefix("tcp://").rpartition(":")
     try:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((host, int(port)))  # no packet is sent
-            name: str = probe.getsockname()[0]
-            return name
-    except OSError as error:
-        raise ConfigError(f"join: no way to {address}: {error.strerror}") from error
+        return address_towards(host, int(port))
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"join: no way to {address}: {reason}") from error
 
 
 def _say(sentence: str) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from dni_async.channels import ControlClient
 from dni_async.decisions.actions import (
     Arrived,
     Batch,
@@ -47,7 +48,7 @@ from dni_async.messages import (
 )
 from dni_async.shards import read_shard
 from dni_async.system import peak_rss_bytes
-from dni_async.transport import ControlClient, Poller, Sockets
+from dni_async.transport import Poller, Sockets
 from workers.batches import Batches
 from workers.build import equip
 from workers.epochs import Epochs

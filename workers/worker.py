@@ -11,17 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from dni_async.channels import ControlClient
 from dni_async.errors import ConfigError, LinkError
 from dni_async.gate import Guard
 from dni_async.keys import read_keys
 from dni_async.messages import Failed, Welcome
 from dni_async.system import STACK_SIGNAL, compute_in_long_slices, name_process
-from dni_async.transport import ControlClient, Poller, open_sockets
+from dni_async.transport import Poller, open_sockets
 from workers.handshake import Orphaned, Stopped, await_start, join
 from workers.inbox import Inbox, inbox_beside, inbox_on
 from workers.loop import WorkerLoop
 
-__all__ = ["Assignment", "run_worker"]
+__all__ = ["Assignment", "guard_of", "run_worker"]
 
 MAX_TEXT_BYTES = 24_000  # two of them stay well under the header limit
 
@@ -30,11 +31,12 @@ MAX_TEXT_BYTES = 24_000  # two of them stay well under the header limit
 class Assignment:
     """What a worker is told at birth. lifeline: a descriptor that ends when the launcher does.
 
-    incarnation: how many workers have hosted the stage before. keys:
-    the folder of the keys that tcp sockets use. is_open: they may listen beyond loopback without.
+    incarnation: how many workers have hosted the stage before. keys: the folder of the keys that
+    tcp sockets use. is_open: they may listen beyond loopback without. interface: the address to
+    listen on where neighbours may be on other hosts, who are told advertised, if it is not the
+    same.
 
-    interface: the address to listen on where neighbours may be on other hosts, who are told
-    advertised, if it is not the same. Of a worker that has joined, folder is its own, for files
+    Of a worker that has joined, folder is its own, for files
     while the run directory is out of sight, and data_dir is where the data lies here.
     """
 
@@ -72,10 +74,11 @@ class Assignment:
             return welcome
         return dataclasses.replace(welcome, config={**welcome.config, "data_dir": self.data_dir})
 
-    def guard(self) -> Guard:
-        """Who may connect to this worker. Raises ConfigError for keys that cannot be read."""
-        ring = None if self.keys is None else read_keys(Path(self.keys), "worker")
-        return Guard(self.run_id, ring, is_open=self.is_open)
+
+def guard_of(run_id: str, keys: str | None, *, is_open: bool) -> Guard:
+    """Who may connect to a worker. Raises ConfigError for keys that cannot be read."""
+    ring = None if keys is None else read_keys(Path(keys), "worker")
+    return Guard(run_id, ring, is_open=is_open)
 
 
 def run_worker(assignment: Assignment) -> int:
@@ -91,7 +94,8 @@ def run_worker(assignment: Assignment) -> int:
     name_process(f"dni-stage-{assignment.stage}")
     compute_in_long_slices()
     try:
-        return _take_part(assignment, assignment.guard())
+        guard = guard_of(assignment.run_id, assignment.keys, is_open=assignment.is_open)
+        return _take_part(assignment, guard)
     except (ConfigError, LinkError) as error:  # nobody can be told
         _say(f"Error: {error}")
         return 1

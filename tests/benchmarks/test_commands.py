@@ -107,7 +107,7 @@ def test_chaos(start: Callable[..., Command]) -> None:
     assert code == 0, output
     result = command.result()
     (row,) = result["disturbed"]
-    assert 1 <= row["num_restarts"] <= len(result["stages_killed"][0])  # one may come too late
+    assert row["num_restarts"] == len(result["stages_killed"][0]) >= 1
     assert result["undisturbed"][0]["num_restarts"] == 0
     assert row["num_epochs"] == 40
     assert command.left_after(5) == []

@@ -172,3 +172,14 @@ def test_a_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(DniError, match="report: cannot be written: No space left on device"):
         folder.write_report({}, Path("/dev/full"))
     folder.close()
+
+
+def test_a_model_that_cannot_be_written_leaves_the_weights_of_the_stages(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create("")
+    safetensors.numpy.save_file({"0.bias": np.zeros(3)}, folder.stage_weights(0))
+    (folder.path / "model.safetensors.part").mkdir()
+    with pytest.raises(DniError, match=rf"model: cannot be written: .*; .* in {folder.weights}"):
+        folder.join_model(1)
+    folder.close()
+    assert folder.stage_weights(0).is_file()

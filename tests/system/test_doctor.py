@@ -29,7 +29,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def start_one(*arguments: str, run_id: str = "word") -> MarkedProcess:
         started.append(
             MarkedProcess(
-                command_for("launcher.doctor_cli", *arguments),
+                command_for("launcher.doctor.cli", *arguments),
                 cwd=tmp_path,
                 temporary=tmp_path / f"tmp-{len(started)}",
                 environment={"COLUMNS": "120", "DNI_RUN_ID": run_id},

@@ -256,12 +256,12 @@ def test_a_run_and_its_baselines_stop_at_the_target(launch: Callable[..., Launch
 
 
 def test_memory_is_shared_where_it_can_be(launch: Callable[..., Launch]) -> None:
-    shared = launch("--epochs=2", "--no-baseline")
-    framed = launch("--epochs=2", "--no-baseline", "--transport=ipc")
+    shared = launch("--epochs=4", "--no-baseline")
+    framed = launch("--epochs=4", "--no-baseline", "--transport=ipc")
     for run in (shared, framed):
         assert run.end() == 0, run.output
     # At most a window of 16 batches is sent before the stage above has mapped the memory.
-    batches = 24 - 16
+    batches = 4 * 12 - 16
     assert shared.report()["runs"][0]["workers"][0]["shared_bytes"] >= batches * 128 * 256 * 4
     assert framed.report()["runs"][0]["workers"][0]["shared_bytes"] == 0
 

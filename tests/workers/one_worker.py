@@ -10,9 +10,10 @@ from typing import TypeVar
 
 import torch
 
+from dni_async.channels import ControlServer
 from dni_async.link import Link
 from dni_async.messages import Message, Progress
-from dni_async.transport import ControlServer, Poller
+from dni_async.transport import Poller
 
 __all__ = ["RUN_ID", "OneWorker"]
 

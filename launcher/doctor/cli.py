@@ -10,21 +10,20 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from dni_async.addresses import is_exposed
 from dni_async.config import RunConfig
-from dni_async.errors import ConfigError, DniError
-from dni_async.gate import Guard, is_exposed
+from dni_async.errors import ConfigError
+from dni_async.gate import RUN_ID_VARIABLE, Guard
 from dni_async.keys import read_keys
-from launcher.doctor import Doctor, Question
-from launcher.doctor_show import show, to_json
-from launcher.finding import Finding, count, is_passed
-from launcher.interruption import Interrupted, interruptible
-from launcher.link_reach import Address
+from launcher.doctor.examination import Doctor, Question
+from launcher.doctor.finding import Finding, count, is_passed
+from launcher.doctor.link_reach import Address
+from launcher.doctor.show import show, to_json
+from launcher.exits import exit_code_of
 
 __all__ = ["main"]
 
 EXIT_BAD = 1
-EXIT_USAGE = 2
-RUN_ID_VARIABLE = "DNI_RUN_ID"
 MAX_PASSWORD = 255  # of ZMTP
 DEFAULTS = RunConfig()
 
@@ -166,28 +165,7 @@ def _guard(keys: Path | None, peers: list[Address], *, is_open: bool) -> Guard:
 
 def main() -> None:
     """The console script. Exit codes: 0 nothing bad, 1 something is, 2 usage, 130 INT, 143 TERM."""
-    sys.exit(_guarded(sys.argv[1:]))
-
-
-def _guarded(arguments: list[str]) -> int:
-    try:
-        with interruptible():
-            code = command.main(arguments, prog_name="dni-doctor", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except ConfigError as error:
-        click.echo(f"Error: {error}", err=True)
-        return EXIT_USAGE
-    except DniError as error:
-        click.echo(f"Error: {error}", err=True)
-        return EXIT_BAD
-    except Interrupted as error:
-        click.echo(f"dni-doctor: ended by {error}", err=True)
-        return error.exit_code
+    sys.exit(exit_code_of(command, sys.argv[1:], "dni-doctor"))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from dni_async.channels import FrameServer
 from dni_async.errors import LinkError, WireError
-from dni_async.transport import FrameServer, Poller
-from launcher.link_words import CHUNK_BYTES, Introduction, answer, introduced
+from dni_async.transport import Poller
+from launcher.doctor.link_words import CHUNK_BYTES, Introduction, answer, introduced
 
 __all__ = ["serve"]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 import queue
 import socket
 import threading
 from dataclasses import dataclass
 from typing import Final
 
+from dni_async.addresses import is_ipv4
 from dni_async.errors import ConfigError
-from launcher.link_findings import Reach
+from launcher.doctor.link_findings import Reach
 
 __all__ = ["Address", "reach", "resolve"]
 
@@ -36,7 +36,7 @@ class Address:
             raise ConfigError(f"{text}: is not tcp://HOST:PORT")
         if not is_ours and int(port) == 0:
             raise ConfigError(f"{text}: 0 is no port of a peer")
-        if is_ours and not _is_ipv4(host):
+        if is_ours and not is_ipv4(host):
             raise ConfigError(
                 f"{text}: {host} is no IPv4 address; name one of this host (ip -brief address), "
                 "or 0.0.0.0 for all"
@@ -49,7 +49,7 @@ def resolve(host: str, timeout_s: float) -> str | None:
 
     In a thread that is left behind, as a name server that is silent holds it up for long.
     """
-    if _is_ipv4(host):
+    if is_ipv4(host):
         return host
     answers: queue.SimpleQueue[str | OSError] = queue.SimpleQueue()
 
@@ -101,11 +101,3 @@ def _hear(connection: socket.socket) -> bytes:
     except OSError:  # it hung up, or says nothing
         return heard
     return heard
-
-
-def _is_ipv4(host: str) -> bool:
-    try:
-        ipaddress.IPv4Address(host)
-    except ValueError:
-        return False
-    return True

@@ -15,7 +15,7 @@ from dni_async.errors import ConfigError
 from dni_async.gate import Guard
 from dni_async.keys import read_keys, write_keys
 from dni_async.transport import make_key_pair, open_sockets
-from launcher.link_reach import Address, reach, resolve
+from launcher.doctor.link_reach import Address, reach, resolve
 
 TIMEOUT_S = 5.0
 SHORT_S = 0.2

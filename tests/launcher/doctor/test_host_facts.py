@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from launcher.host_facts import (
+from launcher.doctor.host_facts import (
     cgroup_quota,
     installed,
     look_at_host,
+    look_at_listening,
     look_at_sharing,
     look_at_torch,
-    try_listening,
 )
-from launcher.link_reach import Address
+from launcher.doctor.link_reach import Address
 
 
 @pytest.fixture
@@ -85,8 +85,8 @@ def test_torch_and_shared_memory_as_they_are_here() -> None:
 def test_listening() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = Address.parse(f"tcp://127.0.0.1:{server.getsockname()[1]}", is_ours=True)
-        assert try_listening(taken, may_be_exposed=False).verdict == "bad"
-    assert try_listening(taken, may_be_exposed=False).verdict == "good"
+        assert look_at_listening(taken, may_be_exposed=False).verdict == "bad"
+    assert look_at_listening(taken, may_be_exposed=False).verdict == "good"
     foreign = Address.parse("tcp://192.0.2.1:0", is_ours=True)
-    assert "--keys" in try_listening(foreign, may_be_exposed=False).remedy
-    assert "ip -brief" in try_listening(foreign, may_be_exposed=True).remedy
+    assert "--keys" in look_at_listening(foreign, may_be_exposed=False).remedy
+    assert "ip -brief" in look_at_listening(foreign, may_be_exposed=True).remedy

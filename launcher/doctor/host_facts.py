@@ -17,12 +17,12 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
+from dni_async.addresses import is_exposed, try_listening
 from dni_async.errors import WorkerDied
-from dni_async.gate import is_exposed
 from dni_async.system import available_bytes, available_cores, has_nvidia_device
 from dni_async.transport import has_encryption, library_version
-from launcher.finding import Finding
-from launcher.host_findings import (
+from launcher.doctor.finding import Finding
+from launcher.doctor.host_findings import (
     judge_clock,
     judge_cores,
     judge_descriptors,
@@ -36,8 +36,8 @@ from launcher.host_findings import (
     judge_system,
     judge_threads,
 )
-from launcher.link_reach import Address
-from launcher.place_findings import (
+from launcher.doctor.link_reach import Address
+from launcher.doctor.place_findings import (
     TemporaryFolder,
     judge_device_sharing,
     judge_devices,
@@ -52,9 +52,9 @@ __all__ = [
     "cgroup_quota",
     "installed",
     "look_at_host",
+    "look_at_listening",
     "look_at_sharing",
     "look_at_torch",
-    "try_listening",
 ]
 
 PACKAGES = ("torch", "pyzmq", "msgpack")
@@ -94,10 +94,10 @@ def look_at_host() -> Iterator[Finding]:
 
 
 def look_at_torch(width: int, batch_size: int) -> tuple[list[Finding], dict[str, Any] | None]:
-    """Its devices; with launcher.torch_facts' facts, None where torch does not work here."""
+    """Its devices; with launcher.doctor.torch_facts' facts, None where torch does not work here."""
     try:
         job = {"width": width, "batch_size": batch_size}
-        facts = ask("launcher.torch_facts", job, 1, TORCH_S)
+        facts = ask("launcher.doctor.torch_facts", job, 1, TORCH_S)
     except WorkerDied as error:
         what = f"cannot be used: {_last_line(error)}"
         remedy = f"{sys.executable} -c 'import torch; torch.cuda.is_available()' shows it"
@@ -112,20 +112,17 @@ def look_at_sharing(facts: dict[str, Any]) -> list[Finding]:
     try:
         with tempfile.TemporaryDirectory(prefix="dni-") as folder:
             job = {"folder": folder, "devices": devices}
-            told = ask("launcher.sharing_trial", job, 1, SHARING_S)
+            told = ask("launcher.doctor.sharing_trial", job, 1, SHARING_S)
     except (WorkerDied, OSError) as error:
         return [judge_memory_sharing(f"the trial failed ({_last_line(error)})")]
     return [judge_memory_sharing(told["memory"]), *judge_device_sharing(told["devices"])]
 
 
-def try_listening(address: Address, *, may_be_exposed: bool) -> Finding:
+def look_at_listening(address: Address, *, may_be_exposed: bool) -> Finding:
     """Bind it and let go."""
     code = 0
     try:
-        with socket.socket() as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as ZeroMQ does
-            trial.bind((address.host, address.port))
-            trial.listen(1)
+        try_listening(address.host, address.port)
     except OSError as error:
         code = error.errno or errno.EINVAL
     return judge_listen(

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dni_async.config import RunConfig
-from launcher.finding import Finding
-from launcher.link_words import Introduction
+from dni_async.decisions.windows import window_for
+from launcher.doctor.finding import Finding
+from launcher.doctor.link_words import Introduction
 
 __all__ = [
     "Figures",
@@ -20,7 +21,6 @@ __all__ = [
     "judge_reach",
     "quantile",
     "rate",
-    "window_for",
 ]
 
 UNEVEN = 10  # a p99 so many times the median
@@ -105,16 +105,6 @@ def rate(answered_s: Sequence[float], chunk_bytes: int) -> float | None:
     return (len(late) - 1) * chunk_bytes / (late[-1] - late[0])
 
 
-def window_for(figures: Figures, load: Load) -> int:
-    """The window with which a link is never idle for want of credits.
-
-    What is on its way while an activation goes there and its credit comes back (bandwidth x
-    delay), the one that is being sent, and the one that is computed with.
-    """
-    bandwidth = max(figures.up or 0.0, figures.down or 0.0)
-    return math.ceil(bandwidth * figures.median_s / load.activation_bytes) + 2
-
-
 def judge_reach(peer: str, reach: Reach, *, has_keys: bool) -> Finding | None:
     """None where it is worth while to greet."""
     name = f"peer {peer}"
@@ -193,7 +183,9 @@ def _bandwidth(figures: Figures) -> Finding:
 
 
 def _window(figures: Figures, load: Load) -> Finding:
-    needed, default = window_for(figures, load), RunConfig().places
+    bandwidth = max(figures.up or 0.0, figures.down or 0.0)
+    needed = window_for(bandwidth, figures.median_s, load.activation_bytes, load.layer_s or 0.0)
+    default = RunConfig().places
     text = f"{needed} keeps the link busy ({_megabytes(load)} an activation)"
     if needed > default:
         what = f"{text}, the default is {default}"

@@ -10,7 +10,7 @@ import pytest
 
 from dni_async.errors import WireError
 from dni_async.wire import Buffer
-from launcher.link_words import (
+from launcher.doctor.link_words import (
     CHUNK,
     GREETED,
     TAKEN,

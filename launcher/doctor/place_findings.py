@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from launcher.finding import Finding
+from launcher.doctor.finding import Finding
 
 __all__ = [
     "TemporaryFolder",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from launcher.link_findings import (
+from launcher.doctor.link_findings import (
     Figures,
     Load,
     Reach,
@@ -16,9 +16,8 @@ from launcher.link_findings import (
     judge_reach,
     quantile,
     rate,
-    window_for,
 )
-from launcher.link_words import Introduction
+from launcher.doctor.link_words import Introduction
 
 PEER = "tcp://10.0.0.6:5555"
 US = Introduction("here", "0.1.0", "2.13.0+cpu", 4)
@@ -89,7 +88,7 @@ LINKS: dict[str, tuple[dict[str, Any], str, str, str]] = {
     ),
     "a link that eats large packets": ({"up": None}, "bandwidth", "bad", "MTU"),
     "the same from there": ({"down": None}, "bandwidth", "bad", "MTU"),
-    "a long link": ({"round_trips_s": (0.1,) * 100}, "window", "doubtful", "--window 98"),
+    "a long link": ({"round_trips_s": (0.1,) * 100}, "window", "doubtful", "--window 22"),
     "a slow link": ({"up": 12.5e6}, "pace", "doubtful", "bf16"),
     "clocks apart": ({"offset_s": -3.0}, "wall clocks", "doubtful", "NTP"),
 }
@@ -119,8 +118,11 @@ def test_the_window_covers_what_is_on_its_way() -> None:
     load = Load(width=1023, batch_size=256)
     assert load.activation_bytes == 256 * 4100
     figures = replace(GOOD, up=10.0 * load.activation_bytes, down=1.0)
-    assert window_for(replace(figures, round_trips_s=(1.0,)), load) == 12
-    assert window_for(replace(figures, round_trips_s=(0.001,)), load) == 3
+    for round_trip_s, window in ((1.0, 19), (0.001, 4)):
+        told = {
+            f.name: f for f in judge_link(replace(figures, round_trips_s=(round_trip_s,)), load)
+        }
+        assert told["window"].what.startswith(f"{window} keeps the link busy")
 
 
 @pytest.mark.parametrize(

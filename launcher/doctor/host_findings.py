@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from launcher.finding import Finding, Verdict
+from launcher.doctor.finding import Finding, Verdict
 
 __all__ = [
     "judge_clock",

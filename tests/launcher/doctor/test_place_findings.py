@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from launcher.finding import Finding
-from launcher.place_findings import (
+from launcher.doctor.finding import Finding
+from launcher.doctor.place_findings import (
     TemporaryFolder,
     judge_device_sharing,
     judge_devices,

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from dni_async.transport import FrameSocket, Poller
+from dni_async.channels import FrameSocket
+from dni_async.transport import Poller
 from dni_async.wire import Buffer
-from launcher.link_findings import Figures, rate
-from launcher.link_words import (
+from launcher.doctor.link_findings import Figures, rate
+from launcher.doctor.link_words import (
     CHUNK,
     CHUNK_BYTES,
     GREETED,

@@ -6,11 +6,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dni_async.channels import FrameServer
 from dni_async.gate import Guard
-from dni_async.transport import FrameServer, open_sockets
-from launcher.link_measure import Conversation
-from launcher.link_server import serve
-from launcher.link_words import Introduction
+from dni_async.transport import open_sockets
+from launcher.doctor.link_measure import Conversation
+from launcher.doctor.link_server import serve
+from launcher.doctor.link_words import Introduction
 
 US = Introduction("here", "0.1.0", "2.13.0", 4)
 THEM = Introduction("there", "0.1.0", "2.13.0", 4)

@@ -8,9 +8,9 @@ import json
 import pytest
 from rich.console import Console
 
-from launcher.doctor_show import show, to_json
-from launcher.finding import Finding
-from launcher.link_findings import Figures
+from launcher.doctor.finding import Finding
+from launcher.doctor.link_findings import Figures
+from launcher.doctor.show import show, to_json
 
 LOAD = Finding(
     "load", "doubtful", "3.1 processes [red]want[/] 2 cores", "wait, " * 30 + "or end them"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from launcher.finding import Finding, count, is_passed
-from launcher.host_findings import (
+from launcher.doctor.finding import Finding, count, is_passed
+from launcher.doctor.host_findings import (
     judge_clock,
     judge_cores,
     judge_descriptors,

@@ -11,15 +11,15 @@ from dni_async.errors import WireError
 from dni_async.gate import Guard
 from dni_async.messages import PROTOCOL
 from dni_async.transport import Sockets, open_sockets
-from launcher.finding import Finding
-from launcher.host_facts import (
+from launcher.doctor.finding import Finding
+from launcher.doctor.host_facts import (
     installed,
     look_at_host,
+    look_at_listening,
     look_at_sharing,
     look_at_torch,
-    try_listening,
 )
-from launcher.link_findings import (
+from launcher.doctor.link_findings import (
     Figures,
     Load,
     Reach,
@@ -27,10 +27,10 @@ from launcher.link_findings import (
     judge_link,
     judge_reach,
 )
-from launcher.link_measure import Conversation
-from launcher.link_reach import Address, reach, resolve
-from launcher.link_server import serve
-from launcher.link_words import Introduction
+from launcher.doctor.link_measure import Conversation
+from launcher.doctor.link_reach import Address, reach, resolve
+from launcher.doctor.link_server import serve
+from launcher.doctor.link_words import Introduction
 
 __all__ = ["ANSWER_S", "Doctor", "Question"]
 
@@ -76,9 +76,9 @@ class Doctor:
         if facts is not None:
             self._tell(*look_at_sharing(facts))
         for address in question.listen:
-            self._tell(try_listening(address, may_be_exposed=question.may_be_exposed))
+            self._tell(look_at_listening(address, may_be_exposed=question.may_be_exposed))
         if question.serve is not None:
-            finding = try_listening(question.serve, may_be_exposed=question.may_be_exposed)
+            finding = look_at_listening(question.serve, may_be_exposed=question.may_be_exposed)
             self.may_serve = finding.verdict != "bad"
             self._tell(finding)
         layer_s = None if facts is None else float(facts["layer_s"])
