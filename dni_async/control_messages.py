@@ -37,7 +37,7 @@ __all__ = [
 MAX_PART_BYTES = 48 * 1024  # of a file, in one message
 
 Side = Literal["above", "below"]
-FileKind = Literal["weights", "shard", "profile", "events"]
+FileKind = Literal["weights", "shard", "profile", "torch-profile", "events"]
 Scalar = str | int | float | bool | None
 
 

@@ -69,6 +69,8 @@ class CarriedFiles:
                 return partial_folder(folder.checkpoints, part.batch_id) / shard_name(part.stage)
             case "profile":
                 path = folder.profile / f"stage-{part.stage}.json"
+            case "torch-profile":
+                path = folder.profile / f"torch-stage-{part.stage}.json"
             case "events":
                 path = folder.events / f"stage-{part.stage}{suffix}.jsonl"
         return path if path.parent.is_dir() else None

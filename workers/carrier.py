@@ -59,7 +59,12 @@ class Carrier:
         return Incoming(self._folder / "shard.safetensors")
 
     def send(self, kind: FileKind, path: Path, batch_id: int = 0) -> None:
-        """Queue the file, if it is there, and remove it."""
+        """Queue the file, if it is there, and remove it.
+
+        What was not asked for has no path in the folder, and is none of ours.
+        """
+        if not path.is_relative_to(self._folder):
+            return
         try:
             file = path.open("rb")
         except FileNotFoundError:

@@ -363,6 +363,7 @@ class WorkerLoop:
             return
         carrier.send("weights", Path(welcome.weights_path))
         carrier.send("profile", Path(welcome.profile_folder) / f"stage-{self._seat.stage}.json")
+        carrier.send("torch-profile", _torch_profile_path(self._seat))
         if self._recorder is not None:
             self._recorder.flush()
             carrier.send("events", events_path(self._seat))
@@ -380,4 +381,8 @@ def _torch_profile(seat: Seat) -> TorchProfile | None:
     """The profiler, where this is the stage that it was asked for."""
     if seat.config.torch_profiler != seat.stage:
         return None
-    return TorchProfile(Path(seat.welcome.profile_folder) / f"torch-stage-{seat.stage}.json")
+    return TorchProfile(_torch_profile_path(seat))
+
+
+def _torch_profile_path(seat: Seat) -> Path:
+    return Path(seat.welcome.profile_folder) / f"torch-stage-{seat.stage}.json"

@@ -33,6 +33,7 @@ def part(kind: FileKind, data: bytes, *, is_last: bool, batch_id: int = 0) -> Fi
         ("weights", 0, 0, "weights/stage-2.safetensors"),
         ("shard", 7, 0, "checkpoints/7.part/stage-2.safetensors"),
         ("profile", 0, 1, "profile/stage-2.json"),
+        ("torch-profile", 0, 1, "profile/torch-stage-2.json"),
         ("events", 0, 0, "events/stage-2.jsonl"),
         ("events", 0, 3, "events/stage-2.3.jsonl"),
     ],
@@ -46,7 +47,7 @@ def test_files_lie_where_they_belong(
     assert carried.enter(part(kind, b"one", is_last=False, batch_id=batch_id), incarnation) is None
     assert not list(folder.path.rglob("stage-2*.safetensors"))
     assert carried.enter(part(kind, b"two", is_last=True, batch_id=batch_id), incarnation) is None
-    (written,) = [each for each in folder.path.rglob("stage-2*") if each.is_file()]
+    (written,) = [each for each in folder.path.rglob("*stage-2*") if each.is_file()]
     assert written.read_bytes() == b"onetwo"
     assert written == folder.path / path or kind == "shard"
     folder.close()

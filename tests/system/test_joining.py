@@ -65,7 +65,8 @@ def assert_all_left(*workers: MarkedProcess) -> None:
     """Each has ended well, and no file of its is left."""
     for worker in workers:
         assert worker.end() == 0, worker.output
-        assert list(worker.temporary.iterdir()) == []
+        names = {path.name for path in worker.temporary.iterdir()}
+        assert all(name.startswith("torchinductor_") for name in names), names  # torch's own
 
 
 def test_all_workers_join(launch: Callable[..., Launch], join: Join) -> None:
@@ -107,7 +108,7 @@ def test_lockstep_stays_exact(launch: Callable[..., Launch], join: Join, transpo
 
 
 def test_a_spare_takes_the_place_of_the_dead(launch: Callable[..., Launch], join: Join) -> None:
-    run = launch(*REMOTE, "--epochs=60", "--checkpoint-every=10")
+    run = launch(*REMOTE, "--epochs=300", "--checkpoint-every=10")
     address = address_of(run)
     workers = [join(address, f"--stage={stage}") for stage in range(4)]
     run.wait_for("workers started")
@@ -170,7 +171,10 @@ def can_hide() -> bool:
 def test_who_does_not_see_the_run_directory_sends_its_files(
     launch: Callable[..., Launch], join: Join
 ) -> None:
-    run = launch(*REMOTE, "--epochs=60", "--checkpoint-every=10", "--record-events", "--profile")
+    run = launch(
+        *REMOTE, "--epochs=200", "--checkpoint-every=10", "--record-events", "--profile",
+        "--torch-profiler=1",
+    )  # fmt: skip
     address = address_of(run)
     hide = ("unshare", "-m", "sh", "-c", f'mount -t tmpfs none {run.run_dir} && exec "$@"', "sh")
     workers = [join(address, f"--stage={stage}", prefix=hide) for stage in range(4)]
@@ -182,22 +186,23 @@ def test_who_does_not_see_the_run_directory_sends_its_files(
     assert run.end() == 0, run.output
     assert (run.run_dir / "model.safetensors").is_file()
     assert (run.run_dir / "trace.json").is_file()
+    assert (run.run_dir / "profile" / "torch-stage-1.json").is_file()
     names = {path.name for path in (run.run_dir / "events").iterdir()}
     assert names == {"stage-0.jsonl", "stage-1.jsonl", "stage-2.1.jsonl", "stage-3.jsonl"}
     assert ours(run)["test_accuracy"] > 0.9
     assert_all_left(workers[0], workers[1], workers[3], spare)
     run.assert_nothing_left()
-    resumed = launch("--resume", str(run.run_dir), "--epochs=62", "--workers=local")
+    resumed = launch("--resume", str(run.run_dir), "--epochs=202", "--workers=local")
     assert resumed.end() == 0, resumed.output
     assert "resumed from checkpoint" in resumed.output
 
 
 def test_nobody_joins(launch: Callable[..., Launch], join: Join) -> None:
-    run = launch(*REMOTE, "--join-timeout-s=4")
+    run = launch(*REMOTE, "--join-timeout-s=12")
     worker = join(address_of(run), "--stage=2")
     assert run.end() == 75
     assert "stage 2 joined" in run.output
-    assert re.search(r"Error: waited 4 s for Hello from stage 0, stage 1, stage 3", run.output)
+    assert re.search(r"Error: waited 12 s for Hello from stage 0, stage 1, stage 3", run.output)
     assert_all_left(worker)
     run.assert_nothing_left()
 
