@@ -69,6 +69,7 @@ BATCH_NORM = {"norm": "batch", "epochs": 15}
 PAPER = {**BATCH_NORM, "targets": "bootstrap", "synthesizer": "linear"}  # cDNI on its FCN
 CNN = {"model": "cnn", "layers": 3, "width": 16, "norm": "batch", "epochs": 5}
 TRANSFORMER = {"model": "transformer:model", "stages": 4, "batch_size": 32, "epochs": 5}
+DEEP_CRITIC = {"synthesizer_layers": 1, "synthesizer_width": 256}  # 4 x the activation's
 ROWS = (
     Row("default, 4 x 256 BN", BATCH_NORM, behind=0.15, in_order=True),
     Row("cDNI, 3 layers", {**PAPER, "layers": 3}, published=2.2, most=2.2),
@@ -85,7 +86,8 @@ ROWS = (
     Row("dgl, 4 x 256 BN", {**BATCH_NORM, "rule": "dgl"}),
     Row("no-bprop, 4 x 256 BN", {**BATCH_NORM, "rule": "no-bprop"}, published=12.6),
     Row("CNN, 3 layers", CNN, behind=0.2),
-    Row("transformer, 4 workers", TRANSFORMER, most_loss=1.05, is_text=True),
+    Row("transformer, default", TRANSFORMER, most_loss=1.05, is_text=True),
+    Row("transformer, deep critic", TRANSFORMER | DEEP_CRITIC, most_loss=1.05, is_text=True),
 )
 # What a rule does, and backpropagation does not.
 RULE_SETTINGS = (
@@ -94,6 +96,8 @@ RULE_SETTINGS = (
     "anchor_every",
     "synthesizer",
     "synthesizer_lr",
+    "synthesizer_layers",
+    "synthesizer_width",
     "update_probability",
     "unlock",
     "window",

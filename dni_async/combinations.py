@@ -79,10 +79,23 @@ def _check_synthesizer(config: RunConfig) -> None:
             "use --model cnn or a network of your own"
         )
     for name in ("synthesizer_layers", "synthesizer_width"):
-        if getattr(config, name) is not None and config.synthesizer not in ("mlp", "conv"):
+        if getattr(config, name) is not None and config.synthesizer not in (
+            "critic",
+            "mlp",
+            "conv",
+        ):
             raise ConfigError(
-                f"{name}: is of mlp and conv, but --synthesizer is {config.synthesizer}"
+                f"{name}: is of critic, mlp and conv, but --synthesizer is {config.synthesizer}"
             )
+    if (
+        config.synthesizer == "critic"
+        and config.synthesizer_width is not None
+        and not config.synthesizer_layers
+    ):
+        raise ConfigError(
+            "synthesizer_width: is of hidden layers, and the critic has none; "
+            "give it some by --synthesizer-layers"
+        )
     is_taught = config.targets == "bootstrap" or config.anchor_every > 0
     if config.synthesizer_warmup and config.synthesizer != "critic" and not is_taught:
         raise ConfigError(

@@ -108,8 +108,8 @@ class RunConfig:
     synthesizer: str = "critic"  # a SynthesizerName, or "package.module:Class"
     label_conditioning: bool = True
     synthesizer_lr: float | None = None  # None: critic 1e-2, linear and conv 1e-3, mlp 1e-4
-    synthesizer_layers: int | None = None  # hidden ones of mlp and conv; None: 2
-    synthesizer_width: int | None = None  # None: mlp 1024 units, conv the activation's channels
+    synthesizer_layers: int | None = None  # hidden ones; None: critic 0, mlp and conv 2
+    synthesizer_width: int | None = None  # None: mlp 1024, critic and conv the activation's
     synthesizer_pool: int = 4  # critic on images: regions in each direction; 0: every place
     synthesizer_warmup: int = 0  # its updates before its gradients are applied
     synthesizer_scale: float = 1.0  # multiplies its gradients

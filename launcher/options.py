@@ -90,12 +90,14 @@ SETTINGS = (
     ),
     _setting(
         "synthesizer_layers",
-        "Hidden layers of mlp and conv; with none they are linear.  [default: 2]",
+        "Hidden layers of critic, mlp and conv; with none they are linear.  [default: critic 0, "
+        "mlp and conv 2]",
         type=int,
     ),
     _setting(
         "synthesizer_width",
-        "Units or filters of those.  [default: mlp 1024, conv as the activation has channels]",
+        "Units or filters of those.  [default: mlp 1024, critic and conv as the activation has "
+        "units or channels]",
         type=int,
     ),
     _setting(

@@ -210,8 +210,15 @@ def test_a_config_does_not_change() -> None:
         ({"model": "a:b:c"}, "model: must be one of cnn, residual"),
         ({"model": "cnn", "stages": 5}, "stages: 5 stages need at least as many layers"),
         ({"synthesizer": "conv"}, "synthesizer: conv is for activations [B, C, H, W]"),
-        ({"synthesizer_layers": 1}, "synthesizer_layers: is of mlp and conv, but --synthesizer is"),
-        ({"synthesizer_width": 8}, "synthesizer_width: is of mlp and conv"),
+        (
+            {"synthesizer": "linear", "synthesizer_layers": 1},
+            "synthesizer_layers: is of critic, mlp and conv, but --synthesizer is linear",
+        ),
+        ({"synthesizer_width": 8}, "synthesizer_width: is of hidden layers, and the critic has"),
+        (
+            {"synthesizer_width": 8, "synthesizer_layers": 0},
+            "synthesizer_width: is of hidden layers, and the critic has",
+        ),
         ({"synthesizer_width": 0}, "synthesizer_width: must be at least 1"),
         ({"synthesizer_layers": -1}, "synthesizer_layers: must be at least 0"),
         ({"synthesizer_pool": -1}, "synthesizer_pool: must be at least 0"),
@@ -291,6 +298,8 @@ def test_values_out_of_range(values: dict[str, Any], message: str) -> None:
         {"synthesizer": "conv", "model": "cnn"},
         {"synthesizer": "conv", "model": "m:f"},
         {"synthesizer": "mlp", "synthesizer_layers": 0, "synthesizer_width": 8},
+        {"synthesizer_layers": 0},
+        {"synthesizer_layers": 2, "synthesizer_width": 8, "rule": "dgl"},
         {"synthesizer_warmup": 5, "rule": "dgl"},
         {"synthesizer_warmup": 5, "anchor_every": 0},  # the critic learns from labels
         {"stages": 5, "model": "m:f"},  # how many layers a model has shows when it is built

@@ -15,6 +15,7 @@ from dni_async.optimizers import Adam, Optimizer, Sgd
 from dni_async.synthesizers import (
     ConvSynthesizer,
     CriticSynthesizer,
+    DeepCriticSynthesizer,
     LinearSynthesizer,
     MlpSynthesizer,
     PooledSynthesizer,
@@ -107,6 +108,46 @@ def test_critic_corrects_itself_by_the_gradient_of_the_squared_error() -> None:
     synthesizer.learn(hidden, labels, target)
     zero, zeros = torch.zeros_like(weight), torch.zeros_like(bias)
     assert_close(steps(before, synthesizer), [zero, zeros, reference])
+
+
+def run_by_hand(
+    parameters: list[torch.Tensor], inputs: torch.Tensor, labels: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of a critic with one hidden layer, and the sum of its losses."""
+    scale, shift, first, first_bias, last, last_bias, *_ = parameters
+    normal = functional.layer_norm(inputs, inputs.shape[1:], scale, shift)
+    logits = functional.gelu(normal @ first.t() + first_bias) @ last.t() + last_bias
+    return logits, functional.cross_entropy(logits, labels, reduction="sum")
+
+
+def test_deep_critic_predicts_the_gradient_of_its_own_loss_with_its_correction() -> None:
+    hidden, labels, _ = random_task()
+    synthesizer = shuffled(DeepCriticSynthesizer(NUM_UNITS, NUM_CLASSES, plain, width=4))
+    before = copies(synthesizer)
+    inputs = hidden.clone().requires_grad_()
+    logits, loss = run_by_hand(before, inputs, labels)
+    own, *classifier = torch.autograd.grad(loss, [inputs, *before[:-1]])
+    error = torch.softmax(logits.detach(), 1) - functional.one_hot(labels, NUM_CLASSES)
+    prediction = synthesizer.predict(hidden, labels)
+    torch.testing.assert_close(prediction, own + error @ before[-1].detach())
+    mean = [each / NUM_SAMPLES for each in classifier]
+    assert_close(steps(before, synthesizer), [*mean, torch.zeros_like(before[-1])])
+
+
+def test_deep_critic_corrects_itself_by_the_gradient_of_the_squared_error() -> None:
+    hidden, labels, target = random_task()
+    synthesizer = shuffled(DeepCriticSynthesizer(NUM_UNITS, NUM_CLASSES, plain, width=4))
+    before = copies(synthesizer)
+    inputs = hidden.clone().requires_grad_()
+    logits, loss = run_by_hand(before, inputs, labels)
+    (own,) = torch.autograd.grad(loss, inputs, retain_graph=True)
+    error = torch.softmax(logits.detach(), 1) - functional.one_hot(labels, NUM_CLASSES)
+    squared = functional.mse_loss(own + error @ before[-1], target)
+    (reference,) = torch.autograd.grad(squared, before[-1])
+    given = synthesizer.learn(hidden, labels, target)
+    torch.testing.assert_close(given, own + error @ before[-1].detach())
+    zeros = [torch.zeros_like(each) for each in before[:-1]]
+    assert_close(steps(before, synthesizer), [*zeros, reference])
 
 
 def test_critic_predicts_with_its_correction() -> None:
@@ -389,6 +430,9 @@ def test_conv_passes_over_what_batch_norm_cannot_normalise() -> None:
         ({"synthesizer": "critic", "synthesizer_pool": 0}, IMAGE, CriticSynthesizer, 3),
         ({"synthesizer": "critic", "synthesizer_pool": 2}, IMAGE, PooledSynthesizer, 3),
         ({"synthesizer": "critic", "synthesizer_pool": 2}, (6,), CriticSynthesizer, 3),
+        ({"synthesizer": "critic", "synthesizer_layers": 0}, (6,), CriticSynthesizer, 3),
+        ({"synthesizer": "critic", "synthesizer_layers": 2}, (6,), DeepCriticSynthesizer, 9),
+        ({"synthesizer": "critic", "synthesizer_layers": 1}, IMAGE, PooledSynthesizer, 7),
         ({"synthesizer": "linear"}, IMAGE, LinearSynthesizer, 3),
         ({"synthesizer": "mlp"}, IMAGE, MlpSynthesizer, 10),
         ({"synthesizer": "mlp", "synthesizer_layers": 0}, IMAGE, MlpSynthesizer, 2),

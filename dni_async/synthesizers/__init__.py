@@ -17,6 +17,7 @@ from dni_async.extensions import is_extension, make_extension
 from dni_async.optimizers import Adam, Optimizer
 from dni_async.synthesizers.conv import ConvSynthesizer
 from dni_async.synthesizers.critic import CriticSynthesizer
+from dni_async.synthesizers.deep_critic import DeepCriticSynthesizer
 from dni_async.synthesizers.interface import MakeOptimizer, Synthesizer
 from dni_async.synthesizers.linear import LinearSynthesizer
 from dni_async.synthesizers.mlp import MlpSynthesizer
@@ -25,6 +26,7 @@ from dni_async.synthesizers.pooled import PooledSynthesizer
 __all__ = [
     "ConvSynthesizer",
     "CriticSynthesizer",
+    "DeepCriticSynthesizer",
     "LinearSynthesizer",
     "MlpSynthesizer",
     "PooledSynthesizer",
@@ -91,8 +93,15 @@ def _critic(
     optimize: MakeOptimizer,
     device: torch.device,
 ) -> Synthesizer:
+    layers = config.synthesizer_layers
+
     def make(num_units: int) -> Synthesizer:
-        return CriticSynthesizer(num_units, num_classes, optimize, device=device)
+        if not layers:
+            return CriticSynthesizer(num_units, num_classes, optimize, device=device)
+        width = config.synthesizer_width
+        return DeepCriticSynthesizer(
+            num_units, num_classes, optimize, layers=layers, width=width, device=device
+        )
 
     if config.synthesizer_pool and len(shape) == 3:
         return PooledSynthesizer(shape, config.synthesizer_pool, make, device=device)

@@ -126,7 +126,7 @@ def test_checkpointing(start: Callable[..., Command]) -> None:
 
 
 def test_learning_a_text(start: Callable[..., Command]) -> None:
-    command = start("learning", "--rows", "transformer")
+    command = start("learning", "--rows", "transformer, deep")
     assert_clean_end(command)
     (text,) = command.result()["rows"]
     assert text["config"]["data"] == "characters.npz"
