@@ -140,16 +140,19 @@ def far(network: list[str], delay_s: float, measuring: Measuring) -> Row:
     flags = [*network, f"--epochs={epochs}", "--no-baseline", "--transport=tcp", "--window=32"]
     rates: dict[str, list[float]] = {"near": [], "far": []}
     accuracies: dict[str, list[float]] = {"near": [], "far": []}
+    routed: dict[str, list[float]] = {"near": [], "far": []}
     for _ in range(measuring.repeats):
         for name, delay in (("near", 0.0), ("far", delay_s)):
-            with far_hosts(NUM_HOSTS, delay) as made, joined_run(made, *flags) as run:
+            with far_hosts(NUM_HOSTS, delay) as made, joined_run(made.hosts, *flags) as run:
                 report = run.end()
+                routed[name].append(made.router_cpu_s)
             rates[name].append(samples_per_second(report))
             accuracies[name].append(accuracy(report))
     ratios = [far / near for far, near in zip(rates["far"], rates["near"], strict=True)]
     pairs = zip(accuracies["far"], accuracies["near"], strict=True)
     return {
         **{f"samples_per_second_{name}": Spread.of(each).to_dict() for name, each in rates.items()},
+        **{f"router_cpu_seconds_{name}": Spread.of(s).to_dict() for name, s in routed.items()},
         "of_the_rate_without_delay": Spread.of(ratios).to_dict(),
         "accuracy_points_gained": Spread.of([100 * (a - b) for a, b in pairs]).to_dict(),
     }

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from dni_async.errors import ConfigError, DniError
 
-__all__ = ["INTERFACE", "Host", "check_hosts", "far_hosts", "hosts"]
+__all__ = ["INTERFACE", "FarHosts", "Host", "check_hosts", "far_hosts", "hosts"]
 
 ROOT = Path(__file__).resolve().parents[1]
 SUBNET = "10.177.0"
@@ -86,8 +88,22 @@ def _add_host(host: Host, megabits: float | None) -> None:
     _run("ip", "-n", host.name, "link", "set", "lo", "up")
 
 
+@dataclass(frozen=True, slots=True)
+class FarHosts:
+    """Hosts, and the process between them, which takes its share of this machine's cores."""
+
+    hosts: list[Host]
+    router: psutil.Process
+
+    @property
+    def router_cpu_s(self) -> float:
+        """Processor time that it has taken."""
+        times = self.router.cpu_times()
+        return float(times.user + times.system)
+
+
 @contextmanager
-def far_hosts(count: int, delay_s: float) -> Iterator[list[Host]]:
+def far_hosts(count: int, delay_s: float) -> Iterator[FarHosts]:
     """count hosts between which every packet takes delay_s, through a router that holds it back."""
     check_hosts()
     prefix = f"dni{os.getpid()}"
@@ -109,7 +125,7 @@ def far_hosts(count: int, delay_s: float) -> Iterator[list[Host]]:
         for host in made:
             _run("ip", "-n", host.name, "addr", "add", f"{host.address}/24", "dev", INTERFACE)
             _run("ip", "-n", host.name, "link", "set", INTERFACE, "mtu", "60000", "up")
-        yield made
+        yield FarHosts(made, psutil.Process(router.pid))
     finally:
         if router is not None:
             assert router.stdin is not None

@@ -66,9 +66,9 @@ def test_a_host_that_stays_away_is_replaced_by_a_spare() -> None:
 
 
 def test_hosts_may_be_far_away() -> None:
-    with far_hosts(3, 0.02) as made, joined_run(made, *FLAGS) as run:
+    with far_hosts(3, 0.02) as made, joined_run(made.hosts, *FLAGS) as run:
         run.wait_for(r"epoch +3 ")
-        assert ping_ms(made[0], made[2]) >= 40.0
+        assert ping_ms(made.hosts[0], made.hosts[2]) >= 40.0
 
 
 def ping_ms(near: Host, far: Host) -> float:
