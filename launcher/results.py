@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Literal
 
 from dni_async.messages import BoundaryEpoch, Progress
@@ -176,8 +177,12 @@ class RunResult:
         return None
 
     def cosines(self, epoch: int) -> dict[int, float]:
-        """By stage: how well synthetic and returned gradients agreed in that epoch."""
-        return {told.stage: told.cosine for told in self.boundaries if told.epoch == epoch}
+        """By stage: how well synthetic and returned gradients agreed in the epoch that ended last.
+
+        Looks no further back, as it is asked at the end of every one of many epochs.
+        """
+        last = takewhile(lambda told: told.epoch == epoch, reversed(self.boundaries))
+        return {told.stage: told.cosine for told in last}
 
     def to_dict(self, target_accuracy: float | None) -> dict[str, Any]:
         """The run as report.json shows it."""
