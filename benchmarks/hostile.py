@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from socket import socket
-from statistics import fmean
 from typing import Any
 
 import click
@@ -41,7 +40,7 @@ SETTLE_S = 10.0  # longer than a handshake may take
 NUM_OPEN = 200  # connections that are held open at once
 NUM_IMPOSTERS = 20
 MOST_GROWTH = 64 * 2**20  # bytes of one process, from after its start to the end
-MOST_SLOWER = 0.05  # of the run's rate before and after
+MOST_SLOWER = 0.05  # of the run's rate before
 WATCHED_S = 30.0  # before and after
 
 VALID: list[Message] = [
@@ -354,12 +353,9 @@ def told(run: ListeningRun) -> int:
 
 
 def verdicts(row: Mapping[str, Any]) -> list[str]:
-    """How much slower the run was, and how much more processor time an epoch took it.
-
-    Than on average before and after: the speed of a machine drifts.
-    """
+    """How much slower the run was, and how much more processor time an epoch took it."""
     rate, cpu = (
-        row[f"{name}_during"] / fmean((row[f"{name}_before"], row[f"{name}_after"]))
+        row[f"{name}_during"] / row[f"{name}_before"]
         for name in ("epochs_per_second", "cpu_seconds_per_epoch")
     )
     return [

@@ -152,6 +152,16 @@ def find_begun(root: Path) -> list[int]:
     return sorted((batch_id for batch_id in begun if batch_id > newest), reverse=True)
 
 
+def digest_of(path: Path) -> tuple[int, str]:
+    """A file's size in bytes and its sha256. Raises OSError."""
+    digest, size_bytes = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while part := file.read(_READ_BYTES):
+            digest.update(part)
+            size_bytes += len(part)
+    return size_bytes, digest.hexdigest()
+
+
 def prune(root: Path, keep: int, *, newest: int | None = None) -> None:
     """Remove all but the newest ``keep`` checkpoints, and those after batch newest, if it is given.
 
@@ -209,16 +219,6 @@ def _check_run(folder: Path, made_by: Mapping[str, Any], run: Mapping[str, Any])
                 f"{folder}: is of another run: its {name} is {value!r}, here it is "
                 f"{run.get(name)!r}"
             )
-
-
-def digest_of(path: Path) -> tuple[int, str]:
-    """A file's size in bytes and its sha256. Raises OSError."""
-    digest, size_bytes = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while part := file.read(_READ_BYTES):
-            digest.update(part)
-            size_bytes += len(part)
-    return size_bytes, digest.hexdigest()
 
 
 def _check_shard(path: Path, shard: ShardFile) -> None:

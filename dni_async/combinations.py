@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["check_together"]
 
+LAYERED = ("critic", "mlp", "conv")  # synthesizers that may have hidden layers
+
 
 def _check_devices(config: RunConfig) -> None:
     if not config.devices:
@@ -78,29 +80,28 @@ def _check_synthesizer(config: RunConfig) -> None:
             "synthesizer: conv is for activations [B, C, H, W], and this network has none; "
             "use --model cnn or a network of your own"
         )
-    for name in ("synthesizer_layers", "synthesizer_width"):
-        if getattr(config, name) is not None and config.synthesizer not in (
-            "critic",
-            "mlp",
-            "conv",
-        ):
-            raise ConfigError(
-                f"{name}: is of critic, mlp and conv, but --synthesizer is {config.synthesizer}"
-            )
-    if (
-        config.synthesizer == "critic"
-        and config.synthesizer_width is not None
-        and not config.synthesizer_layers
-    ):
-        raise ConfigError(
-            "synthesizer_width: is of hidden layers, and the critic has none; "
-            "give it some by --synthesizer-layers"
-        )
+    _check_hidden_layers(config)
     is_taught = config.targets == "bootstrap" or config.anchor_every > 0
     if config.synthesizer_warmup and config.synthesizer != "critic" and not is_taught:
         raise ConfigError(
             "synthesizer_warmup: with anchor_every 0 no gradient comes back to learn from, and "
             "the warm-up would not end"
+        )
+
+
+def _check_hidden_layers(config: RunConfig) -> None:
+    """What the synthesizer is made of."""
+    if config.synthesizer not in LAYERED:
+        for name in ("synthesizer_layers", "synthesizer_width"):
+            if getattr(config, name) is not None:
+                raise ConfigError(
+                    f"{name}: is of critic, mlp and conv, but --synthesizer is {config.synthesizer}"
+                )
+    has_none = config.synthesizer == "critic" and not config.synthesizer_layers
+    if has_none and config.synthesizer_width is not None:
+        raise ConfigError(
+            "synthesizer_width: is of hidden layers, and the critic has none; "
+            "give it some by --synthesizer-layers"
         )
 
 

@@ -110,44 +110,40 @@ def test_critic_corrects_itself_by_the_gradient_of_the_squared_error() -> None:
     assert_close(steps(before, synthesizer), [zero, zeros, reference])
 
 
-def run_by_hand(
-    parameters: list[torch.Tensor], inputs: torch.Tensor, labels: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits of a critic with one hidden layer, and the sum of its losses."""
-    scale, shift, first, first_bias, last, last_bias, *_ = parameters
-    normal = functional.layer_norm(inputs, inputs.shape[1:], scale, shift)
-    logits = functional.gelu(normal @ first.t() + first_bias) @ last.t() + last_bias
-    return logits, functional.cross_entropy(logits, labels, reduction="sum")
+class DeepCritic:
+    """A critic with one hidden layer, and by autograd what it should give for a task."""
+
+    def __init__(self, hidden: torch.Tensor, labels: torch.Tensor) -> None:
+        self.made = shuffled(DeepCriticSynthesizer(NUM_UNITS, NUM_CLASSES, plain, width=4))
+        self.before = copies(self.made)
+        *network, self.correction = self.before
+        scale, shift, first, first_bias, last, last_bias = network
+        inputs = hidden.clone().requires_grad_()
+        normal = functional.layer_norm(inputs, inputs.shape[1:], scale, shift)
+        logits = functional.gelu(normal @ first.t() + first_bias) @ last.t() + last_bias
+        loss = functional.cross_entropy(logits, labels, reduction="sum")
+        own, *self.network_gradients = torch.autograd.grad(loss, [inputs, *network])
+        error = torch.softmax(logits.detach(), 1) - functional.one_hot(labels, NUM_CLASSES)
+        self.synthetic = own + error @ self.correction
 
 
 def test_deep_critic_predicts_the_gradient_of_its_own_loss_with_its_correction() -> None:
     hidden, labels, _ = random_task()
-    synthesizer = shuffled(DeepCriticSynthesizer(NUM_UNITS, NUM_CLASSES, plain, width=4))
-    before = copies(synthesizer)
-    inputs = hidden.clone().requires_grad_()
-    logits, loss = run_by_hand(before, inputs, labels)
-    own, *classifier = torch.autograd.grad(loss, [inputs, *before[:-1]])
-    error = torch.softmax(logits.detach(), 1) - functional.one_hot(labels, NUM_CLASSES)
-    prediction = synthesizer.predict(hidden, labels)
-    torch.testing.assert_close(prediction, own + error @ before[-1].detach())
-    mean = [each / NUM_SAMPLES for each in classifier]
-    assert_close(steps(before, synthesizer), [*mean, torch.zeros_like(before[-1])])
+    critic = DeepCritic(hidden, labels)
+    torch.testing.assert_close(critic.made.predict(hidden, labels), critic.synthetic.detach())
+    mean = [each / NUM_SAMPLES for each in critic.network_gradients]
+    assert_close(steps(critic.before, critic.made), [*mean, torch.zeros_like(critic.correction)])
 
 
 def test_deep_critic_corrects_itself_by_the_gradient_of_the_squared_error() -> None:
     hidden, labels, target = random_task()
-    synthesizer = shuffled(DeepCriticSynthesizer(NUM_UNITS, NUM_CLASSES, plain, width=4))
-    before = copies(synthesizer)
-    inputs = hidden.clone().requires_grad_()
-    logits, loss = run_by_hand(before, inputs, labels)
-    (own,) = torch.autograd.grad(loss, inputs, retain_graph=True)
-    error = torch.softmax(logits.detach(), 1) - functional.one_hot(labels, NUM_CLASSES)
-    squared = functional.mse_loss(own + error @ before[-1], target)
-    (reference,) = torch.autograd.grad(squared, before[-1])
-    given = synthesizer.learn(hidden, labels, target)
-    torch.testing.assert_close(given, own + error @ before[-1].detach())
-    zeros = [torch.zeros_like(each) for each in before[:-1]]
-    assert_close(steps(before, synthesizer), [*zeros, reference])
+    critic = DeepCritic(hidden, labels)
+    squared = functional.mse_loss(critic.synthetic, target)
+    (reference,) = torch.autograd.grad(squared, critic.correction)
+    given = critic.made.learn(hidden, labels, target)
+    torch.testing.assert_close(given, critic.synthetic.detach())
+    zeros = [torch.zeros_like(each) for each in critic.network_gradients]
+    assert_close(steps(critic.before, critic.made), [*zeros, reference])
 
 
 def test_critic_predicts_with_its_correction() -> None:

@@ -362,7 +362,7 @@ class WorkerLoop:
         if carrier is None:
             return
         carrier.send("weights", Path(welcome.weights_path))
-        carrier.send("profile", Path(welcome.profile_folder) / f"stage-{self._seat.stage}.json")
+        carrier.send("profile", _profile_path(self._seat))
         carrier.send("torch-profile", _torch_profile_path(self._seat))
         if self._recorder is not None:
             self._recorder.flush()
@@ -370,9 +370,8 @@ class WorkerLoop:
 
     def _leave_profiles(self) -> None:
         """Write what was recorded, if anything was asked for."""
-        welcome = self._seat.welcome
-        path = Path(welcome.profile_folder) / f"stage-{self._seat.stage}.json"
-        self._spans.write(path, stage=self._seat.stage, device=welcome.device)
+        seat = self._seat
+        self._spans.write(_profile_path(seat), stage=seat.stage, device=seat.welcome.device)
         if self._torch_profile is not None:
             self._torch_profile.finish()
 
@@ -382,6 +381,10 @@ def _torch_profile(seat: Seat) -> TorchProfile | None:
     if seat.config.torch_profiler != seat.stage:
         return None
     return TorchProfile(_torch_profile_path(seat))
+
+
+def _profile_path(seat: Seat) -> Path:
+    return Path(seat.welcome.profile_folder) / f"stage-{seat.stage}.json"
 
 
 def _torch_profile_path(seat: Seat) -> Path:
