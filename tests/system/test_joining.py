@@ -191,8 +191,8 @@ def test_who_does_not_see_the_run_directory_sends_its_files(
     assert ours(run)["test_accuracy"] > 0.9
     assert_all_left(workers[0], workers[3], spare)
     assert workers[1].end() == 0, workers[1].output
-    (left,) = workers[1].temporary.iterdir()
-    assert left.name.startswith("torchinductor_")  # of torch's profiler
+    left = {path.name for path in workers[1].temporary.iterdir()}
+    assert all(name.startswith("torchinductor_") for name in left), left  # some torches' profiler
     run.assert_nothing_left()
     resumed = launch("--resume", str(run.run_dir), "--epochs=202", "--workers=local")
     assert resumed.end() == 0, resumed.output
