@@ -71,7 +71,7 @@ class Length:
     @property
     def num_stages(self) -> int:
         """One worker each."""
-        return self.config.stages or 1
+        return self.config.num_stages or 1
 
     @property
     def stages(self) -> list[StageTimes]:

@@ -85,7 +85,7 @@ def _build(
     factor = make_rate_factor(config, config.epochs * inputs.num_train_batches)
     device = torch.device("cpu")
     stages = []
-    for index, layers in enumerate(split_layers(len(layer_starts(network)), config.stages)):
+    for index, layers in enumerate(split_layers(len(layer_starts(network)), config.num_stages)):
         part = cut_stage(network, *layers)
         optimizer = make_optimizer(part.parameters(), config)
         stages.append(Stage(index, part, optimizer, rate_factor=factor))

@@ -102,7 +102,7 @@ class _Line:
         )
         self._inputs = Inputs(dataset, batch_size=config.batch_size, seed=config.seed)
         network = build_network(config, dataset.input_shape, dataset.num_classes)
-        ranges = ranges or split_layers(len(layer_starts(network)), config.stages)
+        ranges = ranges or split_layers(len(layer_starts(network)), config.num_stages)
         self._rule = make_rule(config)
         self._timed = [
             _Timed(

@@ -30,6 +30,7 @@ from benchmarks.report import (
 from benchmarks.throughput import measure_cell, print_cell
 from dni_async.config import CHOICES, RunConfig
 from dni_async.errors import ConfigError
+from launcher.options import stage_count
 
 __all__ = ["main"]
 
@@ -68,7 +69,9 @@ THROUGHPUT_EPOCHS, ACCURACY_EPOCHS = 3, 10
     help="Length of an epoch; 0: all.  [default: 12800; with a target all]",
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: 3; with a target 10]")
-@click.option("--stages", type=click.IntRange(min=1), help="Workers.  [default: one per layer]")
+@click.option(
+    "--stages", type=stage_count, metavar="N|auto", help="Workers.  [default: one per layer]"
+)
 @click.option("--window", type=click.IntRange(min=1), default=DEFAULTS.places, show_default=True)
 @click.option("--targets", type=click.Choice(CHOICES["targets"]), default="anchor")
 @click.option(

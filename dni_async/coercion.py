@@ -23,6 +23,8 @@ def coerce(key: str, value: Any, annotation: str) -> Any:
     kinds = {part.strip() for part in annotation.split("|")}
     if value is None and "None" in kinds:
         return None
+    if isinstance(value, str) and f"Literal[{value!r}]" in kinds:
+        return value
     if annotation.startswith("tuple"):
         items = value.split(",") if isinstance(value, str) else value
         if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
@@ -39,5 +41,7 @@ def coerce(key: str, value: Any, annotation: str) -> Any:
     else:
         expected = str
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
-        raise ConfigError(f"{key}: must be {expected.__name__}, but is {value!r}")
+        words = sorted(kind[9:-2] for kind in kinds if kind.startswith("Literal["))
+        needed = " or ".join([expected.__name__, *words])
+        raise ConfigError(f"{key}: must be {needed}, but is {value!r}")
     return value

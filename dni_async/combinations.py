@@ -34,11 +34,13 @@ def check_together(config: RunConfig) -> None:
     """Raises ConfigError, which names the setting, when two settings do not go together."""
     _check_devices(config)
     is_own = config.model is not None and is_extension(config.model)
-    if not is_own and config.stages is not None and config.stages > config.layers:
+    count = config.num_stages
+    if not is_own and count is not None and count > config.layers:
         raise ConfigError(
-            f"stages: {config.stages} stages need at least as many layers, "
-            f"but there are {config.layers}"
+            f"stages: {count} stages need at least as many layers, but there are {config.layers}"
         )
+    if config.stages == "auto":
+        _check_choice(config)
     _check_synthesizer(config)
     if config.early_stop and config.target_accuracy is None:
         raise ConfigError("early_stop: needs a target_accuracy to stop at")
@@ -47,6 +49,20 @@ def check_together(config: RunConfig) -> None:
     _check_engine(config)
     _check_places(config)
     _check_network(config)
+
+
+def _check_choice(config: RunConfig) -> None:
+    """What goes with a number of stages that is chosen by measurement."""
+    if config.rule == "backprop":
+        raise ConfigError(
+            "stages: auto looks for the fastest line, but with rule backprop one stage works at a "
+            "time; say how many"
+        )
+    if config.has_remote:
+        raise ConfigError(
+            "stages: auto counts the cores of this host, but workers are to join from others; say "
+            "how many"
+        )
 
 
 def _check_rule(config: RunConfig) -> None:

@@ -93,7 +93,7 @@ class RunConfig:
     width: int = 256
     norm: Norm = "none"
     model: str | None = None  # an MLP; else a ModelName, or "package.module:factory"
-    stages: int | None = None  # None: one layer per stage
+    stages: int | Literal["auto"] | None = None  # auto: as are fastest; None: one layer each
     partition: Partition = "balanced"  # with fewer stages than layers
     # The data.
     data: str = "digits"
@@ -182,7 +182,8 @@ class RunConfig:
         _require(is_known, "model", models, self)
         for name in _COUNTS:
             _require(getattr(self, name) >= 1, name, "at least 1", self)
-        for name in ("stages", "threads_per_worker", "window", "synthesizer_width"):
+        _require(self.num_stages is None or self.num_stages >= 1, "stages", "at least 1", self)
+        for name in ("threads_per_worker", "window", "synthesizer_width"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, "at least 1", self)
         positive = ("lr", "synthesizer_lr", "synthesizer_scale", "synthesizer_clip", "clip_norm")
@@ -229,6 +230,11 @@ class RunConfig:
             return self.window
         is_stale = self.rule == "fdg" or (self.rule == "dni" and self.targets == "bootstrap")
         return 4 if is_stale else 16
+
+    @property
+    def num_stages(self) -> int | None:
+        """As many as asked for; None: one per layer, which auto goes down from."""
+        return None if self.stages == "auto" else self.stages
 
     @property
     def has_remote(self) -> bool:

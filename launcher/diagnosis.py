@@ -99,7 +99,10 @@ def _advise_cores(case: _Case) -> str:
     less = "a larger --batch-size"
     if case.is_decoupled and case.config["targets"] == "bootstrap":
         less += " or --targets anchor"
-    return f"All cores are busy: the run is at the ceiling. Less work per sample helps: {less}."
+    text = f"All cores are busy: the run is at the ceiling. Less work per sample helps: {less}."
+    if case.is_decoupled and len(case.line.loads) > max(2, case.line.cores):
+        text += " --stages auto finds out whether fewer workers do."
+    return text
 
 
 def _advise_bottleneck(case: _Case) -> str:
@@ -205,7 +208,7 @@ def _advise_baseline(case: _Case) -> str:
     return (
         f"Plain backpropagation does {case.baseline:,.0f} samples/s, more than this line could at "
         "best: such layers cost more to pass on than to compute. Larger --width or --batch-size, "
-        "or fewer --stages."
+        "or fewer workers (--stages auto)."
     )
 
 

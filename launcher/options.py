@@ -9,9 +9,18 @@ import click
 
 from dni_async.config import CHOICES, RunConfig
 
-__all__ = ["run_settings"]
+__all__ = ["run_settings", "stage_count"]
 
 DEFAULTS = RunConfig()
+
+
+def stage_count(text: str) -> int | str:
+    """auto, or a number that the configuration looks at."""
+    if text == "auto":
+        return text
+    if not text.isascii() or not text.isdigit():
+        raise click.BadParameter(f"{text!r} is neither a number of workers nor auto.")
+    return int(text)
 
 
 def _setting(name: str, help_text: str, **options: Any) -> Callable[[Any], Any]:
@@ -43,7 +52,11 @@ SETTINGS = (
         metavar="cnn|residual|PACKAGE.MODULE:FACTORY",
     ),
     _setting(
-        "stages", "Group the layers into this many workers.  [default: one per layer]", type=int
+        "stages",
+        "Group the layers into this many workers; auto: as many as should be fastest on the cores, "
+        "by what each layer takes.  [default: one per layer]",
+        type=stage_count,
+        metavar="N|auto",
     ),
     _setting("partition", "balanced: group layers by the time each takes on a real batch."),
     _setting(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from dni_async.partition import deal_devices, split_layers
 from dni_async.system import available_cores, has_nvidia_device
 from launcher.descriptors import allow_descriptors
 
-__all__ = ["Plan", "make_plan"]
+__all__ = ["Plan", "make_plan", "regrouped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,18 @@ class Plan:
         return len(self.layer_ranges)
 
 
+def regrouped(plan: Plan, ranges: Sequence[tuple[int, int]]) -> Plan:
+    """The plan with these stages instead, and devices and threads dealt to them anew."""
+    count = len(ranges)
+    return dataclasses.replace(
+        plan,
+        layer_ranges=list(ranges),
+        devices=deal_devices(plan.config.devices, count),
+        hosts=deal_devices(_hosts(plan.config), count),
+        threads_per_worker=_threads(plan.config, plan.cores, count),
+    )
+
+
 def make_plan(config: RunConfig) -> Plan:
     """Load the data, build what must be tried, count devices.
 
@@ -124,13 +137,12 @@ def make_plan(config: RunConfig) -> Plan:
     make_rule(config)  # a user's own may not import
     if is_extension(config.synthesizer):
         find_callable("synthesizer", config.synthesizer)
-    layer_ranges = split_layers(num_layers, config.stages)
+    layer_ranges = split_layers(num_layers, config.num_stages)
     allow_descriptors(len(layer_ranges))
     devices = _resolve_devices(config.devices)
     if config.compile and "cpu" in devices:
         check_compiler()
     cores = available_cores()
-    is_placed = config.engine == "ray"  # on nodes whose cores are not this host's
     return Plan(
         config=dataclasses.replace(
             config,
@@ -149,12 +161,21 @@ def make_plan(config: RunConfig) -> Plan:
         num_layers=num_layers,
         layer_ranges=layer_ranges,
         devices=deal_devices(devices, len(layer_ranges)),
-        hosts=deal_devices(("remote",) if is_placed else config.workers, len(layer_ranges)),
+        hosts=deal_devices(_hosts(config), len(layer_ranges)),
         cores=cores,
         load=os.getloadavg()[0],
-        threads_per_worker=config.threads_per_worker
-        or (1 if is_placed else max(1, cores // len(layer_ranges))),
+        threads_per_worker=_threads(config, cores, len(layer_ranges)),
     )
+
+
+def _hosts(config: RunConfig) -> tuple[str, ...]:
+    return ("remote",) if config.engine == "ray" else config.workers
+
+
+def _threads(config: RunConfig, cores: int, num_stages: int) -> int:
+    """As asked; else the cores shared out, but on a cluster, whose cores are not this host's."""
+    shared = 1 if config.engine == "ray" else max(1, cores // num_stages)
+    return config.threads_per_worker or shared
 
 
 def _resolve_data(name: str) -> str:

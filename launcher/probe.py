@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import asdict
 
 import torch
 
 from dni_async.config import RunConfig
 from dni_async.inputs import Inputs
-from dni_async.measure import layer_seconds
+from dni_async.measure import layer_costs
 from dni_async.network import build_network
 from dni_async.stage import prepare_torch
 
@@ -21,7 +22,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """The process: the seconds of each layer, for one batch of the run on its first device."""
+    """The process: what each layer takes for one batch of the run on its first device."""
     job = json.load(sys.stdin)
     config = RunConfig.from_dict(job["config"])
     prepare_torch(job["num_threads"])
@@ -29,6 +30,6 @@ def main() -> None:
     inputs = Inputs.from_config(config)
     network = build_network(config, tuple(job["input_shape"]), job["num_classes"]).to(device)
     x, y = inputs.train_batch(1, 0)
-    seconds = layer_seconds(network, x.to(device), y.to(device))
-    print(json.dumps({"seconds": seconds}), flush=True)
+    costs = layer_costs(network, x.to(device), y.to(device), config, job["num_classes"])
+    print(json.dumps({"costs": [asdict(cost) for cost in costs]}), flush=True)
     os._exit(0)  # torch's own threads take their time to end

@@ -31,6 +31,8 @@ class Resumption:
 
     def keeps_stages(self, plan: Plan) -> bool:
         """Whether the run has as many stages as before, which then hold the same layers."""
+        if plan.config.stages == "auto":
+            return True
         return plan.num_stages == len(self.manifest.shards)
 
     def ranges(self) -> list[tuple[int, int]]:

@@ -18,7 +18,7 @@ from launcher.baseline_process import train_baseline
 from launcher.coordinator import train_decoupled
 from launcher.display import Display, live_display
 from launcher.interruption import Interrupted
-from launcher.plan import Plan, make_plan
+from launcher.plan import Plan, make_plan, regrouped
 from launcher.report import build_report
 from launcher.results import RunResult
 from launcher.resume import Resumption, find_resumption, stage_files
@@ -110,6 +110,7 @@ def _carry_out(
             display = WatchedDisplay(shown, watchers.all)
             if needs_balance(plan) and (resumption is None or not resumption.keeps_stages(plan)):
                 plan, sentence = balance(plan)
+                _check_profiled_stage(plan)
                 display.note(sentence)
             for note in (_headline(plan, folder), *watchers.notes):
                 display.note(note)
@@ -147,7 +148,7 @@ def _resume(plan: Plan, folder: RunFolder, console: Console) -> tuple[Plan, Resu
     try:
         resumption = find_resumption(plan, folder, note)
         if resumption.keeps_stages(plan):
-            plan = dataclasses.replace(plan, layer_ranges=resumption.ranges())
+            plan = regrouped(plan, resumption.ranges())
         folder.reopen(plan.config.to_toml(), resumption.metrics)
     except BaseException:
         folder.close()

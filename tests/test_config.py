@@ -24,7 +24,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "layers": st.integers(5, 2**31),
     "width": st.integers(1, 2**31),
     "model": st.sampled_from([None, "cnn", "residual", "package.module:factory"]),
-    "stages": st.none() | st.integers(1, 5),
+    "stages": st.none() | st.integers(1, 5),  # or auto; see CONFIGS
     "data": st.text(),
     "data_dir": st.none() | st.text(),
     "anchor_every": st.integers(0, 2**31),
@@ -85,6 +85,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 # Lockstep keeps the dtype on its links, forward is not for every rule; all else goes together.
 CONFIGS = st.one_of(
     st.builds(RunConfig, **{**VALUES, "rule": st.just("dni")}),
+    st.builds(RunConfig, **{**VALUES, "rule": st.just("dni"), "stages": st.just("auto")}),
     st.builds(
         RunConfig,
         rule=st.sampled_from(["dni", "dgl", "my.own:Class"]),
@@ -230,6 +231,12 @@ def test_a_config_does_not_change() -> None:
             "synthesizer_warmup: with anchor_every 0 no gradient comes back",
         ),
         ({"stages": 5}, "stages: 5 stages need at least as many layers, but there are 4"),
+        ({"stages": "auto", "rule": "backprop"}, "stages: auto looks for the fastest line, but"),
+        (
+            {"stages": "auto", "workers": ("remote",), "listen": "tcp://127.0.0.1:0"},
+            "stages: auto counts the cores of this host, but workers are to join from others",
+        ),
+        ({"stages": "auto", "engine": "ray"}, "stages: auto counts the cores of this host"),
         ({"label_conditioning": False}, "label_conditioning: the critic is a classifier"),
         ({"accumulate": 0}, "accumulate: must be at least 1"),
         ({"replay_limit": 0}, "replay_limit: must be at least 1"),
@@ -322,7 +329,8 @@ def test_values_that_go_together(values: dict[str, Any]) -> None:
         ({"layers": 3.0}, "layers: must be int, but is 3.0"),
         ({"layers": True}, "layers: must be int, but is True"),
         ({"layers": None}, "layers: must be int, but is None"),
-        ({"stages": False}, "stages: must be int, but is False"),
+        ({"stages": False}, "stages: must be int or auto, but is False"),
+        ({"stages": "most"}, "stages: must be int or auto, but is 'most'"),
         ({"lr": True}, "lr: must be float, but is True"),
         ({"lr": "fast"}, "lr: must be float, but is 'fast'"),
         ({"lr": 10**400}, "lr: must be float"),

@@ -96,7 +96,8 @@ ADVICE: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             (
                 "All cores are busy: the run is at the ceiling. Less work per sample helps: "
-                "a larger --batch-size or --targets anchor."
+                "a larger --batch-size or --targets anchor. --stages auto finds out whether fewer "
+                "workers do."
             )
         ],
     ),
@@ -105,7 +106,7 @@ ADVICE: dict[str, tuple[dict[str, Any], list[str]]] = {
         [
             (
                 "All cores are busy: the run is at the ceiling. Less work per sample helps: "
-                "a larger --batch-size."
+                "a larger --batch-size. --stages auto finds out whether fewer workers do."
             )
         ],
     ),
@@ -211,7 +212,7 @@ ADVICE: dict[str, tuple[dict[str, Any], list[str]]] = {
             (
                 "Plain backpropagation does 20,000 samples/s, more than this line could at best: "
                 "such layers cost more to pass on than to compute. Larger --width or --batch-size, "
-                "or fewer --stages."
+                "or fewer workers (--stages auto)."
             )
         ],
     ),

@@ -97,6 +97,7 @@ def test_a_lockstep_run_that_was_killed_goes_on_bit_for_bit(
         ["--unlock=forward"],
         ["--when-full=skip", "--when-empty=replay"],
         ["--rule=dgl", "--stages=2"],
+        ["--stages=auto"],  # as many as they were, without another measurement
         ["--rule=fdg"],
     ],
 )

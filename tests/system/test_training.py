@@ -16,6 +16,7 @@ import torch
 from dni_async.config import RunConfig
 from dni_async.data import load_dataset
 from dni_async.network import build_network
+from dni_async.system import available_cores
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
@@ -220,6 +221,27 @@ def test_every_way_to_run_learns(launch: Callable[..., Launch], flags: list[str]
     assert run.report()["runs"][0]["test_accuracy"] > 0.8
     if "--stages=3" in flags:
         assert "balanced into stages" in run.output
+    run.assert_nothing_left()
+
+
+@pytest.mark.parametrize("rule", ["dni", "fdg"])
+def test_there_are_as_many_stages_as_should_be_fastest(
+    launch: Callable[..., Launch], rule: str
+) -> None:
+    run = launch(
+        "--layers=5", "--width=16", "--epochs=8", "--stages=auto", "--no-baseline", f"--rule={rule}"
+    )
+    assert run.end() == 0, run.output
+    (ours,) = run.report()["runs"]
+    cores = available_cores()
+    assert min(5, max(2, cores)) <= len(ours["workers"]) <= 5
+    if cores < 5:
+        found = re.search(r"; (\d) stages of [\d. ]+ should be fastest, .* \(others ", run.output)
+        assert found, run.output
+        assert int(found[1]) == len(ours["workers"])
+    assert ours["workers"][-1]["layers"][1] == 5
+    count = len(ours["workers"])
+    assert ours["num_threads"] == count * max(1, cores // count)
     run.assert_nothing_left()
 
 
