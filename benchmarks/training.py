@@ -49,6 +49,7 @@ PASSED_ON = (
     "wire_dtype",
     "transport",
     "lr",
+    "lr_schedule",
     "seed",
 )
 THROUGHPUT_EPOCHS, ACCURACY_EPOCHS = 3, 10
@@ -83,6 +84,7 @@ THROUGHPUT_EPOCHS, ACCURACY_EPOCHS = 3, 10
 @click.option("--norm", type=click.Choice(CHOICES["norm"]), default="none", show_default=True)
 @click.option("--transport", type=click.Choice(CHOICES["transport"]), default="auto")
 @click.option("--lr", type=float, default=1e-3, show_default=True)
+@click.option("--lr-schedule", type=click.Choice(CHOICES["lr_schedule"]), default="constant")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--target-accuracy",

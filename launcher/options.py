@@ -14,8 +14,9 @@ __all__ = ["run_settings", "stage_count"]
 DEFAULTS = RunConfig()
 
 
-def stage_count(text: str) -> int | str:
-    """auto, or a number that the configuration looks at."""
+def stage_count(value: str | int) -> int | str:
+    """auto, or a number that the configuration looks at; a file gives it as an int."""
+    text = str(value)
     if text == "auto":
         return text
     if not text.isascii() or not text.isdigit():
