@@ -17,6 +17,7 @@ LANES = (
     "link-tcp",
     "raw-ipc",
     "raw-tcp",
+    "raw-tcp-parts",
     "unix-socket",
     "gloo",
     "memcpy",

@@ -67,7 +67,7 @@ class Upper(Protocol):
 
 def link_address(task: Task) -> str:
     """Where the upper end of a socket lane is to listen."""
-    return "tcp://127.0.0.1:0" if task.lane.endswith("tcp") else f"ipc://{task.address}"
+    return "tcp://127.0.0.1:0" if "-tcp" in task.lane else f"ipc://{task.address}"
 
 
 class LinkLower:

@@ -22,7 +22,8 @@ __all__ = ["Batches", "Work"]
 class Work:
     """One batch in a worker's hands. labels_host: as they travel; labels: on the device.
 
-    samples: what the inputs were predicted from, until that has been learnt from.
+    samples: what the inputs were predicted from, until that has been learnt from. is_counted: the
+    staleness of its returned gradient is.
     """
 
     inputs: torch.Tensor | None
@@ -33,6 +34,7 @@ class Work:
     returned: torch.Tensor | None = None
     input_gradient: torch.Tensor | None = None
     samples: torch.Tensor | None = None
+    is_counted: bool = False
 
 
 class Batches:

@@ -235,8 +235,11 @@ class Performer:
         self._spans.lap("learn input", batch_id)
 
     def _returned(self, work: Work) -> torch.Tensor:
+        """The gradient that came back; what it is used for first counts its staleness."""
         assert work.returned is not None
-        self._tally.staleness.add(self._equipment.stage.version - work.version)
+        if not work.is_counted:
+            self._tally.staleness.add(self._equipment.stage.version - work.version)
+            work.is_counted = True
         return work.returned
 
     def _return_gradient(self, action: ReturnGradient) -> None:

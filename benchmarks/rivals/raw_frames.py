@@ -9,6 +9,7 @@ import torch
 import zmq
 
 from benchmarks.lanes import Task, link_address
+from dni_async.parts import cut, join
 from dni_async.tensors import VIEW_BYTES, to_buffer
 from dni_async.transport import LINGER_MS
 
@@ -26,15 +27,21 @@ def make_socket(context: zmq.Context[zmq.Socket[bytes]]) -> zmq.Socket[bytes]:
 
 
 class RawLower:
-    """Sends [header, tensor] without copying; credits are bare headers."""
+    """Sends [header, tensor] without copying; credits are bare headers.
+
+    On lanes that end in -parts the tensor is in the parts that our guarded links send.
+    """
 
     def __init__(self, socket: zmq.Socket[bytes], task: Task) -> None:
         self._socket = socket
+        self._in_parts = task.lane.endswith("-parts")
         socket.connect(task.address)
 
     def send(self, batch_id: int, tensor: torch.Tensor) -> None:
-        """Two frames."""
-        self._socket.send_multipart([_HEADER.pack(batch_id), to_buffer(tensor)], copy=False)
+        """Two frames, or the header and the parts."""
+        buffer = to_buffer(tensor)
+        parts = cut(buffer) if self._in_parts else [buffer]
+        self._socket.send_multipart([_HEADER.pack(batch_id), *parts], copy=False)
 
     def credit(self) -> int:
         """Wait inside ZeroMQ."""
@@ -46,7 +53,7 @@ class RawLower:
 
 
 class RawUpper:
-    """Makes a tensor of the second frame; as on our links, small ones are copied."""
+    """Makes a tensor of what follows the header; as on our links, small ones are copied."""
 
     def __init__(self, socket: zmq.Socket[bytes], task: Task) -> None:
         self._socket = socket
@@ -57,8 +64,10 @@ class RawUpper:
 
     def receive(self) -> tuple[int, torch.Tensor]:
         """Wait inside ZeroMQ."""
-        header, payload = self._socket.recv_multipart(copy=False)
-        buffer = payload.buffer
+        header, *payload = self._socket.recv_multipart(copy=False)
+        buffer = payload[0].buffer
+        if len(payload) > 1:
+            (buffer,) = join([part.buffer for part in payload])
         if buffer.nbytes < VIEW_BYTES:
             buffer = memoryview(bytearray(buffer))
         return _HEADER.unpack(header.buffer)[0], torch.frombuffer(buffer, dtype=torch.float32)

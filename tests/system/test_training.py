@@ -224,6 +224,18 @@ def test_every_way_to_run_learns(launch: Callable[..., Launch], flags: list[str]
     run.assert_nothing_left()
 
 
+def test_a_gradient_that_updates_and_teaches_has_one_staleness(
+    launch: Callable[..., Launch],
+) -> None:
+    """One batch at a time, each updated with its own gradient: by the time it teaches, one late."""
+    run = launch(
+        "--anchor-every=1", "--anchor-updates", "--window=1", "--epochs=3", "--no-baseline"
+    )
+    assert run.end() == 0, run.output
+    workers = run.report()["runs"][0]["workers"]
+    assert [worker["max_staleness"] for worker in workers] == [0, 0, 0, 0]
+
+
 @pytest.mark.parametrize("rule", ["dni", "fdg"])
 def test_there_are_as_many_stages_as_should_be_fastest(
     launch: Callable[..., Launch], rule: str
