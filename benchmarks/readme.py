@@ -67,8 +67,18 @@ def _race(cell: Mapping[str, Any]) -> str:
 def _network(config: Mapping[str, Any]) -> str:
     return (
         f"{config['layers']} layers, width {config['width']}, batch {config['batch_size']}, "
-        f"{config['dtype']}"
+        f"{config['dtype']}{_said(config)}"
     )
+
+
+def _said(config: Mapping[str, Any]) -> str:
+    """What is not as it is without being asked for; older results lack what came later."""
+    said = ""
+    if config.get("stages") is not None:
+        said += f", `--stages {config['stages']}`"
+    if config.get("lr_schedule", "constant") != "constant":
+        said += f", {config['lr_schedule']} learning rate in every arm"
+    return said
 
 
 def _verdict(speedup: Mapping[str, Any]) -> str:
