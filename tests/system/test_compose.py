@@ -177,6 +177,26 @@ def test_five_containers_train_to_the_end_and_the_exit_code_is_the_coordinators(
 
 
 @pytest.mark.parametrize(
+    "project", [{"DNI_EPOCHS": "300", "DNI_CHECKPOINT_EVERY": "2s"}], indirect=True
+)
+def test_up_ends_well_although_a_container_dies_and_comes_back(
+    project: Project, image: str
+) -> None:
+    """Without --abort-on-container-exit, which ends everything at the first death."""
+    run = project.up()
+    run.wait_for("epoch +20 ", 180)
+    docker("exec", project.container("stage-1"), "python", "-c", KILL_WORKER)
+    run.wait_for("stage 1 trains again", 120)
+    assert run.end(600) == 0, run.output
+    assert "workers of dni" in run.output
+    report = project.report(image)
+    assert report["status"] == "finished"
+    assert [restart["stage"] for restart in report["runs"][0]["restarts"]] == [1]
+    assert report["runs"][0]["test_accuracy"] > 0.9
+    assert project.inspect("stage-1")["RestartCount"] == 1
+
+
+@pytest.mark.parametrize(
     "project", [{"DNI_EPOCHS": "400", "DNI_CHECKPOINT_EVERY": "2s"}], indirect=True
 )
 def test_containers_that_die_are_replaced_and_the_others_go_on(
