@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from dni_async.messages import Progress
 from launcher.display import Display
-from launcher.epochs import EpochMessage, OpenEpochs
+from launcher.epochs import EpochMessage, OpenEpochs, WholeEpoch
 from launcher.links import LinkResult
 from launcher.plan import Plan
 from launcher.replacements import Replacements
@@ -77,11 +77,14 @@ class Account:
         if message.updates and self._result.first_update_seconds is None:
             self._note_first_updates()
 
-    def enter_epoch(self, message: EpochMessage) -> EpochResult | None:
-        """Part of what is told of an epoch; the epoch, once it is whole."""
+    def enter_epoch(self, message: EpochMessage) -> list[EpochResult]:
+        """Part of what is told of an epoch; the epochs that are whole with it."""
         whole = self._epochs.enter(message)
-        if whole is None:
-            return None
+        for each in whole:
+            self._write(each)
+        return [each.result for each in whole]
+
+    def _write(self, whole: WholeEpoch) -> None:
         result, name = whole.result, self._result.name
         self._result.epochs.append(result)
         self._result.boundaries += whole.boundaries
@@ -91,10 +94,11 @@ class Account:
         for progress in self._progress.values():
             self._folder.record({"run": name, "worker": asdict(progress)})
         self._display.epoch(self._result, result)  # what the user has seen is written down
-        return result
 
     def close(self, pids: Mapping[int, int]) -> None:
-        """What each worker did, as it last told it."""
+        """What each worker did, as it last told it, and the epochs that nobody completes."""
+        for whole in self._epochs.rest():
+            self._write(whole)
         self._result.workers = [
             WorkerResult.from_progress(
                 self._progress[stage],

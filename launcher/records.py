@@ -23,6 +23,7 @@ from launcher.display import Display
 from launcher.epochs import EpochMessage
 from launcher.plan import Plan
 from launcher.replacements import Replacements
+from launcher.results import EpochResult
 from launcher.resume import identity
 from launcher.run_folder import RunFolder
 from launcher.source_clock import SourceClock
@@ -93,10 +94,11 @@ class Records:
             self._display.note(sentence)
 
     def _enter_epoch(self, message: EpochMessage) -> None:
-        """Note whether the epoch that is whole now has reached the target."""
-        result = self.account.enter_epoch(message)
-        if result is None:
-            return
+        """Note whether an epoch that is whole now has reached the target."""
+        for result in self.account.enter_epoch(message):
+            self._compare(result)
+
+    def _compare(self, result: EpochResult) -> None:
         is_scored = result.num_test_labels == self._plan.num_test_labels
         if is_scored and self._plan.config.ends_at(result.test_accuracy):
             target = self._plan.config.target_accuracy

@@ -33,22 +33,21 @@ ALL = told_of(1, boundary(0, 1), boundary(1, 1))
 def test_an_epoch_is_whole_with_the_last_message_whichever_that_is(order: tuple[int, ...]) -> None:
     epochs = OpenEpochs(3)
     *before, last = (epochs.enter(ALL[index]) for index in order)
-    assert before == [None] * 4
-    assert last == WholeEpoch(
-        EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100, 20), (boundary(0, 1), boundary(1, 1))
-    )
+    assert before == [[]] * 4
+    assert last == [
+        WholeEpoch(EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100, 20), (boundary(0, 1), boundary(1, 1)))
+    ]
 
 
 def test_a_boundary_that_compared_nothing_is_waited_for_and_left_out() -> None:
     epochs = OpenEpochs(3)
-    *before, last = map(epochs.enter, told_of(1, boundary(0, 1), boundary(1, 1, 0)))
-    assert before == [None] * 4
-    assert last is not None
+    *before, (last,) = map(epochs.enter, told_of(1, boundary(0, 1), boundary(1, 1, 0)))
+    assert before == [[]] * 4
     assert last.boundaries == (boundary(0, 1),)
 
 
 def test_a_stage_alone_has_no_boundary() -> None:
-    *_, last = map(OpenEpochs(1).enter, told_of(1))
+    *_, (last,) = map(OpenEpochs(1).enter, told_of(1))
     assert last == WholeEpoch(EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100, 20), ())
 
 
@@ -56,12 +55,11 @@ def test_epochs_are_kept_apart() -> None:
     epochs = OpenEpochs(2)
     first, second = told_of(1, boundary(0, 1)), told_of(2, boundary(0, 2))
     late = first.pop()
-    *before, whole = map(epochs.enter, [*first, *second])
-    assert before == [None] * (len(first) + len(second) - 1)
-    assert whole is not None
+    *before, (whole,) = map(epochs.enter, [*first[1:], *second])
+    assert before == [[]] * (len(first) + len(second) - 2)
     assert whole.result.epoch == 2
-    closed = epochs.enter(late)
-    assert closed is not None
+    assert epochs.enter(late) == []
+    (closed,) = epochs.enter(first[0])
     assert closed.result.epoch == 1
 
 
@@ -69,7 +67,8 @@ def test_a_word_that_is_said_again_closes_nothing_twice() -> None:
     epochs = OpenEpochs(2)
     for message in told_of(1, boundary(0, 1)):
         epochs.enter(message)
-    assert epochs.enter(boundary(0, 1)) is None
+    assert epochs.enter(boundary(0, 1)) == []
+    assert epochs.rest() == []
 
 
 def test_what_a_replacement_tells_again_changes_nothing() -> None:
@@ -82,8 +81,37 @@ def test_what_a_replacement_tells_again_changes_nothing() -> None:
     ]
     *first, last = told_of(1, boundary(0, 1))
     for message, again in zip(first, of_replaced, strict=False):
-        assert epochs.enter(message) is None
-        assert epochs.enter(again) is None
-    whole = epochs.enter(last)
+        assert epochs.enter(message) == []
+        assert epochs.enter(again) == []
+    (whole,) = epochs.enter(last)
     assert whole == WholeEpoch(EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100, 20), (boundary(0, 1),))
-    assert [epochs.enter(message) for message in of_replaced] == [None] * 4
+    assert [epochs.enter(message) for message in of_replaced] == [[]] * 4
+
+
+def test_what_a_dead_worker_has_not_told_is_waited_for_until_its_successor_tells_of_later() -> None:
+    epochs = OpenEpochs(3)
+    for message in told_of(1, boundary(0, 1)):  # stage 1 dies before it tells of the first
+        assert epochs.enter(message) == []
+    for message in told_of(2, boundary(0, 2)):
+        assert epochs.enter(message) == []
+    first, second = epochs.enter(boundary(1, 2))
+    assert (first.result.epoch, first.boundaries) == (1, (boundary(0, 1),))
+    assert (second.result.epoch, second.boundaries) == (2, (boundary(0, 2), boundary(1, 2)))
+    assert epochs.enter(boundary(1, 1)) == []
+
+
+def test_at_the_end_an_epoch_may_lack_boundaries_but_nothing_else() -> None:
+    epochs = OpenEpochs(3)
+    *of_first, _ = told_of(1, boundary(0, 1), boundary(1, 1))
+    for message in [*of_first, *told_of(2)[1:]]:  # of the second the source has told nothing
+        assert epochs.enter(message) == []
+    (whole,) = epochs.rest()
+    assert (whole.result.epoch, whole.boundaries) == (1, (boundary(0, 1),))
+    assert epochs.rest() == []
+
+
+def test_a_stage_that_there_is_not_is_not_waited_for() -> None:
+    epochs = OpenEpochs(2)
+    assert epochs.enter(boundary(7, 1)) == []
+    *_, (whole,) = map(epochs.enter, told_of(1, boundary(0, 1)))
+    assert whole.boundaries == (boundary(0, 1),)

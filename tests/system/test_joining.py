@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,31 @@ def test_keys_admit_workers(launch: Callable[..., Launch], join: Join, tmp_path:
     assert stranger.end() == 75
     assert run.end() == 0, run.output
     assert_all_left(*workers)
+
+
+def test_torchrun_starts_workers(launch: Callable[..., Launch], tmp_path: Path) -> None:
+    """Three for two stages; MASTER_PORT is of torchrun's own store, so --join says where to."""
+    run = launch(*REMOTE, "--epochs=3", "--layers=2")
+    command = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"),
+        *("--no-python", *command_for("workers.__main__", f"--join={address_of(run)}")),
+    ]
+    started = MarkedProcess(
+        command,
+        cwd=tmp_path,
+        temporary=tmp_path / "torchrun",
+        environment={"DNI_RUN_ID": RUN_ID},
+    )
+    try:
+        assert run.end() == 0, run.output
+        assert started.end() == 0, started.output
+    finally:
+        started.abort()
+    assert ours(run)["test_accuracy"] > 0.5
+    for stage in range(2):
+        assert re.search(rf"stage {stage} joined", run.output), run.output
+    assert "waiting for a stage" in started.output  # the third
+    run.assert_nothing_left()
 
 
 def can_hide() -> bool:
