@@ -46,6 +46,14 @@ class _Case:
         return self.line.share >= AT_CEILING
 
     @property
+    def may_choose_stages(self) -> bool:
+        """Whether --stages auto is possible, and was not asked for."""
+        is_here = (
+            "remote" not in self.config.get("workers", []) and self.config.get("engine") != "ray"
+        )
+        return self.is_decoupled and is_here and self.config.get("stages") != "auto"
+
+    @property
     def is_decoupled(self) -> bool:
         return self.line.limit != "lockstep" and len(self.line.loads) > 1
 
@@ -100,7 +108,7 @@ def _advise_cores(case: _Case) -> str:
     if case.is_decoupled and case.config["targets"] == "bootstrap":
         less += " or --targets anchor"
     text = f"All cores are busy: the run is at the ceiling. Less work per sample helps: {less}."
-    if case.is_decoupled and len(case.line.loads) > max(2, case.line.cores):
+    if case.may_choose_stages and len(case.line.loads) > max(2, case.line.cores):
         text += " --stages auto finds out whether fewer workers do."
     return text
 
@@ -208,7 +216,7 @@ def _advise_baseline(case: _Case) -> str:
     return (
         f"Plain backpropagation does {case.baseline:,.0f} samples/s, more than this line could at "
         "best: such layers cost more to pass on than to compute. Larger --width or --batch-size, "
-        "or fewer workers (--stages auto)."
+        f"or fewer workers (--stages{' auto' if case.may_choose_stages else ''})."
     )
 
 

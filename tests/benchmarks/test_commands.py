@@ -71,8 +71,8 @@ def test_links(start: Callable[..., Command]) -> None:
     command = start("links", "--sizes", "1024,262144")
     assert_clean_end(command)
     rows = {(row["lane"], row["size_bytes"]): row for row in command.result()["rows"]}
-    lanes = {"link-slots", "link-ipc", "link-tcp", "raw-ipc", "raw-tcp", "unix-socket"}
-    lanes |= {"gloo", "memcpy"}
+    lanes = {"link-slots", "link-ipc", "link-tcp", "raw-ipc", "raw-tcp", "raw-tcp-parts"}
+    lanes |= {"unix-socket", "gloo", "memcpy"}
     assert {(lane, size) for lane in lanes for size in (1024, 262144)} <= set(rows)
     assert {key[0] for key, row in rows.items() if "doorbell_p50_us" in row} == lanes - {"memcpy"}
     assert [key for key, row in rows.items() if row.get("shared")] == [("link-slots", 262144)]

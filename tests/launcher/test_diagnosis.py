@@ -101,6 +101,24 @@ ADVICE: dict[str, tuple[dict[str, Any], list[str]]] = {
             )
         ],
     ),
+    "cores, which chose the stages": (
+        report(*EVEN, worker(2, 0.01), rate=6000, cores=2, targets="anchor", stages="auto"),
+        [
+            (
+                "All cores are busy: the run is at the ceiling. Less work per sample helps: "
+                "a larger --batch-size."
+            )
+        ],
+    ),
+    "cores, with workers from elsewhere": (
+        report(*EVEN, worker(2, 0.01), rate=6000, cores=2, targets="anchor", workers=["remote"]),
+        [
+            (
+                "All cores are busy: the run is at the ceiling. Less work per sample helps: "
+                "a larger --batch-size."
+            )
+        ],
+    ),
     "cores, with anchors": (
         report(*EVEN, worker(2, 0.01), rate=6000, cores=2, targets="anchor"),
         [
