@@ -34,8 +34,6 @@ _MAX_AT_ONCE = 64
 def main(delay_s: float, namespaces: Sequence[str]) -> None:
     """Route until standard input ends. The last byte of an address, less 1, is its namespace."""
     tuns = [_open_tun(name) for name in namespaces]
-    # Ahead of the workers, who take long slices: a wire is not late because hosts compute.
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     print("ready", flush=True)
     held: deque[tuple[float, int, bytes]] = deque()  # all are held equally long: in order
     while True:
