@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -48,10 +49,13 @@ def layer_costs(
 
 
 class _Layer:
+    """A layer as a stage of its own."""
+
     def __init__(
         self, layers: nn.Sequential, config: RunConfig, num_classes: int, index: int, count: int
     ) -> None:
         self._is_head = index == count - 1
+        self._device = next(layers.parameters()).device
         self._stage = Stage(
             index,
             layers,
@@ -59,50 +63,53 @@ class _Layer:
             autocast=AUTOCAST_DTYPES[config.dtype],
         )
         self._boundary = Boundary(
-            lambda shape: make_synthesizer(config, shape, num_classes, _device_of(layers)),
+            lambda shape: make_synthesizer(config, shape, num_classes, self._device),
             scale=config.synthesizer_scale,
         )
 
     def update_s(
         self, inputs: torch.Tensor, labels: torch.Tensor, *, to_inputs: bool
     ) -> tuple[float, torch.Tensor]:
-        """Seconds of an update, and the activation that it began with."""
-        samples = []
-        stage = self._stage
-        for batch_id in range(WARM_UP + REPEATS):
-            began = _now(inputs.device)
-            hidden = stage.forward(batch_id, inputs, needs_input_gradient=to_inputs)
+        """Seconds of an update, and an activation that it begins with."""
+        stage, hidden = self._stage, inputs
+
+        def pull_back() -> None:
+            nonlocal hidden
+            hidden = stage.forward(0, inputs, needs_input_gradient=to_inputs)
             gradient = hidden  # below the head any will do
             if self._is_head:
-                gradient = stage.loss_gradient(batch_id, labels)[1]
-            stage.pull_back(batch_id, gradient, source="measured gradient")
+                gradient = stage.loss_gradient(0, labels)[1]
+            stage.pull_back(0, gradient, source="measured gradient")
             stage.discard()  # of an update with any gradient the numbers could go wild
-            samples.append(_now(inputs.device) - began)
-        return statistics.median(samples[WARM_UP:]) + self._apply_s(inputs.device), hidden
 
-    def _apply_s(self, device: torch.device) -> float:
+        return _median_s(pull_back, self._device) + self._apply_s(), hidden
+
+    def _apply_s(self) -> float:
         """Seconds of the optimizer, with gradients of zero."""
-        samples = []
-        for _ in range(WARM_UP + REPEATS):
+
+        def give_gradients() -> None:
             for parameter in self._stage.layers.parameters():
                 parameter.grad = torch.zeros_like(parameter)
-            began = _now(device)
-            self._stage.apply()
-            samples.append(_now(device) - began)
-        return statistics.median(samples[WARM_UP:])
+
+        return _median_s(self._stage.apply, self._device, before=give_gradients)
 
     def predict_s(self, hidden: torch.Tensor, labels: torch.Tensor) -> float:
         """Seconds of a synthetic gradient."""
-        samples = []
-        for _ in range(WARM_UP + REPEATS):
-            began = _now(hidden.device)
-            self._boundary.predict(hidden, labels)
-            samples.append(_now(hidden.device) - began)
-        return statistics.median(samples[WARM_UP:])
+        return _median_s(lambda: self._boundary.predict(hidden, labels), self._device)
 
 
-def _device_of(layers: nn.Module) -> torch.device:
-    return next(layers.parameters()).device
+def _median_s(
+    act: Callable[[], object], device: torch.device, *, before: Callable[[], None] | None = None
+) -> float:
+    """Seconds of act; before is called before each, and not counted."""
+    samples = []
+    for _ in range(WARM_UP + REPEATS):
+        if before is not None:
+            before()
+        began = _now(device)
+        act()
+        samples.append(_now(device) - began)
+    return statistics.median(samples[WARM_UP:])
 
 
 def _now(device: torch.device) -> float:
