@@ -14,7 +14,7 @@ import click
 
 from benchmarks.arms import train_rival_on
 from benchmarks.facts import Observation, Spread
-from benchmarks.hosts import far_hosts, hosts
+from benchmarks.hosts import FAR_BUFFER_BYTES, far_hosts, hosts
 from benchmarks.joined_run import accuracy, joined_run, samples_per_second
 from benchmarks.report import (
     Measuring,
@@ -41,6 +41,13 @@ Row = dict[str, Any]
 @click.option("--width", default=1024, show_default=True, help="Of the hidden layers.")
 @click.option("--megabits", default=100.0, show_default=True, help="Of every host's link.")
 @click.option("--delay-ms", default=25.0, show_default=True, help="One way, between all hosts.")
+@click.option(
+    "--buffer-megabytes",
+    default=FAR_BUFFER_BYTES >> 20,
+    show_default=True,
+    help="That tcp may have under way between far hosts; 0 leaves what the system sets.",
+)
+@click.option("--window", default=32, show_default=True, help="Of the runs near and far.")
 @click.option("--wire-dtypes", default="same,bf16,int8", show_default=True, help="To be tried.")
 @click.option("--many", "num_many", default=64, show_default=True, help="Workers on one host.")
 @click.option("--data", default="mnist", show_default=True)
@@ -53,6 +60,8 @@ def main(
     width: int,
     megabits: float,
     delay_ms: float,
+    buffer_megabytes: int,
+    window: int,
     wire_dtypes: str,
     num_many: int,
     data: str,
@@ -65,7 +74,9 @@ def main(
     config = RunConfig(data=data, data_dir=data_dir, layers=NUM_HOSTS, width=width, batch_size=256)
     measure: dict[str, Callable[[], Row]] = {
         "links": lambda: slow_links(network, config, megabits, wire_dtypes, measuring),
-        "delay": lambda: far(network, delay_ms / 1000, measuring),
+        "delay": lambda: far(
+            [*network, f"--window={window}"], delay_ms / 1000, buffer_megabytes, measuring
+        ),
         "cut": lambda: cut(network, measuring),
         "spare": lambda: lost(network, measuring),
         "many": lambda: many(num_many, measuring),
@@ -82,6 +93,7 @@ def main(
             shown.add_row(what.replace("_", " "), _show(figure))
         console.print(shown)
         settings = {"rows": asked, "width": width, "megabits": megabits, "delay_ms": delay_ms}
+        settings |= {"buffer_megabytes": buffer_megabytes, "window": window}
         settings |= {"data": data, "repeats": measuring.repeats, "quick": quick}
         write(json_path, "cluster", observation.facts(), settings, {"rows": results})
     print_facts(console, observation.facts())
@@ -134,17 +146,18 @@ def _cut_short(config: RunConfig, samples: int, folder: Path) -> tuple[Path, Run
     return path, replace(config, data=str(path), data_dir=None, epochs=2)
 
 
-def far(network: list[str], delay_s: float, measuring: Measuring) -> Row:
+def far(network: list[str], delay_s: float, buffer_megabytes: int, measuring: Measuring) -> Row:
     """The same run with hosts side by side and far apart, whole epochs, through one router."""
     epochs = 2 if measuring.quick else 3
-    flags = [*network, f"--epochs={epochs}", "--no-baseline", "--transport=tcp", "--window=32"]
+    flags = [*network, f"--epochs={epochs}", "--no-baseline", "--transport=tcp"]
     rates: dict[str, list[float]] = {"near": [], "far": []}
     accuracies: dict[str, list[float]] = {"near": [], "far": []}
     routed: dict[str, list[float]] = {"near": [], "far": []}
     for _ in range(measuring.repeats):
         for name, delay in (("near", 0.0), ("far", delay_s)):
-            with far_hosts(NUM_HOSTS, delay) as made, joined_run(made.hosts, *flags) as run:
-                report = run.end()
+            with far_hosts(NUM_HOSTS, delay, buffer_megabytes << 20) as made:
+                with joined_run(made.hosts, *flags) as run:
+                    report = run.end()
                 routed[name].append(made.router_cpu_s)
             rates[name].append(samples_per_second(report))
             accuracies[name].append(accuracy(report))

@@ -20,6 +20,7 @@ __all__ = ["INTERFACE", "FarHosts", "Host", "check_hosts", "far_hosts", "hosts"]
 ROOT = Path(__file__).resolve().parents[1]
 SUBNET = "10.177.0"
 INTERFACE = "dni0"
+FAR_BUFFER_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +104,14 @@ class FarHosts:
 
 
 @contextmanager
-def far_hosts(count: int, delay_s: float) -> Iterator[FarHosts]:
-    """count hosts between which every packet takes delay_s, through a router that holds it back."""
+def far_hosts(
+    count: int, delay_s: float, buffer_bytes: int = FAR_BUFFER_BYTES
+) -> Iterator[FarHosts]:
+    """count hosts between which every packet takes delay_s, through a router that holds it back.
+
+    buffer_bytes: as much as tcp may have under way, set as docs/cluster.md says for such links; 0
+    leaves what the system sets.
+    """
     check_hosts()
     prefix = f"dni{os.getpid()}"
     made = [Host(f"{prefix}-{index}", f"{SUBNET}.{index + 1}") for index in range(count)]
@@ -125,6 +132,9 @@ def far_hosts(count: int, delay_s: float) -> Iterator[FarHosts]:
         for host in made:
             _run("ip", "-n", host.name, "addr", "add", f"{host.address}/24", "dev", INTERFACE)
             _run("ip", "-n", host.name, "link", "set", INTERFACE, "mtu", "60000", "up")
+            if buffer_bytes:
+                _set(host, "net.ipv4.tcp_wmem", f"4096 16384 {buffer_bytes}")
+                _set(host, "net.ipv4.tcp_rmem", f"4096 131072 {buffer_bytes}")
         yield FarHosts(made, psutil.Process(router.pid))
     finally:
         if router is not None:
@@ -134,6 +144,12 @@ def far_hosts(count: int, delay_s: float) -> Iterator[FarHosts]:
             router.wait(10)
             router.stdout.close()
         _remove([host.name for host in made])
+
+
+def _set(host: Host, key: str, value: str) -> None:
+    """Set a sysctl of that namespace."""
+    path = f"/proc/sys/{key.replace('.', '/')}"
+    _run(*host.command("sh", "-c", f"echo {value} > {path}"))
 
 
 def _run(*command: str) -> None:

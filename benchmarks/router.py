@@ -23,10 +23,12 @@ from benchmarks.hosts import INTERFACE
 
 __all__ = ["main"]
 
-_TUNSETIFF = 0x400454CA
-_IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
+_TUNSETIFF, _TUNSETOFFLOAD = 0x400454CA, 0x400454D0
+_IFF_TUN, _IFF_NO_PI, _IFF_VNET_HDR = 0x0001, 0x1000, 0x4000
+_OFFLOAD_CHECKSUMS = 0x01
+_PREFIX_BYTES = 10  # of a virtio_net_hdr, which says what has been left to the device
 _CLONE_NEWNET = 0x40000000
-_MAX_PACKET = 65536
+_MAX_PACKET = 65536 + _PREFIX_BYTES
 _TICK_S = 0.002
 _MAX_AT_ONCE = 64
 
@@ -45,8 +47,9 @@ def main(delay_s: float, namespaces: Sequence[str]) -> None:
             return
         for fd in tuns:
             for packet in _packets(fd):
-                target = packet[19] - 1  # the last byte of an IPv4 destination
-                if packet[0] >> 4 == 4 and 0 <= target < len(tuns):
+                version = packet[_PREFIX_BYTES] >> 4
+                target = packet[_PREFIX_BYTES + 19] - 1  # the last byte of an IPv4 destination
+                if version == 4 and 0 <= target < len(tuns):
                     held.append((time.monotonic() + delay_s, tuns[target], packet))
         now = time.monotonic()
         while held and held[0][0] <= now:
@@ -76,8 +79,9 @@ def _open_tun(namespace: str) -> int:
     try:
         _enter(libc, there)
         tun = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-        request = struct.pack("16sH22x", INTERFACE.encode(), _IFF_TUN | _IFF_NO_PI)
-        fcntl.ioctl(tun, _TUNSETIFF, request)
+        flags = _IFF_TUN | _IFF_NO_PI | _IFF_VNET_HDR
+        fcntl.ioctl(tun, _TUNSETIFF, struct.pack("16sH22x", INTERFACE.encode(), flags))
+        fcntl.ioctl(tun, _TUNSETOFFLOAD, _OFFLOAD_CHECKSUMS)
         _enter(libc, here)
     finally:
         os.close(here)

@@ -27,6 +27,7 @@ from dni_async.errors import LinkError
 from dni_async.gate import Gate, Guard, protect_client, protect_server
 from dni_async.keys import KeyPair
 from dni_async.parts import PART_BYTES
+from dni_async.tcp_buffers import receive_buffer, send_buffer
 from dni_async.wire import MAX_HEADER_BYTES, MAX_TENSOR_BYTES
 
 __all__ = [
@@ -130,6 +131,7 @@ class Sockets:
     def listening(self, address: str, near: str = "") -> FrameSocket:
         """The end that listens, also on near (ipc://@NAME). Raises LinkError as control_server."""
         socket = self._make(zmq.DEALER, self._frame_bytes(address))
+        _widen(socket, address)
         gate = self._protect(socket, address)
         endpoint = _bind(socket, address)
         if near:
@@ -139,6 +141,7 @@ class Sockets:
     def connected(self, address: str) -> FrameSocket:
         """The end that connects."""
         socket = self._make(zmq.DEALER, self._frame_bytes(address))
+        _widen(socket, address)
         guard = self._guard_of(address)
         if guard is not None:
             protect_client(socket, guard, is_control=False)
@@ -148,6 +151,7 @@ class Sockets:
     def frame_server(self, address: str) -> FrameServer:
         """Listen for many. Raises LinkError as control_server does."""
         socket = self._make(zmq.ROUTER, PART_BYTES + SEALED_BYTES)
+        _widen(socket, address)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.RCVHWM, MAX_WAITING)
         gate = self._protect(socket, address)
@@ -236,6 +240,13 @@ def _fd_of(source: Channel | int) -> int:
     fd = source.socket.get(_FD)
     assert isinstance(fd, int)
     return fd
+
+
+def _widen(socket: zmq.Socket[bytes], address: str) -> None:
+    """Let as much be on its way to another host as the kernel allows; before it is opened."""
+    if is_exposed(address):
+        socket.setsockopt(zmq.SNDBUF, send_buffer().ask_bytes)
+        socket.setsockopt(zmq.RCVBUF, receive_buffer().ask_bytes)
 
 
 def _connect(socket: zmq.Socket[bytes], address: str) -> None:

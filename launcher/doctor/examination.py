@@ -10,6 +10,7 @@ import dni_async
 from dni_async.errors import WireError
 from dni_async.gate import Guard
 from dni_async.messages import PROTOCOL
+from dni_async.tcp_buffers import receive_buffer, send_buffer
 from dni_async.transport import Sockets, open_sockets
 from launcher.doctor.finding import Finding
 from launcher.doctor.host_facts import (
@@ -137,7 +138,7 @@ class Doctor:
         finally:
             sockets.close(channel)
         self.links[peer.text] = figures
-        self._tell(*judge_link(figures, load))
+        self._tell(*judge_link(figures, load, send_buffer(), receive_buffer()))
 
     def _tell(self, *findings: Finding) -> None:
         for finding in findings:

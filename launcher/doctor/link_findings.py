@@ -9,6 +9,7 @@ from typing import Literal
 
 from dni_async.config import RunConfig
 from dni_async.decisions.windows import window_for
+from dni_async.tcp_buffers import TcpBuffer
 from launcher.doctor.finding import Finding
 from launcher.doctor.link_words import Introduction
 
@@ -26,6 +27,8 @@ __all__ = [
 UNEVEN = 10  # a p99 so many times the median
 UNEVEN_S = 0.01
 CLOCK_S = 0.1
+FULL = 0.4  # of a buffer, which also holds the kernel's own: from here on it may be the limit
+WIDE_BYTES = 64 * 2**20
 RAMP = 0.25  # of the answers, while as many requests as the link holds get on their way
 
 Outcome = Literal["zeromq", "other", "refused", "silent", "unreachable", "unknown name"]
@@ -153,9 +156,11 @@ def judge_answer(
     return Finding(name, "good", text)
 
 
-def judge_link(figures: Figures, load: Load) -> list[Finding]:
-    """What the link is, and what it means for a run."""
+def judge_link(figures: Figures, load: Load, send: TcpBuffer, receive: TcpBuffer) -> list[Finding]:
+    """What the link is, and what it means for a run. send, receive: the buffers of this end."""
     findings = [_round_trip(figures), _bandwidth(figures)]
+    findings += [_buffer(figures.up, figures.median_s, "send", send)]
+    findings += [_buffer(figures.down, figures.median_s, "receive", receive)]
     if figures.up is not None and figures.down is not None:
         findings += [_window(figures, load), _pace(min(figures.up, figures.down), load)]
     return [*findings, _clocks(figures)]
@@ -180,6 +185,21 @@ def _bandwidth(figures: Figures) -> Finding:
         return Finding("bandwidth", "bad", what, remedy)
     text = f"{_megabits(figures.up)} to the peer, {_megabits(figures.down)} from it"
     return Finding("bandwidth", "good", text)
+
+
+def _buffer(bandwidth: float | None, trip_s: float, way: str, buffer: TcpBuffer) -> Finding:
+    """Whether tcp holds as much as the link does, or is what the link seems to be full with."""
+    name = f"tcp {way} buffer"
+    if not buffer.most_bytes or bandwidth is None:
+        return Finding(name, "good", "not known here")
+    under_way = bandwidth * trip_s
+    text = f"up to {buffer.most_bytes / 1e6:.1f} MB, {under_way / 1e6:.1f} MB were under way"
+    if under_way < FULL * buffer.most_bytes:
+        return Finding(name, "good", text)
+    what = f"{text}: the bandwidth may end at it, not at the link"
+    setting = "tcp_wmem='4096 16384" if way == "send" else "tcp_rmem='4096 131072"
+    remedy = f"sysctl -w net.ipv4.{setting} {WIDE_BYTES}' on both hosts, and measure again"
+    return Finding(name, "doubtful", what, remedy)
 
 
 def _window(figures: Figures, load: Load) -> Finding:

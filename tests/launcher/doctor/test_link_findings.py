@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from dni_async.tcp_buffers import TcpBuffer
+from launcher.doctor.finding import Finding
 from launcher.doctor.link_findings import (
     Figures,
     Load,
@@ -23,6 +25,14 @@ PEER = "tcp://10.0.0.6:5555"
 US = Introduction("here", "0.1.0", "2.13.0+cpu", 4)
 GOOD = Figures((0.0002,) * 100, 0.001, 0.0001, up=1e9, down=1e9)
 LOAD = Load(width=1024, batch_size=256, layer_s=0.008)
+UNKNOWN = TcpBuffer()
+
+
+def judged(
+    figures: Figures, load: Load, send: TcpBuffer = UNKNOWN, receive: TcpBuffer = UNKNOWN
+) -> dict[str, Finding]:
+    """What is said of a link, by name."""
+    return {finding.name: finding for finding in judge_link(figures, load, send, receive)}
 
 
 @pytest.mark.parametrize(
@@ -97,8 +107,8 @@ LINKS: dict[str, tuple[dict[str, Any], str, str, str]] = {
 @pytest.mark.parametrize("name", LINKS)
 def test_the_verdict_on(name: str) -> None:
     changed, where, verdict, remedy = LINKS[name]
-    findings = judge_link(replace(GOOD, **changed), LOAD)
-    ill = [finding for finding in findings if finding.verdict != "good"]
+    findings = judged(replace(GOOD, **changed), LOAD)
+    ill = [finding for finding in findings.values() if finding.verdict != "good"]
     assert [(finding.name, finding.verdict) for finding in ill] == (
         [(where, verdict)] if where else []
     )
@@ -106,11 +116,11 @@ def test_the_verdict_on(name: str) -> None:
 
 
 def test_the_pace_of_a_hundred_megabits() -> None:
-    told = {f.name: f for f in judge_link(replace(GOOD, up=12.5e6, down=12.5e6), LOAD)}
+    told = judged(replace(GOOD, up=12.5e6, down=12.5e6), LOAD)
     assert told["bandwidth"].what == "100 Mbit/s to the peer, 100 Mbit/s from it"
     assert "84.0 ms to send a batch of 256 x 1024: at most 3,046 samples/s" in told["pace"].what
     assert "at least 11 layers a stage" in told["pace"].remedy
-    unknown = {f.name: f for f in judge_link(replace(GOOD, up=1.0), replace(LOAD, layer_s=None))}
+    unknown = judged(replace(GOOD, up=1.0), replace(LOAD, layer_s=None))
     assert unknown["pace"].verdict == "good"
 
 
@@ -119,10 +129,34 @@ def test_the_window_covers_what_is_on_its_way() -> None:
     assert load.activation_bytes == 256 * 4100
     figures = replace(GOOD, up=10.0 * load.activation_bytes, down=1.0)
     for round_trip_s, window in ((1.0, 19), (0.001, 4)):
-        told = {
-            f.name: f for f in judge_link(replace(figures, round_trips_s=(round_trip_s,)), load)
-        }
+        told = judged(replace(figures, round_trips_s=(round_trip_s,)), load)
         assert told["window"].what.startswith(f"{window} keeps the link busy")
+
+
+@pytest.mark.parametrize(
+    ("round_trip_s", "send", "receive"),
+    [
+        (0.05, "good", "good"),  # 1 MB and 0.5 MB were under way
+        (0.1, "doubtful", "good"),
+        (0.2, "doubtful", "doubtful"),
+    ],
+)
+def test_a_tcp_buffer_that_the_bandwidth_may_end_at(
+    round_trip_s: float, send: str, receive: str
+) -> None:
+    figures = replace(GOOD, round_trips_s=(round_trip_s,), up=20e6, down=10e6)
+    told = judged(figures, LOAD, TcpBuffer(4_194_304), TcpBuffer(4_194_304))
+    assert told["tcp send buffer"].verdict == send
+    assert told["tcp receive buffer"].verdict == receive
+    assert told["tcp send buffer"].what.startswith("up to 4.2 MB")
+    for way, key in (("send", "tcp_wmem"), ("receive", "tcp_rmem")):
+        finding = told[f"tcp {way} buffer"]
+        assert (key in finding.remedy) == (finding.verdict == "doubtful")
+
+
+def test_a_tcp_buffer_that_the_system_does_not_tell_of() -> None:
+    told = judged(replace(GOOD, up=None), LOAD, TcpBuffer(1), TcpBuffer())
+    assert told["tcp send buffer"].what == told["tcp receive buffer"].what == "not known here"
 
 
 @pytest.mark.parametrize(
