@@ -27,6 +27,7 @@ from benchmarks.report import (
 )
 from dni_async.config import RunConfig
 from dni_async.errors import ConfigError, WorkerDied
+from launcher.options import window_size
 from launcher.processes import command_for
 
 CUT_S = 10.0
@@ -47,7 +48,10 @@ Row = dict[str, Any]
     show_default=True,
     help="That tcp may have under way between far hosts; 0 leaves what the system sets.",
 )
-@click.option("--window", default=32, show_default=True, help="Of the runs near and far.")
+@click.option(
+    "--window", type=window_size, default=16, show_default=True, help="Of the runs near and far."
+)
+@click.option("--batch-size", default=256, show_default=True)
 @click.option("--wire-dtypes", default="same,bf16,int8", show_default=True, help="To be tried.")
 @click.option("--many", "num_many", default=64, show_default=True, help="Workers on one host.")
 @click.option("--data", default="mnist", show_default=True)
@@ -61,7 +65,8 @@ def main(
     megabits: float,
     delay_ms: float,
     buffer_megabytes: int,
-    window: int,
+    window: int | str,
+    batch_size: int,
     wire_dtypes: str,
     num_many: int,
     data: str,
@@ -69,9 +74,15 @@ def main(
 ) -> None:
     """What do distance, slow links and lost hosts cost? As root, on hosts made for it."""
     measuring = Measuring.of(json_path, repeats, quick)
-    network = [f"--data={data}", f"--layers={NUM_HOSTS}", f"--width={width}", "--batch-size=256"]
+    network = [
+        f"--data={data}",
+        f"--layers={NUM_HOSTS}",
+        f"--width={width}",
+        f"--batch-size={batch_size}",
+    ]
     network += [f"--data-dir={data_dir}"] if data_dir else []
-    config = RunConfig(data=data, data_dir=data_dir, layers=NUM_HOSTS, width=width, batch_size=256)
+    shape = {"layers": NUM_HOSTS, "width": width, "batch_size": batch_size}
+    config = RunConfig.from_dict({"data": data, "data_dir": data_dir, **shape})
     measure: dict[str, Callable[[], Row]] = {
         "links": lambda: slow_links(network, config, megabits, wire_dtypes, measuring),
         "delay": lambda: far(
@@ -93,7 +104,11 @@ def main(
             shown.add_row(what.replace("_", " "), _show(figure))
         console.print(shown)
         settings = {"rows": asked, "width": width, "megabits": megabits, "delay_ms": delay_ms}
-        settings |= {"buffer_megabytes": buffer_megabytes, "window": window}
+        settings |= {
+            "buffer_megabytes": buffer_megabytes,
+            "window": window,
+            "batch_size": batch_size,
+        }
         settings |= {"data": data, "repeats": measuring.repeats, "quick": quick}
         write(json_path, "cluster", observation.facts(), settings, {"rows": results})
     print_facts(console, observation.facts())
@@ -153,8 +168,9 @@ def far(network: list[str], delay_s: float, buffer_megabytes: int, measuring: Me
     rates: dict[str, list[float]] = {"near": [], "far": []}
     accuracies: dict[str, list[float]] = {"near": [], "far": []}
     routed: dict[str, list[float]] = {"near": [], "far": []}
-    for _ in range(measuring.repeats):
-        for name, delay in (("near", 0.0), ("far", delay_s)):
+    sides = (("near", 0.0), ("far", delay_s))
+    for number in range(measuring.repeats):
+        for name, delay in sides if number % 2 == 0 else reversed(sides):  # the machine drifts
             with far_hosts(NUM_HOSTS, delay, buffer_megabytes << 20) as made:
                 with joined_run(made.hosts, *flags) as run:
                     report = run.end()

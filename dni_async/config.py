@@ -68,6 +68,9 @@ RESUMABLE = frozenset(
     }
 )  # fmt: skip
 
+MAX_AUTO_WINDOW = 256
+"""As wide as --window auto makes any: 50 ms there and back, and a batch every 0.2 ms."""
+
 _COUNTS = (
     "layers",
     "width",
@@ -141,7 +144,7 @@ class RunConfig:
     listen: str | None = None  # tcp://HOST:PORT, where remote workers join
     join_timeout_s: float = 600.0  # that remote workers may take
     silent_after_s: float = 30.0  # then a remote worker counts as dead
-    window: int | None = None  # see places
+    window: int | Literal["auto"] | None = None  # see places and first_window
     when_full: WhenFull = "wait"  # skip: learn on, without sending that batch up
     when_empty: WhenEmpty = "wait"  # replay: learn from the inputs seen last
     replay_batches: int = 16  # kept for when_empty "replay"
@@ -183,9 +186,11 @@ class RunConfig:
         for name in _COUNTS:
             _require(getattr(self, name) >= 1, name, "at least 1", self)
         _require(self.num_stages is None or self.num_stages >= 1, "stages", "at least 1", self)
-        for name in ("threads_per_worker", "window", "synthesizer_width"):
+        for name in ("threads_per_worker", "synthesizer_width"):
             value = getattr(self, name)
             _require(value is None or value >= 1, name, "at least 1", self)
+        is_window = isinstance(self.window, int) and self.window >= 1
+        _require(is_window or self.window in (None, "auto"), "window", "at least 1, or auto", self)
         positive = ("lr", "synthesizer_lr", "synthesizer_scale", "synthesizer_clip", "clip_norm")
         for name in (*positive, "start_timeout_s", "join_timeout_s", "silent_after_s"):
             value = getattr(self, name)
@@ -221,12 +226,17 @@ class RunConfig:
 
     @property
     def places(self) -> int:
-        """The window of every link.
+        """The places of every link, as many as its window can ever be."""
+        return MAX_AUTO_WINDOW if self.window == "auto" else self.first_window
+
+    @property
+    def first_window(self) -> int:
+        """The window of every link, with "auto" the one that it begins with.
 
         As asked; else 16, and 4 where every returned gradient is learnt from and is as stale as
         the window is wide (docs/decisions/0017).
         """
-        if self.window is not None:
+        if isinstance(self.window, int):
             return self.window
         is_stale = self.rule == "fdg" or (self.rule == "dni" and self.targets == "bootstrap")
         return 4 if is_stale else 16

@@ -117,7 +117,7 @@ class Progress:
 
     Of the link above, if there is one: activations sent, bytes up and down, seconds in which an
     activation was in flight, the median of the last 1,024 times from sending one to the release of
-    its place and the least of all (-1 before the first), what carries large tensors.
+    its place and the least of all (-1 before the first), what carries large tensors, the window.
     """
 
     run_id: str
@@ -152,6 +152,7 @@ class Progress:
     link_credit_s: float = -1.0
     link_least_credit_s: float = -1.0
     link_carrier: str = ""
+    link_window: int = 0
 
 
 @dataclass(frozen=True, slots=True)

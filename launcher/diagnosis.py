@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dni_async.decisions.windows import window_for
+from dni_async.decisions.windows import QUEUEING, window_for
 from launcher.ceiling import Line, StageLoad, measure_line
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -16,8 +16,8 @@ MUCH = 0.2  # a share of the time that is worth a sentence
 SATURATED = 0.8  # a stage that waits less than the rest of its time has none to spare
 UNEVEN = 1.25  # the slowest stage over the mean of all
 SHORT_EPOCH = 10  # batches per stage: with fewer, filling and draining the line shows
+FAR_S = 0.02  # a credit that takes so long came from afar, where tcp's buffers may be too small
 DISTURBED = 0.75  # of the cores that stages were ready to use, so few were had
-QUEUEING = 2.0  # times the least credit: from here on the median tells of batches that queue
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +143,14 @@ def _advise_window(case: _Case) -> str:
     link = case.links.get(load.stage)
     if link is None or link["credit_least_seconds"] is None:
         return f"{start}: raise --window (now {case.config['window']})."
-    return f"{start}: {_advise_link(link, case.line.slowest)}"
+    by_itself = case.config.get("window") == "auto"
+    return f"{start}: {_advise_link(link, case.line.slowest, widens=by_itself)}"
 
 
-def _advise_link(link: Mapping[str, Any], slowest: StageLoad) -> str:
+def _advise_link(link: Mapping[str, Any], slowest: StageLoad, *, widens: bool) -> str:
     """What would fill a link whose window is full while the stage above has time left.
+
+    widens: the window is set as the run goes, and has come to what link says.
 
     Where credits take no longer than the first ones did, nothing queues: there is room for more on
     the way. Where they take much longer, the link passes no more, and more would only queue.
@@ -158,13 +161,19 @@ def _advise_link(link: Mapping[str, Any], slowest: StageLoad) -> str:
     delay_s = max(0.0, least_s - link["up_bytes"] / bandwidth - slowest.batch_seconds)
     window = window_for(bandwidth, delay_s, link["up_bytes"], slowest.batch_seconds)
     if window > link["window"]:
-        return (
+        text = (
             f"a credit takes {_ms(least_s)} and the slowest stage {_ms(slowest.batch_seconds)}, so "
-            f"--window {window} would fill the link (now {link['window']})."
+            f"--window {window} would fill the link"
         )
+        if widens:
+            return f"{text} from the start (--window auto has come to {link['window']})."
+        found = ", and --window auto finds it" if link["carrier"] == "tcp" else ""
+        return f"{text} (now {link['window']}){found}."
     if not (is_queueing and link["carrier"] == "tcp"):
         return f"raise --window (now {link['window']})."
     text = f"the link passes {rate / 1e6:,.1f} MB/s, and a larger --window would only queue"
+    if least_s >= FAR_S:
+        text += " (dni-doctor says whether that is the link's limit or tcp's buffers')"
     if link["wire_dtype"] == "int8":
         return f"{text}. Smaller activations at that boundary help."
     return f"{text}. --wire-dtype int8 sends a quarter of float32's bytes."

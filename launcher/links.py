@@ -15,6 +15,7 @@ LINK_COLUMNS = (
     "boundary",
     "carrier",
     "dtype",
+    "window",
     "KB up",
     "KB down",
     "MB/s up",
@@ -27,10 +28,10 @@ LINK_COLUMNS = (
 class LinkResult:
     """The link over the boundary above a stage, as its lower end saw it. Bytes are of a batch.
 
-    carrier: what large tensors travelled by in the end. activations: those that went up, of test
-    batches too. up_bytes_per_second: while at least one activation was in flight, which is the pace
-    of the link where the window was always full. Credits: from sending an activation until its
-    place was free again, work on it included; None where none came.
+    carrier: what large tensors travelled by in the end, window: how wide it was then. activations:
+    those that went up, of test batches too. up_bytes_per_second: while at least one activation was
+    in flight, which is the pace of the link where the window was always full. Credits: from sending
+    an activation until its place was free again, work on it included; None where none came.
     """
 
     boundary: int
@@ -54,7 +55,7 @@ class LinkResult:
             boundary=last.stage,
             carrier=last.link_carrier,
             wire_dtype=config.wire_dtype,
-            window=config.places,
+            window=last.link_window or config.places,
             activations=last.link_activations,
             up_bytes=last.link_up_bytes / last.link_activations,
             down_bytes=last.link_down_bytes / last.link_activations,
@@ -86,6 +87,7 @@ def link_rows(run: Mapping[str, Any]) -> list[list[str]]:
             str(link["boundary"]),
             link["carrier"],
             link["wire_dtype"],
+            str(link["window"]),
             f"{link['up_bytes'] / 1e3:,.1f}",
             f"{link['down_bytes'] / 1e3:,.1f}",
             f"{link['up_bytes_per_second'] / 1e6:,.1f}",

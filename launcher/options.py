@@ -9,18 +9,27 @@ import click
 
 from dni_async.config import CHOICES, RunConfig
 
-__all__ = ["run_settings", "stage_count"]
+__all__ = ["run_settings", "stage_count", "window_size"]
 
 DEFAULTS = RunConfig()
 
 
 def stage_count(value: str | int) -> int | str:
     """auto, or a number that the configuration looks at; a file gives it as an int."""
+    return _number_or_auto(value, "a number of workers")
+
+
+def window_size(value: str | int) -> int | str:
+    """The same for windows."""
+    return _number_or_auto(value, "a number of activations")
+
+
+def _number_or_auto(value: str | int, what: str) -> int | str:
     text = str(value)
     if text == "auto":
         return text
     if not text.isascii() or not text.isdigit():
-        raise click.BadParameter(f"{text!r} is neither a number of workers nor auto.")
+        raise click.BadParameter(f"{text!r} is neither {what} nor auto.")
     return int(text)
 
 
@@ -175,9 +184,11 @@ SETTINGS = (
     ),
     _setting(
         "window",
-        "Activations that each link may hold in flight.  [default: 16; 4 with --targets "
-        "bootstrap and with --rule fdg]",
-        type=int,
+        "Activations that each link may hold in flight; auto: the default at first, and on links "
+        "over tcp more, up to 256, while distance keeps a stage waiting.  [default: 16; 4 with "
+        "--targets bootstrap and with --rule fdg]",
+        type=window_size,
+        metavar="N|auto",
     ),
     _setting(
         "engine",

@@ -56,7 +56,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "weight_decay": st.floats(0, 1e30),
     "seed": st.integers(0, 2**31 - 1),
     "devices": st.sampled_from([("auto",), ("cpu",), ("cpu", "cpu"), ("cuda:0", "cuda:12")]),
-    "window": st.none() | st.integers(1, 2**31),
+    "window": st.none() | st.just("auto") | st.integers(1, 2**31),
     "workers": st.just(("local",)),  # remote ones need more; see CONFIGS
     "listen": st.none(),
     "engine": st.just("own"),  # ray: see CONFIGS
@@ -160,6 +160,7 @@ def test_a_config_does_not_change() -> None:
         ({"epochs": 0}, "epochs: must be at least 1"),
         ({"batch_size": 0}, "batch_size: must be at least 1"),
         ({"window": 0}, "window: must be at least 1"),
+        ({"window": "wide"}, "window: must be at least 1, or auto"),
         ({"stages": 0}, "stages: must be at least 1"),
         ({"threads_per_worker": 0}, "threads_per_worker: must be at least 1"),
         ({"lr": 0.0}, "lr: must be a positive number, but is 0.0"),

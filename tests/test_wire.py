@@ -169,7 +169,7 @@ PROGRESS_FIELDS = (
     "rss_bytes train_busy_s train_sending_s train_cpu_s occupancy staleness_median staleness_p99 "
     "frame_bytes shared_bytes peak_rss_bytes credit_waiting_s skipped replayed "
     "next_batch_id epoch_s link_activations link_up_bytes link_down_bytes link_in_flight_s "
-    "link_credit_s link_least_credit_s link_carrier"
+    "link_credit_s link_least_credit_s link_carrier link_window"
 )
 BOUNDARY_FIELDS = (
     "run_id stage epoch num_gradients cosine relative_error norm_ratio staleness_median "
@@ -182,9 +182,9 @@ WELCOME_FIELDS = (
 )
 
 
-def test_protocol_5_stays_what_it_was() -> None:
+def test_protocol_6_stays_what_it_was() -> None:
     """Both ends must agree: whoever changes a message bumps PROTOCOL and this table."""
-    assert PROTOCOL == 5
+    assert PROTOCOL == 6
     table = [(t.__name__, " ".join(f.name for f in fields(t))) for t in MESSAGE_TYPES]
     assert table == [
         ("LinkHello", "run_id stage window"),
@@ -219,9 +219,9 @@ def test_protocol_5_stays_what_it_was() -> None:
         ("Drain", "run_id"),
         ("NeighbourReplaced", "run_id side incarnation endpoint"),
     ]
-    assert encode(Credit("a", (5, 6))) == [b"\x94\x05\x06\xa1a\x92\x05\x06"]
+    assert encode(Credit("a", (5, 6))) == [b"\x94\x06\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
-        b"\x98\x05\x04\xa3run\x07\x03\xa5train\xc3\x92"
+        b"\x98\x06\x04\xa3run\x07\x03\xa5train\xc3\x92"
         b"\x93\xa7float32\x92\x02\x03\xff"
         b"\x93\xa5int64\x91\x02\xff"
     )

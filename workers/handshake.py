@@ -128,7 +128,7 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
             raise HandshakeError(f"stage {stage}: the link above belongs to another run: {ready}")
         next_batch_id = max(next_batch_id, ready.next_batch_id)
         if config.transport == "auto":
-            outbox.share_memory(run_id, config.places)
+            outbox.share_memory(run_id, config.first_window)
     if inbox is not None:
         poller.watch(inbox.channel)
         hello = wait.hear(inbox, LinkHello, f"stage {stage - 1}")

@@ -42,12 +42,10 @@ from dni_async.messages import (
     Marker,
     Message,
     NeighbourReplaced,
-    Progress,
     ReturnedGradient,
     Stop,
 )
 from dni_async.shards import read_shard
-from dni_async.system import peak_rss_bytes
 from dni_async.transport import Poller, Sockets
 from workers.batches import Batches
 from workers.build import equip
@@ -55,12 +53,14 @@ from workers.epochs import Epochs
 from workers.handshake import Orphaned, Seat, Stopped
 from workers.neighbours import Neighbours
 from workers.perform import Performer
+from workers.progress import take_stock
 from workers.recorder import events_path, make_recorder
 from workers.saver import Saver
 from workers.spans import SpanRecorder, Spans
 from workers.state import restore, start_of
 from workers.tally import Tally
 from workers.torch_profile import TorchProfile
+from workers.window import LinkWindow
 
 __all__ = ["WorkerLoop"]
 
@@ -93,6 +93,7 @@ class WorkerLoop:
         )
         self._machine = self._equipment.machine
         self._tally = Tally()
+        self._link_window = LinkWindow(seat, self._machine, self._tally)
         self._recorder = make_recorder(seat, self._equipment, start)
         self._decide = (self._recorder or self._machine).handle
         self._spans = SpanRecorder(self._equipment.stage) if seat.config.profile else Spans()
@@ -167,7 +168,14 @@ class WorkerLoop:
                 self._handle(CheckpointDue())
                 self._plan_checkpoint()
             if now >= self._next_progress:
+                self._set_window()
                 self._report()
+
+    def _set_window(self) -> None:
+        """Widen or narrow the window of the link above, where that was asked for and is due."""
+        event = self._link_window.look()
+        if event is not None:
+            self._handle(event)
 
     def _plan_checkpoint(self) -> None:
         """Source: when the next checkpoint is due, if they go by time."""
@@ -316,43 +324,9 @@ class WorkerLoop:
             self._recorder.flush()
         with suppress(OSError):  # asking takes a descriptor; the last answer will do
             self._rss_bytes = self._process.memory_info().rss
-        tally, machine = self._tally, self._machine
-        training, trips, outbox = tally.training, tally.round_trips, self._seat.outbox
-        links = [link for link in (self._seat.inbox, self._seat.outbox) if link is not None]
         self._control.send(
-            Progress(
-                run_id=self._seat.run_id,
-                stage=self._seat.stage,
-                updates=self._equipment.stage.version,
-                epoch=self._epochs.epoch,
-                busy_s=tally.busy_s,
-                waiting_s=tally.waiting_s,
-                sending_s=tally.sending_s,
-                loss=self._epochs.mean_loss,
-                max_staleness=tally.staleness.max,
-                max_pending=machine.max_pending,
-                rss_bytes=self._rss_bytes,
-                train_busy_s=training.busy_s,
-                train_sending_s=training.sending_s,
-                train_cpu_s=training.cpu_s,
-                occupancy=tally.occupancy(machine.window),
-                staleness_median=tally.staleness.at(0.5),
-                staleness_p99=tally.staleness.at(0.99),
-                frame_bytes=sum(link.frame_bytes for link in links),
-                shared_bytes=sum(link.shared_bytes for link in links),
-                peak_rss_bytes=peak_rss_bytes(),
-                credit_waiting_s=tally.credit_waiting_s,
-                skipped=machine.skipped,
-                replayed=machine.replayed,
-                next_batch_id=machine.next_batch_id,
-                epoch_s=self._epochs.seconds,
-                link_activations=trips.num_sent,
-                link_up_bytes=outbox.frame_bytes + outbox.shared_bytes if outbox else 0,
-                link_down_bytes=outbox.received_bytes if outbox else 0,
-                link_in_flight_s=trips.in_flight_s(time.perf_counter()),
-                link_credit_s=trips.median_s,
-                link_least_credit_s=trips.least_s,
-                link_carrier=outbox.carrier if outbox else "",
+            take_stock(
+                self._seat, self._equipment, self._epochs, self._tally, rss_bytes=self._rss_bytes
             )
         )
 

@@ -40,7 +40,7 @@ class Neighbours:
         seat.outbox = self._exchange(seat.outbox, open_outbox(self._sockets, endpoint))
         seat.outbox.send(LinkHello(seat.run_id, seat.stage, seat.config.places))
         if seat.config.transport == "auto":
-            seat.outbox.share_memory(seat.run_id, seat.config.places)
+            seat.outbox.share_memory(seat.run_id, seat.config.first_window)
         self._awaits_ready = True
 
     def hears_hello(self, hello: LinkHello) -> bool:

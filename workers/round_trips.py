@@ -11,10 +11,15 @@ NUM_RECENT = 1024
 
 
 class RoundTrips:
-    """Times of one outbox, all of one clock, in seconds. num_sent: activations so far."""
+    """Times of one outbox, all of one clock, in seconds.
+
+    num_sent, num_released: activations so far; sum_s: of the round trips of the latter.
+    """
 
     def __init__(self) -> None:
         self.num_sent = 0
+        self.num_released = 0
+        self.sum_s = 0.0
         self._sent_at: dict[int, float] = {}
         self._recent: deque[float] = deque(maxlen=NUM_RECENT)
         self._least_s = -1.0
@@ -35,6 +40,8 @@ class RoundTrips:
             return
         trip_s = now - sent_at
         self._recent.append(trip_s)
+        self.num_released += 1
+        self.sum_s += trip_s
         self._least_s = trip_s if self._least_s < 0 else min(trip_s, self._least_s)
         if not self._sent_at:
             self._in_flight_s += now - self._since

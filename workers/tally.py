@@ -80,8 +80,13 @@ class Tally:
         self._num_sendings += 1
 
     def occupancy(self, window: int) -> float:
-        """Batches in flight at each sending, on average and as a share of window; -1 if none."""
-        return self._in_flight / self._num_sendings / window if self._num_sendings else -1.0
+        """Batches in flight at each sending, on average and as a share of window; -1 if none.
+
+        At most 1, though a window that has been narrowed may have held more.
+        """
+        if not self._num_sendings:
+            return -1.0
+        return min(1.0, self._in_flight / self._num_sendings / window)
 
     def _times(self) -> TrainingTime:
         return TrainingTime(self.busy_s, self.sending_s, time.process_time())

@@ -44,6 +44,7 @@ __all__ = [
     "SynthesizeInput",
     "Turn",
     "Update",
+    "WindowSet",
 ]
 
 GradientSource = Literal["loss", "synthetic", "returned"]
@@ -127,6 +128,13 @@ class LinkRemade:
 
 
 @dataclass(frozen=True, slots=True)
+class WindowSet:
+    """From now on so many places of the link above may be taken at once."""
+
+    window: int
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """The worker has nothing in hand and offers to compute one batch."""
 
@@ -156,6 +164,7 @@ Event = (
     | Idle
     | Drained
     | CheckpointDue
+    | WindowSet
 )
 
 

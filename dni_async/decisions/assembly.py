@@ -39,16 +39,22 @@ def make_stage_machine(
             cut_every=config.checkpoint_batches,
             start=start,
         )
-    window = config.places
+    window, first_window = config.places, config.first_window
     if stage > 0 and work is not None:
         return UnlockedMachine(
-            stage=stage, num_stages=num_stages, window=window, rule=rule, work=work
+            stage=stage,
+            num_stages=num_stages,
+            window=window,
+            first_window=first_window,
+            rule=rule,
+            work=work,
         )
     if config.when_full == "wait" and config.when_empty == "wait":
         return StageMachine(
             stage=stage,
             num_stages=num_stages,
             window=window,
+            first_window=first_window,
             rule=rule,
             work=work,
             next_batch_id=next_batch_id,
@@ -60,6 +66,7 @@ def make_stage_machine(
         stage=stage,
         num_stages=num_stages,
         window=window,
+        first_window=first_window,
         rule=rule,
         skips=config.when_full == "skip",
         replays=replays,

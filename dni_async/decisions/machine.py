@@ -34,6 +34,7 @@ from dni_async.decisions.actions import (
     Save,
     Send,
     Turn,
+    WindowSet,
 )
 from dni_async.decisions.markers import Markers
 from dni_async.decisions.rules import Rule
@@ -48,8 +49,9 @@ class StageMachine:
     """The mutable state of one stage's decisions.
 
     A stage takes up a batch only while its outbox has a free place, so at most ``window`` of its
-    activations are in flight. Inputs wait in ``_queue`` in the order they came; the stage below
-    holds the same window, so at most ``window`` of them are unreleased. Both are checked.
+    activations are in flight, and never more than the link has ``places``. Inputs wait in
+    ``_queue`` in the order they came; the link below has as many places, so at most that many of
+    them are unreleased. Both are checked.
 
     Credits are owed and given several at once, for a message costs more than what it says: when
     half a window is owed, before a marker goes down, and before the worker waits. So the stage
@@ -63,6 +65,8 @@ class StageMachine:
     A cut is taken up in its place among the batches, and when a batch could be: so with a window
     of 1 nothing is in flight then. It goes up, never comes back, and nobody waits for it.
 
+    window: the places of either link; rules may want fewer. first_window: how many of them may be
+    taken until WindowSet says otherwise; None is all.
     work: the source's order of work (schedule.plan_work); None for every other stage.
     next_batch_id: of a replacement, where the stage above expects the work to go on.
     """
@@ -74,13 +78,15 @@ class StageMachine:
         num_stages: int,
         window: int,
         rule: Rule,
+        first_window: int | None = None,
         work: Iterator[Item] | None = None,
         next_batch_id: int = 0,
     ) -> None:
         self.stage = stage
         self.has_below = stage > 0
         self.has_above = stage < num_stages - 1
-        self.window = rule.window(window)
+        self.places = rule.window(window)
+        self.window = min(self.places, first_window or self.places)
         self.max_pending = 0
         self.skipped = self.replayed = 0  # see UnevenMachine
         self.finished = False
@@ -121,11 +127,8 @@ class StageMachine:
                 return self._take_up()
             case Idle():
                 return self._settle()
-            case Drained():
-                self._end_early()
-                return []
-            case CheckpointDue():
-                self._is_cut_due = True
+            case Drained() | CheckpointDue() | WindowSet():
+                self._heed(event)
                 return []
             case Arrived(item):
                 return self._accept(item)
@@ -138,6 +141,16 @@ class StageMachine:
                 return self._lower(mark)
             case LinkRemade(side):
                 return self._give_up() if side == "above" else self._disown()
+
+    def _heed(self, wish: Drained | CheckpointDue | WindowSet) -> None:
+        """What matters to later turns alone."""
+        match wish:
+            case Drained():
+                self._end_early()
+            case CheckpointDue():
+                self._is_cut_due = True
+            case WindowSet(window):
+                self.window = max(1, min(self.places, window))
 
     @property
     def owes_credits(self) -> bool:
@@ -294,10 +307,10 @@ class StageMachine:
                 f"stage {self.stage - 1} sent {item} past a marker that has yet to come back"
             )
         if isinstance(item, Batch):
-            if len(self._held) >= self.window or item.batch_id in self._held:
+            if len(self._held) >= self.places or item.batch_id in self._held:
                 raise LinkError(
                     f"stage {self.stage - 1} sent batch {item.batch_id} into a window of "
-                    f"{self.window} of which {len(self._held)} places are taken"
+                    f"{self.places} of which {len(self._held)} places are taken"
                 )
             self._held.add(item.batch_id)
             self._marks.hear_batch()

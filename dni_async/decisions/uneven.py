@@ -44,6 +44,7 @@ class UnevenMachine(StageMachine):
         rule: Rule,
         skips: bool = False,
         replays: ReplayBuffer | None = None,
+        first_window: int | None = None,
         work: Iterator[Item] | None = None,
         next_batch_id: int = 0,
     ) -> None:
@@ -52,6 +53,7 @@ class UnevenMachine(StageMachine):
             num_stages=num_stages,
             window=window,
             rule=rule,
+            first_window=first_window,
             work=work,
             next_batch_id=next_batch_id,
         )

@@ -64,8 +64,15 @@ class UnlockedMachine(StageMachine):
         window: int,
         rule: Rule,
         work: Iterator[Item],
+        first_window: int | None = None,
     ) -> None:
-        super().__init__(stage=stage, num_stages=num_stages, window=window, rule=rule)
+        super().__init__(
+            stage=stage,
+            num_stages=num_stages,
+            window=window,
+            rule=rule,
+            first_window=first_window,
+        )
         self._ahead: Iterator[Batch | Mark] = (
             item
             for item in work

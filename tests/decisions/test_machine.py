@@ -33,6 +33,7 @@ from dni_async.decisions.actions import (
     Send,
     Turn,
     Update,
+    WindowSet,
 )
 from dni_async.decisions.machine import StageMachine
 from dni_async.decisions.rules import (
@@ -75,6 +76,33 @@ def make(place: str, rule: Rule, window: int = 2) -> StageMachine:
     stage, num_stages = {"source": (0, 3), "middle": (1, 3), "head": (2, 3), "alone": (0, 1)}[place]
     work = iter(WORK) if stage == 0 else None
     return StageMachine(stage=stage, num_stages=num_stages, window=window, rule=rule, work=work)
+
+
+def test_a_window_that_is_set_holds_from_the_next_turn_on() -> None:
+    rule = BootstrapRule()
+    machine = StageMachine(stage=1, num_stages=3, window=4, first_window=1, rule=rule)
+    for batch_id in range(4):
+        machine.handle(arrives(batch_id))  # the link below has all four places
+    taken_up = []
+
+    def turns() -> int:
+        while machine.has_turn:
+            taken_up.extend(a for a in machine.handle(Turn()) if isinstance(a, Send))
+        return machine.pending
+
+    assert turns() == 1
+    assert machine.is_blocked
+    assert machine.handle(WindowSet(3)) == []
+    assert turns() == 3
+    machine.handle(WindowSet(1))
+    machine.handle(Returned(0))
+    machine.handle(Returned(1))
+    assert turns() == 1  # the third is still in flight
+    machine.handle(Returned(2))
+    machine.handle(WindowSet(9))
+    assert machine.window == machine.places == 4
+    machine.handle(WindowSet(0))
+    assert machine.window == 1
 
 
 BOOTSTRAP_SOURCE: list[Step] = [

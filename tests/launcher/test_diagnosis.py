@@ -257,7 +257,7 @@ LINKS: dict[str, tuple[dict[str, Any], str]] = {
         link(0, credit_least_seconds=0.06, credit_median_seconds=0.07),
         (
             "a credit takes 60.00 ms and the slowest stage 10.00 ms, so --window 12 would fill the "
-            "link (now 4)."
+            "link (now 4), and --window auto finds it."
         ),
     ),
     "bandwidth": (
@@ -283,7 +283,21 @@ LINKS: dict[str, tuple[dict[str, Any], str]] = {
         ),
         (
             "a credit takes 130.00 ms and the slowest stage 10.00 ms, so --window 14 would fill "
-            "the link (now 4)."
+            "the link (now 4), and --window auto finds it."
+        ),
+    ),
+    "bandwidth, from afar": (
+        link(
+            0,
+            up_bytes_per_second=5_000_000,
+            credit_least_seconds=0.03,
+            credit_median_seconds=0.08,
+            window=32,
+        ),
+        (
+            "the link passes 5.0 MB/s, and a larger --window would only queue (dni-doctor says "
+            "whether that is the link's limit or tcp's buffers'). --wire-dtype int8 sends a "
+            "quarter of float32's bytes."
         ),
     ),
     "neither": (link(0), "raise --window (now 4)."),
@@ -307,6 +321,20 @@ def test_a_full_window_over_a_link_held_up_by(name: str) -> None:
     diagnosis = diagnose(told)
     assert diagnosis is not None
     assert list(diagnosis.advice) == [START + said]
+
+
+def test_a_window_that_widens_by_itself_and_has_not_come_to_its_end() -> None:
+    told = report(*HELD_UP, rate=7000, cores=3)
+    told["config"]["window"] = "auto"
+    told["runs"][0]["links"] = [
+        link(0, credit_least_seconds=0.06, credit_median_seconds=0.07, window=8)
+    ]
+    diagnosis = diagnose(told)
+    assert diagnosis is not None
+    assert list(diagnosis.advice) == [
+        START + "a credit takes 60.00 ms and the slowest stage 10.00 ms, so --window 12 would fill "
+        "the link from the start (--window auto has come to 8)."
+    ]
 
 
 def test_the_findings_tell_the_numbers() -> None:

@@ -39,8 +39,15 @@ def test_a_link_is_told_by_the_stage_below_it() -> None:
         "credit_least_seconds": 0.125,
     }
     rows = link_rows({"links": [result.to_dict()]})
-    assert rows == [["2", "tcp", "int8", "4.0", "0.1", "0.1", "250.00", "125.00"]]
+    assert rows == [["2", "tcp", "int8", "5", "4.0", "0.1", "0.1", "250.00", "125.00"]]
     assert len(rows[0]) == len(LINK_COLUMNS)
+
+
+def test_a_window_that_was_set_as_the_run_went_is_told_as_it_was_in_the_end() -> None:
+    told = replace(progress(0), link_activations=1, link_carrier="tcp", link_window=32)
+    result = LinkResult.from_progress(told, replace(CONFIG, window="auto"))
+    assert result is not None
+    assert result.window == 32
 
 
 def test_the_head_and_a_stage_that_sent_nothing_have_no_link() -> None:

@@ -47,5 +47,5 @@ def test_the_links_are_a_table() -> None:
     report["runs"][0]["links"] = [link(0)]
     said = printed(report)
     assert "links; bytes of a batch" in said
-    row = ["0", "tcp", "same", "100.0", "1.0", "20.0", "4.00", "3.00"]
+    row = ["0", "tcp", "same", "4", "100.0", "1.0", "20.0", "4.00", "3.00"]
     assert row in [line.split() for line in said.splitlines()]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 
 from benchmarks.hosts import Host, check_hosts, far_hosts, hosts
 from benchmarks.joined_run import JoinedRun, joined_run
 from dni_async import ConfigError, DniError
+from dni_async.decisions.recording import replay
 
 pytestmark = pytest.mark.system
 FLAGS = ("--layers=3", "--width=64", "--epochs=100000", "--no-baseline")
@@ -69,6 +72,21 @@ def test_hosts_may_be_far_away() -> None:
     with far_hosts(3, 0.02) as made, joined_run(made.hosts, *FLAGS) as run:
         run.wait_for(r"epoch +3 ")
         assert ping_ms(made.hosts[0], made.hosts[2]) >= 40.0
+
+
+def test_a_window_widens_over_distance(tmp_path: Path) -> None:
+    flags = ("--layers=2", "--width=16", "--batch-size=8", "--epochs=40", "--no-baseline")
+    flags += ("--window=auto", "--stages=2", "--record-events")
+    with far_hosts(2, 0.03) as made, joined_run(made.hosts, *flags) as run:
+        report = run.end()
+        shutil.copytree(run.run_dir / "events", tmp_path / "events")
+    (link,) = report["runs"][0]["links"]
+    assert link["window"] > 16
+    # What was decided follows from what was heard, the wider windows too.
+    events = tmp_path / "events/stage-0.jsonl"
+    with events.open(encoding="utf-8") as lines:
+        assert replay(lines)[1] is None
+    assert '["WindowSet",32]' in events.read_text()
 
 
 def ping_ms(near: Host, far: Host) -> float:

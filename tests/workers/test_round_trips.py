@@ -18,6 +18,7 @@ def test_releases_come_in_any_order() -> None:
     trips.released(0, 14.0)  # 4
     trips.released(1, 16.0)  # 5
     assert (trips.num_sent, trips.median_s, trips.least_s) == (3, 4.0, 1.0)
+    assert (trips.num_released, trips.sum_s) == (3, 10.0)
 
 
 def test_time_in_flight_is_counted_once_however_many_are() -> None:
