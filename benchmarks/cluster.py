@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,15 @@ FIRST_EPOCH = r"epoch +1 "
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """delay_s: one way. buffer_bytes: see far_hosts. evaluate_every: epochs, as in the settings."""
+
+    delay_s: float
+    buffer_bytes: int
+    evaluate_every: int
+
+
 @click.command(name="cluster")
 @benchmark_options
 @click.option("--rows", default="links,delay,cut,spare,many", show_default=True)
@@ -52,6 +62,9 @@ Row = dict[str, Any]
     "--window", type=window_size, default=16, show_default=True, help="Of the runs near and far."
 )
 @click.option("--batch-size", default=256, show_default=True)
+@click.option(
+    "--evaluate-every", default=1, show_default=True, help="Of the runs near and far, in epochs."
+)
 @click.option("--wire-dtypes", default="same,bf16,int8", show_default=True, help="To be tried.")
 @click.option("--many", "num_many", default=64, show_default=True, help="Workers on one host.")
 @click.option("--data", default="mnist", show_default=True)
@@ -67,6 +80,7 @@ def main(
     buffer_megabytes: int,
     window: int | str,
     batch_size: int,
+    evaluate_every: int,
     wire_dtypes: str,
     num_many: int,
     data: str,
@@ -83,11 +97,10 @@ def main(
     network += [f"--data-dir={data_dir}"] if data_dir else []
     shape = {"layers": NUM_HOSTS, "width": width, "batch_size": batch_size}
     config = RunConfig.from_dict({"data": data, "data_dir": data_dir, **shape})
+    distance = Distance(delay_ms / 1000, buffer_megabytes << 20, evaluate_every)
     measure: dict[str, Callable[[], Row]] = {
         "links": lambda: slow_links(network, config, megabits, wire_dtypes, measuring),
-        "delay": lambda: far(
-            [*network, f"--window={window}"], delay_ms / 1000, buffer_megabytes, measuring
-        ),
+        "delay": lambda: far(distance, [*network, f"--window={window}"], measuring),
         "cut": lambda: cut(network, measuring),
         "spare": lambda: lost(network, measuring),
         "many": lambda: many(num_many, measuring),
@@ -108,6 +121,7 @@ def main(
             "buffer_megabytes": buffer_megabytes,
             "window": window,
             "batch_size": batch_size,
+            "evaluate_every": evaluate_every,
         }
         settings |= {"data": data, "repeats": measuring.repeats, "quick": quick}
         write(json_path, "cluster", observation.facts(), settings, {"rows": results})
@@ -143,8 +157,6 @@ def slow_links(
 
 def _cut_short(config: RunConfig, samples: int, folder: Path) -> tuple[Path, RunConfig]:
     """The first samples of the data in a file of their own, and the run on them."""
-    from dataclasses import replace
-
     import numpy as np
 
     from dni_async.data import load_dataset
@@ -161,17 +173,19 @@ def _cut_short(config: RunConfig, samples: int, folder: Path) -> tuple[Path, Run
     return path, replace(config, data=str(path), data_dir=None, epochs=2)
 
 
-def far(network: list[str], delay_s: float, buffer_megabytes: int, measuring: Measuring) -> Row:
+def far(distance: Distance, network: list[str], measuring: Measuring) -> Row:
     """The same run with hosts side by side and far apart, whole epochs, through one router."""
-    epochs = 2 if measuring.quick else 3
-    flags = [*network, f"--epochs={epochs}", "--no-baseline", "--transport=tcp"]
+    every = distance.evaluate_every
+    num_tests = 2 if measuring.quick or every > 1 else 3  # the time to the first is not counted
+    flags = [*network, f"--epochs={num_tests * every}", f"--evaluate-every={every}"]
+    flags += ["--no-baseline", "--transport=tcp"]
     rates: dict[str, list[float]] = {"near": [], "far": []}
     accuracies: dict[str, list[float]] = {"near": [], "far": []}
     routed: dict[str, list[float]] = {"near": [], "far": []}
-    sides = (("near", 0.0), ("far", delay_s))
+    sides = (("near", 0.0), ("far", distance.delay_s))
     for number in range(measuring.repeats):
         for name, delay in sides if number % 2 == 0 else reversed(sides):  # the machine drifts
-            with far_hosts(NUM_HOSTS, delay, buffer_megabytes << 20) as made:
+            with far_hosts(NUM_HOSTS, delay, distance.buffer_bytes) as made:
                 with joined_run(made.hosts, *flags) as run:
                     report = run.end()
                 routed[name].append(made.router_cpu_s)

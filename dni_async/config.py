@@ -75,6 +75,7 @@ _COUNTS = (
     "layers",
     "width",
     "epochs",
+    "evaluate_every",
     "batch_size",
     "accumulate",
     "replay_batches",
@@ -118,6 +119,7 @@ class RunConfig:
     synthesizer_scale: float = 1.0  # multiplies its gradients
     synthesizer_clip: float | None = None  # norm of the gradients it learns by
     epochs: int = 10
+    evaluate_every: int = 1  # epochs from one test to the next; see tested_at
     batch_size: int = 128
     optimizer: OptimizerName = "adam"
     lr: float = 1e-3
@@ -271,6 +273,13 @@ class RunConfig:
     def fixed(self) -> dict[str, Any]:
         """The settings that a resumed run may not change, as plain values."""
         return {name: v for name, v in self.to_dict().items() if name not in RESUMABLE}
+
+    def tested_at(self, epoch: int) -> int:
+        """The end of which epoch the network is tested at next, when this one is trained.
+
+        Every evaluate_every-th and the last one; epochs in between go on without a pause.
+        """
+        return min(self.epochs, -(-epoch // self.evaluate_every) * self.evaluate_every)
 
     def ends_at(self, accuracy: float) -> bool:
         """Whether an epoch with this test accuracy is the last one, by early_stop."""

@@ -52,9 +52,9 @@ class Account:
         self._started_at = 0.0
 
     @property
-    def num_epochs(self) -> int:
-        """How many have ended."""
-        return len(self._result.epochs)
+    def last_epoch(self) -> int:
+        """The last one that has been entered; 0 before the first."""
+        return self._result.epochs[-1].epoch if self._result.epochs else 0
 
     def start(self, pids: Mapping[int, int]) -> None:
         """All workers have begun."""

@@ -41,8 +41,8 @@ def train(
 ) -> nn.Sequential:
     """Train and return the network.
 
-    Calls started() when all is built and report(epoch) after each epoch. Raises NonFiniteError
-    before a non-finite loss is applied.
+    Calls started() when all is built and report(epoch) after each epoch that ends with a test.
+    Raises NonFiniteError before a non-finite loss is applied.
     """
     folder = None if config.data_dir is None else Path(config.data_dir)
     dataset = load_dataset(config.data, folder)
@@ -62,30 +62,34 @@ def train(
     if config.compile:
         warm_up(whole, inputs.train_batch(1, 0)[0].to(device), has_below=False)
     started()
+    seconds, loss_sum, num_samples = 0.0, 0.0, 0
     for epoch in range(1, config.epochs + 1):
         began = time.perf_counter()
-        loss_sum = 0.0
         for index in range(inputs.num_train_batches):
             x, y = (tensor.to(device) for tensor in inputs.train_batch(epoch, index))
             whole.forward(index, x, needs_input_gradient=False)
             value, gradient = whole.loss_gradient(index, y)
             whole.update(index, gradient, source="loss gradient")
             loss_sum += value * len(y)
+        num_samples += inputs.num_train
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        seconds = time.perf_counter() - began
+        seconds += time.perf_counter() - began
+        if config.tested_at(epoch) != epoch:
+            continue
         tested = _test(whole, inputs, device)
         accuracy = tested.num_correct / tested.num_samples
         report(
             EpochResult(
                 epoch=epoch,
                 seconds=seconds,
-                train_loss=loss_sum / inputs.num_train,
+                train_loss=loss_sum / num_samples,
                 test_accuracy=accuracy,
                 test_loss=tested.loss_sum / tested.num_samples,
-                num_samples=inputs.num_train,
+                num_samples=num_samples,
             )
         )
+        seconds, loss_sum, num_samples = 0.0, 0.0, 0
         if config.ends_at(accuracy):
             break
     return network

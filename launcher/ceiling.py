@@ -89,7 +89,8 @@ def measure_line(report: Mapping[str, Any]) -> Line | None:
     workers = run["workers"]
     cores, data = report["environment"]["cores"], report["data"]
     num_batches = math.ceil(data["num_train"] / report["config"]["batch_size"])
-    in_epochs = len(run["epochs"]) * num_batches if run["samples_per_second"] else 0
+    last_epoch = run["epochs"][-1]["epoch"] if run["epochs"] else 0
+    in_epochs = last_epoch * num_batches if run["samples_per_second"] else 0
     config = report["config"]
     share = config.get("update_probability", 1.0) / config.get("accumulate", 1)
     # Not every batch is an update with every rule.

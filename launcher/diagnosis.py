@@ -180,13 +180,15 @@ def _advise_link(link: Mapping[str, Any], slowest: StageLoad, *, widens: bool) -
 
 
 def _advise_epochs(case: _Case) -> str:
-    num_stages, num_batches = len(case.line.loads), case.line.num_batches
+    num_stages = len(case.line.loads)
+    num_batches = case.line.num_batches * case.config.get("evaluate_every", 1)
     if not case.is_decoupled or num_batches >= SHORT_EPOCH * num_stages:
         return ""
     lost = (num_stages - 1) / (num_batches + num_stages - 1)
     return (
-        f"An epoch has only {num_batches} batches: to fill and drain {num_stages} stages takes "
-        f"about {lost:.0%} of it. More data or a smaller --batch-size."
+        f"A test of the network follows after only {num_batches} batches: to fill and drain "
+        f"{num_stages} stages takes about {lost:.0%} of the time. --evaluate-every tests less "
+        "often; more data and a smaller --batch-size help too."
     )
 
 

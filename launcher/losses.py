@@ -146,7 +146,7 @@ class Losses:
 
     def _is_replaceable(self, cause: Cause) -> bool:
         """Whether another worker could take the place and learn what this one knew."""
-        is_over = self.is_draining or self._account.num_epochs == self._plan.config.epochs
+        is_over = self.is_draining or self._account.last_epoch == self._plan.config.epochs
         may = self.has_started and not is_over and not self._roster.left
         has_failed = self._cause is not None or cause.exit[1] == 0
         return may and not has_failed and may_replace(self._plan, self._replacements)

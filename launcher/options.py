@@ -141,6 +141,12 @@ SETTINGS = (
         type=float,
     ),
     _setting("epochs", "Passes over the training data.", type=int),
+    _setting(
+        "evaluate_every",
+        "Test the network after every so many epochs, and after the last. The line is drained for "
+        "it, and an epoch in the report is all since the test before.",
+        type=int,
+    ),
     _setting("batch_size", "Samples per batch.", type=int),
     _setting("optimizer", "Optimizer of every stage and of the baseline (fused kernels)."),
     _setting("lr", "Learning rate.", type=float),

@@ -59,7 +59,7 @@ class Records:
         )
         self.account = account
         self.carried = CarriedFiles(folder)
-        self.source = SourceClock()
+        self.source = SourceClock(plan.config.tested_at)
         self.is_at_target = False
 
     def shard(self, stage: int) -> Path | None:

@@ -15,8 +15,9 @@ __all__ = ["EpochResult", "RestartResult", "RunResult", "WorkerResult", "speedup
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
-    """One epoch. seconds: training alone. Losses in nats per label, accuracy in [0, 1].
+    """One epoch, or with evaluate_every all since the last test, under the last one's number.
 
+    seconds: training alone. Losses in nats per label, accuracy in [0, 1].
     test_loss: of the test samples after the epoch, as the accuracy. num_samples: those that the
     whole network was trained on; num_test_labels: those that were scored, one a sample or one a
     position. Both leave out what was lost with a worker that died; a loss of nothing is -1.

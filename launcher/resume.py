@@ -82,7 +82,8 @@ def _seal_last(plan: Plan, folder: RunFolder, metrics: str, note: Callable[[str]
     It can be used if the launcher still wrote down what the epochs before it came to.
     """
     for manifest in unsealed(folder.checkpoints, identity(plan), plan.num_layers):
-        if len(_history(manifest, metrics, plan.config.rule).epochs) < manifest.epoch - 1:
+        history = _history(manifest, metrics, plan.config.rule).epochs
+        if len(history) < (manifest.epoch - 1) // plan.config.evaluate_every:
             note(f"{manifest.folder}: was made after the launcher's end, in a later epoch")
             continue
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from dni_async.messages import Progress
 
 __all__ = ["SourceClock"]
@@ -11,10 +13,12 @@ class SourceClock:
     """Follows the source's Progress. A replacement times its epoch from when it took over; the
     seconds before that count too, those in which nobody was there among them.
 
-    next_batch_id: the furthest that any source has told.
+    next_batch_id: the furthest that any source has told. tested_at: see RunConfig; what is timed
+    are all epochs up to there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tested_at: Callable[[int], int] = lambda epoch: epoch) -> None:
+        self._tested_at = tested_at
         self.next_batch_id = 0
         self._last: tuple[Progress, float] | None = None  # and when it was heard
         self._gaps: list[tuple[int, float, float]] = []  # epoch, its seconds, those with nobody
@@ -29,7 +33,7 @@ class SourceClock:
         epoch, seconds = 0, 0.0
         if self._last is not None:
             told, heard_at = self._last
-            epoch, seconds = told.epoch, told.epoch_s + now - heard_at
+            epoch, seconds = self._tested_at(told.epoch), told.epoch_s + now - heard_at
         self._gaps.append((epoch, seconds, now - died_at))
         self._last = None
 

@@ -9,7 +9,7 @@ from typing import Any
 from dni_async.agreement import Agreement
 from dni_async.boundary import Boundary
 from dni_async.channels import ControlClient
-from dni_async.decisions.actions import Mark
+from dni_async.decisions.actions import Cut, Mark
 from dni_async.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
 from dni_async.stage import Score, add_scores
 from workers.handshake import Seat
@@ -21,7 +21,8 @@ __all__ = ["Epochs"]
 class Epochs:
     """The source times them; the head sums their losses and scores; the others see gradients.
 
-    epoch: the present one at the source, elsewhere the last one that ended. staleness: of the
+    What is told is of all epochs since the network was tested last. epoch: the present one at the
+    source, elsewhere the last one that ended with a test. staleness: of the
     gradients learnt from in this epoch.
     """
 
@@ -32,26 +33,27 @@ class Epochs:
         self._boundary = boundary
         self.staleness = Staleness()
         self._began = time.perf_counter()
-        self._seconds_before = 0.0  # of the epoch that a resumed run goes on with
+        self._seconds_before = 0.0  # of what a resumed run goes on with
         self._loss_sum = 0.0
         self._num_samples = 0
         self._scores: list[Score] = []
 
     @property
     def mean_loss(self) -> float:
-        """Head: mean training loss per label of the epoch so far; -1 before the first batch."""
+        """Head: mean training loss per label since the last test; -1 before the first batch."""
         return self._loss_sum / self._num_samples if self._num_samples else -1.0
 
     @property
     def seconds(self) -> float:
-        """Source: since the epoch's training began, or since this worker took it over."""
+        """Source: since training began after the last test, or this worker took it over."""
         return time.perf_counter() - self._began
 
-    def state(self) -> dict[str, Any]:
-        """What a resumed run must know of the epoch so far."""
+    def state(self, cut: Cut) -> dict[str, Any]:
+        """What a run that goes on at cut must know of what went before, since the last test."""
         known: dict[str, Any] = {}
         if self._seat.inbox is None:
-            known["seconds"] = self.seconds
+            is_first = cut.index == 0 and self._is_after_test(cut.epoch)
+            known["seconds"] = 0.0 if is_first else self.seconds
         if self._seat.outbox is None:
             known |= {"loss_sum": self._loss_sum, "num_samples": self._num_samples}
         return known
@@ -69,7 +71,11 @@ class Epochs:
     def begin(self, epoch: int) -> None:
         """Source: its first training batch of the epoch is about to be loaded."""
         self.epoch = epoch
-        self._began = time.perf_counter()
+        if self._is_after_test(epoch):
+            self._began = time.perf_counter()
+
+    def _is_after_test(self, epoch: int) -> bool:
+        return self._seat.config.tested_at(epoch - 1) == epoch - 1
 
     def add_loss(self, loss: float, num_samples: int) -> None:
         """Head: the mean loss of a training batch of num_samples, all with as many labels."""

@@ -52,7 +52,7 @@ def capture(cut: Cut, seat: Seat, equipment: Equipment, epochs: Epochs) -> Shard
         "cut": [cut.batch_id, cut.epoch, cut.index],
         "stage": own,
         "boundaries": boundaries,
-        "run": epochs.state(),
+        "run": epochs.state(cut),
     }
     return Shard(tensors | _generators(stage.layers), facts)
 

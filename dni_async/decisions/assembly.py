@@ -37,6 +37,7 @@ def make_stage_machine(
             *num_batches,
             anchor_every=rule.anchor_every,
             cut_every=config.checkpoint_batches,
+            evaluate_every=config.evaluate_every,
             start=start,
         )
     window, first_window = config.places, config.first_window

@@ -16,15 +16,17 @@ def plan_work(
     *,
     anchor_every: int = 0,
     cut_every: int = 0,
+    evaluate_every: int = 1,
     start: tuple[int, int] = (1, 0),
 ) -> Iterator[Item]:
     """Each epoch: its training batches, a marker, the test batches, a marker; then stop.
 
-    batch_ids count all batches of the run from 0. The source goes past a marker only when it has
-    come back, so training, evaluation and the next epoch never overlap. Every anchor_every-th
-    training batch is an anchor, the first one included; none with 0. Every cut_every training
-    batches there is a cut; none with 0. start: the epoch and the index of the training batch with
-    which a resumed run goes on; ids and anchors are as if all before it had been done.
+    Only every evaluate_every-th epoch and the last one have markers and test batches. batch_ids
+    count all batches of the run from 0, as if all epochs had. The source goes past a marker only
+    when it has come back, so training and evaluation never overlap. Every anchor_every-th training
+    batch is an anchor, the first one included; none with 0. Every cut_every training batches there
+    is a cut; none with 0. start: the epoch and the index of the training batch with which a resumed
+    run goes on; ids and anchors are as if all before it had been done.
     """
     first_epoch, first_index = start
     for epoch in range(first_epoch, epochs + 1):
@@ -36,6 +38,8 @@ def plan_work(
             if cut_every and trained % cut_every == 0 and (epoch, index) > max(start, (1, 0)):
                 yield Cut.before(batch)
             yield batch
+        if epoch % evaluate_every and epoch != epochs:
+            continue
         yield Mark("trained", epoch)
         for index in range(evaluate_batches):
             yield Batch(first_id + train_batches + index, "evaluate", False, epoch, index)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dni_async.config import RunConfig
 from dni_async.decisions.actions import Batch, Cut, Item, Mark
 from dni_async.decisions.schedule import plan_work, resume_work
 
@@ -37,6 +38,27 @@ def test_every_batch_once_with_ids_that_count_up(epochs: int, train: int, evalua
             mine = [b.index for b in batches if (b.epoch, b.purpose) == (epoch, purpose)]
             assert mine == list(range(count))
     assert [item for item in work if isinstance(item, Mark)][-1] == work[-1] == Mark("stop", epochs)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "every", "tested"),
+    [(4, 1, [1, 2, 3, 4]), (4, 2, [2, 4]), (5, 2, [2, 4, 5]), (5, 9, [5]), (1, 3, [1])],
+)
+def test_only_epochs_that_are_tested_have_markers(
+    epochs: int, every: int, tested: list[int]
+) -> None:
+    work = list(plan_work(epochs, 3, 2, evaluate_every=every))
+    marks = [(item.kind, item.epoch) for item in work if isinstance(item, Mark)]
+    expected = [(kind, epoch) for epoch in tested for kind in ("trained", "evaluated")]
+    assert marks == [*expected, ("stop", epochs)]
+    batches = [item for item in work if isinstance(item, Batch)]
+    assert [b.epoch for b in batches if b.purpose == "evaluate" and b.index == 0] == tested
+    # Training batches, and their ids, are those of a run that is tested after every epoch.
+    full = [item for item in plan_work(epochs, 3, 2) if isinstance(item, Batch)]
+    assert [b for b in batches if b.purpose == "train"] == [b for b in full if b.purpose == "train"]
+    config = RunConfig(epochs=epochs, evaluate_every=every)
+    assert [e for e in range(1, epochs + 1) if config.tested_at(e) == e] == tested
+    assert config.tested_at(0) == 0
 
 
 @pytest.mark.parametrize("anchor_every", [0, 1, 2, 5, 100])

@@ -15,6 +15,7 @@ from dni_async.inputs import Inputs
 from dni_async.network import build_network
 from dni_async.stage import prepare_torch
 from launcher import baseline
+from launcher.results import EpochResult
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +99,18 @@ def test_a_loss_that_is_not_finite_ends_it() -> None:
     config = RunConfig(epochs=5, optimizer="sgd", lr=1e6, width=64)
     with pytest.raises(NonFiniteError, match="loss"):
         baseline.train(config, torch.device("cpu"), lambda: None, lambda *_: None)
+
+
+def test_it_is_tested_no_more_often_than_asked_for() -> None:
+    told = []
+    for every in (1, 2):
+        epochs: list[EpochResult] = []
+        config = RunConfig(epochs=3, evaluate_every=every)
+        network = baseline.train(config, torch.device("cpu"), lambda: None, epochs.append)
+        told.append((network.state_dict(), epochs))
+    (often, each), (seldom, few) = told
+    assert [epoch.epoch for epoch in few] == [2, 3]
+    assert [epoch.num_samples for epoch in few] == [2 * each[0].num_samples, each[0].num_samples]
+    assert few[0].train_loss == pytest.approx((each[0].train_loss + each[1].train_loss) / 2)
+    assert [epoch.test_accuracy for epoch in few] == [epoch.test_accuracy for epoch in each[1:]]
+    assert all(torch.equal(seldom[name], weight) for name, weight in often.items())

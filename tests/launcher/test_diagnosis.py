@@ -182,8 +182,9 @@ ADVICE: dict[str, tuple[dict[str, Any], list[str]]] = {
         report(*EVEN, rate=7000, cores=3, num_train=1200),
         [
             (
-                "An epoch has only 12 batches: to fill and drain 2 stages takes about 8% of it. "
-                "More data or a smaller --batch-size."
+                "A test of the network follows after only 12 batches: to fill and drain 2 stages "
+                "takes about 8% of the time. --evaluate-every tests less often; more data and a "
+                "smaller --batch-size help too."
             )
         ],
     ),

@@ -39,3 +39,11 @@ def test_of_an_epoch_that_was_not_told_of_the_time_with_nobody_counts() -> None:
     heard(clock, 100.0, 1, 5.0, 70)
     clock.took_over(101.0, 103.0)
     assert clock.whole_s(2, 1.0) == 1.0 + 2.0
+
+
+def test_epochs_without_a_test_count_with_those_up_to_the_next_one() -> None:
+    clock = SourceClock(lambda epoch: epoch + epoch % 2)
+    heard(clock, 100.0, 3, 5.0, 70)
+    clock.took_over(101.0, 103.0)  # 8 s in
+    heard(clock, 104.0, 4, 1.0, 90)
+    assert clock.whole_s(4, 2.0) == 10.0

@@ -277,6 +277,23 @@ def test_without_backpropagation_only_the_head_learns(launch: Callable[..., Laun
     run.assert_nothing_left()
 
 
+def test_a_network_is_tested_as_often_as_asked_for(launch: Callable[..., Launch]) -> None:
+    run = launch("--epochs=5", "--evaluate-every=2")
+    assert run.end() == 0, run.output
+    report = run.report()
+    num_train = report["data"]["num_train"]
+    for each in report["runs"]:
+        assert [epoch["epoch"] for epoch in each["epochs"]] == [2, 4, 5]
+        samples = [epoch["num_samples"] for epoch in each["epochs"]]
+        assert samples == [2 * num_train, 2 * num_train, num_train]
+        rate = 5 * num_train / each["train_seconds"]
+        assert each["samples_per_second"] == pytest.approx(rate, rel=0.01)
+    batches = -(-num_train // report["config"]["batch_size"])
+    assert [worker["updates"] for worker in report["runs"][0]["workers"]] == [5 * batches] * 4
+    assert report["runs"][0]["test_accuracy"] > 0.7
+    run.assert_nothing_left()
+
+
 def test_a_run_and_its_baselines_stop_at_the_target(launch: Callable[..., Launch]) -> None:
     run = launch("--epochs=500", "--target-accuracy=0.8", "--early-stop")
     assert run.end() == 0, run.output

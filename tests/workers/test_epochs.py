@@ -9,7 +9,7 @@ import torch
 
 from dni_async.boundary import Boundary
 from dni_async.config import RunConfig
-from dni_async.decisions.actions import Mark
+from dni_async.decisions.actions import Cut, Mark
 from dni_async.messages import (
     BoundaryEpoch,
     EpochLoss,
@@ -40,11 +40,13 @@ class Coordinator:
         self.told.append(message)
 
 
-def make(place: str, boundary: Boundary | None = None) -> tuple[Epochs, list[Message]]:
+def make(
+    place: str, boundary: Boundary | None = None, evaluate_every: int = 1
+) -> tuple[Epochs, list[Message]]:
     """The epochs of a worker at this place, and what it tells."""
     stage, inbox, outbox = PLACES[place]
     coordinator = Coordinator()
-    seat = Seat(WELCOME, RunConfig(), stage, inbox, outbox)
+    seat = Seat(WELCOME, RunConfig(evaluate_every=evaluate_every), stage, inbox, outbox)
     return Epochs(seat, cast("Any", coordinator), boundary), coordinator.told
 
 
@@ -103,7 +105,7 @@ def test_a_resumed_head_goes_on_with_the_sums_of_the_epoch() -> None:
     before, _ = make("head")
     before.add_loss(2.0, 3)
     after, told = make("head")
-    after.restore(before.state(), 4)
+    after.restore(before.state(Cut(70, 4, 2)), 4)
     assert after.epoch == 3  # the last one that ended
     after.add_loss(1.0, 1)
     after.announce(Mark("trained", 4))
@@ -118,3 +120,23 @@ def test_a_resumed_source_goes_on_with_the_seconds_of_the_epoch() -> None:
     after.announce(Mark("trained", 4))
     assert isinstance(told[0], EpochTrained)
     assert told[0].seconds >= 1000
+
+
+def test_a_source_times_all_epochs_since_the_last_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("workers.epochs.time.perf_counter", lambda: now)
+    epochs, told = make("source", evaluate_every=2)
+    for epoch in (1, 2, 3):
+        epochs.begin(epoch)
+        assert epochs.epoch == epoch
+        now += 10.0
+        if epoch == 2:
+            epochs.announce(Mark("trained", 2))
+            now += 1000.0  # the test
+    assert isinstance(told[0], EpochTrained)
+    assert told[0].seconds == 20.0
+    assert epochs.seconds == 10.0
+    # A run that goes on where a test has just been, or in between, knows what went before.
+    assert epochs.state(Cut(9, 3, 0)) == {"seconds": 0.0}
+    assert epochs.state(Cut(9, 3, 1)) == {"seconds": 10.0}
+    assert epochs.state(Cut(9, 4, 0)) == {"seconds": 10.0}
