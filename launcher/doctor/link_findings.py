@@ -159,8 +159,8 @@ def judge_answer(
 def judge_link(figures: Figures, load: Load, send: TcpBuffer, receive: TcpBuffer) -> list[Finding]:
     """What the link is, and what it means for a run. send, receive: the buffers of this end."""
     findings = [_round_trip(figures), _bandwidth(figures)]
-    findings += [_buffer(figures.up, figures.median_s, "send", send)]
-    findings += [_buffer(figures.down, figures.median_s, "receive", receive)]
+    for way, bandwidth, buffer in (("send", figures.up, send), ("receive", figures.down, receive)):
+        findings.append(_buffer(way, bandwidth, figures.median_s, buffer, load))
     if figures.up is not None and figures.down is not None:
         findings += [_window(figures, load), _pace(min(figures.up, figures.down), load)]
     return [*findings, _clocks(figures)]
@@ -187,18 +187,22 @@ def _bandwidth(figures: Figures) -> Finding:
     return Finding("bandwidth", "good", text)
 
 
-def _buffer(bandwidth: float | None, trip_s: float, way: str, buffer: TcpBuffer) -> Finding:
-    """Whether tcp holds as much as the link does, or is what the link seems to be full with."""
+def _buffer(
+    way: str, bandwidth: float | None, trip_s: float, buffer: TcpBuffer, load: Load
+) -> Finding:
+    """Whether tcp holds as much as the link does, where that link keeps a layer waiting."""
     name = f"tcp {way} buffer"
     if not buffer.most_bytes or bandwidth is None:
         return Finding(name, "good", "not known here")
     under_way = bandwidth * trip_s
     text = f"up to {buffer.most_bytes / 1e6:.1f} MB, {under_way / 1e6:.1f} MB were under way"
-    if under_way < FULL * buffer.most_bytes:
+    is_fast = load.layer_s is not None and load.activation_bytes / bandwidth <= load.layer_s
+    if is_fast or under_way < FULL * buffer.most_bytes:
         return Finding(name, "good", text)
     what = f"{text}: the bandwidth may end at it, not at the link"
     setting = "tcp_wmem='4096 16384" if way == "send" else "tcp_rmem='4096 131072"
-    remedy = f"sysctl -w net.ipv4.{setting} {WIDE_BYTES}' on both hosts, and measure again"
+    wide = max(WIDE_BYTES, 2 * buffer.most_bytes)
+    remedy = f"sysctl -w net.ipv4.{setting} {wide}' on both hosts, and measure again"
     return Finding(name, "doubtful", what, remedy)
 
 
@@ -209,7 +213,7 @@ def _window(figures: Figures, load: Load) -> Finding:
     text = f"{needed} keeps the link busy ({_megabytes(load)} an activation)"
     if needed > default:
         what = f"{text}, the default is {default}"
-        remedy = f"--window {needed}, or a larger --batch-size"
+        remedy = f"--window {needed} or auto, or a larger --batch-size"
         return Finding("window", "doubtful", what, remedy)
     return Finding("window", "good", f"{text}, the default of {default} will do")
 

@@ -133,6 +133,18 @@ def test_the_window_covers_what_is_on_its_way() -> None:
         assert told["window"].what.startswith(f"{window} keeps the link busy")
 
 
+def test_a_buffer_that_is_full_matters_where_a_layer_waits_for_the_link() -> None:
+    figures = replace(GOOD, round_trips_s=(0.05,), up=500e6)
+    buffer = TcpBuffer(2**26)
+    told = judged(figures, LOAD, buffer)  # 2 ms to send what a layer computes in 8
+    assert told["tcp send buffer"].verdict == "good"
+    told = judged(figures, replace(LOAD, layer_s=0.001), buffer)
+    assert told["tcp send buffer"].verdict == "good"  # 25 of 67 MB
+    told = judged(replace(figures, up=600e6), replace(LOAD, layer_s=0.001), buffer)
+    assert told["tcp send buffer"].verdict == "doubtful"
+    assert f"16384 {2**27}'" in told["tcp send buffer"].remedy
+
+
 @pytest.mark.parametrize(
     ("round_trip_s", "send", "receive"),
     [
