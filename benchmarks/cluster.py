@@ -65,7 +65,12 @@ class Distance:
 @click.option(
     "--evaluate-every", default=1, show_default=True, help="Of the runs near and far, in epochs."
 )
-@click.option("--wire-dtypes", default="same,bf16,int8", show_default=True, help="To be tried.")
+@click.option(
+    "--wire-formats",
+    default="same,same+omit,bf16,bf16+omit,int8",
+    show_default=True,
+    help="To be tried: values of --wire-dtype, with +omit those of --wire-zeros too.",
+)
 @click.option("--many", "num_many", default=64, show_default=True, help="Workers on one host.")
 @click.option("--data", default="mnist", show_default=True)
 @click.option("--data-dir", metavar="DIR")
@@ -81,7 +86,7 @@ def main(
     window: int | str,
     batch_size: int,
     evaluate_every: int,
-    wire_dtypes: str,
+    wire_formats: str,
     num_many: int,
     data: str,
     data_dir: str | None,
@@ -99,7 +104,7 @@ def main(
     config = RunConfig.from_dict({"data": data, "data_dir": data_dir, **shape})
     distance = Distance(delay_ms / 1000, buffer_megabytes << 20, evaluate_every)
     measure: dict[str, Callable[[], Row]] = {
-        "links": lambda: slow_links(network, config, megabits, wire_dtypes, measuring),
+        "links": lambda: slow_links(network, config, megabits, wire_formats, measuring),
         "delay": lambda: far(distance, [*network, f"--window={window}"], measuring),
         "cut": lambda: cut(network, measuring),
         "spare": lambda: lost(network, measuring),
@@ -129,30 +134,36 @@ def main(
 
 
 def slow_links(
-    network: list[str], config: RunConfig, megabits: float, wire_dtypes: str, measuring: Measuring
+    network: list[str], config: RunConfig, megabits: float, wire_formats: str, measuring: Measuring
 ) -> Row:
     """Samples per second of ours and of torch's 1F1B over gloo, a host for each stage."""
     samples = 2560 if measuring.quick else 12_800
-    dtypes = wire_dtypes.split(",")
-    rates: dict[str, list[float]] = {name: [] for name in (*dtypes, "1f1b")}
+    formats = wire_formats.split(",")
+    rates: dict[str, list[float]] = {name: [] for name in (*formats, "1f1b")}
     own = ["--epochs=2", "--no-baseline", "--transport=tcp"]
     with tempfile.TemporaryDirectory(prefix="dni-cluster-") as folder:
         path, given = _cut_short(config, samples, Path(folder))
         flags = [flag for flag in network if not flag.startswith("--data")] + [f"--data={path}"]
         with hosts(NUM_HOSTS, megabits=megabits) as made:
             for _ in range(measuring.repeats):
-                for dtype in dtypes:
-                    with joined_run(made, *flags, *own, f"--wire-dtype={dtype}") as run:
-                        rates[dtype].append(samples_per_second(run.end()))
+                for name in formats:
+                    with joined_run(made, *flags, *own, *_wire_flags(name)) as run:
+                        rates[name].append(samples_per_second(run.end()))
                 rival = train_rival_on(made, "1f1b", given)
                 rates["1f1b"].append(rival.samples_per_second)
     row: Row = {
         f"samples_per_second_{name}": Spread.of(each).to_dict() for name, each in rates.items()
     }
-    for dtype in dtypes:
-        ratios = [ours / rival for ours, rival in zip(rates[dtype], rates["1f1b"], strict=True)]
-        row[f"times_1f1b_{dtype}"] = Spread.of(ratios).to_dict()
+    for name in formats:
+        ratios = [ours / rival for ours, rival in zip(rates[name], rates["1f1b"], strict=True)]
+        row[f"times_1f1b_{name}"] = Spread.of(ratios).to_dict()
     return row
+
+
+def _wire_flags(name: str) -> list[str]:
+    """The settings of a format: DTYPE, or DTYPE+omit."""
+    dtype, _, zeros = name.partition("+")
+    return [f"--wire-dtype={dtype}", *([f"--wire-zeros={zeros}"] if zeros else [])]
 
 
 def _cut_short(config: RunConfig, samples: int, folder: Path) -> tuple[Path, RunConfig]:

@@ -31,6 +31,7 @@ OptimizerName = Literal["sgd", "adam", "adamw"]
 Dtype = Literal["fp32", "bf16"]
 WireDtype = Literal["same", "bf16", "fp16", "int8"]
 WireRounding = Literal["nearest", "stochastic"]
+WireZeros = Literal["send", "omit"]
 Schedule = Literal["constant", "linear", "cosine", "step"]
 WhenFull = Literal["wait", "skip"]
 WhenEmpty = Literal["wait", "replay"]
@@ -48,6 +49,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "dtype": get_args(Dtype),
     "wire_dtype": get_args(WireDtype),
     "wire_rounding": get_args(WireRounding),
+    "wire_zeros": get_args(WireZeros),
     "when_full": get_args(WhenFull),
     "when_empty": get_args(WhenEmpty),
     "partition": get_args(Partition),
@@ -60,7 +62,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
 # What a resumed run may set anew: none of it changes what has been learnt so far.
 RESUMABLE = frozenset(
     {
-        "stages", "partition", "devices", "window", "threads_per_worker", "transport",
+        "stages", "partition", "devices", "window", "threads_per_worker", "transport", "wire_zeros",
         "start_timeout_s", "stuck_after_s", "engine", "address", "ray_strategy", "ray_gpus",
         "workers", "listen", "join_timeout_s", "silent_after_s", "data_dir", "keys", "epochs",
         "baseline", "target_accuracy", "early_stop", "profile", "torch_profiler",
@@ -136,6 +138,7 @@ class RunConfig:
     dtype: Dtype = "fp32"  # bf16: matrix products by autocast, weights stay fp32
     wire_dtype: WireDtype = "same"
     wire_rounding: WireRounding = "nearest"  # of int8
+    wire_zeros: WireZeros = "send"  # omit: activations in frames travel without them
     # Where it runs.
     devices: tuple[str, ...] = ("auto",)
     engine: Engine = "own"  # ray: a Ray cluster places the workers, starts and restarts them

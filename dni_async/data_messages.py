@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 __all__ = [
+    "INLINE",
+    "PACKED",
     "Activation",
     "CheckpointMark",
     "Credit",
@@ -24,17 +26,21 @@ Purpose = Literal["train", "evaluate"]
 MarkerKind = Literal["trained", "evaluated", "stop"]
 
 
+INLINE: Final = -1
+PACKED: Final = -2
+
+
 @dataclass(frozen=True, slots=True)
 class TensorMeta:
     """Shape and dtype of one tensor that travels with a message.
 
-    place -1: the bytes follow inline as the next raw frame. place >= 0: they lie in that slot of
-    the memory both ends map, and no frame follows.
+    place INLINE: the bytes follow as the next raw frame. PACKED: so do they, without the zeros (see
+    packing). place >= 0: they lie in that slot of the memory both ends map, and no frame follows.
     """
 
     dtype: str
     shape: tuple[int, ...]
-    place: int = -1
+    place: int = INLINE
 
 
 # --- data plane: between neighbouring stages -------------------------------------------------

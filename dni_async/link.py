@@ -22,6 +22,7 @@ from dni_async.device_slots import (
 )
 from dni_async.errors import LinkError
 from dni_async.messages import (
+    PACKED,
     Activation,
     Message,
     ReturnedGradient,
@@ -29,6 +30,7 @@ from dni_async.messages import (
     SlotsOffered,
     TensorMeta,
 )
+from dni_async.packing import pack
 from dni_async.slots import (
     HANDOVER_S,
     SlotListener,
@@ -44,6 +46,8 @@ from dni_async.wire import decode, encode, size_bytes
 
 __all__ = ["Link", "open_inbox", "open_outbox"]
 
+PACK_BYTES = 4096  # less is not worth the time
+
 
 class Link:
     """Sends and receives whole messages with their tensors.
@@ -51,12 +55,20 @@ class Link:
     A tensor that was sent in frames must not be changed afterwards: frames from 64 KB up are not
     copied. A tensor that was received may lie in shared memory: it is good until its batch is
     released at this end. frame_bytes, shared_bytes: sent so far; received_bytes: either way.
+
+    omits_zeros: large tensors that travel in frames do so without their zeros, if those are many.
     """
 
     def __init__(
-        self, channel: FrameSocket, *, is_lower: bool, listener: SlotListener | None = None
+        self,
+        channel: FrameSocket,
+        *,
+        is_lower: bool,
+        listener: SlotListener | None = None,
+        omits_zeros: bool = False,
     ) -> None:
         self.channel = channel
+        self._omits_zeros = omits_zeros
         self.frame_bytes = 0
         self.shared_bytes = 0
         self.received_bytes = 0
@@ -117,14 +129,23 @@ class Link:
             if tensor.nbytes >= VIEW_BYTES and all(meta.place < 0 for meta in metas):
                 slot = self._slot_for(batch_id, tensor)
             if slot is None:
-                inline.append(tensor)
-                metas.append(describe(tensor))
+                meta, sent = self._inline(tensor)
+                inline.append(sent)
+                metas.append(meta)
             else:
                 assert self._slots is not None
                 self._slots.write(slot, batch_id, tensor)
                 self.shared_bytes += tensor.nbytes
                 metas.append(describe(tensor, slot))
         return tuple(metas), inline
+
+    def _inline(self, tensor: torch.Tensor) -> tuple[TensorMeta, torch.Tensor]:
+        """What to say of a tensor that goes in a frame, and what goes."""
+        if self._omits_zeros and tensor.nbytes >= PACK_BYTES and tensor.is_floating_point():
+            packed = pack(tensor)
+            if packed is not None:
+                return describe(tensor, PACKED), packed
+        return describe(tensor), tensor
 
     def release(self, batch_id: int) -> None:
         """This end is done with the batch: its slot may be used again."""
@@ -275,6 +296,6 @@ def open_inbox(
     return Link(channel, is_lower=False, listener=listener)
 
 
-def open_outbox(sockets: Sockets, address: str) -> Link:
+def open_outbox(sockets: Sockets, address: str, *, omits_zeros: bool = False) -> Link:
     """The lower end of a link: connect to the stage above."""
-    return Link(sockets.connected(address), is_lower=True)
+    return Link(sockets.connected(address), is_lower=True, omits_zeros=omits_zeros)

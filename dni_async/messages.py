@@ -35,6 +35,8 @@ from dni_async.control_messages import (
     Welcome,
 )
 from dni_async.data_messages import (
+    INLINE,
+    PACKED,
     Activation,
     CheckpointMark,
     Credit,
@@ -50,8 +52,10 @@ from dni_async.data_messages import (
 )
 
 __all__ = [
+    "INLINE",
     "MAX_CREDITS",
     "MAX_PART_BYTES",
+    "PACKED",
     "PROTOCOL",
     "Activation",
     "Alive",

@@ -7,7 +7,8 @@ from typing import Final
 import torch
 
 from dni_async.errors import WireError
-from dni_async.messages import TensorMeta
+from dni_async.messages import INLINE, PACKED, TensorMeta
+from dni_async.packing import unpack
 from dni_async.wire import size_bytes
 
 __all__ = ["VIEW_BYTES", "aligned", "describe", "from_buffer", "to_buffer", "torch_dtype"]
@@ -31,7 +32,7 @@ def torch_dtype(meta: TensorMeta) -> torch.dtype:
     return _DTYPES[meta.dtype]
 
 
-def describe(tensor: torch.Tensor, place: int = -1) -> TensorMeta:
+def describe(tensor: torch.Tensor, place: int = INLINE) -> TensorMeta:
     """Shape and dtype of tensor as they travel. Raises WireError for a dtype without a name."""
     name = _NAMES.get(tensor.dtype)
     if name is None:
@@ -64,6 +65,8 @@ def from_buffer(meta: TensorMeta, buffer: memoryview) -> torch.Tensor:
 
     Raises WireError when the length does not fit meta.
     """
+    if meta.place == PACKED:
+        return unpack(buffer, _DTYPES[meta.dtype], meta.shape)
     if buffer.nbytes != size_bytes(meta):
         raise WireError(f"buffer has {buffer.nbytes} bytes, needs {size_bytes(meta)}")
     if buffer.nbytes < VIEW_BYTES or buffer.readonly:

@@ -2,7 +2,7 @@
 
 Frame 0 is a msgpack array ``[protocol, kind, field, field, ...]`` in the order of the message's
 fields; a ``TensorMeta`` is ``[dtype, [sizes], place]``. Then one raw frame for each tensor whose
-place is -1. Nothing is ever unpickled.
+place is negative. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 import msgpack
 
 from dni_async.errors import WireError
-from dni_async.messages import MAX_PART_BYTES, PROTOCOL, Message, TensorMeta
+from dni_async.messages import MAX_PART_BYTES, PACKED, PROTOCOL, Message, TensorMeta
 
 __all__ = [
     "DTYPE_SIZES",
@@ -25,6 +25,7 @@ __all__ = [
     "Buffer",
     "decode",
     "encode",
+    "mask_bytes",
     "size_bytes",
 ]
 
@@ -82,6 +83,11 @@ def size_bytes(meta: TensorMeta) -> int:
     return math.prod(meta.shape) * DTYPE_SIZES[meta.dtype]
 
 
+def mask_bytes(num_numbers: int) -> int:
+    """How long the mask is that tells which of so many numbers are not zero."""
+    return -(-num_numbers // 8)
+
+
 def _unpack(frame: Buffer) -> list[Any]:
     if len(frame) > MAX_HEADER_BYTES:
         raise WireError(f"header has {len(frame)} bytes, at most {MAX_HEADER_BYTES} are allowed")
@@ -109,12 +115,22 @@ def _match_payload(message: Message, frames: Sequence[Buffer]) -> list[memoryvie
         )
     views = [memoryview(frame) for frame in frames]
     for view, meta in zip(views, inline, strict=True):
-        if view.nbytes != size_bytes(meta):
+        needed = _packed_bytes(meta, view) if meta.place == PACKED else size_bytes(meta)
+        if view.nbytes != needed:
             raise WireError(
                 f"{meta.dtype} tensor {list(meta.shape)} came with {view.nbytes} bytes, "
-                f"needs {size_bytes(meta)}"
+                f"needs {needed}"
             )
     return views
+
+
+def _packed_bytes(meta: TensorMeta, view: memoryview) -> int:
+    """How long the frame of a packed tensor must be, by the mask that it begins with."""
+    num_numbers = math.prod(meta.shape)
+    mask = int.from_bytes(view[: mask_bytes(num_numbers)], "big")
+    if mask & ((1 << -num_numbers % 8) - 1):
+        raise WireError(f"packed tensor {list(meta.shape)} has bits for numbers that it has not")
+    return mask_bytes(num_numbers) + mask.bit_count() * DTYPE_SIZES[meta.dtype]
 
 
 def _show(value: Any) -> str:
@@ -171,7 +187,7 @@ def _check_tensor(value: Any) -> TensorMeta:
     if type(dtype) is not str or dtype not in DTYPE_SIZES:
         raise WireError(f"unknown dtype {_show(dtype)}")
     sizes = _check_sizes(shape)
-    if type(place) is not int or not -1 <= place < 2**31:
+    if type(place) is not int or not PACKED <= place < 2**31:
         raise WireError(f"{_show(place)} is no place")
     # Sizes of 0 count as 1, as torch refuses huge sizes even where there is no element.
     length = math.prod(max(size, 1) for size in sizes) * DTYPE_SIZES[dtype]

@@ -181,6 +181,11 @@ SETTINGS = (
         "dtype", "bf16: matrix products in bfloat16 by autocast; weights and updates stay fp32."
     ),
     _setting("wire_dtype", "Number format in which activations and gradients travel over links."),
+    _setting(
+        "wire_zeros",
+        "omit: activations that travel in frames do so without their zeros, about half of them "
+        "after a ReLU. Nothing is lost; for links that are slower than their stages.",
+    ),
     _setting("wire_rounding", "With --wire-dtype int8: to the nearest, or at random without bias."),
     _setting(
         "devices",

@@ -188,6 +188,7 @@ def test_a_config_does_not_change() -> None:
         ({"synthesizer": "cnn"}, "synthesizer: must be one of linear, mlp, conv, critic"),
         ({"optimizer": "lion"}, "optimizer: must be one of sgd, adam, adamw"),
         ({"dtype": "fp8"}, "dtype: must be one of fp32"),
+        ({"wire_zeros": "no"}, "wire_zeros: must be one of send, omit"),
         ({"wire_rounding": "up"}, "wire_rounding: must be one of nearest, stochastic"),
         ({"wire_dtype": "int4"}, "wire_dtype: must be one of same, bf16, fp16, int8"),
         *(

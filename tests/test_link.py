@@ -14,6 +14,8 @@ from dni_async import LinkError, WireError
 from dni_async import slots as slots_module
 from dni_async.link import Link, open_inbox, open_outbox
 from dni_async.messages import (
+    INLINE,
+    PACKED,
     Activation,
     Credit,
     Marker,
@@ -163,6 +165,27 @@ def test_messages_of_all_kinds_keep_their_order(link: Ends) -> None:
         lower.send(sent[-1])
     assert [receive(upper)[0] for _ in sent] == sent
     assert upper.receive() is None
+
+
+def test_zeros_are_omitted_where_that_was_asked_for_and_pays(sockets: Sockets) -> None:
+    upper = open_inbox(sockets, "tcp://127.0.0.1:0")
+    lower = open_outbox(sockets, upper.endpoint, omits_zeros=True)
+    torch.manual_seed(0)
+    active = torch.randn(64, 128).relu()
+    for batch_id, hidden in enumerate((active, torch.randn(64, 128), active[:1], active[:, :3])):
+        labels = torch.zeros(len(hidden), dtype=torch.int64)  # ids: zeros are as good as others
+        metas, inline = lower.place(batch_id, (hidden, labels))
+        assert metas[0].place == (PACKED if batch_id == 0 else INLINE)
+        assert metas[1].place == INLINE
+        before = lower.frame_bytes
+        lower.send(Activation("run", batch_id, 0, "train", False, metas), inline)
+        if batch_id == 0:
+            assert lower.frame_bytes - before < 0.6 * hidden.nbytes + labels.nbytes
+        _, (received, received_labels) = receive(upper)
+        assert torch.equal(received, hidden)
+        assert torch.equal(received_labels, labels)
+    for end in (lower, upper):
+        end.close()
 
 
 def activation_header(*metas: TensorMeta) -> list[Any]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 import tracemalloc
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgpack
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from dni_async import WireError
 from dni_async.messages import (
     MAX_CREDITS,
+    PACKED,
     PROTOCOL,
     Activation,
     Bye,
@@ -36,6 +38,7 @@ from dni_async.wire import (
     MAX_TENSOR_BYTES,
     decode,
     encode,
+    mask_bytes,
     size_bytes,
 )
 
@@ -52,7 +55,7 @@ METAS = st.builds(
     TensorMeta,
     dtype=st.sampled_from(sorted(DTYPE_SIZES)),
     shape=st.lists(st.integers(0, 4), min_size=1, max_size=MAX_DIMENSIONS).map(tuple),
-    place=st.integers(-1, 2) | st.just(2**31 - 1),
+    place=st.integers(PACKED, 2) | st.just(2**31 - 1),
 )
 
 
@@ -92,7 +95,11 @@ def payload_of(message: Message) -> list[bytes]:
 
 
 def pattern(meta: TensorMeta) -> bytes:
-    """Bytes that differ from place to place, as many as the tensor has."""
+    """Bytes that differ from place to place, as many as the tensor has; packed, none is zero."""
+    if meta.place == PACKED:
+        count = math.prod(meta.shape)
+        mask = ((1 << count) - 1) << (-count % 8)
+        return mask.to_bytes(mask_bytes(count), "big") + pattern(replace(meta, place=-1))
     return bytes(index % 251 for index in range(size_bytes(meta)))
 
 
@@ -105,7 +112,7 @@ def sample_of(message_type: Any) -> Message:
     """One plain message of this type, with small tensors where it has any."""
     metas = (
         TensorMeta("int8", (2, 3)),
-        TensorMeta("float32", (2,)),
+        TensorMeta("float32", (2,), PACKED),
         TensorMeta("int64", (2,)),
         TensorMeta("int64", (9,), 0),
     )
@@ -335,7 +342,11 @@ BAD_FRAMES: dict[str, list[bytes]] = {
     "one byte too large": [gradient(["bfloat16", [MAX_TENSOR_BYTES // 2 + 1], 0])],
     "empty, with sizes that torch refuses": [gradient(["int64", [0, MAX_INT, MAX_INT], -1]), b""],
     "empty, with the empty size last": [gradient(["int64", [MAX_INT, MAX_INT, 0], -1]), b""],
-    "place -2": [gradient(["int64", [1], -2]), b"\0" * 8],
+    "place -3": [gradient(["int64", [1], -3]), b"\0" * 8],
+    "packed, without its mask": [gradient(["int64", [1], -2]), b""],
+    "packed, with a value that the mask has not": [gradient(["int64", [1], -2]), b"\0" * 9],
+    "packed, without a value that it has": [gradient(["int8", [9], -2]), b"\x80\x80\1"],
+    "packed, with bits for no number": [gradient(["int8", [9], -2]), b"\x80\x40\1\1"],
     "place 2**31": [gradient(["int64", [1], 2**31])],
     "place false": [gradient(["int64", [1], False])],
     "place nil": [gradient(["int64", [1], None])],
@@ -388,6 +399,9 @@ def test_the_helpers_above_make_good_frames() -> None:
     assert decode([gradient(["int64", [1], -1]), b"\0" * 8])
     assert decode([gradient(["bfloat16", [MAX_TENSOR_BYTES // 2], 2**31 - 1])])
     assert decode([gradient(["int64", [3, 0], -1]), b""])
+    assert decode([gradient(["int64", [3, 0], -2]), b""])
+    assert decode([gradient(["int64", [1], -2]), b"\0"])
+    assert decode([gradient(["int8", [9], -2]), b"\x80\x80\1\1"])
     assert decode([packed(BYE, "run", MAX_INT)])
     assert decode([packed(CREDIT, "run", [MAX_INT] * MAX_CREDITS)])
     assert decode([packed(FAILED, "run", 1, "cpu", "", "x" * (MAX_HEADER_BYTES - 100))])

@@ -118,7 +118,9 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
         welcome = _fetch(carrier, welcome, control, wait)
     welcome = assignment.adapt(welcome)
     config = RunConfig.from_dict(welcome.config)
-    outbox = open_outbox(sockets, welcome.peer) if welcome.peer else None
+    outbox = None
+    if welcome.peer:
+        outbox = open_outbox(sockets, welcome.peer, omits_zeros=config.wire_zeros == "omit")
     next_batch_id = welcome.next_batch_id
     if outbox is not None:
         poller.watch(outbox.channel)

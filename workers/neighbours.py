@@ -37,7 +37,9 @@ class Neighbours:
         """Turn to the new stage above, and greet it."""
         seat = self._seat
         assert seat.outbox is not None
-        seat.outbox = self._exchange(seat.outbox, open_outbox(self._sockets, endpoint))
+        omits_zeros = seat.config.wire_zeros == "omit"
+        opened = open_outbox(self._sockets, endpoint, omits_zeros=omits_zeros)
+        seat.outbox = self._exchange(seat.outbox, opened)
         seat.outbox.send(LinkHello(seat.run_id, seat.stage, seat.config.places))
         if seat.config.transport == "auto":
             seat.outbox.share_memory(seat.run_id, seat.config.first_window)

@@ -57,6 +57,21 @@ def test_lockstep_equals_plain_backpropagation_bit_for_bit(
     assert run.report()["runs"][0]["workers"][0]["max_pending"] <= 1
 
 
+def test_lockstep_equals_plain_backpropagation_where_zeros_do_not_travel(
+    launch: Callable[..., Launch], as_in_a_worker: None
+) -> None:
+    run = launch(
+        "--layers=4", "--width=256", "--epochs=3", "--batch-size=100", "--rule=backprop",
+        "--no-baseline", "--threads-per-worker=1", "--transport=tcp", "--wire-zeros=omit",
+    )  # fmt: skip
+    settings = RunConfig(rule="backprop", layers=4, width=256, epochs=3, batch_size=100)
+    network, _ = train_plainly(settings)
+    assert run.end() == 0, run.output
+    assert_same_weights(run, network)
+    for link in run.report()["runs"][0]["links"]:
+        assert link["up_bytes"] < 0.75 * 100 * 256 * 4
+
+
 @pytest.mark.parametrize("stages", [1, 2, 4])
 def test_lockstep_equals_plain_backpropagation_for_sequences(
     launch: Callable[..., Launch],
