@@ -143,14 +143,11 @@ def _advise_window(case: _Case) -> str:
     link = case.links.get(load.stage)
     if link is None or link["credit_least_seconds"] is None:
         return f"{start}: raise --window (now {case.config['window']})."
-    by_itself = case.config.get("window") == "auto"
-    return f"{start}: {_advise_link(link, case.line.slowest, widens=by_itself)}"
+    return f"{start}: {_advise_link(link, case.line.slowest, case.config)}"
 
 
-def _advise_link(link: Mapping[str, Any], slowest: StageLoad, *, widens: bool) -> str:
+def _advise_link(link: Mapping[str, Any], slowest: StageLoad, config: Mapping[str, Any]) -> str:
     """What would fill a link whose window is full while the stage above has time left.
-
-    widens: the window is set as the run goes, and has come to what link says.
 
     Where credits take no longer than the first ones did, nothing queues: there is room for more on
     the way. Where they take much longer, the link passes no more, and more would only queue.
@@ -165,7 +162,7 @@ def _advise_link(link: Mapping[str, Any], slowest: StageLoad, *, widens: bool) -
             f"a credit takes {_ms(least_s)} and the slowest stage {_ms(slowest.batch_seconds)}, so "
             f"--window {window} would fill the link"
         )
-        if widens:
+        if config.get("window") == "auto":  # set as the run goes
             return f"{text} from the start (--window auto has come to {link['window']})."
         found = ", and --window auto finds it" if link["carrier"] == "tcp" else ""
         return f"{text} (now {link['window']}){found}."
@@ -174,9 +171,16 @@ def _advise_link(link: Mapping[str, Any], slowest: StageLoad, *, widens: bool) -
     text = f"the link passes {rate / 1e6:,.1f} MB/s, and a larger --window would only queue"
     if least_s >= FAR_S:
         text += " (dni-doctor says whether that is the link's limit or tcp's buffers')"
+    return f"{text}. {_advise_bytes(link, config)}"
+
+
+def _advise_bytes(link: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """How a link that passes no more would have less to pass."""
+    zeros = "" if config.get("wire_zeros") == "omit" else "--wire-zeros omit loses nothing"
     if link["wire_dtype"] == "int8":
-        return f"{text}. Smaller activations at that boundary help."
-    return f"{text}. --wire-dtype int8 sends a quarter of float32's bytes."
+        return "Smaller activations at that boundary help."
+    quarter = "--wire-dtype int8 sends a quarter of float32's bytes"
+    return f"{zeros}, {quarter}." if zeros else f"{quarter}."
 
 
 def _advise_epochs(case: _Case) -> str:

@@ -231,7 +231,8 @@ def _pace(bandwidth: float, load: Load) -> Finding:
             what = f"{text}: the link is slower than a layer"
             layers = math.ceil(send_s / load.layer_s)
             remedy = (
-                f"--wire-dtype bf16 halves it; at least {layers} layers a stage beside the link"
+                "--wire-zeros omit after a ReLU, or --wire-dtype bf16, halves it; "
+                f"at least {layers} layers a stage beside the link"
             )
             return Finding("pace", "doubtful", what, remedy)
     return Finding("pace", "good", text)

@@ -264,8 +264,8 @@ LINKS: dict[str, tuple[dict[str, Any], str]] = {
     "bandwidth": (
         link(0, up_bytes_per_second=5_000_000, credit_median_seconds=0.08),
         (
-            "the link passes 5.0 MB/s, and a larger --window would only queue. --wire-dtype int8 "
-            "sends a quarter of float32's bytes."
+            "the link passes 5.0 MB/s, and a larger --window would only queue. --wire-zeros omit "
+            "loses nothing, --wire-dtype int8 sends a quarter of float32's bytes."
         ),
     ),
     "bandwidth, of 8 bits already": (
@@ -297,8 +297,8 @@ LINKS: dict[str, tuple[dict[str, Any], str]] = {
         ),
         (
             "the link passes 5.0 MB/s, and a larger --window would only queue (dni-doctor says "
-            "whether that is the link's limit or tcp's buffers'). --wire-dtype int8 sends a "
-            "quarter of float32's bytes."
+            "whether that is the link's limit or tcp's buffers'). --wire-zeros omit loses nothing, "
+            "--wire-dtype int8 sends a quarter of float32's bytes."
         ),
     ),
     "neither": (link(0), "raise --window (now 4)."),
@@ -322,6 +322,17 @@ def test_a_full_window_over_a_link_held_up_by(name: str) -> None:
     diagnosis = diagnose(told)
     assert diagnosis is not None
     assert list(diagnosis.advice) == [START + said]
+
+
+def test_zeros_that_do_not_travel_are_not_advised_again() -> None:
+    told = report(*HELD_UP, rate=7000, cores=3)
+    told["config"]["wire_zeros"] = "omit"
+    slow = link(0, up_bytes_per_second=5_000_000, credit_median_seconds=0.08)
+    told["runs"][0]["links"] = [slow]
+    diagnosis = diagnose(told)
+    assert diagnosis is not None
+    (said,) = diagnosis.advice
+    assert said.endswith("would only queue. --wire-dtype int8 sends a quarter of float32's bytes.")
 
 
 def test_a_window_that_widens_by_itself_and_has_not_come_to_its_end() -> None:
