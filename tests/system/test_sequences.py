@@ -19,14 +19,14 @@ pytestmark = pytest.mark.system
         ["--rule=dni"],
         ["--targets=bootstrap", "--window=1", "--lr=0.003"],
         ["--rule=dgl"],
-        ["--rule=fdg"],
+        ["--rule=fdg", "--window=1"],
     ],
     ids=" ".join,
 )
 def test_every_rule_learns_sequences(
     launch: Callable[..., Launch], tmp_path: Path, rule: list[str]
 ) -> None:
-    """A window of 1 where targets are bootstrapped: 7 batches an epoch are few to be stale for."""
+    """A window of 1 where every gradient comes late: 7 batches an epoch are few to be stale for."""
     flags = write_sequences(tmp_path / "launch-0")
     run = launch(*flags, "--epochs=40", "--lr=0.01", "--anchor-every=8", *rule)
     assert run.end() == 0, run.output
