@@ -201,8 +201,8 @@ def _links(run: Mapping[str, Any]) -> str:
         return ""
     note = (
         '<p class="note">Of a batch, test batches included. MB/s: while an activation was in '
-        "flight. Credit: from sending an activation until its place is free, the median and the "
-        "least.</p>"
+        "flight. Credit: from sending an activation until its place is free, in ms, the median "
+        "and the least.</p>"
     )
     return section("Links", table(LINK_COLUMNS, rows) + note)
 

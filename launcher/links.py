@@ -12,15 +12,15 @@ from dni_async.messages import Progress
 __all__ = ["LINK_COLUMNS", "LinkResult", "link_rows"]
 
 LINK_COLUMNS = (
-    "boundary",
+    "link",
     "carrier",
     "dtype",
     "window",
     "KB up",
     "KB down",
     "MB/s up",
-    "credit ms",
-    "least ms",
+    "credit",
+    "least",
 )
 
 

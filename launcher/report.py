@@ -265,7 +265,7 @@ def _boundaries_table(run: Mapping[str, Any]) -> Table:
 
 def _links_table(run: Mapping[str, Any]) -> Table:
     table = Table(
-        title="links; bytes of a batch",
+        title="links; bytes of a batch, credits in ms",
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,

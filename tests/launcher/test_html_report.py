@@ -57,7 +57,7 @@ def test_the_page_shows_the_run() -> None:
         "a kind to come",
         "200",  # peak MB
         "shared <memory>",
-        "credit ms",
+        "credit",
         "Stage 1 is the bottleneck",
         "What to change",
         "batch_size",
