@@ -20,9 +20,9 @@ import click
 import psutil
 from rich.console import Console
 
-from benchmarks.arms import Trained, train_arm
-from benchmarks.facts import Observation, Spread
-from benchmarks.report import (
+from benchmarks.harness.arms import Trained, train_arm
+from benchmarks.harness.facts import Observation, Spread
+from benchmarks.harness.report import (
     Measuring,
     benchmark_options,
     enter,
@@ -31,9 +31,9 @@ from benchmarks.report import (
     table,
     write,
 )
-from dni_async.config import RunConfig
-from launcher.display import Display
-from launcher.results import EpochResult, RunResult
+from dni_async.config.run_config import RunConfig
+from dni_async.launcher.monitoring.display import Display
+from dni_async.launcher.report.results import EpochResult, RunResult
 
 __all__ = ["main"]
 

@@ -16,8 +16,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.facts import Observation, Spread
-from benchmarks.report import (
+from benchmarks.harness.facts import Observation, Spread
+from benchmarks.harness.report import (
     Measuring,
     benchmark_options,
     enter,
@@ -27,12 +27,12 @@ from benchmarks.report import (
     table,
     write,
 )
-from dni_async.config import RunConfig
-from launcher.coordinator import train_decoupled
-from launcher.display import Display
-from launcher.plan import make_plan
-from launcher.results import RunResult
-from launcher.run_folder import RunFolder
+from dni_async.config.run_config import RunConfig
+from dni_async.launcher.coordination.coordinator import train_decoupled
+from dni_async.launcher.monitoring.display import Display
+from dni_async.launcher.plan.plan import make_plan
+from dni_async.launcher.report.results import RunResult
+from dni_async.launcher.run_folder.folder import RunFolder
 
 __all__ = ["main"]
 

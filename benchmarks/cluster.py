@@ -13,11 +13,9 @@ from typing import Any
 
 import click
 
-from benchmarks.arms import train_rival_on
-from benchmarks.facts import Observation, Spread
-from benchmarks.hosts import FAR_BUFFER_BYTES, far_hosts, hosts
-from benchmarks.joined_run import accuracy, joined_run, samples_per_second
-from benchmarks.report import (
+from benchmarks.harness.arms import train_rival_on
+from benchmarks.harness.facts import Observation, Spread
+from benchmarks.harness.report import (
     Measuring,
     benchmark_options,
     enter,
@@ -26,10 +24,12 @@ from benchmarks.report import (
     table,
     write,
 )
-from dni_async.config import RunConfig
+from benchmarks.hosts.hosts import FAR_BUFFER_BYTES, far_hosts, hosts
+from benchmarks.hosts.joined_run import accuracy, joined_run, samples_per_second
+from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError, WorkerDied
-from launcher.options import window_size
-from launcher.processes import command_for
+from dni_async.launcher.commands.options import window_size
+from dni_async.launcher.places.local import command_for
 
 CUT_S = 10.0
 NUM_HOSTS = 4
@@ -267,7 +267,7 @@ def many(num_workers: int, measuring: Measuring) -> Row:
         path = Path(folder) / "report.json"
         flags = (f"--layers={num_workers}", "--width=64", "--norm=batch", "--model=residual")
         length = ("--epochs=2", "--no-baseline", "--start-timeout-s=120", f"--report={path}")
-        command = command_for("launcher.cli", *flags, *length, f"--run-dir={folder}/run")
+        command = command_for("dni_async.launcher.cli", *flags, *length, f"--run-dir={folder}/run")
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise WorkerDied(done.stdout[-2000:] + done.stderr[-2000:], done.returncode)

@@ -19,11 +19,20 @@ from typing import Any
 import click
 import psutil
 
-from benchmarks.facts import Observation
-from benchmarks.report import benchmark_options, enter, make_console, print_facts, table, write
-from benchmarks.strangers import KINDS, greeting, imposters, raw_stranger
+from benchmarks.harness.facts import Observation
+from benchmarks.harness.report import (
+    benchmark_options,
+    enter,
+    make_console,
+    print_facts,
+    table,
+    write,
+)
+from benchmarks.workloads.strangers import KINDS, greeting, imposters, raw_stranger
 from dni_async.errors import DniError, WireError, WorkerDied
-from dni_async.messages import (
+from dni_async.launcher.places.local import command_for
+from dni_async.wire.codec import decode, encode
+from dni_async.wire.messages import (
     PROTOCOL,
     Activation,
     Credit,
@@ -32,8 +41,6 @@ from dni_async.messages import (
     Message,
     TensorMeta,
 )
-from dni_async.wire import decode, encode
-from launcher.processes import command_for
 
 PATIENCE_S = 60.0
 SETTLE_S = 10.0  # longer than a handshake may take
@@ -239,7 +246,7 @@ def listening_run() -> Iterator[ListeningRun]:
         flags = ("--epochs=1000000", "--no-baseline", "--width=64", "--transport=tcp")
         with output.open("wb") as out:
             process = subprocess.Popen(
-                command_for("launcher.cli", *flags, "--run-dir", str(folder)),
+                command_for("dni_async.launcher.cli", *flags, "--run-dir", str(folder)),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

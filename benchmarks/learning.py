@@ -23,10 +23,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.arms import Trained, train_arm
-from benchmarks.facts import Observation
-from benchmarks.reference import train_in_order
-from benchmarks.report import (
+from benchmarks.harness.arms import Trained, train_arm
+from benchmarks.harness.facts import Observation
+from benchmarks.harness.report import (
     Measuring,
     benchmark_options,
     enter,
@@ -35,7 +34,8 @@ from benchmarks.report import (
     table,
     write,
 )
-from dni_async.config import RunConfig
+from benchmarks.in_order.reference import train_in_order
+from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 
 __all__ = ["main"]

@@ -15,9 +15,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.facts import Observation, Spread
-from benchmarks.lane_pair import LANES, Crossing, LanePair
-from benchmarks.report import (
+from benchmarks.harness.facts import Observation, Spread
+from benchmarks.harness.report import (
     Measuring,
     benchmark_options,
     enter,
@@ -29,6 +28,7 @@ from benchmarks.report import (
     verdict,
     write,
 )
+from benchmarks.lanes.lane_pair import LANES, Crossing, LanePair
 
 __all__ = ["main"]
 

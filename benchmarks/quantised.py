@@ -17,10 +17,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.arms import train_arm
-from benchmarks.facts import Observation
-from benchmarks.reference import train_over_wire
-from benchmarks.report import (
+from benchmarks.harness.arms import train_arm
+from benchmarks.harness.facts import Observation
+from benchmarks.harness.report import (
     Measuring,
     benchmark_options,
     enter,
@@ -29,7 +28,8 @@ from benchmarks.report import (
     table,
     write,
 )
-from dni_async.config import RunConfig
+from benchmarks.in_order.reference import train_over_wire
+from dni_async.config.run_config import RunConfig
 
 __all__ = ["main"]
 

@@ -1,7 +1,8 @@
 """More and more stages: ``python -m benchmarks.scaling``.
 
-Measured on the cores there are (see benchmarks.lengths), then held against the simulation, which
-carries the curve to thousands of stages with a core each, slow networks and stragglers.
+Measured on the cores there are (see benchmarks.simulation.lengths), then held against the
+simulation, which carries the curve to thousands of stages with a core each, slow networks and
+stragglers.
 """
 
 from __future__ import annotations
@@ -15,11 +16,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.calibration import LOCAL, LinkTimes, measure_links
-from benchmarks.facts import Observation
-from benchmarks.lengths import Length, Mode, Setting, boundary_cost, measure_lengths
-from benchmarks.projection import print_curve, project
-from benchmarks.report import (
+from benchmarks.harness.facts import Observation
+from benchmarks.harness.report import (
     Measuring,
     benchmark_options,
     enter,
@@ -29,9 +27,12 @@ from benchmarks.report import (
     table,
     write,
 )
-from benchmarks.samples import write_samples
-from benchmarks.stage_times import StageTimes, measure_stages
-from dni_async.config import RunConfig
+from benchmarks.harness.samples import write_samples
+from benchmarks.simulation.calibration import LOCAL, LinkTimes, measure_links
+from benchmarks.simulation.lengths import Length, Mode, Setting, boundary_cost, measure_lengths
+from benchmarks.simulation.projection import print_curve, project
+from benchmarks.simulation.stage_times import StageTimes, measure_stages
+from dni_async.config.run_config import RunConfig
 from dni_async.system import available_cores
 
 __all__ = ["main"]

@@ -15,10 +15,9 @@ from typing import Any
 
 import click
 
-from benchmarks.accuracy import ACCURACY_ARMS, measure_race, print_race
-from benchmarks.arms import ALL_ARMS, ARMS
-from benchmarks.facts import Observation
-from benchmarks.report import (
+from benchmarks.harness.arms import ALL_ARMS, ARMS
+from benchmarks.harness.facts import Observation
+from benchmarks.harness.report import (
     Measuring,
     benchmark_options,
     enter,
@@ -27,10 +26,11 @@ from benchmarks.report import (
     print_facts,
     write,
 )
-from benchmarks.throughput import measure_cell, print_cell
-from dni_async.config import CHOICES, RunConfig
+from benchmarks.workloads.accuracy import ACCURACY_ARMS, measure_race, print_race
+from benchmarks.workloads.throughput import measure_cell, print_cell
+from dni_async.config.run_config import CHOICES, RunConfig
 from dni_async.errors import ConfigError
-from launcher.options import stage_count
+from dni_async.launcher.commands.options import stage_count
 
 __all__ = ["main"]
 

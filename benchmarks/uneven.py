@@ -17,9 +17,9 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.arms import Trained, train_arm
-from benchmarks.facts import Observation, Spread
-from benchmarks.report import (
+from benchmarks.harness.arms import Trained, train_arm
+from benchmarks.harness.facts import Observation, Spread
+from benchmarks.harness.report import (
     Measuring,
     benchmark_options,
     enter,
@@ -29,9 +29,9 @@ from benchmarks.report import (
     table,
     write,
 )
-from benchmarks.slow_network import SETTING
-from benchmarks.stage_times import measure_stages
-from dni_async.config import RunConfig
+from benchmarks.simulation.stage_times import measure_stages
+from benchmarks.workloads.slow_network import SETTING
+from dni_async.config.run_config import RunConfig
 from dni_async.system import available_cores
 
 __all__ = ["main"]
@@ -97,7 +97,7 @@ def main(
     console, observation = make_console(), Observation()
     data = "digits" if quick else data
     config = RunConfig(
-        model="benchmarks.slow_network:make",
+        model="benchmarks.workloads.slow_network:make",
         data=data,
         data_dir=None if data_dir is None or quick else str(data_dir),
         epochs=epochs or (1 if quick else 5),

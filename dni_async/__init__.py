@@ -3,7 +3,7 @@
 The names below are the public library; importing them does not import torch.
 """
 
-from dni_async.config import RunConfig
+from dni_async.config.run_config import RunConfig
 from dni_async.errors import (
     ConfigError,
     DataError,

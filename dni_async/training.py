@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import shutil
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
@@ -15,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from dni_async.config import RunConfig
+from dni_async.config.extensions import is_importing
+from dni_async.config.given import carry, open_folder
+from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError, HandshakeError, WorkerDied
-from dni_async.extensions import is_importing
-from dni_async.given import carry, open_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,24 +184,7 @@ def _write(data: object, folder: Path) -> None:
 
 
 def _engine() -> Any:
-    """launcher.engine of this installation.
+    """The launcher, which reads a lot that only a run needs."""
+    from dni_async.launcher import engine
 
-    The library knows no launcher, except here and when it is called (docs/decisions/0040); it
-    takes the one beside it, not what else on the path has so common a name.
-    """
-    folder = Path(__file__).resolve().parents[1] / "launcher"
-    loaded = sys.modules.get("launcher")
-    if loaded is None:
-        spec = importlib.util.spec_from_file_location(
-            "launcher", folder / "__init__.py", submodule_search_locations=[str(folder)]
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        loaded = importlib.util.module_from_spec(spec)
-        sys.modules["launcher"] = loaded
-        spec.loader.exec_module(loaded)
-    elif str(folder) not in map(str, map(Path.resolve, map(Path, getattr(loaded, "__path__", ())))):
-        raise ConfigError(
-            f"train: needs the module name 'launcher', which {loaded!r} has taken; rename that one"
-        )
-    return importlib.import_module("launcher.engine")
+    return engine

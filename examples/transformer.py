@@ -111,7 +111,7 @@ def main() -> None:
     write_data(Path("chars.npz"))
     settings = ["--model=transformer:model", "--data=chars.npz", "--stages=4", "--batch-size=32"]
     critic = ["--synthesizer-layers=1", f"--synthesizer-width={4 * WIDTH}"]
-    command = [sys.executable, "-m", "launcher.cli", *settings, *critic, *sys.argv[1:]]
+    command = [sys.executable, "-m", "dni_async.launcher.cli", *settings, *critic, *sys.argv[1:]]
     sys.exit(subprocess.run(command, check=False).returncode)
 
 

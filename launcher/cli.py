@@ -10,12 +10,12 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
-from dni_async.config import RunConfig, read_toml
+from dni_async.config.run_config import RunConfig, read_toml
 from dni_async.errors import ConfigError, WorkerDied
-from launcher.exits import exit_code_of
-from launcher.interruption import Interrupted
-from launcher.keys_cli import keys_command
-from launcher.options import run_settings
+from dni_async.launcher.commands.exits import exit_code_of
+from dni_async.launcher.commands.keys import keys_command
+from dni_async.launcher.commands.options import run_settings
+from dni_async.launcher.interruption import Interrupted
 
 __all__ = ["main"]
 
@@ -101,9 +101,9 @@ def command(
 
     'dni-launch keys DIR' makes key pairs for --keys (a file of that name is ./keys).
     """
-    from launcher.report import print_report
-    from launcher.run import run
-    from launcher.run_folder import RunFolder
+    from dni_async.launcher.report.report import print_report
+    from dni_async.launcher.run import run
+    from dni_async.launcher.run_folder.folder import RunFolder
 
     for name in LISTS:
         settings[name] = tuple(part.strip() for part in settings[name].split(","))

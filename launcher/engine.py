@@ -9,11 +9,11 @@ import safetensors.torch
 from rich.console import Console
 from torch import nn
 
-from dni_async.config import RunConfig
-from dni_async.network import build_network
-from launcher.interruption import interruptible_call
-from launcher.run import run
-from launcher.run_folder import RunFolder
+from dni_async.config.run_config import RunConfig
+from dni_async.launcher.interruption import interruptible_call
+from dni_async.launcher.run import run
+from dni_async.launcher.run_folder.folder import RunFolder
+from dni_async.network.building import build_network
 
 __all__ = ["carry_out", "interruptible_call"]
 
@@ -22,7 +22,7 @@ def carry_out(
     config: RunConfig, *, run_dir: Path, overwrite: bool, progress: bool
 ) -> tuple[nn.Sequential, dict[str, Any]]:
     """Do what config asks; the decoupled network, on the CPU and in evaluation mode, and the
-    report. Raises as launcher.run does; at a signal, within interruptible_call, Interrupted.
+    report. Raises as run does; at a signal, within interruptible_call, Interrupted.
     """
     # A quiet console that is a terminal would still take the caller's output over.
     console = Console() if progress else Console(quiet=True, force_terminal=False)

@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from dni_async.checkpoint import prune
-from dni_async.config import RunConfig
+from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
-from launcher.balance import balance, needs_balance
-from launcher.baseline_process import train_baseline
-from launcher.coordinator import train_decoupled
-from launcher.display import Display, live_display
-from launcher.interruption import Interrupted
-from launcher.plan import Plan, make_plan, regrouped
-from launcher.report import build_report
-from launcher.results import RunResult
-from launcher.resume import Resumption, find_resumption, stage_files
-from launcher.run_folder import RunFolder
-from launcher.trace import phase_seconds, read_spans, write_trace
-from launcher.watching import WatchedDisplay, Watchers, open_watchers
+from dni_async.files.checkpoint import prune
+from dni_async.launcher.coordination.coordinator import train_decoupled
+from dni_async.launcher.interruption import Interrupted
+from dni_async.launcher.jobs.balance import balance, needs_balance
+from dni_async.launcher.jobs.baseline_process import train_baseline
+from dni_async.launcher.monitoring.display import Display, live_display
+from dni_async.launcher.monitoring.watchers import WatchedDisplay, Watchers, open_watchers
+from dni_async.launcher.plan.plan import Plan, make_plan, regrouped
+from dni_async.launcher.report.report import build_report
+from dni_async.launcher.report.results import RunResult
+from dni_async.launcher.run_folder.folder import RunFolder
+from dni_async.launcher.run_folder.resume import Resumption, find_resumption, stage_files
+from dni_async.launcher.run_folder.trace import phase_seconds, read_spans, write_trace
 
 if TYPE_CHECKING:
-    from launcher.ray_engine import RayCluster
+    from dni_async.launcher.places.ray.cluster import RayCluster
 
 __all__ = ["run"]
 
@@ -57,7 +57,7 @@ def _connected(config: RunConfig) -> Iterator[RayCluster | None]:
     if config.engine != "ray":
         yield None
         return
-    from launcher.ray_engine import ray_cluster
+    from dni_async.launcher.places.ray.cluster import ray_cluster
 
     with ray_cluster(config.address) as cluster:
         yield cluster

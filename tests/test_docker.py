@@ -10,8 +10,8 @@ from prometheus_client.core import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 
 from dni_async import RunConfig
-from dni_async.config import read_toml
-from launcher.metrics import Figures
+from dni_async.config.run_config import read_toml
+from dni_async.launcher.monitoring.prometheus import Figures
 from tests.launcher.told import EPOCH, decoupled, progress
 
 DOCKER = Path(__file__).resolve().parents[1] / "docker"

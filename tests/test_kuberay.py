@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dni_async.config import RunConfig
-from launcher.cli import command
+from dni_async.config.run_config import RunConfig
+from dni_async.launcher.cli import command
 
 MANIFEST = (Path(__file__).resolve().parents[1] / "docker" / "kuberay.yaml").read_text("utf-8")
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.in_order import ReferenceLine
-from dni_async.boundary import Boundary
+from benchmarks.in_order.in_order import ReferenceLine
 from dni_async.decisions.actions import Arrived, Batch, LearnInput, SynthesizeInput, Turn
+from dni_async.decisions.machines.unlocked import UnlockedMachine
 from dni_async.decisions.rules import (
     AnchorRule,
     BackpropRule,
@@ -17,11 +17,9 @@ from dni_async.decisions.rules import (
     NoBackpropRule,
     Rule,
 )
-from dni_async.decisions.unlocked import UnlockedMachine
 from dni_async.decisions.warmup import WarmUpRule
-from dni_async.input_synthesizer import InputSynthesizer
-from dni_async.optimizers import Sgd
-from dni_async.stage import Stage
+from dni_async.stage.optimizers import Sgd
+from dni_async.stage.stage import Stage
 from dni_async.synthesizers import (
     ConvSynthesizer,
     CriticSynthesizer,
@@ -30,6 +28,8 @@ from dni_async.synthesizers import (
     PooledSynthesizer,
     Synthesizer,
 )
+from dni_async.synthesizers.boundary import Boundary
+from dni_async.synthesizers.input_synthesizer import InputSynthesizer
 
 RATE, SYNTHESIZER_RATE = 0.5, 0.25
 X = torch.tensor([[1.0, 2.0], [-1.0, 0.5], [0.0, -1.0], [2.0, 1.0]])

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from dni_async import ConfigError, RunConfig
-from dni_async.optimizers import Adam, Optimizer, Sgd
+from dni_async.stage.optimizers import Adam, Optimizer, Sgd
 from dni_async.synthesizers import (
     ConvSynthesizer,
     CriticSynthesizer,

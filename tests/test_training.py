@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,7 +20,7 @@ DATA = (X, Y, X, Y)
 @pytest.fixture(autouse=True)
 def no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Nothing may start, and what is left would be seen."""
-    from launcher import run
+    from dni_async.launcher import run
 
     def refuse(*_: object) -> None:
         pytest.fail("a run was started")
@@ -76,7 +74,7 @@ def test_what_cannot_be_run(arguments: dict[str, Any], said: str, tmp_path: Path
 def test_settings_win_over_config_and_that_over_the_defaults(
     monkeypatch: pytest.MonkeyPatch, arguments: dict[str, Any], baseline: bool, epochs: int
 ) -> None:
-    from launcher import engine
+    from dni_async.launcher import engine
 
     seen: list[RunConfig] = []
 
@@ -88,11 +86,3 @@ def test_settings_win_over_config_and_that_over_the_defaults(
     result = dni_async.train(data="digits", devices="cpu", **arguments)
     assert (seen[0].baseline, seen[0].epochs, seen[0].devices) == (baseline, epochs, ("cpu",))
     assert (result.accuracy, result.run_dir) == (0.5, None)
-
-
-def test_a_launcher_of_the_users_stands_in_the_way(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setitem(sys.modules, "launcher", ModuleType("launcher"))
-    with pytest.raises(ConfigError, match="needs the module name 'launcher', which <module"):
-        dni_async.train(layers=1)

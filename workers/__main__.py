@@ -11,8 +11,8 @@ import click
 
 from dni_async.addresses import is_tcp_address
 from dni_async.errors import DniError
-from dni_async.gate import RUN_ID_VARIABLE
 from dni_async.system import die_with_parent
+from dni_async.transport.gate import RUN_ID_VARIABLE
 
 # Two workers whose idle OpenMP threads spin take each other's cores: 32 times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -111,7 +111,7 @@ def main(
     Exit codes: 0 at the end of the run, 75 when nobody answered, 1 after a failure, 2 usage.
     """
     if fork_server is not None and lifeline is not None:
-        from workers.fork_server import serve
+        from dni_async.workers.fork_server import serve
 
         serve(fork_server, lifeline)
         return
@@ -123,7 +123,7 @@ def main(
     if coordinator is not None:
         if stage is None:
             raise click.UsageError("both --coordinator and --stage are needed")
-        from workers.worker import Assignment, run_worker
+        from dni_async.workers.worker import Assignment, run_worker
 
         raise SystemExit(
             run_worker(
@@ -139,7 +139,7 @@ def main(
         raise click.UsageError(f"--join must be tcp://HOST:PORT, but is {address!r}")
     if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", device):
         raise click.UsageError(f"--device must be auto, cpu or cuda:N, but is {device!r}")
-    from workers.joining import Offer, join_run, route_to
+    from dni_async.workers.joining import Offer, join_run, route_to
 
     try:
         offer = Offer(

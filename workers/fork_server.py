@@ -32,7 +32,7 @@ PARTING_S = 4.0  # for a last checkpoint when the launcher has gone without a wo
 
 def serve(socket_fd: int, lifeline_fd: int) -> None:
     """Fork workers until the launcher's end of the socket closes."""
-    import workers.worker  # noqa: F401 - imports torch and all that a worker needs, once
+    import dni_async.workers.worker  # noqa: F401 - imports torch and all that a worker needs, once
 
     name_process("dni-fork-server")
     gc.freeze()  # what is imported is shared with the workers; collecting would copy it
@@ -138,7 +138,7 @@ class _ForkServer:
             os._exit(code)
 
     def _become_worker(self, request: dict[str, Any]) -> int:
-        from workers.worker import Assignment, run_worker
+        from dni_async.workers.worker import Assignment, run_worker
 
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -13,14 +13,14 @@ import time
 from pathlib import Path
 
 from dni_async.addresses import address_towards
-from dni_async.channels import ControlClient
 from dni_async.errors import ConfigError, HandshakeError
-from dni_async.gate import Guard
-from dni_async.messages import PROTOCOL, Alive, Assigned, Heartbeat, Join, Message, Stop
 from dni_async.system import available_cores, keep_memory, machine_id
-from dni_async.transport import Poller, open_sockets
-from workers.handshake import Orphaned, Stopped
-from workers.worker import Assignment, guard_of, run_worker
+from dni_async.transport.channels import ControlClient
+from dni_async.transport.gate import Guard
+from dni_async.transport.sockets import Poller, open_sockets
+from dni_async.wire.messages import PROTOCOL, Alive, Assigned, Heartbeat, Join, Message, Stop
+from dni_async.workers.startup.handshake import Orphaned, Stopped
+from dni_async.workers.worker import Assignment, guard_of, run_worker
 
 __all__ = ["EXIT_NOBODY_ANSWERED", "Offer", "join_run", "route_to"]
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from dni_async.channels import ControlClient
 from dni_async.errors import ConfigError, LinkError
-from dni_async.gate import Guard
-from dni_async.keys import read_keys
-from dni_async.messages import Failed, Welcome
 from dni_async.system import STACK_SIGNAL, compute_in_long_slices, name_process
-from dni_async.transport import Poller, open_sockets
-from workers.handshake import Orphaned, Stopped, await_start, join
-from workers.inbox import Inbox, inbox_beside, inbox_on
-from workers.loop import WorkerLoop
+from dni_async.transport.channels import ControlClient
+from dni_async.transport.gate import Guard
+from dni_async.transport.keys import read_keys
+from dni_async.transport.sockets import Poller, open_sockets
+from dni_async.wire.messages import Failed, Welcome
+from dni_async.workers.startup.handshake import Orphaned, Stopped, await_start, join
+from dni_async.workers.startup.listening import Inbox, inbox_beside, inbox_on
+from dni_async.workers.training.loop import WorkerLoop
 
 __all__ = ["Assignment", "guard_of", "run_worker"]
 

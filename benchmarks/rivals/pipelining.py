@@ -9,9 +9,9 @@ from torch.distributed.pipelining.schedules import get_schedule_class
 from torch.nn import functional
 
 from benchmarks.rivals.rank import Rank, Share, autocast, join, train
-from dni_async.network import build_network, cut_stage, layer_starts
-from dni_async.optimizers import make_optimizer
-from dni_async.partition import split_layers
+from dni_async.network.building import build_network, cut_stage, layer_starts
+from dni_async.network.partition import split_layers
+from dni_async.stage.optimizers import make_optimizer
 
 __all__ = ["main", "num_microbatches"]
 

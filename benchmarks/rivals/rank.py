@@ -13,12 +13,12 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from benchmarks.member import answer
+from benchmarks.harness.member import answer
 from benchmarks.rivals.gloo import join_group
-from dni_async.config import RunConfig
+from dni_async.config.run_config import RunConfig
 from dni_async.data import Dataset, batch_order, load_dataset
-from dni_async.dtypes import AUTOCAST_DTYPES
-from dni_async.stage import prepare_torch
+from dni_async.stage.dtypes import AUTOCAST_DTYPES
+from dni_async.stage.stage import prepare_torch
 
 __all__ = ["Rank", "Share", "autocast", "join", "train"]
 

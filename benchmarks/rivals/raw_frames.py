@@ -8,10 +8,10 @@ from typing import Final
 import torch
 import zmq
 
-from benchmarks.lanes import Task, link_address
-from dni_async.parts import cut, join
-from dni_async.tensors import VIEW_BYTES, to_buffer
-from dni_async.transport import LINGER_MS
+from benchmarks.lanes.lanes import Task, link_address
+from dni_async.transport.frame_parts import cut, join
+from dni_async.transport.sockets import LINGER_MS
+from dni_async.wire.tensors import VIEW_BYTES, to_buffer
 
 __all__ = ["RawLower", "RawUpper", "make_socket"]
 

@@ -8,8 +8,8 @@ from typing import Final
 
 import torch
 
-from benchmarks.lanes import Task
-from dni_async.tensors import to_buffer
+from benchmarks.lanes.lanes import Task
+from dni_async.wire.tensors import to_buffer
 
 __all__ = ["UnixLower", "UnixUpper"]
 

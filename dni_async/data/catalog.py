@@ -6,13 +6,13 @@ import dataclasses
 import os
 from pathlib import Path
 
-from dni_async.data.cifar import CIFAR10, load_cifar10
+from dni_async.config.given import given_folder
 from dni_async.data.dataset import Dataset
-from dni_async.data.digits import load_digits
-from dni_async.data.mnist import FASHION_MNIST, MNIST, load_idx
-from dni_async.data.npz import read_npz
+from dni_async.data.sources.cifar import CIFAR10, load_cifar10
+from dni_async.data.sources.digits import load_digits
+from dni_async.data.sources.mnist import FASHION_MNIST, MNIST, load_idx
+from dni_async.data.sources.npz import read_npz
 from dni_async.errors import DataError
-from dni_async.given import given_folder
 
 __all__ = ["DATASET_NAMES", "GIVEN_FILE", "load_dataset"]
 
@@ -22,7 +22,7 @@ DATASET_NAMES = ("digits", *_IDX_SOURCES, CIFAR10)
 """Names that load_dataset knows, besides the path of an .npz file."""
 
 GIVEN_FILE = "data.npz"
-"""In the folder of dni_async.given: the arrays that a caller of dni_async.train gave."""
+"""In the folder of dni_async.config.given: the arrays that a caller of dni_async.train gave."""
 
 
 def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:

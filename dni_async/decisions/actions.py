@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dni_async.messages import MarkerKind, Purpose, Side
+from dni_async.wire.messages import MarkerKind, Purpose, Side
 
 __all__ = [
     "Action",

@@ -10,7 +10,8 @@ import random
 from dataclasses import replace
 from typing import Any, Protocol, cast
 
-from dni_async.config import RunConfig
+from dni_async.config.extensions import make_extension
+from dni_async.config.run_config import RunConfig
 from dni_async.decisions.actions import (
     Action,
     Batch,
@@ -23,7 +24,6 @@ from dni_async.decisions.actions import (
     Update,
 )
 from dni_async.errors import ConfigError
-from dni_async.extensions import make_extension
 
 __all__ = [
     "AnchorRule",

@@ -11,10 +11,10 @@ from typing import cast
 
 import torch
 
-from dni_async.config import RunConfig
+from dni_async.config.extensions import is_extension, make_extension
+from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
-from dni_async.extensions import is_extension, make_extension
-from dni_async.optimizers import Adam, Optimizer
+from dni_async.stage.optimizers import Adam, Optimizer
 from dni_async.synthesizers.conv import ConvSynthesizer
 from dni_async.synthesizers.critic import CriticSynthesizer
 from dni_async.synthesizers.deep_critic import DeepCriticSynthesizer

@@ -11,15 +11,15 @@ import click
 from rich.console import Console
 
 from dni_async.addresses import is_exposed
-from dni_async.config import RunConfig
+from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
-from dni_async.gate import RUN_ID_VARIABLE, Guard
-from dni_async.keys import read_keys
-from launcher.doctor.examination import Doctor, Question
-from launcher.doctor.finding import Finding, count, is_passed
-from launcher.doctor.link_reach import Address
-from launcher.doctor.show import show, to_json
-from launcher.exits import exit_code_of
+from dni_async.launcher.commands.exits import exit_code_of
+from dni_async.launcher.doctor.examination import Doctor, Question
+from dni_async.launcher.doctor.finding import Finding, count, is_passed
+from dni_async.launcher.doctor.link.reach import Address
+from dni_async.launcher.doctor.show import show, to_json
+from dni_async.transport.gate import RUN_ID_VARIABLE, Guard
+from dni_async.transport.keys import read_keys
 
 __all__ = ["main"]
 

@@ -8,19 +8,15 @@ from dataclasses import dataclass, field
 
 import dni_async
 from dni_async.errors import WireError
-from dni_async.gate import Guard
-from dni_async.messages import PROTOCOL
-from dni_async.tcp_buffers import receive_buffer, send_buffer
-from dni_async.transport import Sockets, open_sockets
-from launcher.doctor.finding import Finding
-from launcher.doctor.host_facts import (
+from dni_async.launcher.doctor.finding import Finding
+from dni_async.launcher.doctor.host.facts import (
     installed,
     look_at_host,
     look_at_listening,
     look_at_sharing,
     look_at_torch,
 )
-from launcher.doctor.link_findings import (
+from dni_async.launcher.doctor.link.findings import (
     Figures,
     Load,
     Reach,
@@ -28,10 +24,14 @@ from launcher.doctor.link_findings import (
     judge_link,
     judge_reach,
 )
-from launcher.doctor.link_measure import Conversation
-from launcher.doctor.link_reach import Address, reach, resolve
-from launcher.doctor.link_server import serve
-from launcher.doctor.link_words import Introduction
+from dni_async.launcher.doctor.link.measure import Conversation
+from dni_async.launcher.doctor.link.reach import Address, reach, resolve
+from dni_async.launcher.doctor.link.server import serve
+from dni_async.launcher.doctor.link.words import Introduction
+from dni_async.transport.gate import Guard
+from dni_async.transport.sockets import Sockets, open_sockets
+from dni_async.transport.tcp_buffers import receive_buffer, send_buffer
+from dni_async.wire.messages import PROTOCOL
 
 __all__ = ["ANSWER_S", "Doctor", "Question"]
 

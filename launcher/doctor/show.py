@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from launcher.doctor.finding import Finding, is_passed
-from launcher.doctor.link_findings import Figures
+from dni_async.launcher.doctor.finding import Finding, is_passed
+from dni_async.launcher.doctor.link.findings import Figures
 
 __all__ = ["show", "to_json"]
 

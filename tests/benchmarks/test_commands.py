@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.facts import Observation
+from benchmarks.harness.facts import Observation
 from tests.marked_process import MarkedProcess
 
 pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(400)]

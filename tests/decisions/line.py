@@ -33,7 +33,7 @@ from dni_async.decisions.actions import (
     Turn,
     Update,
 )
-from dni_async.decisions.machine import StageMachine
+from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.rules import Rule
 
 __all__ = ["Line"]

@@ -25,14 +25,14 @@ from dni_async.decisions.actions import (
     Turn,
     Update,
 )
-from dni_async.decisions.machine import StageMachine
+from dni_async.decisions.machines.machine import StageMachine
+from dni_async.decisions.machines.uneven import UnevenMachine
+from dni_async.decisions.machines.unlocked import UnlockedMachine
 from dni_async.decisions.rules import AnchorRule, BackpropRule, BootstrapRule, Rule
 from dni_async.decisions.schedule import plan_work
-from dni_async.decisions.uneven import UnevenMachine
-from dni_async.decisions.unlocked import UnlockedMachine
 from tests.decisions.line import Line
+from tests.decisions.machines.test_unlocked import UnlockedLine
 from tests.decisions.test_skip_replay import UnevenLine
-from tests.decisions.test_unlocked import UnlockedLine
 
 FIRST, SECOND = (Batch(i, "train", epoch=1, index=i) for i in range(2))
 TRAINED = Mark("trained", 1)

@@ -26,7 +26,7 @@ from dni_async.decisions.actions import (
     ReturnGradient,
     Turn,
 )
-from dni_async.decisions.machine import StageMachine
+from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.rules import AnchorRule, BootstrapRule, DelayedRule, Rule
 
 TRAINED, EVALUATED, STOP = Mark("trained", 1), Mark("evaluated", 1), Mark("stop", 1)

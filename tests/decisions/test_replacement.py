@@ -20,8 +20,9 @@ from dni_async.decisions.actions import (
     LinkRemade,
     Mark,
 )
-from dni_async.decisions.machine import StageMachine
-from dni_async.decisions.replay import ReplayBuffer
+from dni_async.decisions.machines.kept_batches import ReplayBuffer
+from dni_async.decisions.machines.machine import StageMachine
+from dni_async.decisions.machines.uneven import UnevenMachine
 from dni_async.decisions.rules import (
     AnchorRule,
     BootstrapRule,
@@ -30,7 +31,6 @@ from dni_async.decisions.rules import (
     Rule,
 )
 from dni_async.decisions.schedule import plan_work
-from dni_async.decisions.uneven import UnevenMachine
 from tests.decisions.line import Line
 
 RULES = {"bootstrap": BootstrapRule(), "anchor 1": AnchorRule(1), "anchor 4": AnchorRule(4),

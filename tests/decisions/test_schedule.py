@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dni_async.config import RunConfig
+from dni_async.config.run_config import RunConfig
 from dni_async.decisions.actions import Batch, Cut, Item, Mark
 from dni_async.decisions.schedule import plan_work, resume_work
 

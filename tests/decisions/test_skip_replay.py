@@ -35,10 +35,10 @@ from dni_async.decisions.actions import (
     Turn,
     Update,
 )
-from dni_async.decisions.replay import ReplayBuffer
+from dni_async.decisions.machines.kept_batches import ReplayBuffer
+from dni_async.decisions.machines.uneven import UnevenMachine
 from dni_async.decisions.rules import AnchorRule, BootstrapRule, Rule
 from dni_async.decisions.schedule import plan_work
-from dni_async.decisions.uneven import UnevenMachine
 from tests.decisions.line import Line
 
 TRAINED = Mark("trained", 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dni_async.messages import Progress
+from dni_async.wire.messages import Progress
 
 __all__ = ["boundary", "link", "progress", "report", "worker"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from launcher.interruption import interruptible_call
+from dni_async.launcher.interruption import interruptible_call
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

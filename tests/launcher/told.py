@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from dni_async.messages import BoundaryEpoch, Progress
-from launcher.results import EpochResult, RestartResult, RunResult
+from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
+from dni_async.wire.messages import BoundaryEpoch, Progress
 
 EPOCH = EpochResult(1, 0.5, 0.25, 0.75, 0.5, 1000)
 

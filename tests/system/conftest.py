@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
-from dni_async.stage import prepare_torch
-from launcher.processes import command_for
+from dni_async.launcher.places.local import command_for
+from dni_async.stage.stage import prepare_torch
 from tests.marked_process import MarkedProcess
 
 
@@ -30,7 +30,7 @@ class Launch(MarkedProcess):
         self.run_dir = resumed[0] if resumed else run_dir or folder / "run"
         place = [] if resumed else ["--run-dir", str(self.run_dir)]
         super().__init__(
-            [*prefix, *command_for("launcher.cli", *arguments, *place)],
+            [*prefix, *command_for("dni_async.launcher.cli", *arguments, *place)],
             cwd=folder,
             temporary=folder / "tmp",
             environment={"COLUMNS": "120"},

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from dni_async.keys import write_keys
-from dni_async.transport import make_key_pair
+from dni_async.transport.keys import write_keys
+from dni_async.transport.sockets import make_key_pair
 from tests.marked_process import MarkedProcess
 
 ROOT = Path(__file__).resolve().parents[2]

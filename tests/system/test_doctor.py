@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from dni_async.keys import write_keys
-from dni_async.transport import make_key_pair
-from launcher.processes import command_for
+from dni_async.launcher.places.local import command_for
+from dni_async.transport.keys import write_keys
+from dni_async.transport.sockets import make_key_pair
 from tests.marked_process import MarkedProcess
 
 pytestmark = pytest.mark.system
@@ -29,7 +29,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def start_one(*arguments: str, run_id: str = "word") -> MarkedProcess:
         started.append(
             MarkedProcess(
-                command_for("launcher.doctor.cli", *arguments),
+                command_for("dni_async.launcher.doctor.cli", *arguments),
                 cwd=tmp_path,
                 temporary=tmp_path / f"tmp-{len(started)}",
                 environment={"COLUMNS": "120", "DNI_RUN_ID": run_id},

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.hosts import Host, check_hosts, far_hosts, hosts
-from benchmarks.joined_run import JoinedRun, joined_run
+from benchmarks.hosts.hosts import Host, check_hosts, far_hosts, hosts
+from benchmarks.hosts.joined_run import JoinedRun, joined_run
 from dni_async import ConfigError, DniError
-from dni_async.decisions.recording import replay
+from dni_async.decisions.event_log import replay
 
 pytestmark = pytest.mark.system
 FLAGS = ("--layers=3", "--width=64", "--epochs=100000", "--no-baseline")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from launcher.processes import command_for
+from dni_async.launcher.places.local import command_for
 from tests.marked_process import MarkedProcess
 from tests.system.conftest import Launch
 
@@ -30,7 +30,7 @@ def join(tmp_path: Path) -> Iterator[Join]:
     started: list[MarkedProcess] = []
 
     def start(address: str, *arguments: str, prefix: tuple[str, ...] = ()) -> MarkedProcess:
-        command = command_for("workers.__main__", f"--join={address}", *arguments)
+        command = command_for("dni_async.workers.__main__", f"--join={address}", *arguments)
         worker = MarkedProcess(
             [*prefix, *command],
             cwd=tmp_path,
@@ -145,7 +145,7 @@ def test_who_joins_after_a_death_takes_the_place(launch: Callable[..., Launch], 
 def test_keys_admit_workers(launch: Callable[..., Launch], join: Join, tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     made = subprocess.run(
-        command_for("launcher.cli", "keys", str(keys)), capture_output=True, check=False
+        command_for("dni_async.launcher.cli", "keys", str(keys)), capture_output=True, check=False
     )
     assert made.returncode == 0, made.stderr
     for side, other in (("coordinator", "worker"), ("worker", "coordinator")):
@@ -166,7 +166,7 @@ def test_torchrun_starts_workers(launch: Callable[..., Launch], tmp_path: Path) 
     run = launch(*REMOTE, "--epochs=100000", "--layers=2")
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"),
-        *("--no-python", *command_for("workers.__main__", f"--join={address_of(run)}")),
+        *("--no-python", *command_for("dni_async.workers.__main__", f"--join={address_of(run)}")),
     ]
     started = MarkedProcess(
         command,

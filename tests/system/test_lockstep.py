@@ -11,9 +11,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from dni_async.config import RunConfig
-from launcher import baseline
-from launcher.results import EpochResult
+from dni_async.config.run_config import RunConfig
+from dni_async.launcher.jobs import baseline
+from dni_async.launcher.report.results import EpochResult
 from tests.system.conftest import Launch
 from tests.system.sequences import write_sequences
 

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from launcher.processes import command_for
+from dni_async.launcher.places.local import command_for
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
@@ -140,7 +140,7 @@ def test_the_report_tells_each_stage_and_what_bounds_the_run(
     assert any("addmm" in event.get("name", "") for event in kept["traceEvents"])
     page = tmp_path / "page.html"
     done = subprocess.run(
-        command_for("launcher.report_cli", str(run.run_dir), "--html", str(page)),
+        command_for("dni_async.launcher.commands.report", str(run.run_dir), "--html", str(page)),
         env={**os.environ, "COLUMNS": "120"},
         capture_output=True,
         text=True,

@@ -153,7 +153,7 @@ print(second, second.report["config"]["model"])
     )
     assert run.end() == 0, run.output
     assert run.output.count("\n") == 1  # progress=False says nothing
-    assert "dni_async.given:model_lambda" in run.output
+    assert "dni_async.config.given:model_lambda" in run.output
     assert run.left() == []
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from launcher.processes import command_for
+from dni_async.launcher.places.local import command_for
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.system
 def replay(run_dir: Path) -> subprocess.CompletedProcess[str]:
     """``dni-report --replay``."""
     return subprocess.run(
-        command_for("launcher.report_cli", "--replay", str(run_dir)),
+        command_for("dni_async.launcher.commands.report", "--replay", str(run_dir)),
         capture_output=True,
         text=True,
         check=False,

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.strangers import KINDS, imposters, raw_stranger
-from launcher.processes import command_for
+from benchmarks.workloads.strangers import KINDS, imposters, raw_stranger
+from dni_async.launcher.places.local import command_for
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
@@ -24,7 +24,7 @@ NUM_IMPOSTERS = 20
 def make_keys(folder: Path) -> subprocess.CompletedProcess[str]:
     """``dni-launch keys``."""
     return subprocess.run(
-        command_for("launcher.cli", "keys", str(folder)),
+        command_for("dni_async.launcher.cli", "keys", str(folder)),
         capture_output=True,
         text=True,
         check=False,

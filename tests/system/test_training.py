@@ -13,9 +13,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from dni_async.config import RunConfig
+from dni_async.config.run_config import RunConfig
 from dni_async.data import load_dataset
-from dni_async.network import build_network
+from dni_async.network.building import build_network
 from dni_async.system import available_cores
 from tests.system.conftest import Launch
 

@@ -10,10 +10,10 @@ from typing import TypeVar
 
 import torch
 
-from dni_async.channels import ControlServer
-from dni_async.link import Link
-from dni_async.messages import Message, Progress
-from dni_async.transport import Poller
+from dni_async.transport.channels import ControlServer
+from dni_async.transport.link import Link
+from dni_async.transport.sockets import Poller
+from dni_async.wire.messages import Message, Progress
 
 __all__ = ["RUN_ID", "OneWorker"]
 

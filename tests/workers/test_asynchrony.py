@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from dni_async.config import RunConfig
-from dni_async.link import Link, open_inbox
-from dni_async.messages import (
+from dni_async.config.run_config import RunConfig
+from dni_async.launcher.places.local import command_for
+from dni_async.transport.link import Link, open_inbox
+from dni_async.transport.sockets import Poller, Sockets, open_sockets
+from dni_async.wire.messages import (
     Activation,
     BoundaryEpoch,
     Credit,
@@ -30,9 +32,7 @@ from dni_async.messages import (
     Stop,
     Welcome,
 )
-from dni_async.tensors import describe
-from dni_async.transport import Poller, Sockets, open_sockets
-from launcher.processes import command_for
+from dni_async.wire.tensors import describe
 from tests.workers.one_worker import RUN_ID, OneWorker
 
 pytestmark = pytest.mark.system
@@ -67,7 +67,9 @@ def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Stage0]:
     poller.watch(control)
     poller.watch(above.channel)
     process = subprocess.Popen(
-        command_for("workers.__main__", "--coordinator", control.endpoint, "--stage", "0"),
+        command_for(
+            *("dni_async.workers.__main__", "--coordinator", control.endpoint, "--stage", "0")
+        ),
         env={**os.environ, "DNI_RUN_ID": RUN_ID, "OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

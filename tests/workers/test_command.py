@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from workers.__main__ import LOCAL_RANK_NAMES, RANK_NAMES, address_from, main, rank_from
+from dni_async.workers.__main__ import LOCAL_RANK_NAMES, RANK_NAMES, address_from, main, rank_from
 
 
 @pytest.mark.parametrize(

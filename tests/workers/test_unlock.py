@@ -11,11 +11,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from dni_async.config import RunConfig
-from dni_async.input_synthesizer import make_input_synthesizer
-from dni_async.inputs import Inputs
-from dni_async.link import open_outbox
-from dni_async.messages import (
+from dni_async.config.run_config import RunConfig
+from dni_async.data.inputs import Inputs
+from dni_async.launcher.places.local import command_for
+from dni_async.network.building import build_network
+from dni_async.seeding import stage_seed
+from dni_async.stage.optimizers import make_optimizer
+from dni_async.synthesizers.input_synthesizer import make_input_synthesizer
+from dni_async.transport.link import open_outbox
+from dni_async.transport.sockets import Poller, Sockets, open_sockets
+from dni_async.wire.messages import (
     Activation,
     Failed,
     Hello,
@@ -27,12 +32,7 @@ from dni_async.messages import (
     Stop,
     Welcome,
 )
-from dni_async.network import build_network
-from dni_async.optimizers import make_optimizer
-from dni_async.seeding import stage_seed
-from dni_async.tensors import describe
-from dni_async.transport import Poller, Sockets, open_sockets
-from launcher.processes import command_for
+from dni_async.wire.tensors import describe
 from tests.workers.one_worker import RUN_ID, OneWorker
 
 pytestmark = pytest.mark.system
@@ -76,7 +76,9 @@ def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Head]:
     poller = Poller()
     poller.watch(control)
     process = subprocess.Popen(
-        command_for("workers.__main__", "--coordinator", control.endpoint, "--stage", "1"),
+        command_for(
+            *("dni_async.workers.__main__", "--coordinator", control.endpoint, "--stage", "1")
+        ),
         env={**os.environ, "DNI_RUN_ID": RUN_ID, "OMP_NUM_THREADS": "1"},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

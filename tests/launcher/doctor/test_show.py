@@ -8,9 +8,9 @@ import json
 import pytest
 from rich.console import Console
 
-from launcher.doctor.finding import Finding
-from launcher.doctor.link_findings import Figures
-from launcher.doctor.show import show, to_json
+from dni_async.launcher.doctor.finding import Finding
+from dni_async.launcher.doctor.link.findings import Figures
+from dni_async.launcher.doctor.show import show, to_json
 
 LOAD = Finding(
     "load", "doubtful", "3.1 processes [red]want[/] 2 cores", "wait, " * 30 + "or end them"

@@ -1,0 +1,200 @@
+"""The arms of a training benchmark: the same network, data, order and optimizer, trained their way.
+
+Every arm runs in processes of its own that are gone when it is done, and counts training time
+alone. The first epoch of a throughput run warms up and is not counted.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.harness.team import Team
+from benchmarks.hosts.hosts import Host
+from dni_async.config.run_config import RunConfig
+from dni_async.launcher.coordination.coordinator import train_decoupled
+from dni_async.launcher.jobs.balance import balance, needs_balance
+from dni_async.launcher.jobs.baseline_process import train_baseline
+from dni_async.launcher.monitoring.display import Display
+from dni_async.launcher.plan.plan import make_plan
+from dni_async.launcher.report.link_rows import LinkResult
+from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult, WorkerResult
+from dni_async.launcher.run_folder.folder import RunFolder
+from dni_async.system import available_cores
+
+__all__ = ["ALL_ARMS", "ARMS", "Trained", "num_ranks_of", "train_arm", "train_rival_on"]
+
+ARMS = (
+    "dni",
+    "baseline-1-thread",
+    "baseline-all-threads",
+    "gpipe",
+    "1f1b",
+    "data-parallel",
+)
+PROFILED = "dni-profiled"  # with --profile, to see what that costs
+ALL_ARMS = (*ARMS, PROFILED)
+SCHEDULES = {"gpipe": "GPipe", "1f1b": "1F1B"}
+PIPELINE_RANKS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One run of one arm. num_train: samples per epoch. workers, restarts, links: of dni only."""
+
+    arm: str
+    num_processes: int
+    num_threads: int
+    num_train: int
+    epochs: Sequence[EpochResult]
+    startup_seconds: float = 0.0
+    workers: Sequence[WorkerResult] = field(default_factory=list)
+    restarts: Sequence[RestartResult] = field(default_factory=list)
+    links: Sequence[LinkResult] = field(default_factory=list)
+
+    @property
+    def samples_per_second(self) -> float:
+        """Without the first epoch, unless there is no other."""
+        counted = self.epochs[1:] or self.epochs
+        seconds = sum(epoch.seconds for epoch in counted)
+        return sum(epoch.num_samples for epoch in counted) / seconds
+
+    @property
+    def train_loss(self) -> float:
+        """Of the last epoch, per sample: the arms do learn the same thing."""
+        return self.epochs[-1].train_loss
+
+    @property
+    def result(self) -> RunResult:
+        """As a report knows it."""
+        return RunResult(
+            name=self.arm,
+            kind="decoupled" if self.workers else "baseline",
+            rule="",
+            num_workers=self.num_processes,
+            num_threads=self.num_threads,
+            num_train=self.num_train,
+            epochs=list(self.epochs),
+        )
+
+
+def train_rival_on(hosts: Sequence[Host], arm: str, config: RunConfig) -> Trained:
+    """As train_arm, for gpipe and 1f1b, with one rank on each host."""
+    return _train_rival(arm, "benchmarks.rivals.pipelining", config, hosts)
+
+
+def train_arm(arm: str, config: RunConfig, display: Display | None = None) -> Trained:
+    """Train config's network as arm does; config's data are in whole batches.
+
+    display: is told what the user would see, of dni only. Raises DniError when a process of the
+    arm fails; none outlives the call.
+    """
+    if arm in ("dni", PROFILED):
+        return _train_ours(arm, replace(config, profile=arm == PROFILED), display)
+    if arm.startswith("baseline"):
+        return _train_baseline(arm, config)
+    if arm == "data-parallel":
+        return _train_rival(arm, "benchmarks.rivals.data_parallel", config)
+    return _train_rival(arm, "benchmarks.rivals.pipelining", config)
+
+
+def num_ranks_of(arm: str, config: RunConfig) -> int:
+    """Processes of a torch.distributed arm: pipelines have four stages, or as many as layers."""
+    return available_cores() if arm == "data-parallel" else min(PIPELINE_RANKS, config.layers)
+
+
+def _train_ours(arm: str, config: RunConfig, watching: Display | None) -> Trained:
+    def train(folder: RunFolder, display: Display) -> RunResult:
+        if config.profile:
+            folder.make_profile()
+        plan = make_plan(config)
+        if needs_balance(plan):
+            plan, _ = balance(plan)
+        result = RunResult(
+            name=arm,
+            kind="decoupled",
+            rule=config.rule,
+            num_workers=plan.num_stages,
+            num_threads=plan.num_stages * plan.threads_per_worker,
+            num_train=plan.num_train,
+        )
+        train_decoupled(plan, folder, watching or display, result)
+        return result
+
+    return _trained(_in_folder(config, train))
+
+
+def _train_baseline(arm: str, config: RunConfig) -> Trained:
+    def train(folder: RunFolder, display: Display) -> RunResult:
+        plan = make_plan(config)
+        result = RunResult(
+            name=arm,
+            kind="baseline",
+            rule="backprop",
+            num_workers=1,
+            num_threads=1 if arm == "baseline-1-thread" else plan.cores,
+            num_train=plan.num_train,
+        )
+        train_baseline(plan, folder, display, result)
+        return result
+
+    return _trained(_in_folder(config, train))
+
+
+def _in_folder(config: RunConfig, train: Callable[[RunFolder, Display], RunResult]) -> RunResult:
+    """What train gives, in a run folder that is gone afterwards, with nothing printed."""
+    with tempfile.TemporaryDirectory(prefix="dni-bench-") as temporary:
+        folder = RunFolder(Path(temporary) / "run")
+        folder.create(config.to_toml())
+        try:
+            with open(os.devnull, "w", encoding="utf-8") as nowhere:
+                return train(folder, Display(Console(file=nowhere)))
+        finally:
+            folder.close()
+
+
+def _trained(result: RunResult) -> Trained:
+    return Trained(
+        arm=result.name,
+        num_processes=result.num_workers,
+        num_threads=result.num_threads,
+        num_train=result.num_train,
+        epochs=result.epochs,
+        startup_seconds=result.startup_seconds,
+        workers=result.workers,
+        restarts=result.restarts,
+        links=result.links,
+    )
+
+
+def _train_rival(arm: str, module: str, config: RunConfig, hosts: Sequence[Host] = ()) -> Trained:
+    """Ranks of a torch.distributed arm, the cores shared out among them as among our workers."""
+    num_ranks = num_ranks_of(arm, config)
+    num_threads = max(1, available_cores() // num_ranks)
+    num_train = make_plan(config).num_train
+    with Team(module, num_ranks, num_threads=num_threads, hosts=hosts) as team:
+        order = {
+            "config": config.to_dict(),
+            "num_threads": num_threads,
+            "num_ranks": num_ranks,
+            "store": str(team.folder / "rendezvous"),
+            "schedule": SCHEDULES.get(arm, ""),
+        }
+        team.tell_all([order] * num_ranks)
+        epochs = [_epoch(team, arm, num_ranks, num_train) for _ in range(config.epochs)]
+    return Trained(arm, num_ranks, num_ranks * num_threads, num_train, epochs)
+
+
+def _epoch(team: Team, arm: str, num_ranks: int, num_train: int) -> EpochResult:
+    """The slowest rank's. A pipeline knows the loss at its end, data parallel ranks a part each."""
+    rows = [team.hear(rank) for rank in range(num_ranks)]
+    losses = [row["train_loss"] for row in rows]
+    loss = sum(losses) / num_ranks if arm == "data-parallel" else losses[-1]
+    seconds = max(row["seconds"] for row in rows)
+    nan = float("nan")
+    return EpochResult(rows[0]["epoch"], seconds, loss, nan, nan, num_train)

@@ -1,0 +1,1 @@
+"""Training in order, in one process, as a reference."""

@@ -1,0 +1,1 @@
+"""A run foretold from the times of its stages."""

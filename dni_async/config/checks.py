@@ -1,0 +1,208 @@
+"""What settings must be one by one, and which of them go together."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING
+
+from dni_async.addresses import is_loopback, is_tcp_address
+from dni_async.config.extensions import is_extension
+from dni_async.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dni_async.config.run_config import RunConfig
+
+__all__ = ["check_together"]
+
+LAYERED = ("critic", "mlp", "conv")  # synthesizers that may have hidden layers
+
+
+def _check_devices(config: RunConfig) -> None:
+    if not config.devices:
+        raise ConfigError("devices: must be at least one device, but is ()")
+    for device in config.devices:
+        if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", device):
+            raise ConfigError(
+                f"devices: unknown device {device!r}; use cpu, cuda, or cuda:0,cuda:1,..."
+            )
+    if len(config.devices) > 1 and "auto" in config.devices:
+        raise ConfigError("devices: 'auto' cannot be listed beside other devices")
+
+
+def check_together(config: RunConfig) -> None:
+    """Raises ConfigError, which names the setting, when two settings do not go together."""
+    _check_devices(config)
+    is_own = config.model is not None and is_extension(config.model)
+    count = config.num_stages
+    if not is_own and count is not None and count > config.layers:
+        raise ConfigError(
+            f"stages: {count} stages need at least as many layers, but there are {config.layers}"
+        )
+    if config.stages == "auto":
+        _check_choice(config)
+    _check_synthesizer(config)
+    if config.early_stop and config.target_accuracy is None:
+        raise ConfigError("early_stop: needs a target_accuracy to stop at")
+    _check_rule(config)
+    _check_waiting(config)
+    _check_engine(config)
+    _check_places(config)
+    _check_network(config)
+
+
+def _check_choice(config: RunConfig) -> None:
+    """What goes with a number of stages that is chosen by measurement."""
+    if config.rule == "backprop":
+        raise ConfigError(
+            "stages: auto looks for the fastest line, but with rule backprop one stage works at a "
+            "time; say how many"
+        )
+    if config.has_remote:
+        raise ConfigError(
+            "stages: auto counts the cores of this host, but workers are to join from others; say "
+            "how many"
+        )
+
+
+def _check_rule(config: RunConfig) -> None:
+    """What goes with the rule and its synthesizer."""
+    if config.rule == "backprop" and config.wire_dtype != "same":
+        raise ConfigError("wire_dtype: lockstep backprop is exact; links must keep the dtype")
+    if config.unlock == "forward" and config.rule in ("backprop", "fdg"):
+        raise ConfigError(
+            f"unlock: forward is for stages that wait for nothing, but with rule {config.rule} "
+            "they wait for gradients; use it with dni, dgl or no-bprop"
+        )
+
+
+def _check_synthesizer(config: RunConfig) -> None:
+    """What goes with the synthesizer."""
+    if config.rule == "dgl" and config.synthesizer != "critic":
+        raise ConfigError(
+            "synthesizer: rule dgl learns from labels at each boundary, which critic does alone"
+        )
+    if (
+        config.rule in ("dni", "dgl")
+        and config.synthesizer == "critic"
+        and not config.label_conditioning
+    ):
+        raise ConfigError(
+            "label_conditioning: the critic is a classifier and needs labels; "
+            "use --synthesizer linear or mlp with --no-label-conditioning"
+        )
+    if config.synthesizer == "conv" and config.model in (None, "residual"):
+        raise ConfigError(
+            "synthesizer: conv is for activations [B, C, H, W], and this network has none; "
+            "use --model cnn or a network of your own"
+        )
+    _check_hidden_layers(config)
+    is_taught = config.targets == "bootstrap" or config.anchor_every > 0
+    if config.synthesizer_warmup and config.synthesizer != "critic" and not is_taught:
+        raise ConfigError(
+            "synthesizer_warmup: with anchor_every 0 no gradient comes back to learn from, and "
+            "the warm-up would not end"
+        )
+
+
+def _check_hidden_layers(config: RunConfig) -> None:
+    """What the synthesizer is made of."""
+    if config.synthesizer not in LAYERED:
+        for name in ("synthesizer_layers", "synthesizer_width"):
+            if getattr(config, name) is not None:
+                raise ConfigError(
+                    f"{name}: is of critic, mlp and conv, but --synthesizer is {config.synthesizer}"
+                )
+    has_none = config.synthesizer == "critic" and not config.synthesizer_layers
+    if has_none and config.synthesizer_width is not None:
+        raise ConfigError(
+            "synthesizer_width: is of hidden layers, and the critic has none; "
+            "give it some by --synthesizer-layers"
+        )
+
+
+def _check_waiting(config: RunConfig) -> None:
+    """What goes with when_full and when_empty."""
+    for name in ("when_full", "when_empty"):
+        if getattr(config, name) != "wait" and config.rule in ("backprop", "fdg", "no-bprop"):
+            raise ConfigError(
+                f"{name}: {getattr(config, name)} needs a rule that updates without an answer "
+                f"from above, such as dni or dgl; {config.rule} does not"
+            )
+        if getattr(config, name) != "wait" and config.unlock == "forward":
+            raise ConfigError(
+                f"{name}: with --unlock forward no stage waits for an input, and how far it is "
+                "ahead is bounded by the window; leave out one of them"
+            )
+    if config.when_full == "skip" and config.anchor_updates:
+        raise ConfigError(
+            "anchor_updates: an anchor that is skipped has no gradient of its own to update "
+            "with; leave out one of --anchor-updates and --when-full skip"
+        )
+
+
+def _check_engine(config: RunConfig) -> None:
+    """What goes with a Ray cluster."""
+    if config.engine == "ray":
+        if config.workers != ("local",):
+            raise ConfigError(
+                f"workers: with engine ray Ray places them all, but they are {config.workers}"
+            )
+        if not 0 <= config.ray_gpus < 2**31 or (config.ray_gpus > 1 and config.ray_gpus % 1):
+            raise ConfigError(
+                "ray_gpus: must be a fraction of a GPU or a number of whole ones, but is "
+                f"{config.ray_gpus:g}"
+            )
+        return
+    for name in ("address", "ray_gpus"):
+        if getattr(config, name):
+            raise ConfigError(f"{name}: is for engine ray, but that is {config.engine}")
+
+
+def _check_places(config: RunConfig) -> None:
+    """What goes with workers that join from elsewhere."""
+    for place in config.workers or ("",):
+        if place not in ("local", "remote"):
+            raise ConfigError(f"workers: each is local or remote, but one is {place!r}")
+    if not config.has_remote:
+        if config.listen is not None:
+            raise ConfigError("listen: is for --workers remote, but all workers are local")
+        return
+    if config.listen is None and config.engine != "ray":  # which knows this node's address
+        raise ConfigError(
+            "workers: remote ones must know where to join; say --listen tcp://HOST:PORT"
+        )
+    if config.listen is not None and not is_tcp_address(config.listen):
+        raise ConfigError(f"listen: must be tcp://HOST:PORT, but is {config.listen!r}")
+    if config.transport == "ipc":
+        raise ConfigError("transport: ipc reaches no other host; leave it auto with remote workers")
+
+
+def _check_network(config: RunConfig) -> None:
+    """What goes with the address that sockets listen on."""
+    try:
+        address = ipaddress.IPv4Address(config.interface)
+    except ValueError:
+        address = None
+    if address is None or address.is_unspecified:
+        raise ConfigError(
+            "interface: must be one IPv4 address of this machine at which the workers can "
+            f"reach it, but is {config.interface!r}"
+        )
+    if config.has_remote and not address.is_loopback:
+        raise ConfigError("interface: with remote workers, --listen says where to listen")
+    over_tcp = config.transport == "tcp" or config.has_remote
+    for name, is_asked in (("interface", not address.is_loopback), ("keys", bool(config.keys))):
+        if is_asked and not over_tcp:
+            raise ConfigError(f"{name}: is for --transport tcp, but that is {config.transport}")
+    if config.insecure_without_keys and config.keys:
+        raise ConfigError("insecure_without_keys: there are keys; leave out one of the two")
+    if config.keys or config.insecure_without_keys:
+        return
+    exposed = {"interface": config.interface, "listen": config.listen_host}
+    for name, host in exposed.items():
+        if host and not is_loopback(host):
+            raise ConfigError(
+                f"{name}: {host} can be reached from other hosts; make keys by "
+                "'dni-launch keys DIR' and say --keys DIR"
+            )

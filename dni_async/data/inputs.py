@@ -1,0 +1,73 @@
+"""A run's samples, one batch at a time, in the same order for workers and baseline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dni_async.config.run_config import RunConfig
+from dni_async.data import Dataset, batch_order, load_dataset
+
+__all__ = ["Inputs"]
+
+
+class Inputs:
+    """Training batches shuffled anew each epoch, test batches in file order.
+
+    Bytes become numbers batch by batch: MNIST takes 55 MB and not 220.
+    """
+
+    def __init__(self, dataset: Dataset, *, batch_size: int, seed: int) -> None:
+        self._dataset = dataset
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = 0
+        self._order: list[np.ndarray] = []
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> Inputs:
+        """Load what the run names. Raises DataError."""
+        folder = None if config.data_dir is None else Path(config.data_dir)
+        dataset = load_dataset(config.data, folder)
+        return cls(dataset, batch_size=config.batch_size, seed=config.seed)
+
+    @property
+    def num_train(self) -> int:
+        """Samples per training epoch."""
+        return len(self._dataset.y_train)
+
+    @property
+    def num_train_batches(self) -> int:
+        """Batches per training epoch, a ragged last one included."""
+        return -(-self.num_train // self._batch_size)
+
+    @property
+    def num_test_batches(self) -> int:
+        """Batches per evaluation."""
+        return -(-len(self._dataset.y_test) // self._batch_size)
+
+    @property
+    def num_batches(self) -> tuple[int, int]:
+        """Batches per training epoch and per evaluation."""
+        return self.num_train_batches, self.num_test_batches
+
+    def train_batch(self, epoch: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Samples [B, ...] and labels int64 [B] or [B, T] of a training batch; epochs from 1.
+
+        Samples are float32, or int64 where the data set holds ids.
+        """
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._order = batch_order(
+                self.num_train, self._batch_size, seed=self._seed, epoch=epoch
+            )
+        data, chosen = self._dataset, self._order[index]
+        x, y = data.x_train.take(chosen, axis=0), data.y_train.take(chosen, axis=0)
+        return torch.from_numpy(data.decode(x)), torch.from_numpy(y)
+
+    def test_batch(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Samples [B, ...] and labels of a test batch, as train_batch gives them."""
+        data, part = self._dataset, slice(index * self._batch_size, (index + 1) * self._batch_size)
+        return torch.from_numpy(data.decode(data.x_test[part])), torch.from_numpy(data.y_test[part])

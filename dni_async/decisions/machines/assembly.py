@@ -1,0 +1,90 @@
+"""Puts the decisions of one stage together from a run's settings."""
+
+from __future__ import annotations
+
+from dni_async.config.run_config import RunConfig
+from dni_async.decisions.machines.kept_batches import ReplayBuffer
+from dni_async.decisions.machines.machine import StageMachine
+from dni_async.decisions.machines.uneven import UnevenMachine
+from dni_async.decisions.machines.unlocked import UnlockedMachine
+from dni_async.decisions.rules import OccasionalRule, Rule, make_rule
+from dni_async.decisions.schedule import plan_work
+from dni_async.decisions.warmup import WarmUpRule
+
+__all__ = ["make_stage_machine", "make_stage_rule"]
+
+
+def make_stage_machine(
+    config: RunConfig,
+    rule: Rule,
+    *,
+    stage: int,
+    num_stages: int,
+    num_batches: tuple[int, int] | None,
+    start: tuple[int, int] = (1, 0),
+    next_batch_id: int = 0,
+) -> StageMachine:
+    """The machine of one stage.
+
+    num_batches: training and test batches of an epoch, where the stage reads the data and so knows
+    the order of work; else None. start: epoch and index of the training batch with which a resumed
+    run goes on. next_batch_id: where a replacement does.
+    """
+    work = None
+    if num_batches is not None:
+        work = plan_work(
+            config.epochs,
+            *num_batches,
+            anchor_every=rule.anchor_every,
+            cut_every=config.checkpoint_batches,
+            evaluate_every=config.evaluate_every,
+            start=start,
+        )
+    window, first_window = config.places, config.first_window
+    if stage > 0 and work is not None:
+        return UnlockedMachine(
+            stage=stage,
+            num_stages=num_stages,
+            window=window,
+            first_window=first_window,
+            rule=rule,
+            work=work,
+        )
+    if config.when_full == "wait" and config.when_empty == "wait":
+        return StageMachine(
+            stage=stage,
+            num_stages=num_stages,
+            window=window,
+            first_window=first_window,
+            rule=rule,
+            work=work,
+            next_batch_id=next_batch_id,
+        )
+    replays = None
+    if config.when_empty == "replay":
+        replays = ReplayBuffer(config.replay_batches, config.replay_limit)
+    return UnevenMachine(
+        stage=stage,
+        num_stages=num_stages,
+        window=window,
+        first_window=first_window,
+        rule=rule,
+        skips=config.when_full == "skip",
+        replays=replays,
+        work=work,
+        next_batch_id=next_batch_id,
+    )
+
+
+def make_stage_rule(config: RunConfig, seed: int) -> Rule:
+    """The rule of one stage, with what keeps it from making some of its updates.
+
+    seed: the stage's own (seeding.stage_seed). Raises ConfigError for a class that is no rule.
+    """
+    rule = make_rule(config)
+    if config.update_probability < 1:
+        rule = OccasionalRule(rule, config.update_probability, seed)
+    if config.synthesizer_warmup and rule.needs_synthesizer:
+        learns_labels = config.synthesizer == "critic"
+        rule = WarmUpRule(rule, config.synthesizer_warmup, learns_labels=learns_labels)
+    return rule

@@ -1,0 +1,349 @@
+"""Decides for one stage: an event in, the exact actions out."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import islice
+
+from dni_async.decisions.actions import (
+    Action,
+    Announce,
+    Arrived,
+    Batch,
+    CheckpointDue,
+    Credited,
+    Cut,
+    Drained,
+    Evaluate,
+    Event,
+    Finish,
+    Forget,
+    GiveCredit,
+    Idle,
+    Item,
+    LinkRemade,
+    Load,
+    LowerMarker,
+    Mark,
+    MarkerReturned,
+    RaiseCut,
+    RaiseMarker,
+    Returned,
+    ReturnGradient,
+    Save,
+    Send,
+    Turn,
+    WindowSet,
+)
+from dni_async.decisions.machines.markers import Markers
+from dni_async.decisions.rules import Rule
+from dni_async.decisions.schedule import resume_work
+from dni_async.errors import LinkError
+from dni_async.wire.messages import MAX_CREDITS
+
+__all__ = ["StageMachine"]
+
+
+class StageMachine:
+    """The mutable state of one stage's decisions.
+
+    A stage takes up a batch only while its outbox has a free place, so at most ``window`` of its
+    activations are in flight, and never more than the link has ``places``. Inputs wait in
+    ``_queue`` in the order they came; the link below has as many places, so at most that many of
+    them are unreleased. Both are checked.
+
+    Credits are owed and given several at once, for a message costs more than what it says: when
+    half a window is owed, before a marker goes down, and before the worker waits. So the stage
+    below is never kept waiting by one that waits.
+
+    A neighbour may be replaced at any moment by one that knows nothing. What was in flight to the
+    stage above is given up then, and a marker on its way is raised again. What the stage below had
+    sent is still worked on, but no answer goes to its successor, and a marker that this one raises
+    once more is answered once more. So at most what was in flight is lost.
+
+    A cut is taken up in its place among the batches, and when a batch could be: so with a window
+    of 1 nothing is in flight then. It goes up, never comes back, and nobody waits for it.
+
+    window: the places of either link; rules may want fewer. first_window: how many of them may be
+    taken until WindowSet says otherwise; None is all.
+    work: the source's order of work (schedule.plan_work); None for every other stage.
+    next_batch_id: of a replacement, where the stage above expects the work to go on.
+    """
+
+    def __init__(
+        self,
+        *,
+        stage: int,
+        num_stages: int,
+        window: int,
+        rule: Rule,
+        first_window: int | None = None,
+        work: Iterator[Item] | None = None,
+        next_batch_id: int = 0,
+    ) -> None:
+        self.stage = stage
+        self.has_below = stage > 0
+        self.has_above = stage < num_stages - 1
+        self.places = rule.window(window)
+        self.window = min(self.places, first_window or self.places)
+        self.max_pending = 0
+        self.skipped = self.replayed = 0  # see UnevenMachine
+        self.finished = False
+        self.next_batch_id = next_batch_id  # one past the last batch received or drawn
+        self._rule = rule
+        self._work = None if work is None else resume_work(work, next_batch_id)
+        self._queue: deque[Item] = deque()
+        self._is_cut_due = False
+        self._in_flight: set[int] = set()  # sent up, place not yet freed
+        self._held: set[int] = set()  # received, place below not yet freed
+        self._owed: list[int] = []  # of those, done with
+        self._most_owed = max(1, min(MAX_CREDITS, self.window // 2))
+        self._marks = Markers()
+
+    @property
+    def pending(self) -> int:
+        """How many activations are in flight in the outbox."""
+        return len(self._in_flight)
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether a Turn would lead to any action."""
+        item = self._peek()
+        return item is not None and (isinstance(item, Mark) or self._has_room)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether the next batch is here and only a full window keeps it from being taken up."""
+        return self._is_full and isinstance(self._peek(), Batch)
+
+    def handle(self, event: Event) -> list[Action]:
+        """The actions that event sets off, in the order in which to perform them.
+
+        Raises LinkError when a neighbour breaks the rules of the link.
+        """
+        match event:
+            case Turn():
+                return self._take_up()
+            case Idle():
+                return self._settle()
+            case Drained() | CheckpointDue() | WindowSet():
+                self._heed(event)
+                return []
+            case Arrived(item):
+                return self._accept(item)
+            case Returned(batch_id):
+                actions = self._rule.on_returned(batch_id, has_below=self.has_below)
+                return self._complete(batch_id, actions)
+            case Credited(batch_id):
+                return self._complete(batch_id, self._pass_on(batch_id))
+            case MarkerReturned(mark):
+                return self._lower(mark)
+            case LinkRemade(side):
+                return self._give_up() if side == "above" else self._disown()
+
+    def _heed(self, wish: Drained | CheckpointDue | WindowSet) -> None:
+        """What matters to later turns alone."""
+        match wish:
+            case Drained():
+                self._end_early()
+            case CheckpointDue():
+                self._is_cut_due = True
+            case WindowSet(window):
+                self.window = max(1, min(self.places, window))
+
+    @property
+    def owes_credits(self) -> bool:
+        """Whether Idle would lead to any action."""
+        return bool(self._owed)
+
+    @property
+    def upcoming(self) -> Batch | None:
+        """Source: the batch to load next; None where a marker is next, and on other stages."""
+        item = None if self.has_below else self._peek()
+        return item if isinstance(item, Batch) else None
+
+    @property
+    def _has_room(self) -> bool:
+        """Whether one more batch may be taken up."""
+        return not self._is_full
+
+    @property
+    def _is_full(self) -> bool:
+        return self.has_above and len(self._in_flight) >= self.window
+
+    def _peek(self) -> Item | None:
+        """The next item to take up; the source draws it from its order of work."""
+        if self._work is not None and self._marks.raised is None:
+            self._draw_work(self._work)
+        return self._queue[0] if self._queue else None
+
+    def _draw_work(self, work: Iterator[Item]) -> None:
+        """Have the next item in the queue, behind a cut if one is due and may stand there."""
+        if not self._queue:
+            self._queue.extend(islice(work, 1))
+        if not self._queue or not self._is_cut_due:
+            return
+        item = self._queue[0]
+        if isinstance(item, Batch) and item.purpose == "train":
+            self._queue.appendleft(Cut.before(item))
+            self._is_cut_due = False
+
+    def _take_up(self) -> list[Action]:
+        if not self.has_turn:
+            return []
+        item = self._draw()
+        if isinstance(item, Mark):
+            return self._raise(item)
+        if isinstance(item, Cut):
+            return [RaiseCut(item), Save(item)] if self.has_above else [Save(item)]
+        return self._train(item) if item.purpose == "train" else self._evaluate(item)
+
+    def _draw(self) -> Item:
+        """Take what _peek shows."""
+        return self._queue.popleft()
+
+    def _train(self, batch: Batch) -> list[Action]:
+        actions = self._rule.on_batch(batch, has_below=self.has_below, has_above=self.has_above)
+        return self._begin(batch, actions)
+
+    def _evaluate(self, batch: Batch) -> list[Action]:
+        actions: list[Action] = [Evaluate(batch.batch_id)]
+        if self.has_above:
+            actions.append(Send(batch))
+        if self.has_below:
+            actions.append(GiveCredit((batch.batch_id,)))
+        return self._begin(batch, actions)
+
+    def _begin(self, batch: Batch, actions: list[Action]) -> list[Action]:
+        if not self.has_below:
+            self.next_batch_id = batch.batch_id + 1
+        load: list[Action] = [] if self.has_below else [Load(batch)]
+        forget: list[Action] = [] if self.has_above else [Forget(batch.batch_id)]
+        return self._note(load + actions) + forget
+
+    def _complete(self, batch_id: int, actions: list[Action]) -> list[Action]:
+        """The stage above is done with the batch, and actions are what that sets off."""
+        self._release(batch_id)
+        return [*self._note(actions), Forget(batch_id)]
+
+    def _pass_on(self, batch_id: int) -> list[Action]:
+        """The credit of a batch whose gradient was to free its place below, and will not come.
+
+        It was skipped above, or lost with a stage that died.
+        """
+        is_held = batch_id in self._held and batch_id not in self._owed
+        return [GiveCredit((batch_id,))] if is_held else []
+
+    def _raise(self, mark: Mark) -> list[Action]:
+        self._marks.go_up(mark)
+        if self.has_above:
+            return [RaiseMarker(mark)]
+        return [Announce(mark), *self._lower(mark)]
+
+    def _end_early(self) -> None:
+        """Put the end of the run in the place of all work that has not been begun."""
+        if self._work is None:
+            raise LinkError(f"stage {self.stage} is not the source: it has no work to give up")
+        self._queue.clear()
+        raised = self._marks.raised
+        is_ending = raised is not None and raised.kind == "stop"
+        self._work = iter([] if is_ending or self.finished else [Mark("stop", 0)])
+
+    def _lower(self, mark: Mark) -> list[Action]:
+        if mark != self._marks.raised or self._in_flight:
+            raise LinkError(
+                f"stage {self.stage}: {mark} came back while {self._marks.raised} was awaited "
+                f"and {len(self._in_flight)} batches were in flight"
+            )
+        self._marks.come_back(mark)
+        actions = self._answer(mark)
+        if self.has_above:  # the head announced it before it turned it round
+            actions.append(Announce(mark))
+        return actions + self._finish(mark)
+
+    def _answer(self, mark: Mark) -> list[Action]:
+        """Pass a marker that is back on to the stage below, once that has raised it."""
+        is_lowered = self.has_below and self._marks.is_awaited
+        return [*self._settle(), LowerMarker(mark)] if is_lowered else self._settle()
+
+    def _finish(self, mark: Mark) -> list[Action]:
+        """Leave when the run's last marker has been passed on."""
+        if mark.kind != "stop" or not self._marks.is_awaited:
+            return []
+        self.finished = True
+        return [Finish()]
+
+    def _give_up(self) -> list[Action]:
+        """The stage above is new: nothing that was in flight comes back."""
+        lost, self._in_flight = sorted(self._in_flight), set()
+        actions: list[Action] = []
+        for batch_id in lost:
+            actions += [*self._note(self._pass_on(batch_id)), Forget(batch_id)]
+        raised = self._marks.raised
+        return actions if raised is None else [*actions, RaiseMarker(raised)]
+
+    def _disown(self) -> list[Action]:
+        """The stage below is new: it awaits no answer, and raises a marker that waits here anew."""
+        self._held.clear()
+        self._owed.clear()
+        self._marks.meet_new_sender()
+        if self._queue and isinstance(self._queue[-1], Mark):
+            self._queue.pop()
+        return []
+
+    def _accept(self, item: Item) -> list[Action]:
+        if isinstance(item, Mark) and self._marks.hear_again(item):
+            is_back = item != self._marks.raised
+            return [*self._answer(item), *self._finish(item)] if is_back else []
+        self._admit(item)
+        self._queue.append(item)
+        return []
+
+    def _admit(self, item: Item) -> None:
+        """Check that item may come now; a batch's place below counts as taken from here on."""
+        if self._marks.raised is not None or (self._queue and isinstance(self._queue[-1], Mark)):
+            raise LinkError(
+                f"stage {self.stage - 1} sent {item} past a marker that has yet to come back"
+            )
+        if isinstance(item, Batch):
+            if len(self._held) >= self.places or item.batch_id in self._held:
+                raise LinkError(
+                    f"stage {self.stage - 1} sent batch {item.batch_id} into a window of "
+                    f"{self.places} of which {len(self._held)} places are taken"
+                )
+            self._held.add(item.batch_id)
+            self._marks.hear_batch()
+            self.next_batch_id = max(self.next_batch_id, item.batch_id + 1)
+
+    def _release(self, batch_id: int) -> None:
+        if batch_id not in self._in_flight:
+            raise LinkError(
+                f"stage {self.stage + 1} released batch {batch_id}, which is not in flight"
+            )
+        self._in_flight.remove(batch_id)
+
+    def _note(self, actions: list[Action]) -> list[Action]:
+        """Keep count of the places that actions take and free; gather the credits."""
+        noted: list[Action] = []
+        for action in actions:
+            if isinstance(action, GiveCredit):
+                self._owed += [each for each in action.batch_ids if each in self._held]
+                continue
+            if isinstance(action, Send):
+                self._in_flight.add(action.batch.batch_id)
+                self.max_pending = max(self.max_pending, len(self._in_flight))
+            elif isinstance(action, ReturnGradient):
+                if action.batch_id not in self._held:
+                    continue  # whoever sent it has been replaced
+                self._held.remove(action.batch_id)
+            noted.append(action)
+        return noted + self._settle() if len(self._owed) >= self._most_owed else noted
+
+    def _settle(self) -> list[Action]:
+        """Give all credits that are owed."""
+        if not self._owed:
+            return []
+        owed, self._owed = tuple(self._owed), []
+        self._held.difference_update(owed)
+        return [GiveCredit(owed)]

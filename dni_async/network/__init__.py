@@ -1,0 +1,1 @@
+"""The network of a run, and how it is cut into stages."""

@@ -1,0 +1,151 @@
+"""Build a network as one nn.Sequential, find its layers, and cut out a stage.
+
+A layer is a child with parameters to train together with the children that follow it and only
+reshape, normalise or activate what it made; so a flat ``Linear, ReLU, Linear`` has two layers.
+Stages keep the names of the whole network, so their weights are a part of its state dict.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
+
+from dni_async.config.extensions import find_callable, is_extension
+from dni_async.config.run_config import RunConfig
+from dni_async.errors import ConfigError
+from dni_async.network.models import make_model
+
+__all__ = [
+    "build_network",
+    "check_network",
+    "cut_stage",
+    "has_batch_norm",
+    "layer_children",
+    "layer_starts",
+]
+
+# Children with parameters that belong to the layer before them.
+_FOLLOWERS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)
+
+
+def build_network(
+    config: RunConfig, input_shape: tuple[int, ...], num_classes: int
+) -> nn.Sequential:
+    """The whole network of a run, on the CPU, its weights drawn from config.seed alone.
+
+    Raises ConfigError if ``model`` does not import, is not callable, or makes no nn.Sequential, and
+    if it needs images and the samples are none.
+    """
+    is_own = config.model is not None and is_extension(config.model)
+    factory = find_callable("model", str(config.model)) if is_own else None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        if factory is None:
+            return make_model(config, input_shape, num_classes)
+        try:
+            network = factory()
+        except Exception as error:
+            raise ConfigError(f"model: {config.model}() raised {error!r}") from error
+    if not isinstance(network, nn.Sequential):
+        raise ConfigError(
+            f"model: {config.model}() gave a {type(network).__name__}, needs torch.nn.Sequential"
+        )
+    if not _is_trainable(network):
+        raise ConfigError(f"model: {config.model}() has no parameters to train")
+    return network
+
+
+def layer_starts(network: nn.Sequential) -> list[int]:
+    """Index of the first child of each layer, ascending, the first one 0."""
+    starts = []
+    for index, child in enumerate(network):
+        if _is_trainable(child) and not isinstance(child, _FOLLOWERS):
+            starts.append(index)
+    return [0, *starts[1:]]
+
+
+def layer_children(network: nn.Sequential) -> list[tuple[int, str]]:
+    """The name of each child, with the layer that it is a part of, counted from 0."""
+    starts = layer_starts(network)
+    return [(bisect_right(starts, index) - 1, name) for index, name in enumerate(network._modules)]
+
+
+def cut_stage(network: nn.Sequential, first_layer: int, end_layer: int) -> nn.Sequential:
+    """Layers [first_layer, end_layer) as a Sequential that keeps the children's names."""
+    starts = [*layer_starts(network), len(network)]
+    # Not named_children(): it passes over a module that stands in several places.
+    children = list(network._modules.items())[starts[first_layer] : starts[end_layer]]
+    return nn.Sequential(OrderedDict(children))
+
+
+def has_batch_norm(network: nn.Sequential) -> bool:
+    """Whether a batch of one sample cannot be trained on."""
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
+
+
+def check_network(
+    network: nn.Sequential,
+    x: torch.Tensor,
+    num_classes: int,
+    *,
+    label_shape: tuple[int, ...] = (),
+) -> None:
+    """Run a few samples x [B, ...] through network. Raises ConfigError if they do not fit.
+
+    label_shape: of one sample, (T,) for a label at each position. Every activation between layers
+    must be one floating-point tensor [B, ...] or [B, T, ...], and the output logits [B, at least
+    num_classes] or [B, T, at least num_classes].
+    """
+    leading = (len(x), *label_shape)
+    names = [name for name, _ in network.named_parameters(remove_duplicate=False)]
+    if len(names) > len(list(network.parameters())):
+        raise ConfigError("model: two layers share parameters, but stages update on their own")
+    starts = {*layer_starts(network)[1:], len(network)}
+    was_training = network.training
+    network.eval()
+    hidden = x
+    try:
+        with torch.no_grad():
+            for index, child in enumerate(network):
+                hidden = child(hidden)
+                if index + 1 in starts:
+                    _check_hidden(hidden, index, leading)
+    except ConfigError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            f"model: {x.dtype} inputs {list(x.shape)} do not pass the network: {error}"
+        ) from error
+    finally:
+        network.train(was_training)
+    if hidden.shape[:-1] != leading or hidden.shape[-1] < num_classes:
+        raise ConfigError(
+            f"model: the output is {list(hidden.shape)}, needs "
+            f"[{_listed(leading)}, at least {num_classes}]"
+        )
+
+
+def _is_trainable(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def _check_hidden(hidden: object, index: int, leading: tuple[int, ...]) -> None:
+    if not isinstance(hidden, torch.Tensor):
+        raise ConfigError(
+            f"model: child {index} gives a {type(hidden).__name__}; a layer that ends a stage "
+            "must give one tensor"
+        )
+    is_shaped = hidden.ndim > len(leading) and hidden.shape[: len(leading)] == leading
+    if not hidden.is_floating_point() or not is_shaped:
+        raise ConfigError(
+            f"model: child {index} gives {hidden.dtype} {list(hidden.shape)}; a layer must give "
+            f"floating-point activations [{_listed(leading)}, ...]"
+        )
+
+
+def _listed(sizes: tuple[int, ...]) -> str:
+    return ", ".join(map(str, sizes))

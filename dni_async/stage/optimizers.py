@@ -1,0 +1,177 @@
+"""SGD, Adam and AdamW on torch's fused kernels, without the wrapper around them.
+
+``torch.optim`` imports torch's compiler when the first optimizer is made (over a second in every
+worker) and spends more time in Python per update than a small layer spends on arithmetic. The
+kernels are the same, so results equal ``torch.optim`` with ``fused=True`` bit for bit; the tests
+hold them to that. Workers and baseline both use this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import torch
+
+from dni_async.config.run_config import RunConfig
+
+__all__ = ["Adam", "Optimizer", "Sgd", "clip_gradients", "make_optimizer"]
+
+CLIP_EPS = 1e-6  # torch's own
+
+
+class Optimizer(Protocol):
+    """Applies the gradients in ``parameter.grad`` and forgets them. lr may change in between."""
+
+    lr: float
+
+    def update(self) -> None:
+        """One update of every parameter that has a gradient; then all gradients are None."""
+
+    def tensors(self) -> list[dict[str, torch.Tensor]]:
+        """What it remembers of each parameter, by name; not copied, so it may be written to."""
+
+
+class Sgd:
+    """Stochastic gradient descent with momentum (as torch.optim.SGD: no dampening)."""
+
+    def __init__(
+        self,
+        parameters: Iterable[torch.Tensor],
+        *,
+        lr: float,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
+        self.velocities = [torch.zeros_like(p) for p in self.parameters] if momentum else []
+
+    def update(self) -> None:
+        """One update; the first one sets the velocity, which is zero before, to the gradient."""
+        chosen, gradients = _take_gradients(self.parameters)
+        if not chosen:
+            return
+        with torch.no_grad():
+            torch._fused_sgd_(
+                _pick(self.parameters, chosen),
+                gradients,
+                _pick(self.velocities, chosen),
+                weight_decay=self.weight_decay,
+                momentum=self.momentum,
+                lr=self.lr,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                is_first_step=False,  # it would overwrite velocities that were put back
+            )
+
+    def tensors(self) -> list[dict[str, torch.Tensor]]:
+        """The velocity of each parameter; nothing without momentum."""
+        return [{"velocity": velocity} for velocity in self.velocities]
+
+
+class Adam:
+    """Adam (Kingma & Ba 2015, algorithm 1); decoupled: AdamW (Loshchilov & Hutter 2019).
+
+    clip_norm: the most that the norm of all its gradients together may be; see clip_gradients.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[torch.Tensor],
+        *,
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        decoupled: bool = False,
+        clip_norm: float | None = None,
+    ) -> None:
+        self.parameters = list(parameters)
+        self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
+        self.first_moments = [torch.zeros_like(p) for p in self.parameters]
+        self.second_moments = [torch.zeros_like(p) for p in self.parameters]
+        self.counts = [
+            torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters
+        ]
+        self._clip_norm = clip_norm
+        self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
+
+    def update(self) -> None:
+        """One update; a parameter's count is of its own updates."""
+        if self._clip_norm is not None:
+            clip_gradients(self.parameters, self._clip_norm)
+        chosen, gradients = _take_gradients(self.parameters)
+        if not chosen:
+            return
+        counts = _pick(self.counts, chosen)
+        with torch.no_grad():
+            torch._foreach_add_(counts, 1)
+            self._kernel(
+                _pick(self.parameters, chosen),
+                gradients,
+                _pick(self.first_moments, chosen),
+                _pick(self.second_moments, chosen),
+                [],
+                counts,
+                lr=self.lr,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                weight_decay=self.weight_decay,
+                eps=self.eps,
+                amsgrad=False,
+                maximize=False,
+            )
+
+    def tensors(self) -> list[dict[str, torch.Tensor]]:
+        """Both moments and the count of updates of each parameter."""
+        return [
+            {"first_moment": first, "second_moment": second, "count": count}
+            for first, second, count in zip(
+                self.first_moments, self.second_moments, self.counts, strict=True
+            )
+        ]
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Iterable[torch.Tensor], most: float) -> None:
+    """Scale the parameters' gradients so that the norm of all together is at most that.
+
+    As torch.nn.utils.clip_grad_norm_.
+    """
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    if not gradients:
+        return
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+    torch._foreach_mul_(gradients, (most / (norm + CLIP_EPS)).clamp(max=1.0))
+
+
+def make_optimizer(parameters: Iterable[torch.Tensor], config: RunConfig) -> Optimizer:
+    """The run's optimizer for parameters."""
+    if config.optimizer == "sgd":
+        return Sgd(
+            parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+        )
+    return Adam(
+        parameters,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        decoupled=config.optimizer == "adamw",
+    )
+
+
+def _take_gradients(parameters: list[torch.Tensor]) -> tuple[list[int], list[torch.Tensor]]:
+    """Which parameters have a gradient, and the gradients; leaves None behind."""
+    chosen, gradients = [], []
+    for index, parameter in enumerate(parameters):
+        if parameter.grad is not None:
+            chosen.append(index)
+            gradients.append(parameter.grad)
+            parameter.grad = None
+    return chosen, gradients
+
+
+def _pick(tensors: list[torch.Tensor], chosen: list[int]) -> list[torch.Tensor]:
+    """The chosen ones of tensors, which are one for each parameter, or none at all."""
+    return [tensors[index] for index in chosen] if len(chosen) < len(tensors) else tensors

@@ -1,0 +1,1 @@
+"""How messages travel: sockets, shared slots, and who may connect."""

@@ -1,0 +1,178 @@
+"""The ends of connections: control messages and frames, sent and received without blocking.
+
+``transport`` makes their sockets and waits for them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Final
+
+import zmq
+
+from dni_async.errors import LinkError, WireError
+from dni_async.transport.frame_parts import cut, join
+from dni_async.transport.gate import Gate
+from dni_async.wire.codec import Buffer, decode, encode
+from dni_async.wire.messages import Message
+
+__all__ = [
+    "Channel",
+    "ControlClient",
+    "ControlServer",
+    "FrameServer",
+    "FrameSocket",
+    "is_readable",
+]
+
+COPY_BYTES: Final = 64 * 1024
+# As plain numbers: the enums take longer than the calls they are passed to.
+_EVENTS: Final = int(zmq.EVENTS)
+_READABLE: Final = int(zmq.POLLIN)
+_DONT_WAIT: Final = int(zmq.DONTWAIT)
+
+
+class FrameSocket:
+    """One end of a pair: whole multipart messages, in order, to and from exactly one peer.
+
+    is_guarded: strangers can connect to the listening end, so frames travel in parts. near: where
+    it listens too, for a peer in the same place.
+    """
+
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        endpoint: str,
+        *,
+        gate: Gate | None = None,
+        is_guarded: bool = False,
+        near: str = "",
+    ) -> None:
+        self.socket = socket
+        self.endpoint = endpoint
+        self.near = near
+        self.gate = gate
+        self._is_guarded = is_guarded
+
+    def send(self, frames: Sequence[Buffer]) -> None:
+        """Queue frames; never blocks. Frames from 64 KB up are not copied.
+
+        What is sent to a peer that has gone is dropped: the coordinator sees the end of the
+        process, and its word is the first cause.
+        """
+        if self._is_guarded:
+            frames = [part for frame in frames for part in cut(frame)]
+        with suppress(zmq.Again):
+            if len(frames) == 1:
+                self.socket.send(frames[0])
+            else:
+                # Handing a small frame over uncopied costs more than copying it.
+                is_small = all(len(frame) < COPY_BYTES for frame in frames)
+                self.socket.send_multipart(frames, copy=is_small)
+
+    def receive(self) -> list[memoryview] | None:
+        """The frames of the next message, uncopied, or None when there is none yet."""
+        if self.gate is not None:
+            self.gate.answer()
+        if not is_readable(self.socket):
+            return None
+        # Not recv_multipart: it asks the socket after each frame what the frame itself knows.
+        frame = self.socket.recv(_DONT_WAIT, copy=False)
+        frames = [frame.buffer]
+        while frame.more:
+            frame = self.socket.recv(_DONT_WAIT, copy=False)
+            frames.append(frame.buffer)
+        return join(frames) if self._is_guarded else frames
+
+
+class FrameServer:
+    """Listens for any number of peers: multipart messages, none of 256 KB, and whose each is."""
+
+    def __init__(self, socket: zmq.Socket[bytes], endpoint: str, gate: Gate | None = None) -> None:
+        self.socket = socket
+        self.endpoint = endpoint
+        self.gate = gate
+
+    def send(self, peer: bytes, frames: Sequence[Buffer]) -> None:
+        """Queue frames for peer; never blocks. Raises LinkError when peer is not connected."""
+        try:
+            self.socket.send_multipart([peer, *frames])
+        except zmq.ZMQError as error:
+            raise LinkError("the peer is not connected") from error
+
+    def receive(self) -> tuple[bytes, list[memoryview]] | None:
+        """The next (peer, frames), uncopied, or None."""
+        if self.gate is not None:
+            self.gate.answer()
+        if not is_readable(self.socket):
+            return None
+        peer, *frames = self.socket.recv_multipart(_DONT_WAIT, copy=False)
+        return peer.bytes, [frame.buffer for frame in frames]
+
+
+class ControlClient:
+    """A worker's end of the control plane."""
+
+    gate = None
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.socket = socket
+        self._heard_at = time.monotonic()
+
+    def send(self, message: Message) -> None:
+        """Queue message for the coordinator; never blocks."""
+        self.socket.send_multipart(encode(message))
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the coordinator was heard last."""
+        return time.monotonic() - self._heard_at
+
+    def receive(self) -> Message | None:
+        """The coordinator's next message, or None. Raises WireError."""
+        if not is_readable(self.socket):
+            return None
+        self._heard_at = time.monotonic()
+        message, _ = decode(self.socket.recv_multipart())
+        return message
+
+
+class ControlServer:
+    """The coordinator's end: tells workers apart by the routing id that each one connects with."""
+
+    def __init__(self, socket: zmq.Socket[bytes], endpoint: str, gate: Gate | None = None) -> None:
+        self.socket = socket
+        self.endpoint = endpoint
+        self.gate = gate
+
+    def send(self, peer: bytes, message: Message) -> None:
+        """Queue message for peer. Raises LinkError when peer is not connected."""
+        try:
+            self.socket.send_multipart([peer, *encode(message)])
+        except zmq.ZMQError as error:
+            raise LinkError(f"worker {peer.decode(errors='replace')} is not connected") from error
+
+    def receive(self) -> tuple[bytes, Message] | None:
+        """The next (peer, message), or None. Raises WireError, which names the peer."""
+        if self.gate is not None:
+            self.gate.answer()
+        if not is_readable(self.socket):
+            return None
+        peer, *frames = self.socket.recv_multipart()
+        try:
+            message, _ = decode(frames)
+        except WireError as error:
+            raise WireError(str(error), peer) from None
+        return peer, message
+
+
+Channel = FrameSocket | FrameServer | ControlClient | ControlServer
+
+
+def is_readable(socket: zmq.Socket[bytes]) -> bool:
+    """Whether a message has come; to be asked before any wait for the socket's descriptor."""
+    events = socket.get(_EVENTS)
+    assert isinstance(events, int)
+    return bool(events & _READABLE)

@@ -1,0 +1,266 @@
+"""Sockets: control between coordinator and workers, frames between neighbours.
+
+With ``channels``, the ends that it makes, and ``gate``, which asks who may connect, the only
+modules that know ZeroMQ. Every socket has one peer (a ROUTER apart), never blocks on sending (the
+window bounds what is in flight) and lingers a bounded time.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import zmq
+
+from dni_async.addresses import is_exposed
+from dni_async.errors import LinkError
+from dni_async.transport.channels import (
+    Channel,
+    ControlClient,
+    ControlServer,
+    FrameServer,
+    FrameSocket,
+    is_readable,
+)
+from dni_async.transport.frame_parts import PART_BYTES
+from dni_async.transport.gate import Gate, Guard, protect_client, protect_server
+from dni_async.transport.keys import KeyPair
+from dni_async.transport.tcp_buffers import receive_buffer, send_buffer
+from dni_async.wire.codec import MAX_HEADER_BYTES, MAX_TENSOR_BYTES
+
+__all__ = [
+    "Poller",
+    "Sockets",
+    "has_encryption",
+    "library_version",
+    "make_key_pair",
+    "open_sockets",
+]
+
+_FD: Final = int(zmq.FD)  # the enum takes longer than the call
+LINGER_MS: Final = 2000  # long enough for last words, short enough for Ctrl-C
+HANDSHAKE_MS: Final = 5000  # how long a connection may take to say who it is
+SEALED_BYTES: Final = 1024  # more than encryption adds to a frame
+MAX_WAITING: Final = 256  # control messages of one worker that the coordinator has not read
+
+
+class Poller:
+    """Waits for any of several sockets and file descriptors to become readable.
+
+    A socket's own file descriptor says only that something may have changed since the socket was
+    last asked, so each is asked before the wait. ``zmq.Poller`` asks everything twice.
+    """
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+        self._sockets: dict[int, zmq.Socket[bytes]] = {}
+        self._gates: list[Gate] = []
+
+    def watch(self, source: Channel | int) -> None:
+        """Add a socket's owner or a file descriptor."""
+        fd = _fd_of(source)
+        if not isinstance(source, int):
+            self._sockets[fd] = source.socket
+            if source.gate is not None and source.gate not in self._gates:
+                self._gates.append(source.gate)
+                self._poll.register(source.gate.fd, select.POLLIN)
+        self._poll.register(fd, select.POLLIN)
+
+    def forget(self, source: Channel | int) -> None:
+        """Take back a watch."""
+        fd = _fd_of(source)
+        self._sockets.pop(fd, None)
+        self._poll.unregister(fd)
+
+    def wait(self, timeout_s: float) -> set[int]:
+        """Wait at most timeout_s; the readable file descriptors (sockets say so themselves).
+
+        May return early with nothing to read.
+        """
+        for gate in self._gates:
+            gate.answer()
+        if any(is_readable(socket) for socket in self._sockets.values()):
+            timeout_s = 0.0
+        ready = self._poll.poll(max(0.0, timeout_s * 1000))
+        gates = {gate.fd for gate in self._gates}
+        return {fd for fd, _ in ready if fd not in self._sockets and fd not in gates}
+
+
+class Sockets:
+    """Makes sockets with the options that every part of the system relies on.
+
+    guard: who may connect over tcp; without one anybody, and on loopback addresses alone. tell: is
+    given a sentence for each address that was refused.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        guard: Guard | None = None,
+        tell: Callable[[str], None] = print,
+    ) -> None:
+        self._context = context
+        self._guard = guard
+        self._tell = tell
+        self._gate: Gate | None = None
+        self._sockets: list[zmq.Socket[bytes]] = []  # one that nobody holds closes unasked
+
+    def control_server(self, address: str) -> ControlServer:
+        """Listen for workers on address (ipc://PATH, or tcp://HOST:0 for any free port).
+
+        Raises LinkError when that cannot be, or must not be for want of keys.
+        """
+        socket = self._make(zmq.ROUTER, MAX_HEADER_BYTES + SEALED_BYTES)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        socket.setsockopt(zmq.RCVHWM, MAX_WAITING)  # more waits in the worker that sends it
+        gate = self._protect(socket, address)
+        return ControlServer(socket, _bind(socket, address), gate)
+
+    def control_client(self, address: str, peer: bytes) -> ControlClient:
+        """Connect to the coordinator under the routing id peer."""
+        socket = self._make(zmq.DEALER, MAX_HEADER_BYTES + SEALED_BYTES)
+        socket.setsockopt(zmq.ROUTING_ID, peer)
+        guard = self._guard_of(address)
+        if guard is not None:
+            protect_client(socket, guard, is_control=True)
+        _connect(socket, address)
+        return ControlClient(socket)
+
+    def listening(self, address: str, near: str = "") -> FrameSocket:
+        """The end that listens, also on near (ipc://@NAME). Raises LinkError as control_server."""
+        socket = self._make(zmq.DEALER, self._frame_bytes(address))
+        _widen(socket, address)
+        gate = self._protect(socket, address)
+        endpoint = _bind(socket, address)
+        if near:
+            _bind(socket, near)
+        return FrameSocket(socket, endpoint, gate=gate, is_guarded=gate is not None, near=near)
+
+    def connected(self, address: str) -> FrameSocket:
+        """The end that connects."""
+        socket = self._make(zmq.DEALER, self._frame_bytes(address))
+        _widen(socket, address)
+        guard = self._guard_of(address)
+        if guard is not None:
+            protect_client(socket, guard, is_control=False)
+        _connect(socket, address)
+        return FrameSocket(socket, address, is_guarded=guard is not None)
+
+    def frame_server(self, address: str) -> FrameServer:
+        """Listen for many. Raises LinkError as control_server does."""
+        socket = self._make(zmq.ROUTER, PART_BYTES + SEALED_BYTES)
+        _widen(socket, address)
+        socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        socket.setsockopt(zmq.RCVHWM, MAX_WAITING)
+        gate = self._protect(socket, address)
+        return FrameServer(socket, _bind(socket, address), gate)
+
+    def close(self, channel: FrameSocket | ControlClient) -> None:
+        """Close one socket at once; what it has not sent is for nobody any more."""
+        self._sockets.remove(channel.socket)
+        channel.socket.close(linger=0)
+
+    def _guard_of(self, address: str) -> Guard | None:
+        """The guard, where others than this user could connect: to names without a file too."""
+        return self._guard if address.startswith(("tcp://", "ipc://@")) else None
+
+    def _frame_bytes(self, address: str) -> int:
+        """The largest frame: ZeroMQ takes as much from a peer before it knows who that is."""
+        return PART_BYTES + SEALED_BYTES if self._guard_of(address) else MAX_TENSOR_BYTES
+
+    def _protect(self, socket: zmq.Socket[bytes], address: str) -> Gate | None:
+        """Let nobody in on this address but those that the guard knows."""
+        may_be_exposed = self._guard is not None and self._guard.may_be_exposed
+        if is_exposed(address) and not may_be_exposed:
+            raise LinkError(f"will not listen on {address} without keys")
+        guard = self._guard_of(address)
+        if guard is None:
+            return None
+        if self._gate is None:
+            try:
+                self._gate = Gate(self._context, guard, self._tell)
+            except zmq.ZMQError as error:
+                raise LinkError(f"cannot make a socket: {error.strerror}") from error
+            self._sockets.append(self._gate.socket)
+        protect_server(socket, guard)
+        socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        return self._gate
+
+    def _make(self, kind: int, max_frame_bytes: int) -> zmq.Socket[bytes]:
+        try:
+            socket: zmq.Socket[bytes] = self._context.socket(kind)
+        except zmq.ZMQError as error:
+            raise LinkError(f"cannot make a socket: {error.strerror}") from error
+        self._sockets.append(socket)
+        socket.setsockopt(zmq.LINGER, LINGER_MS)
+        socket.setsockopt(zmq.SNDTIMEO, 0)  # a listening socket whose peer is gone would block
+        # The window bounds what is queued; a high-water mark here could only block or lose.
+        socket.setsockopt(zmq.SNDHWM, 0)
+        socket.setsockopt(zmq.RCVHWM, 0)
+        socket.setsockopt(zmq.MAXMSGSIZE, max_frame_bytes)
+        socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        return socket
+
+
+@contextmanager
+def open_sockets(
+    guard: Guard | None = None, tell: Callable[[str], None] = print
+) -> Iterator[Sockets]:
+    """Sockets for this process; on leaving, all are closed after their bounded linger."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    sockets = Sockets(context, guard, tell)  # held here, or it may go before the context does
+    try:
+        yield sockets
+    finally:
+        context.destroy(linger=LINGER_MS)
+
+
+def make_key_pair() -> KeyPair:
+    """A new CURVE key pair."""
+    public, secret = zmq.curve_keypair()
+    return KeyPair(public, secret)
+
+
+def library_version() -> str:
+    """libzmq's."""
+    return zmq.zmq_version()
+
+
+def has_encryption() -> bool:
+    """Whether libzmq was built with CURVE, which keys need."""
+    return bool(zmq.has("curve"))
+
+
+def _fd_of(source: Channel | int) -> int:
+    if isinstance(source, int):
+        return source
+    fd = source.socket.get(_FD)
+    assert isinstance(fd, int)
+    return fd
+
+
+def _widen(socket: zmq.Socket[bytes], address: str) -> None:
+    """Let as much be on its way to another host as the kernel allows; before it is opened."""
+    if is_exposed(address):
+        socket.setsockopt(zmq.SNDBUF, send_buffer().ask_bytes)
+        socket.setsockopt(zmq.RCVBUF, receive_buffer().ask_bytes)
+
+
+def _connect(socket: zmq.Socket[bytes], address: str) -> None:
+    try:
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        raise LinkError(f"cannot connect to {address}: {error.strerror}") from error
+
+
+def _bind(socket: zmq.Socket[bytes], address: str) -> str:
+    try:
+        socket.bind(address)
+    except zmq.ZMQError as error:
+        raise LinkError(f"cannot listen on {address}: {error.strerror}") from error
+    endpoint = socket.getsockopt(zmq.LAST_ENDPOINT)
+    assert isinstance(endpoint, bytes)
+    return endpoint.rstrip(b"\0").decode()

@@ -1,0 +1,247 @@
+"""Messages to frames and back; any bytes decode to a message or to one WireError.
+
+Frame 0 is a msgpack array ``[protocol, kind, field, field, ...]`` in the order of the message's
+fields; a ``TensorMeta`` is ``[dtype, [sizes], place]``. Then one raw frame for each tensor whose
+place is negative. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgpack
+
+from dni_async.errors import WireError
+from dni_async.wire.messages import MAX_PART_BYTES, PACKED, PROTOCOL, Message, TensorMeta
+
+__all__ = [
+    "DTYPE_SIZES",
+    "MAX_HEADER_BYTES",
+    "MAX_TENSOR_BYTES",
+    "Buffer",
+    "decode",
+    "encode",
+    "mask_bytes",
+    "size_bytes",
+]
+
+MAX_HEADER_BYTES: Final = 64 * 1024  # a traceback fits; a bomb does not
+MAX_TENSOR_BYTES: Final = 2**31
+MAX_DIMENSIONS: Final = 8  # and at least MAX_CREDITS, which are a list of integers too
+DTYPE_SIZES: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "int64": 8, "int8": 1}
+
+Buffer = bytes | bytearray | memoryview
+Check = Callable[[Any], Any]
+
+
+def encode(message: Message, payload: Sequence[Buffer] = ()) -> list[Buffer]:
+    """The frames of message: its header, then payload (one buffer for each inline tensor)."""
+    kind, names, _ = _BY_TYPE[type(message)]
+    header: list[Any] = [PROTOCOL, kind]
+    for name in names:
+        value = getattr(message, name)
+        if name == "tensors":
+            value = [(meta.dtype, meta.shape, meta.place) for meta in value]
+        header.append(value)
+    return [msgpack.packb(header), *payload]
+
+
+def decode(frames: Sequence[Buffer]) -> tuple[Message, list[memoryview]]:
+    """The message in frames and its inline tensors' bytes, checked in number and length.
+
+    Raises WireError for everything else, whatever the bytes.
+    """
+    if not frames:
+        raise WireError("no frames, need at least a header")
+    header = _unpack(frames[0])
+    if len(header) < 2 or type(header[0]) is not int or header[0] != PROTOCOL:
+        got = header[0] if header else None
+        raise WireError(f"protocol is {_show(got)}, this side speaks {PROTOCOL}")
+    kind = header[1]
+    known = _BY_KIND.get(kind) if type(kind) is int else None
+    if known is None:
+        raise WireError(f"unknown message kind {_show(kind)}")
+    message_type, names, checks = known
+    values = header[2:]
+    if len(values) != len(names):
+        raise WireError(f"{message_type.__name__} has {len(values)} fields, needs {len(names)}")
+    for index, check in enumerate(checks):
+        try:
+            values[index] = check(values[index])
+        except WireError as error:
+            raise WireError(f"{message_type.__name__}.{names[index]}: {error}") from None
+    message: Message = message_type(*values)
+    return message, _match_payload(message, frames[1:])
+
+
+def size_bytes(meta: TensorMeta) -> int:
+    """How many bytes the tensor that meta describes takes."""
+    return math.prod(meta.shape) * DTYPE_SIZES[meta.dtype]
+
+
+def mask_bytes(num_numbers: int) -> int:
+    """How long the mask is that tells which of so many numbers are not zero."""
+    return -(-num_numbers // 8)
+
+
+def _unpack(frame: Buffer) -> list[Any]:
+    if len(frame) > MAX_HEADER_BYTES:
+        raise WireError(f"header has {len(frame)} bytes, at most {MAX_HEADER_BYTES} are allowed")
+    try:
+        header = msgpack.unpackb(
+            frame,
+            max_array_len=256,
+            max_map_len=256,
+            max_ext_len=0,
+            max_str_len=MAX_HEADER_BYTES,
+            strict_map_key=True,
+        )
+    except (ValueError, RecursionError, msgpack.UnpackException) as error:
+        raise WireError(f"header is not msgpack: {error!r}") from None
+    if type(header) is not list:
+        raise WireError(f"header is a {type(header).__name__}, not an array")
+    return header
+
+
+def _match_payload(message: Message, frames: Sequence[Buffer]) -> list[memoryview]:
+    inline = [meta for meta in getattr(message, "tensors", ()) if meta.place < 0]
+    if len(frames) != len(inline):
+        raise WireError(
+            f"{type(message).__name__} came with {len(frames)} tensor frames, needs {len(inline)}"
+        )
+    views = [memoryview(frame) for frame in frames]
+    for view, meta in zip(views, inline, strict=True):
+        needed = _packed_bytes(meta, view) if meta.place == PACKED else size_bytes(meta)
+        if view.nbytes != needed:
+            raise WireError(
+                f"{meta.dtype} tensor {list(meta.shape)} came with {view.nbytes} bytes, "
+                f"needs {needed}"
+            )
+    return views
+
+
+def _packed_bytes(meta: TensorMeta, view: memoryview) -> int:
+    """How long the frame of a packed tensor must be, by the mask that it begins with."""
+    num_numbers = math.prod(meta.shape)
+    mask = int.from_bytes(view[: mask_bytes(num_numbers)], "big")
+    if mask & ((1 << -num_numbers % 8) - 1):
+        raise WireError(f"packed tensor {list(meta.shape)} has bits for numbers that it has not")
+    return mask_bytes(num_numbers) + mask.bit_count() * DTYPE_SIZES[meta.dtype]
+
+
+def _show(value: Any) -> str:
+    """A received value for people: short, however long or deep it is."""
+    return reprlib.repr(value)
+
+
+def _check_int(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise WireError(f"{_show(value)} is no non-negative 63-bit integer")
+    return value
+
+
+def _check_float(value: Any) -> float:
+    if type(value) is not float:
+        raise WireError(f"{_show(value)} is no float")
+    return value
+
+
+def _check_str(value: Any) -> str:
+    if type(value) is not str:
+        raise WireError(f"{_show(value)} is no string")
+    return value
+
+
+def _check_bool(value: Any) -> bool:
+    if type(value) is not bool:
+        raise WireError(f"{_show(value)} is no boolean")
+    return value
+
+
+def _check_bytes(value: Any) -> bytes:
+    if type(value) is not bytes or len(value) > MAX_PART_BYTES:
+        raise WireError(f"{_show(value)} are not at most {MAX_PART_BYTES} bytes")
+    return value
+
+
+def _check_sizes(value: Any) -> tuple[int, ...]:
+    if type(value) is not list or not 1 <= len(value) <= MAX_DIMENSIONS:
+        raise WireError(f"need a list of 1 to {MAX_DIMENSIONS} integers")
+    return tuple(_check_int(size) for size in value)
+
+
+def _check_tensors(value: Any) -> tuple[TensorMeta, ...]:
+    if type(value) is not list or len(value) > 4:
+        raise WireError("tensors must be an array of at most 4")
+    return tuple(_check_tensor(item) for item in value)
+
+
+def _check_tensor(value: Any) -> TensorMeta:
+    if type(value) is not list or len(value) != 3:
+        raise WireError("a tensor needs [dtype, shape, place]")
+    dtype, shape, place = value
+    if type(dtype) is not str or dtype not in DTYPE_SIZES:
+        raise WireError(f"unknown dtype {_show(dtype)}")
+    sizes = _check_sizes(shape)
+    if type(place) is not int or not PACKED <= place < 2**31:
+        raise WireError(f"{_show(place)} is no place")
+    # Sizes of 0 count as 1, as torch refuses huge sizes even where there is no element.
+    length = math.prod(max(size, 1) for size in sizes) * DTYPE_SIZES[dtype]
+    if length > MAX_TENSOR_BYTES:
+        raise WireError(f"tensor of {length} bytes, at most {MAX_TENSOR_BYTES}")
+    return TensorMeta(dtype, sizes, place)
+
+
+def _check_settings(value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise WireError("settings must be a map")
+    for key, item in value.items():
+        plain = item is None or isinstance(item, str | int | float)
+        listed = type(item) is list and all(type(part) is str for part in item)
+        if type(key) is not str or not (plain or listed):
+            raise WireError(f"setting {_show(key)} is no plain value")
+    return value
+
+
+def _one_of(choices: tuple[str, ...]) -> Check:
+    def check(value: Any) -> str:
+        if type(value) is not str or value not in choices:
+            raise WireError(f"{_show(value)} is none of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+def _check_for(annotation: Any) -> Check:
+    """The check of a field, from its type annotation."""
+    simple = {
+        int: _check_int,
+        float: _check_float,
+        str: _check_str,
+        bool: _check_bool,
+        bytes: _check_bytes,
+    }
+    if annotation in simple:
+        return simple[annotation]
+    if get_origin(annotation) is Literal:
+        return _one_of(get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return _check_sizes if get_args(annotation)[0] is int else _check_tensors
+    return _check_settings
+
+
+def _table() -> list[tuple[Any, tuple[str, ...], tuple[Check, ...]]]:
+    rows = []
+    for message_type in get_args(Union[Message]):  # noqa: UP007 - flattens the nested unions
+        hints = get_type_hints(message_type)
+        names = tuple(f.name for f in fields(message_type))
+        rows.append((message_type, names, tuple(_check_for(hints[name]) for name in names)))
+    return rows
+
+
+_BY_KIND = dict(enumerate(_table()))
+_BY_TYPE = {row[0]: (kind, row[1], row[2]) for kind, row in _BY_KIND.items()}

@@ -1,0 +1,137 @@
+"""Every message that crosses a process boundary, and the version of the protocol.
+
+A message is a frozen value of plain fields; tensors travel beside it as raw frames that
+``TensorMeta`` describes. ``docs/protocol.md`` says who may send which message when.
+"""
+
+from __future__ import annotations
+
+from dni_async.wire.control import (
+    MAX_PART_BYTES,
+    Alive,
+    Assigned,
+    BoundaryEpoch,
+    Bye,
+    Drain,
+    EpochLoss,
+    EpochTrained,
+    Evaluated,
+    Failed,
+    FileKind,
+    FilePart,
+    FileWanted,
+    Heartbeat,
+    Hello,
+    InboxMoved,
+    Join,
+    NeighbourReplaced,
+    Progress,
+    Ready,
+    Saved,
+    Scalar,
+    Side,
+    Start,
+    Stop,
+    Welcome,
+)
+from dni_async.wire.data import (
+    INLINE,
+    PACKED,
+    Activation,
+    CheckpointMark,
+    Credit,
+    LinkHello,
+    LinkReady,
+    Marker,
+    MarkerKind,
+    Purpose,
+    ReturnedGradient,
+    SlotsAnswer,
+    SlotsOffered,
+    TensorMeta,
+)
+
+__all__ = [
+    "INLINE",
+    "MAX_CREDITS",
+    "MAX_PART_BYTES",
+    "PACKED",
+    "PROTOCOL",
+    "Activation",
+    "Alive",
+    "Assigned",
+    "BoundaryEpoch",
+    "Bye",
+    "CheckpointMark",
+    "CoordinatorMessage",
+    "Credit",
+    "DataMessage",
+    "Drain",
+    "EpochLoss",
+    "EpochTrained",
+    "Evaluated",
+    "Failed",
+    "FileKind",
+    "FilePart",
+    "FileWanted",
+    "Heartbeat",
+    "Hello",
+    "InboxMoved",
+    "Join",
+    "LinkHello",
+    "LinkReady",
+    "Marker",
+    "MarkerKind",
+    "Message",
+    "NeighbourReplaced",
+    "Progress",
+    "Purpose",
+    "Ready",
+    "ReturnedGradient",
+    "Saved",
+    "Scalar",
+    "Side",
+    "SlotsAnswer",
+    "SlotsOffered",
+    "Start",
+    "Stop",
+    "TensorMeta",
+    "Welcome",
+    "WorkerMessage",
+]
+
+PROTOCOL = 6  # bumped whenever a message changes; both ends must agree
+
+MAX_CREDITS = 8  # in one message
+DataMessage = (
+    LinkHello
+    | LinkReady
+    | SlotsOffered
+    | SlotsAnswer
+    | Activation
+    | ReturnedGradient
+    | Credit
+    | Marker
+    | CheckpointMark
+)
+WorkerMessage = (
+    Join
+    | Alive
+    | Hello
+    | Ready
+    | Progress
+    | EpochTrained
+    | EpochLoss
+    | BoundaryEpoch
+    | Evaluated
+    | Saved
+    | Failed
+    | Bye
+    | InboxMoved
+    | FileWanted
+    | FilePart
+)
+CoordinatorMessage = (
+    Assigned | Heartbeat | Welcome | Start | Stop | Drain | NeighbourReplaced | FilePart
+)
+Message = DataMessage | WorkerMessage | CoordinatorMessage

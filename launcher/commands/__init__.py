@@ -1,0 +1,1 @@
+"""The command lines beside that of a run, and what all of them share."""

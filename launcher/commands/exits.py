@@ -1,0 +1,49 @@
+"""How a command ends: its exit code, and the sentence that goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+from dni_async.errors import ConfigError, DniError, HandshakeError, WorkerDied
+from dni_async.launcher.interruption import Interrupted, interruptible
+
+__all__ = ["exit_code_of"]
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_NOBODY_JOINED: Final = 75
+
+
+def exit_code_of(command: click.Command, arguments: Sequence[str], name: str) -> int:
+    """Run the command, print why it failed if it did; its exit code.
+
+    0: done. 2: usage, settings or data. 75: not all workers joined. 129, 130, 143: SIGHUP, SIGINT,
+    SIGTERM. A dead worker's own code, or 128 + its signal. 1: any other failure that has a
+    sentence. What the command itself returns, if that is a number.
+    """
+    try:
+        with interruptible():
+            code = command.main(list(arguments), prog_name=name, standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except DniError as error:
+        click.echo(f"Error: {error}", err=True)
+        return _code_of(error)
+    except Interrupted as error:
+        click.echo(f"{name}: ended by {error}", err=True)
+        return error.exit_code
+
+
+def _code_of(error: DniError) -> int:
+    if isinstance(error, ConfigError):
+        return EXIT_USAGE
+    if isinstance(error, HandshakeError):
+        return EXIT_NOBODY_JOINED
+    return error.exit_code if isinstance(error, WorkerDied) else EXIT_FAILED

@@ -1,0 +1,77 @@
+"""``dni-report``: show a finished run again, and say what bounds it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from dni_async.errors import ConfigError
+from dni_async.launcher.commands.replay_events import replay_run
+from dni_async.launcher.report.html.page import build_page
+from dni_async.launcher.report.report import print_diagnosis, print_report, read_report
+
+__all__ = ["main"]
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print report.json itself.")
+@click.option(
+    "--html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Also write the report as one page that needs nothing else.",
+)
+@click.option(
+    "--replay",
+    "replays",
+    is_flag=True,
+    help="Take the decisions of --record-events again, and compare; nothing else.",
+)
+@click.version_option(package_name="dni-async")
+def main(run_dir: Path, as_json: bool, html: Path | None, replays: bool) -> None:
+    """Show the report of RUN_DIR (a run directory or its report.json) and a diagnosis.
+
+    With --replay: exit code 1 when a stage would decide otherwise now.
+    """
+    try:
+        if replays:
+            sys.exit(_show_replay(run_dir))
+        report = read_report(run_dir)
+        if html is not None:
+            _write_page(html, build_page(report))
+    except ConfigError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+        return
+    console = Console()
+    print_report(report, console)
+    print_diagnosis(report, console)
+    if html is not None:
+        console.print(f"page: {html}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _show_replay(run_dir: Path) -> int:
+    is_same = True
+    for name, (count, divergence) in replay_run(run_dir).items():
+        is_same = is_same and divergence is None
+        said = f"{count:,} events, the same actions" if divergence is None else str(divergence)
+        click.echo(f"{name}: {said}")
+    return 0 if is_same else 1
+
+
+def _write_page(path: Path, page: str) -> None:
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"html: {path}: cannot be written: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    main()

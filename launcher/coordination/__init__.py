@@ -1,0 +1,1 @@
+"""The loop that follows the workers of a run."""

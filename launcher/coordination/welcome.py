@@ -1,0 +1,53 @@
+"""What each worker is told when it has been admitted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.run_folder.folder import RunFolder
+from dni_async.wire.messages import Welcome
+
+__all__ = ["make_welcome"]
+
+
+def make_welcome(
+    plan: Plan,
+    folder: RunFolder,
+    *,
+    run_id: str,
+    stage: int,
+    device: str,
+    num_threads: int,
+    peer: str,
+    next_batch_id: int,
+    shard: str,
+) -> Welcome:
+    """A stage's part of the run. peer: the inbox of the stage above, empty for the head."""
+    first, end = plan.layer_ranges[stage]
+    return Welcome(
+        run_id=run_id,
+        num_stages=plan.num_stages,
+        first_layer=first,
+        end_layer=end,
+        device=device,
+        num_threads=num_threads,
+        peer=peer,
+        weights_path=str(folder.stage_weights(stage).resolve()),
+        input_shape=plan.input_shape,
+        holds_ids=plan.holds_ids,
+        num_classes=plan.num_classes,
+        num_updates=plan.num_updates,
+        config=plan.config.to_dict(),
+        profile_folder=_if_made(folder.profile),
+        events_folder=_if_made(folder.events),
+        checkpoint_folder=str(folder.checkpoints.resolve()),
+        next_batch_id=next_batch_id,
+        shard=shard,
+        run_folder=str(folder.path.resolve()) if plan.config.has_remote else "",
+    )
+
+
+def _if_made(folder: Path) -> str:
+    """Where something was asked to be left, else empty."""
+    return str(folder.resolve()) if folder.is_dir() else ""

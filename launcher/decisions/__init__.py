@@ -1,0 +1,1 @@
+"""What the launcher decides about a run; no I/O."""

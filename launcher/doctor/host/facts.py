@@ -1,0 +1,238 @@
+"""Look at this host and judge what is seen: everything of the doctor that needs no peer."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import re
+import resource
+import socket
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+from dni_async.addresses import is_exposed, try_listening
+from dni_async.errors import WorkerDied
+from dni_async.launcher.doctor.finding import Finding
+from dni_async.launcher.doctor.host.findings import (
+    judge_clock,
+    judge_cores,
+    judge_descriptors,
+    judge_libzmq,
+    judge_load,
+    judge_memory,
+    judge_packages,
+    judge_ptrace,
+    judge_python,
+    judge_shm,
+    judge_system,
+    judge_threads,
+)
+from dni_async.launcher.doctor.host.place_findings import (
+    TemporaryFolder,
+    judge_device_sharing,
+    judge_devices,
+    judge_listen,
+    judge_loopback,
+    judge_memory_sharing,
+    judge_temporary,
+)
+from dni_async.launcher.doctor.link.reach import Address
+from dni_async.launcher.places.local import ask
+from dni_async.system import available_bytes, available_cores, has_nvidia_device
+from dni_async.transport.sockets import has_encryption, library_version
+
+__all__ = [
+    "cgroup_quota",
+    "installed",
+    "look_at_host",
+    "look_at_listening",
+    "look_at_sharing",
+    "look_at_torch",
+]
+
+PACKAGES = ("torch", "pyzmq", "msgpack")
+TORCH_S = 60.0  # to import it from a cold disk, and for a driver to come up
+SHARING_S = 90.0
+CLOCK_CALLS = 1000
+LOOPBACK_S = 2.0
+
+
+def installed(name: str) -> str:
+    """The version of a distribution; empty where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
+
+
+def look_at_host() -> Iterator[Finding]:
+    """What takes no time and no torch."""
+    yield judge_python(sys.version_info[:3])
+    yield from judge_packages({name: installed(name) for name in PACKAGES}, _floors())
+    yield judge_libzmq(library_version(), has_encryption=has_encryption())
+    yield judge_system(platform.system(), platform.release(), platform.machine())
+    cores = available_cores()
+    present = os.cpu_count() or 1
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else present
+    yield judge_cores(counted=cores, present=present, affinity=affinity, quota=cgroup_quota())
+    yield judge_load(os.getloadavg()[0], cores)
+    yield judge_memory(available_bytes())
+    yield from judge_threads(os.environ)
+    yield judge_descriptors(*map(_limit, resource.getrlimit(resource.RLIMIT_NOFILE)))
+    yield judge_temporary(_try_temporary())
+    yield judge_shm(_size_of(Path("/dev/shm")))
+    yield judge_ptrace(_number(Path("/proc/sys/kernel/yama/ptrace_scope")))
+    yield judge_loopback(_try_loopback())
+    yield judge_clock(*_clock())
+
+
+def look_at_torch(width: int, batch_size: int) -> tuple[list[Finding], dict[str, Any] | None]:
+    """Its devices; with the facts of torch_facts, None where torch does not work here."""
+    try:
+        job = {"width": width, "batch_size": batch_size}
+        facts = ask("dni_async.launcher.doctor.host.torch_facts", job, 1, TORCH_S)
+    except WorkerDied as error:
+        what = f"cannot be used: {_last_line(error)}"
+        remedy = f"{sys.executable} -c 'import torch; torch.cuda.is_available()' shows it"
+        return [Finding("torch", "bad", what, remedy)], None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return judge_devices(facts, has_driver=has_nvidia_device(), visible=visible), facts
+
+
+def look_at_sharing(facts: dict[str, Any]) -> list[Finding]:
+    """Whether two processes can share memory, here and on each GPU of facts."""
+    devices = [device["index"] for device in facts["devices"]]
+    try:
+        with tempfile.TemporaryDirectory(prefix="dni-") as folder:
+            job = {"folder": folder, "devices": devices}
+            told = ask("dni_async.launcher.doctor.host.sharing_trial", job, 1, SHARING_S)
+    except (WorkerDied, OSError) as error:
+        return [judge_memory_sharing(f"the trial failed ({_last_line(error)})")]
+    return [judge_memory_sharing(told["memory"]), *judge_device_sharing(told["devices"])]
+
+
+def look_at_listening(address: Address, *, may_be_exposed: bool) -> Finding:
+    """Bind it and let go."""
+    code = 0
+    try:
+        try_listening(address.host, address.port)
+    except OSError as error:
+        code = error.errno or errno.EINVAL
+    return judge_listen(
+        address.text, code, is_exposed=is_exposed(address.text), may_be_exposed=may_be_exposed
+    )
+
+
+def cgroup_quota(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> float | None:
+    """Cores that the control groups grant to this process: the least of all above it, or None."""
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    quotas = [_quota(root / "cpu.max")]
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            folder = root / path.strip("/")
+            above = [folder, *folder.parents]
+            quotas += [_quota(each / "cpu.max") for each in above if each.is_relative_to(root)]
+        elif "cpu" in controllers.split(","):
+            for place in (root / "cpu", root / "cpu" / path.strip("/")):
+                quotas.append(_quota(place / "cpu.cfs_quota_us", place / "cpu.cfs_period_us"))
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _quota(*files: Path) -> float | None:
+    """Of cpu.max (version 2), or of the two files of version 1."""
+    try:
+        quota, period = " ".join(file.read_text(encoding="ascii") for file in files).split()
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):  # not there, or "max"
+        return None
+
+
+def _floors() -> dict[str, str]:
+    """The oldest version of each package that dni-async says it needs."""
+    try:
+        wishes = requires("dni-async") or []
+    except PackageNotFoundError:
+        return {}
+    found = (re.match(r"([\w.-]+)\s*>=\s*([\d.]+)", wish) for wish in wishes)
+    return {each.group(1): each.group(2) for each in found if each}
+
+
+def _try_temporary() -> TemporaryFolder:
+    try:
+        path = tempfile.gettempdir()
+    except OSError as error:
+        return TemporaryFolder("TMPDIR", error.strerror or str(error))
+    try:
+        with tempfile.TemporaryDirectory(prefix="dni-") as folder:
+            status = os.stat(folder)
+            is_private = status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & 0o077
+            return TemporaryFolder(path, "", is_private, _try_unix_socket(f"{folder}/s"))
+    except OSError as error:
+        return TemporaryFolder(path, error.strerror or str(error))
+
+
+def _try_unix_socket(path: str) -> str:
+    try:
+        with socket.socket(socket.AF_UNIX) as trial:
+            trial.bind(path)
+            trial.listen(1)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _try_loopback() -> str:
+    try:
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen(1)
+            with socket.create_connection(listening.getsockname(), LOOPBACK_S):
+                return ""
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _clock() -> tuple[float, float, str]:
+    begun = time.perf_counter()
+    for _ in range(CLOCK_CALLS):
+        time.monotonic()
+    call_s = (time.perf_counter() - begun) / CLOCK_CALLS
+    kernel = Path("/sys/devices/system/clocksource/clocksource0/current_clocksource")
+    source = kernel.read_text(encoding="ascii").strip() if kernel.is_file() else ""
+    return time.get_clock_info("monotonic").resolution, call_s, source
+
+
+def _size_of(folder: Path) -> int | None:
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return None
+    return status.f_blocks * status.f_frsize
+
+
+def _number(file: Path) -> int | None:
+    try:
+        return int(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+
+
+def _limit(value: int) -> int:
+    return -1 if value == resource.RLIM_INFINITY else value
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().rpartition("\n")[2]

@@ -1,0 +1,151 @@
+"""Judge where a run puts sockets, shares memory and computes: facts in, findings out; no I/O."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dni_async.launcher.doctor.finding import Finding
+
+__all__ = [
+    "TemporaryFolder",
+    "judge_device_sharing",
+    "judge_devices",
+    "judge_listen",
+    "judge_loopback",
+    "judge_memory_sharing",
+    "judge_temporary",
+]
+
+MAX_SOCKET_PATH = 107  # bytes of sun_path on Linux, without the zero behind them
+LONGEST_NAME = len("/dni-12345678/stage-999,99.slots")  # what a run puts behind the folder
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryFolder:
+    """path: where a run makes its private folder. error: why that cannot be; else empty.
+
+    is_private: what is made there can be this user's alone (mode 0700 is kept). socket_error: why
+    no unix socket can listen there.
+    """
+
+    path: str
+    error: str = ""
+    is_private: bool = True
+    socket_error: str = ""
+
+
+def judge_temporary(folder: TemporaryFolder) -> Finding:
+    """The folder of the run's sockets."""
+    remedy = "point TMPDIR at a folder of yours on a local disk: export TMPDIR=/tmp"
+    if folder.error:
+        return Finding("temp folder", "bad", f"{folder.path}: {folder.error}", remedy)
+    if len(os.fsencode(folder.path)) + LONGEST_NAME > MAX_SOCKET_PATH:
+        longest = MAX_SOCKET_PATH - LONGEST_NAME
+        what = (
+            f"{folder.path}: is longer than the {longest} bytes that leave room for sockets' names"
+        )
+        return Finding("temp folder", "bad", what, "a shorter one: export TMPDIR=/tmp")
+    if folder.socket_error:
+        what = f"{folder.path}: no unix socket can listen there ({folder.socket_error})"
+        return Finding("temp folder", "bad", what, remedy)
+    if not folder.is_private:
+        what = f"{folder.path}: does not keep folders to one user, so others could join a run"
+        return Finding("temp folder", "bad", what, remedy)
+    return Finding("temp folder", "good", folder.path)
+
+
+def judge_memory_sharing(reason: str) -> Finding:
+    """reason: why two processes could not use one memory as a link does; empty if they could."""
+    if reason:
+        return Finding(
+            "shared memory",
+            "doubtful",
+            f"{reason}: large tensors travel in frames, which is slower",
+            "allow memfd_create and unix sockets (the seccomp profile of a container, the kernel)",
+        )
+    return Finding("shared memory", "good", "two processes used the same slots (memfd)")
+
+
+def judge_devices(
+    facts: Mapping[str, Any], *, has_driver: bool, visible: str | None
+) -> list[Finding]:
+    """facts: of torch_facts. has_driver: an NVIDIA driver shows itself. visible:
+    CUDA_VISIBLE_DEVICES, if set.
+    """
+    devices = facts["devices"]
+    if not devices:
+        return [_no_device(facts, has_driver=has_driver, visible=visible)]
+    return [_device(device) for device in devices]
+
+
+def judge_device_sharing(reasons: Mapping[str, str]) -> list[Finding]:
+    """reasons: as of judge_memory_sharing, for the index of each GPU."""
+    findings = []
+    for index, reason in reasons.items():
+        if reason:
+            what = f"cuda:{index}: {reason}: stages there pass tensors through main memory"
+            remedy = "in a container: one with all workers, and --ipc host"
+            findings.append(Finding("CUDA IPC", "doubtful", what, remedy))
+        else:
+            what = f"two processes used the same memory of cuda:{index}"
+            findings.append(Finding("CUDA IPC", "good", what))
+    return findings
+
+
+def _no_device(facts: Mapping[str, Any], *, has_driver: bool, visible: str | None) -> Finding:
+    if not has_driver:
+        return Finding("devices", "good", "cpu; no NVIDIA driver, so CUDA IPC is not applicable")
+    if visible is not None and visible.strip() in {"", "-1"}:
+        what = f"cpu: CUDA_VISIBLE_DEVICES={visible} hides every GPU"
+        return Finding("devices", "doubtful", what, "unset CUDA_VISIBLE_DEVICES")
+    if facts["cuda"] is None:
+        what = f"cpu: a GPU's driver is here, but torch {facts['torch']} was built without CUDA"
+        remedy = "install torch with CUDA: https://pytorch.org/get-started/locally"
+        return Finding("devices", "doubtful", what, remedy)
+    what = f"cpu: a GPU's driver is here, but torch with CUDA {facts['cuda']} finds no device"
+    remedy = "nvidia-smi names the driver's version and what is wrong; in a container: --gpus all"
+    return Finding("devices", "doubtful", what, remedy)
+
+
+def _device(device: Mapping[str, Any]) -> Finding:
+    free, total = device["free_bytes"] / 2**30, device["total_bytes"] / 2**30
+    name = f"cuda:{device['index']}"
+    text = f"{device['name']}, {free:.1f} of {total:.1f} GB free"
+    if free < 0.5 * total:
+        remedy = "nvidia-smi names the processes that hold it"
+        return Finding(name, "doubtful", f"{text}: other programs hold the rest", remedy)
+    return Finding(name, "good", text)
+
+
+def judge_loopback(error: str) -> Finding:
+    """error: why a free tcp port of 127.0.0.1 could not be listened on and connected to."""
+    if error:
+        what = f"127.0.0.1: {error}, so --transport tcp cannot work"
+        return Finding("tcp", "bad", what, "bring the loopback up (ip link set lo up)")
+    return Finding("tcp", "good", "a free port of 127.0.0.1 takes connections")
+
+
+def judge_listen(address: str, error: int, *, is_exposed: bool, may_be_exposed: bool) -> Finding:
+    """error: errno of binding it, 0 if it could. may_be_exposed: has keys, or none by will."""
+    name = f"listen {address}"
+    if is_exposed and not may_be_exposed:
+        what = "can be reached from other hosts, and nobody listens there without keys"
+        return Finding(name, "bad", what, "dni-launch keys DIR, and --keys DIR at both ends")
+    if not error:
+        return Finding(name, "good", "can be listened on")
+    return Finding(
+        name, "bad", f"cannot be listened on: {os.strerror(error)}", _another_place(error)
+    )
+
+
+def _another_place(error: int) -> str:
+    remedies = {
+        errno.EADDRNOTAVAIL: "an address that this host has: ip -brief address",
+        errno.EADDRINUSE: "another port, or end what listens there: ss -ltnp",
+        errno.EACCES: "a port above 1023",
+    }
+    return remedies.get(error, "another address or port")

@@ -1,0 +1,1 @@
+"""What the way to another host can carry."""

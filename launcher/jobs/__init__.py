@@ -1,0 +1,1 @@
+"""Processes with one job: the baseline, and the measuring of layers."""

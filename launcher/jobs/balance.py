@@ -1,0 +1,80 @@
+"""Group layers into stages by the time that each one takes on a real batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from dni_async.decisions.actions import Batch, ReturnGradient
+from dni_async.decisions.rules import make_rule
+from dni_async.launcher.places.local import ask
+from dni_async.launcher.plan.plan import Plan, regrouped
+from dni_async.network.partition import Cut, LayerCost, balance_layers, choose_cut, stage_seconds
+
+__all__ = ["balance", "needs_balance"]
+
+TIMEOUT_S = 120.0
+
+
+def needs_balance(plan: Plan) -> bool:
+    """Whether there is a choice: of how many stages, or of where to cut for fewer than layers."""
+    if plan.config.stages == "auto":
+        return _places(plan) < plan.num_layers > 2
+    is_grouped = 1 < plan.num_stages < plan.num_layers
+    return is_grouped and plan.config.partition == "balanced"
+
+
+def balance(plan: Plan) -> tuple[Plan, str]:
+    """The plan with stages of near-equal cost, and a sentence with the measured milliseconds.
+
+    Where their number is left open, it is the one whose line should be fastest. Raises WorkerDied
+    when the measurement fails.
+    """
+    job = {
+        "config": plan.config.to_dict(),
+        "device": plan.devices[0],
+        "num_threads": plan.threads_per_worker,
+        "input_shape": plan.input_shape,
+        "num_classes": plan.num_classes,
+    }
+    answer = ask("dni_async.launcher.jobs.layer_probe", job, plan.threads_per_worker, TIMEOUT_S)
+    costs = [LayerCost(**cost) for cost in answer["costs"]]
+    returns_all = _returns_all(plan)
+    sentence = f"measured ms per batch: layers {_ms(cost.own for cost in costs)}"
+    if plan.config.stages == "auto":
+        chosen, weighed = choose_cut(costs, _places(plan), returns_all=returns_all)
+        ranges = chosen.ranges
+        sentence += f"; {_said(chosen, weighed)}"
+    else:
+        ranges = balance_layers(costs, plan.num_stages, returns_all=returns_all)
+        stage_s = stage_seconds(costs, ranges, returns_all=returns_all)
+        sentence += f"; balanced into stages {_ms(stage_s)}"
+    return regrouped(plan, ranges), sentence
+
+
+def _places(plan: Plan) -> int:
+    """How many stages can work at once."""
+    devices = set(plan.config.devices)
+    if devices != {"cpu"}:
+        return len(devices)
+    return max(1, plan.cores // (plan.config.threads_per_worker or 1))
+
+
+def _returns_all(plan: Plan) -> bool:
+    """Whether stages return a gradient of every batch, or of anchors only, or none."""
+    actions = make_rule(plan.config).on_batch(Batch(1, "train"), has_below=True, has_above=False)
+    return any(isinstance(action, ReturnGradient) for action in actions)
+
+
+def _said(chosen: Cut, weighed: Sequence[Cut]) -> str:
+    others = ", ".join(
+        f"{len(cut.ranges)}: {cut.batch_s * 1e3:.2f}" for cut in weighed if cut is not chosen
+    )
+    beside = f" (others {others})" if others else ""
+    return (
+        f"{len(chosen.ranges)} stages of {_ms(chosen.stage_s)} should be fastest, "
+        f"{chosen.batch_s * 1e3:.2f} a batch{beside}"
+    )
+
+
+def _ms(seconds: Iterable[float]) -> str:
+    return " ".join(f"{value * 1e3:.2f}" for value in seconds)

@@ -1,0 +1,92 @@
+"""Runs the baseline in a process of its own, with a thread budget of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from dni_async.errors import WorkerDied
+from dni_async.launcher.monitoring.display import Display
+from dni_async.launcher.places.local import command_for, thread_environment
+from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.launcher.run_folder.folder import RunFolder
+
+__all__ = ["train_baseline"]
+
+
+def train_baseline(
+    plan: Plan,
+    folder: RunFolder,
+    display: Display,
+    result: RunResult,
+    *,
+    weights_path: Path | None = None,
+) -> None:
+    """Train plan's network by backpropagation in one process of result.num_threads threads.
+
+    Fills in result as it goes. On GPUs it gets the first device. Raises WorkerDied if the process
+    fails; it never outlives the call.
+    """
+    job = {
+        "config": plan.config.to_dict(),
+        "num_threads": result.num_threads,
+        "device": plan.devices[0],
+        "parent": os.getpid(),
+        "weights_path": None if weights_path is None else str(weights_path),
+    }
+    log = folder.logs / f"{result.name}.log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            command_for("dni_async.launcher.jobs.baseline"),
+            env=thread_environment(result.num_threads, shares_cores=False),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            _follow(process, job, result, folder, display)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            code = process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+    if code != 0:
+        raise WorkerDied(
+            f"{result.name} exited with code {code}:\n{log.read_text().rstrip()}",
+            code if code > 0 else 128 - code,
+        )
+
+
+def _follow(
+    process: subprocess.Popen[str],
+    job: dict[str, object],
+    result: RunResult,
+    folder: RunFolder,
+    display: Display,
+) -> None:
+    began = time.perf_counter()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        json.dump(job, process.stdin)
+        process.stdin.close()
+    except BrokenPipeError:
+        pass  # it died at once; its code and log say why
+    for line in process.stdout:
+        row = json.loads(line)
+        if "started" in row:
+            result.startup_seconds = time.perf_counter() - began
+            continue
+        epoch = EpochResult(**row)
+        result.epochs.append(epoch)
+        display.epoch(result, epoch)
+        folder.record({"run": result.name, **row})
+    process.wait()

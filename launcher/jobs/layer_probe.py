@@ -1,0 +1,35 @@
+"""Measures the layers of a network in a process of its own, before the workers start.
+
+Reads its job as JSON from standard input and writes one JSON line to standard output.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import asdict
+
+import torch
+
+from dni_async.config.run_config import RunConfig
+from dni_async.data.inputs import Inputs
+from dni_async.launcher.jobs.layer_costs import layer_costs
+from dni_async.network.building import build_network
+from dni_async.stage.stage import prepare_torch
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """The process: what each layer takes for one batch of the run on its first device."""
+    job = json.load(sys.stdin)
+    config = RunConfig.from_dict(job["config"])
+    prepare_torch(job["num_threads"])
+    device = torch.device(job["device"])
+    inputs = Inputs.from_config(config)
+    network = build_network(config, tuple(job["input_shape"]), job["num_classes"]).to(device)
+    x, y = inputs.train_batch(1, 0)
+    costs = layer_costs(network, x.to(device), y.to(device), config, job["num_classes"])
+    print(json.dumps({"costs": [asdict(cost) for cost in costs]}), flush=True)
+    os._exit(0)  # torch's own threads take their time to end

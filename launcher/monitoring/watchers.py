@@ -1,0 +1,119 @@
+"""Who follows a run beside the user at the screen: an address with figures, event files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from dni_async.config.run_config import RunConfig
+from dni_async.errors import ConfigError
+from dni_async.launcher.monitoring.display import Display
+from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.wire.messages import Progress
+
+__all__ = ["WatchedDisplay", "Watchers", "open_watchers"]
+
+
+class Watcher(Protocol):
+    """Hears what the display shows, in the launcher's thread."""
+
+    def begin(self, run: RunResult) -> None:
+        """A network is trained from now on; run fills as it goes."""
+
+    def progress(self, progress: Progress) -> None:
+        """A worker's counters."""
+
+    def epoch(self, run: RunResult, epoch: EpochResult) -> None:
+        """An epoch that has ended; it stands in run already, and so do its boundaries."""
+
+
+class Watchers:
+    """Those that a run has. notes: what the user is told of them."""
+
+    def __init__(self) -> None:
+        self.all: list[Watcher] = []
+        self.notes: list[str] = []
+
+
+class WatchedDisplay(Display):
+    """A display, and watchers that hear what it hears."""
+
+    def __init__(self, display: Display, watchers: Sequence[Watcher]) -> None:
+        super().__init__(display.console)
+        self._display = display
+        self._watchers = list(watchers)
+
+    def note(self, text: str) -> None:
+        """A sentence for the user."""
+        self._display.note(text)
+
+    def begin(self, run: RunResult) -> None:
+        """A network is trained from now on."""
+        self._display.begin(run)
+        self._tell(lambda watcher: watcher.begin(run))
+
+    def started(self, startup_s: float, pids: Mapping[int, int]) -> None:
+        """All workers have begun."""
+        self._display.started(startup_s, pids)
+
+    def progress(self, progress: Progress) -> None:
+        """A worker's counters."""
+        self._display.progress(progress)
+        self._tell(lambda watcher: watcher.progress(progress))
+
+    def epoch(self, run: RunResult, epoch: EpochResult) -> None:
+        """An epoch of run."""
+        self._display.epoch(run, epoch)
+        self._tell(lambda watcher: watcher.epoch(run, epoch))
+
+    def _tell(self, call: Callable[[Watcher], None]) -> None:
+        """A watcher that cannot write costs what it shows and not the run."""
+        for watcher in list(self._watchers):
+            try:
+                call(watcher)
+            except OSError as error:
+                self._watchers.remove(watcher)
+                self.note(f"{type(watcher).__name__} shows no more: {error}")
+
+
+@contextmanager
+def open_watchers(config: RunConfig, event_files: Path) -> Iterator[Watchers]:
+    """What config asks for; nothing is imported for what it does not.
+
+    event_files: the folder for those, in the run's; nothing is written before a network is trained.
+    A cluster that places the workers is connected to already. Raises ConfigError when a package is
+    not installed or the address cannot be listened on.
+    """
+    watchers = Watchers()
+    with ExitStack() as stack:
+        if config.metrics_port is not None:
+            with _extra("metrics_port", "prometheus_client", "metrics"):
+                from dni_async.launcher.monitoring.prometheus import MetricsServer
+            server = stack.enter_context(closing(MetricsServer(config)))
+            watchers.all.append(server)
+            watchers.notes.append(f"metrics: {server.url}")
+        if config.tensorboard:
+            with _extra("tensorboard", "tensorboard", "tensorboard"):
+                from dni_async.launcher.monitoring.tensorboard import EventFiles
+            watchers.all.append(stack.enter_context(closing(EventFiles(event_files))))
+            watchers.notes.append(f"event files: tensorboard --logdir {event_files}")
+        if config.engine == "ray":
+            from dni_async.launcher.monitoring.ray_metrics import RayGauges
+
+            watchers.all.append(RayGauges(event_files.parent.name))
+        yield watchers
+
+
+@contextmanager
+def _extra(setting: str, package: str, extra: str) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != package:
+            raise
+        raise ConfigError(
+            f"{setting}: needs a package that is not installed here; "
+            f"pip install 'dni-async[{extra}]'"
+        ) from error

@@ -1,0 +1,100 @@
+"""What was learnt, drawn: the curves of every run, and the boundaries of the decoupled one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from dni_async.launcher.report.boundary_rows import boundary_rows
+from dni_async.launcher.report.html.parts import hue, legend, section, table
+from dni_async.launcher.report.html.svg import Series, draw_curves
+
+__all__ = ["draw_boundaries", "draw_learning"]
+
+NUM_HUES = 12
+
+
+def draw_learning(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Accuracy and loss of every run, by epochs and by seconds of training."""
+
+    def points(run: Mapping[str, Any], x: str, key: str) -> list[tuple[float, float]]:
+        count = "num_samples" if key == "train_loss" else "num_test_labels"
+        epochs = _timed(run["epochs"])
+        return [(e[x], e[key]) for e in epochs if e.get(count) != 0]  # all lost with a worker
+
+    def series(x: str, key: str) -> list[Series]:
+        return [
+            Series(run["name"], hue(index), points(run, x, key))
+            for index, run in enumerate(runs)
+            if all(key in epoch for epoch in run["epochs"])  # older reports have no test loss
+        ]
+
+    figures = (
+        ("test accuracy", "test_accuracy"),
+        ("test loss", "test_loss"),
+        ("training loss", "train_loss"),
+    )
+    charts = [
+        draw_curves(title, series(x, key), x_label=x_label, show=_short)
+        for title, key in figures
+        for x, x_label in (("epoch", "epoch"), ("since_start", "seconds of training"))
+    ]
+    names = legend((run["name"], hue(index)) for index, run in enumerate(runs))
+    return section("Learning", names + _charts(charts))
+
+
+def draw_boundaries(run: Mapping[str, Any]) -> str:
+    """How synthetic and returned gradients agreed at each boundary; nothing where none did."""
+    boundaries = run.get("boundaries", [])
+    if not boundaries:
+        return ""
+
+    def series(key: str) -> list[Series]:
+        return [
+            Series(_name(each), _hue(each), [(e["epoch"], e[key]) for e in each["epochs"]])
+            for each in boundaries
+        ]
+
+    def chart(title: str, key: str, show: Callable[[float], str], *encloses: float) -> str:
+        return draw_curves(title, series(key), x_label="epoch", show=show, encloses=encloses)
+
+    charts = [
+        chart("cosine of the two", "cosine", _short, 0.0, 1.0),
+        chart("norm of the synthetic over the returned", "norm_ratio", _short, 0.0, 1.0),
+        chart("relative error", "relative_error", _short, 0.0, 1.0),
+        chart("staleness, median", "staleness_median", _short, 0.0),
+    ]
+    names = legend((_name(each), _hue(each)) for each in boundaries)
+    columns = ["boundary", "gradients", "cosine", "relative error", "norm ratio"]
+    columns += ["staleness", "max"]
+    note = (
+        '<p class="note">Boundary k lies between stages k and k + 1. Each gradient that came back '
+        "is compared with the synthetic one that the boundary would give for the same activation "
+        "at that moment: means over an epoch. In the table, the first and the last epoch. Best "
+        "are a cosine and a norm ratio of 1, and an error of 0.</p>"
+    )
+    rows = table(columns, boundary_rows(run))
+    return section("Synthetic against returned gradients", names + _charts(charts) + rows + note)
+
+
+def _timed(epochs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+    seconds = 0.0
+    for epoch in epochs:
+        seconds += epoch["seconds"]
+        yield {**epoch, "since_start": round(seconds, 3)}
+
+
+def _charts(charts: Iterable[str]) -> str:
+    return f'<div class="charts">{"".join(charts)}</div>'
+
+
+def _name(boundary: Mapping[str, Any]) -> str:
+    return f"boundary {boundary['stage']}"
+
+
+def _hue(boundary: Mapping[str, Any]) -> str:
+    return f"hue-{boundary['stage'] % NUM_HUES}"
+
+
+def _short(y: float) -> str:
+    return f"{y:.4g}"

@@ -1,0 +1,288 @@
+"""A run as report.json and as the tables at its end."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from dni_async.errors import ConfigError
+from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.report.boundary_rows import boundary_rows
+from dni_async.launcher.report.diagnosis import Diagnosis, diagnose
+from dni_async.launcher.report.link_rows import LINK_COLUMNS, link_rows
+from dni_async.launcher.report.results import RunResult, speedup
+
+__all__ = ["SCHEMA", "build_report", "print_diagnosis", "print_report", "read_report"]
+
+SCHEMA = 1
+BUSY = 0.5  # of the cores, taken by others
+
+
+def build_report(
+    plan: Plan, runs: Sequence[RunResult], *, status: str = "finished"
+) -> dict[str, Any]:
+    """The whole of report.json. status: finished, interrupted or failed."""
+    target = plan.config.target_accuracy
+    by_name = {run.name: run for run in runs}
+    one = by_name.get("baseline-1-thread")
+    every = by_name.get("baseline-all-threads")
+    ours = next((run for run in runs if run.kind == "decoupled"), None)
+    return {
+        "schema": SCHEMA,
+        "status": status,
+        "config": plan.config.to_dict(),
+        "environment": {
+            "cores": plan.cores,
+            "load": round(plan.load, 2),
+            "torch": version("torch"),
+            "pyzmq": version("pyzmq"),
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "processor": _processor(),
+            "devices": sorted(set(plan.devices)),
+        },
+        "data": {
+            "name": plan.dataset_name,
+            "num_train": plan.num_train,
+            "num_test": plan.num_test,
+            "num_classes": plan.num_classes,
+        },
+        "runs": [run.to_dict(target) for run in runs],
+        "speedup": None if ours is None else speedup(ours, one, every, target),
+    }
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report from a run directory or a file. Raises ConfigError with what is wrong."""
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{file}: is not JSON: {error}") from error
+    if not isinstance(report, dict) or report.get("schema") != SCHEMA:
+        raise ConfigError(f"{file}: is no report of schema {SCHEMA}")
+    return report
+
+
+def print_report(report: Mapping[str, Any], console: Console) -> None:
+    """The runs side by side, then the workers and the boundaries of the decoupled one."""
+    console.print(_runs_table(report))
+    for run in report["runs"]:
+        if run["workers"]:
+            console.print(_workers_table(run))
+            _print_extra_work(run, console)
+            _print_restarts(run, console)
+        if boundary_rows(run):
+            console.print(_boundaries_table(run))
+        if link_rows(run):
+            console.print(_links_table(run))
+    speed = report["speedup"] or {}
+    lines = [
+        ("one thread", speed.get("vs_one_thread")),
+        ("all threads", speed.get("vs_all_threads")),
+    ]
+    for name, factor in lines:
+        if factor is not None:
+            word = "faster" if factor >= 1 else "SLOWER"
+            console.print(f"{factor:.2f}x the samples/s of the baseline on {name} ({word})")
+    cores, load = report["environment"]["cores"], report["environment"].get("load", 0.0)
+    if load >= BUSY * cores and any(factor is not None for _, factor in lines):
+        console.print(
+            f"before the run {load:.1f} processes wanted {cores} cores: speeds beside other work "
+            "compare little, least of all that of all threads",
+            highlight=False,
+            soft_wrap=True,
+        )
+    to_target = speed.get("time_to_target_vs_all_threads")
+    if to_target is not None:
+        word = "sooner" if to_target >= 1 else "LATER"
+        console.print(f"target accuracy reached {to_target:.2f}x {word} than on all threads")
+
+
+def _print_extra_work(run: Mapping[str, Any], console: Console) -> None:
+    """What stages learnt from beside the batches that passed the whole network."""
+    for worker in run["workers"]:
+        extra = [
+            f"{worker[kind]:,} batches {kind}"
+            for kind in ("skipped", "replayed")
+            if worker.get(kind)  # older reports have none
+        ]
+        if extra:
+            console.print(
+                f"stage {worker['stage']}: {', '.join(extra)}, which no rate above counts",
+                highlight=False,
+            )
+
+
+def _print_restarts(run: Mapping[str, Any], console: Console) -> None:
+    """Which workers were replaced, and how long each stage stood still."""
+    for restart in run.get("restarts", []):  # older reports have none
+        seconds = restart["seconds"]
+        back = "made no update" if seconds is None else f"made its first update {seconds:.2f} s on"
+        console.print(
+            f"stage {restart['stage']} was replaced {restart['at_seconds']:.1f} s after the start; "
+            f"its replacement {back}",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def print_diagnosis(report: Mapping[str, Any], console: Console) -> None:
+    """Where the decoupled run's time went, stage by stage, what bounds it and what to change."""
+    diagnosis = diagnose(report)
+    if diagnosis is None:
+        console.print("The report tells too little of the workers for a diagnosis.")
+        return
+    run = next(run for run in report["runs"] if run["kind"] == "decoupled")
+    console.print(_stages_table(run, diagnosis))
+    for text in (*diagnosis.findings, *diagnosis.advice):
+        console.print(f"- {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _stages_table(run: Mapping[str, Any], diagnosis: Diagnosis) -> Table:
+    table = Table(
+        title="stage by stage; samples/s if it never waited; stale: the median",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    names = (
+        "stage",
+        "ms/batch",
+        "samples/s",
+        "window",
+        "stale",
+        "p99",
+        "max",
+        "MB sent",
+        "peak MB",
+    )
+    for name in names:
+        table.add_column(name, justify="right", no_wrap=True)
+    batch_samples = diagnosis.line.batch_samples
+    for worker, load in zip(run["workers"], diagnosis.line.loads, strict=True):
+        occupancy = worker["occupancy"]
+        table.add_row(
+            str(load.stage),
+            f"{load.batch_seconds * 1000:.2f}",
+            f"{batch_samples / load.batch_seconds:,.0f}",
+            "-" if occupancy is None else f"{occupancy:.0%}",
+            str(worker["staleness_median"]),
+            str(worker["staleness_p99"]),
+            str(worker["max_staleness"]),
+            f"{(worker['frame_bytes'] + worker['shared_bytes']) / 1e6:,.0f}",
+            f"{worker['peak_rss_bytes'] / 2**20:,.0f}",
+        )
+    return table
+
+
+def _runs_table(report: Mapping[str, Any]) -> Table:
+    table = Table(
+        title=f"{report['data']['name']} ({report['status']})",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for name in ("run", "workers", "threads", "samples/s", "train s", "accuracy", "loss"):
+        table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
+    has_target = report["config"].get("target_accuracy") is not None
+    if has_target:
+        table.add_column("s to target", justify="right")
+    for run in report["runs"]:
+        accuracy, test_loss = run["test_accuracy"], run.get("test_loss")
+        cells = [
+            run["name"],
+            str(run["num_workers"]),
+            str(run["num_threads"]),
+            f"{run['samples_per_second']:,.0f}",
+            f"{run['train_seconds']:.2f}",
+            "-" if accuracy is None else f"{accuracy:.2%}",
+            "-" if test_loss is None else f"{test_loss:.4f}",
+        ]
+        if has_target:
+            to_target = run["seconds_to_target"]
+            cells.append("not reached" if to_target is None else f"{to_target:.2f}")
+        table.add_row(*cells)
+    return table
+
+
+def _workers_table(run: Mapping[str, Any]) -> Table:
+    table = Table(
+        title=f"workers of {run['name']}",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    columns = ("stage", "layers", "pid", "device", "busy", "wait", "send", "updates")
+    for name in (*columns, "stale", "pend", "MB"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for worker in run["workers"]:
+        first, end = worker["layers"]
+        table.add_row(
+            str(worker["stage"]),
+            str(first) if end == first + 1 else f"{first}-{end - 1}",
+            str(worker["pid"]),
+            worker["device"],
+            f"{worker['busy']:.0%}",
+            f"{worker['waiting']:.0%}",
+            f"{worker['sending']:.0%}",
+            f"{worker['updates']:,}",
+            str(worker["max_staleness"]),
+            str(worker["max_pending"]),
+            f"{worker['rss_bytes'] / 2**20:,.0f}",
+        )
+    return table
+
+
+def _boundaries_table(run: Mapping[str, Any]) -> Table:
+    table = Table(
+        title="synthetic against returned gradients, first to last epoch",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    columns = ("boundary", "gradients", "cosine", "error", "norm ratio", "stale", "max")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in boundary_rows(run):
+        table.add_row(*row)
+    return table
+
+
+def _links_table(run: Mapping[str, Any]) -> Table:
+    table = Table(
+        title="links; bytes of a batch, credits in ms",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    for name in LINK_COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in link_rows(run):
+        table.add_row(*row)
+    return table
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()

@@ -1,0 +1,76 @@
+"""Gathers what stages tell of their shards, and makes those that are all there a checkpoint."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from dni_async.files.checkpoint import (
+    Manifest,
+    ShardFile,
+    partial_folder,
+    prune,
+    seal,
+)
+from dni_async.wire.messages import Saved
+
+__all__ = ["OpenCheckpoints"]
+
+
+class OpenCheckpoints:
+    """The checkpoints of a run that are not whole yet; newest: the newest one that is.
+
+    run: what a run that goes on from them must have in common. sync: called before one becomes
+    whole, to have on disk what was told of the epochs before it.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        run: Mapping[str, Any],
+        ranges: Sequence[tuple[int, int]],
+        keep: int,
+        sync: Callable[[], None],
+    ) -> None:
+        self.newest: Manifest | None = None
+        self._root = root
+        self._run = run
+        self._ranges = ranges
+        self._keep = keep
+        self._sync = sync
+        self._told: dict[int, dict[int, Saved]] = {}  # by batch id and stage
+
+    def enter(self, saved: Saved) -> str | None:
+        """Note what a stage told; a sentence for the user if there is no checkpoint for it."""
+        told = self._told.setdefault(saved.batch_id, {})
+        told[saved.stage] = saved
+        if len(told) < len(self._ranges):
+            return None
+        del self._told[saved.batch_id]
+        failed = [each for _, each in sorted(told.items()) if each.reason]
+        if failed:
+            reason = f"stage {failed[0].stage}: {failed[0].reason}"
+        else:
+            try:
+                self._seal([told[stage] for stage in range(len(self._ranges))])
+                return None
+            except OSError as error:
+                reason = error.strerror or str(error)
+        shutil.rmtree(partial_folder(self._root, saved.batch_id), ignore_errors=True)
+        return f"checkpoint {saved.batch_id} was not made: {reason}; training goes on"
+
+    def _seal(self, told: Sequence[Saved]) -> None:
+        self._sync()
+        first = told[0]
+        shards = tuple(
+            ShardFile(start, end, saved.size_bytes, saved.sha256)
+            for (start, end), saved in zip(self._ranges, told, strict=True)
+        )
+        folder = self._root / str(first.batch_id)
+        manifest = Manifest(first.batch_id, first.epoch, first.index, self._run, shards, folder)
+        seal(self._root, manifest)
+        self.newest = manifest
+        prune(self._root, self._keep)

@@ -1,0 +1,283 @@
+"""The run directory: what lies in it, and the lines that go into its metrics."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from dni_async.errors import ConfigError, DniError
+from dni_async.files.checkpoint import drop_partial, write_whole
+from dni_async.transport.gate import RUN_ID_FILE
+
+__all__ = ["RunFolder"]
+
+_OURS = (
+    "config.toml",
+    "metrics.jsonl",
+    "report.json",
+    "model.safetensors",
+    "trace.json",
+    "checkpoints",
+    "logs",
+    "profile",
+    "events",
+    RUN_ID_FILE,
+    "weights",
+    "tensorboard",
+)
+
+
+class RunFolder:
+    """``config.toml  metrics.jsonl  report.json  model.safetensors  logs/``.
+
+    And ``trace.json  profile/`` where a profile was asked for, ``events/`` where events were,
+    ``tensorboard/`` where curves were, ``checkpoints/`` where those were. One launcher at a time
+    works in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._metrics: IO[str] | None = None
+        self._lock: int | None = None
+        self._keeps_weights = False
+
+    @classmethod
+    def default(cls) -> RunFolder:
+        """``runs/DATE-TIME`` in the current folder."""
+        stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+        path = Path("runs") / stamp
+        again = 2
+        while path.exists():
+            path = Path("runs") / f"{stamp}-{again}"
+            again += 1
+        return cls(path)
+
+    def check_free(self, *, overwrite: bool) -> None:
+        """Raises ConfigError if there is a run, or something that is no folder, in the place."""
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"run_dir: {self.path} is a file")
+        if not (self.path / "config.toml").exists():
+            foreign = [name for name in _OURS if (self.path / name).exists()]
+            if foreign:
+                raise ConfigError(
+                    f"run_dir: {self.path} holds no run, but {foreign[0]!r}, which a run would "
+                    "replace; choose another"
+                )
+        elif not overwrite:
+            raise ConfigError(
+                f"run_dir: {self.path} already holds a run; choose another or say --overwrite"
+            )
+
+    def create(self, config_toml: str) -> None:
+        """Make the folder, clear an earlier run's files out of it, write the configuration.
+
+        Raises ConfigError when the place cannot be written to.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.take()
+            for old in (*(self.path / name for name in _OURS), *self.path.glob("events-*")):
+                shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+            self.logs.mkdir()
+            self.weights.mkdir()
+            (self.path / "config.toml").write_text(config_toml, encoding="utf-8")
+            self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8")
+        except OSError as error:
+            self._release()
+            raise ConfigError(f"run_dir: {self.path}: {error.strerror}") from error
+
+    def reopen(self, config_toml: str, metrics: str) -> None:
+        """Go on with the run in the folder, once taken: the metrics begin with those lines.
+
+        Raises ConfigError when the place cannot be written to.
+        """
+        try:
+            for again in (self.weights, self.tensorboard):
+                shutil.rmtree(again, ignore_errors=True)
+            self.weights.mkdir()
+            self.logs.mkdir(exist_ok=True)
+            drop_partial(self.checkpoints)
+            write_whole(self.path / "config.toml", config_toml.encode())
+            write_whole(self.path / "metrics.jsonl", metrics.encode())
+            self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
+        except OSError as error:
+            self._release()
+            raise ConfigError(f"run_dir: {self.path}: {error.strerror}") from error
+
+    def take(self) -> None:
+        """Keep other launchers out until close, or the end of this process.
+
+        Raises ConfigError if one is at work here.
+        """
+        self._lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._release()
+            raise ConfigError(
+                f"run_dir: another launcher is at work in {self.path}, or the workers of one that "
+                "was killed are about to leave it"
+            ) from None
+
+    @property
+    def held(self) -> Sequence[int]:
+        """The descriptor that keeps others out, for processes that work in the folder as well."""
+        return () if self._lock is None else (self._lock,)
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    @property
+    def checkpoints(self) -> Path:
+        """The checkpoints; see dni_async.files.checkpoint."""
+        return self.path / "checkpoints"
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether there is anything to resume from."""
+        return any(self.checkpoints.glob("*/manifest.json"))
+
+    @property
+    def logs(self) -> Path:
+        """One log per worker."""
+        return self.path / "logs"
+
+    @property
+    def weights(self) -> Path:
+        """The stages' weights, until they are joined into model.safetensors."""
+        return self.path / "weights"
+
+    @property
+    def profile(self) -> Path:
+        """What the workers record; there only where a profile was asked for."""
+        return self.path / "profile"
+
+    @property
+    def events(self) -> Path:
+        """What the workers heard and decided; there only where that was asked for."""
+        return self.path / "events"
+
+    @property
+    def tensorboard(self) -> Path:
+        """Event files, a folder for each run; there only where those were asked for."""
+        return self.path / "tensorboard"
+
+    @property
+    def model(self) -> Path:
+        """The whole network's weights, once the run has ended well."""
+        return self.path / "model.safetensors"
+
+    @property
+    def trace(self) -> Path:
+        """All workers' spans on one time line."""
+        return self.path / "trace.json"
+
+    def make_profile(self) -> None:
+        """Make room for what the workers will record."""
+        self.profile.mkdir(exist_ok=True)
+
+    def make_events(self) -> None:
+        """Make room for what the workers will hear; what was recorded before a resumption is kept
+        in ``events-1`` and so on.
+        """
+        number = 1
+        while (old := self.path / f"events-{number}").exists():
+            number += 1
+        if self.events.exists():
+            self.events.rename(old)
+        self.events.mkdir()
+
+    def drop_spans(self) -> None:
+        """Remove the workers' spans, which trace.json holds now, and what they left half done."""
+        for path in (*self.profile.glob("stage-*.json"), *self.profile.glob("*.part")):
+            path.unlink()
+        if not any(self.profile.iterdir()):
+            self.profile.rmdir()
+
+    def stage_weights(self, stage: int) -> Path:
+        """Where a stage saves its part of the model."""
+        return self.weights / f"stage-{stage}.safetensors"
+
+    def log(self, stage: int) -> Path:
+        """A worker's standard output and error."""
+        return self.logs / f"worker-{stage}.log"
+
+    def record(self, line: Mapping[str, Any]) -> None:
+        """Append one line of metrics; what a full disk does not take is tried with the next."""
+        assert self._metrics is not None
+        with suppress(OSError):
+            self._metrics.write(json.dumps(line) + "\n")
+            self._metrics.flush()
+
+    def sync_metrics(self) -> None:
+        """Have the metrics on disk. Raises OSError."""
+        assert self._metrics is not None
+        self._metrics.flush()
+        os.fsync(self._metrics.fileno())
+
+    def write_report(self, report: Mapping[str, Any], copy_to: Path | None = None) -> None:
+        """Write report.json, and a copy where ``--report`` asked for one.
+
+        Raises DniError when a place does not take it.
+        """
+        text = json.dumps(report, indent=1) + "\n"
+        try:
+            self._write_text(text, copy_to)
+        except OSError as error:
+            raise DniError(f"report: cannot be written: {error.strerror}") from error
+
+    def _write_text(self, text: str, copy_to: Path | None) -> None:
+        for path in (self.path / "report.json", copy_to):
+            if path is None:
+                continue
+            if path.exists() and not path.is_file():  # a pipe or a device is written to
+                path.write_text(text, encoding="utf-8")
+                continue
+            part = path.with_name(path.name + ".part")
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+
+    def join_model(self, num_stages: int) -> Path:
+        """Join the stages' weights into model.safetensors and remove the parts.
+
+        Raises DniError when the place does not take it; the parts stay then.
+        """
+        import safetensors.numpy
+
+        whole: dict[str, Any] = {}
+        for stage in range(num_stages):
+            whole.update(safetensors.numpy.load_file(self.stage_weights(stage)))
+        path = self.model
+        part = path.with_name(path.name + ".part")
+        try:
+            safetensors.numpy.save_file(whole, part)
+            part.replace(path)
+        except (OSError, safetensors.SafetensorError) as error:
+            self._keeps_weights = True
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or error
+            raise DniError(
+                f"model: cannot be written: {reason}; the stages' weights are in {self.weights}"
+            ) from error
+        shutil.rmtree(self.weights)
+        return path
+
+    def close(self) -> None:
+        """Close the metrics; drop half-made checkpoints, and weights of stages that lack others."""
+        if self._metrics is not None:
+            with suppress(OSError):
+                self._metrics.close()
+        drop_partial(self.checkpoints)
+        self._release()
+        if not self._keeps_weights:
+            shutil.rmtree(self.weights, ignore_errors=True)

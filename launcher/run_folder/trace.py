@@ -1,0 +1,189 @@
+"""Lay the spans of all workers on one time line, in the Chrome trace-event format.
+
+Every worker is a track of complete events ("X"). Arrows ("s", "t", "f") follow an activation from
+its sending to the forward of the stage above (or, where that one predicts its inputs, to what it
+learns from it), and a returned gradient from its sending to the place where it is used below.
+Times are microseconds since the earliest span.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = ["Span", "WorkerSpans", "phase_seconds", "read_spans", "trace_events", "write_trace"]
+
+PROCESS = 1  # all tracks lie in one group
+TARGET_USE = "learn input"  # of an activation, by a stage that went on without it
+USES = ("backward", "carry back", "learn")  # of a returned gradient, whichever is first
+INSIDE_NS = 1000  # an arrow's end lies this far within its span, clear of the neighbouring ones
+
+
+class Span(NamedTuple):
+    """One thing that a worker did; batch_id is negative where there is none."""
+
+    kind: str
+    batch_id: int
+    version: int
+    began_ns: int
+    ended_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpans:
+    """What one worker recorded, in order; dropped counts what came after."""
+
+    stage: int
+    pid: int
+    device: str
+    dropped: int
+    spans: Sequence[Span]
+
+
+def read_spans(folder: Path) -> list[WorkerSpans]:
+    """What the workers left in folder, by stage."""
+    found = []
+    for path in folder.glob("stage-*.json"):
+        left = json.loads(path.read_text(encoding="utf-8"))
+        spans = [Span(*values) for values in left["spans"]]
+        head = (left["stage"], left["pid"], left["device"], left["dropped"])
+        found.append(WorkerSpans(*head, spans))
+    return sorted(found, key=lambda worker: worker.stage)
+
+
+def phase_seconds(worker: WorkerSpans) -> dict[str, float]:
+    """Seconds per update by kind of span, without waiting and without all that evaluates."""
+    evaluated = {span.batch_id for span in worker.spans if span.kind == "evaluate"}
+    total_ns: dict[str, int] = defaultdict(int)
+    num_updates = 0
+    for span in worker.spans:
+        if span.batch_id >= 0 and span.batch_id not in evaluated:
+            total_ns[span.kind] += span.ended_ns - span.began_ns
+            num_updates += span.kind == "optimize"
+    if num_updates == 0:
+        return {}
+    return {kind: total / num_updates / 1e9 for kind, total in total_ns.items()}
+
+
+def write_trace(path: Path, workers: Sequence[WorkerSpans]) -> None:
+    """Write trace_events as one JSON object, whole or not at all."""
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8") as file:
+        file.write('{"displayTimeUnit":"ms","traceEvents":[')
+        separator = "\n"
+        for event in trace_events(workers):
+            file.write(separator + json.dumps(event, separators=(",", ":")))
+            separator = ",\n"
+        file.write("\n]}\n")
+    part.replace(path)
+
+
+def trace_events(workers: Sequence[WorkerSpans]) -> Iterator[dict[str, Any]]:
+    """Every event of the trace: the tracks' names, the spans, the arrows between stages."""
+    origin_ns = min((w.spans[0].began_ns for w in workers if w.spans), default=0)
+    yield _metadata("process_name", 0, name="dni-async")
+    for worker in workers:
+        name = f"stage {worker.stage} ({worker.device}, pid {worker.pid})"
+        yield _metadata("thread_name", _track(worker), name=name)
+        yield _metadata("thread_sort_index", _track(worker), sort_index=worker.stage)
+    for worker in workers:
+        for span in worker.spans:
+            yield _complete(worker, span, origin_ns)
+    ids = count(1)
+    by_stage = {worker.stage: worker for worker in workers}
+    for lower in workers:
+        upper = by_stage.get(lower.stage + 1)
+        if upper is None:
+            continue
+        for name, points in _ways(lower, upper):
+            yield from _arrow(name, next(ids), points, origin_ns)
+
+
+Point = tuple[WorkerSpans, Span]
+
+
+def _ways(lower: WorkerSpans, upper: WorkerSpans) -> Iterator[tuple[str, list[Point]]]:
+    """The way of each activation up and of each gradient down, where both ends were recorded."""
+    below, above = _by_batch(lower), _by_batch(upper)
+    for batch_id, down_here in below.items():
+        up_there = above.get(batch_id, [])
+        is_target = any(span.kind == TARGET_USE for span in up_there)
+        uses = (TARGET_USE,) if is_target else ("forward", "evaluate")
+        up = _way(down_here, "send", up_there, "receive", uses)
+        if up:
+            yield "activation", [(lower, up[0]), *((upper, span) for span in up[1:])]
+        down = _way(up_there, "send gradient", down_here, "receive gradient", USES)
+        if down:
+            yield "gradient", [(upper, down[0]), *((lower, span) for span in down[1:])]
+
+
+def _way(
+    sender: Sequence[Span], sent: str, receiver: Sequence[Span], received: str, used: Sequence[str]
+) -> list[Span]:
+    """From the sending over the receipt to the use; empty if one of them is missing."""
+    start = next((span for span in sender if span.kind == sent), None)
+    middle = next((span for span in receiver if span.kind == received), None)
+    if start is None or middle is None:
+        return []
+    end = next((s for s in receiver if s.kind in used and s.began_ns >= middle.ended_ns), None)
+    return [] if end is None else [start, middle, end]
+
+
+def _by_batch(worker: WorkerSpans) -> dict[int, list[Span]]:
+    batches: dict[int, list[Span]] = defaultdict(list)
+    for span in worker.spans:
+        if span.batch_id >= 0:
+            batches[span.batch_id].append(span)
+    return batches
+
+
+def _arrow(
+    name: str, arrow_id: int, points: Sequence[Point], origin_ns: int
+) -> Iterator[dict[str, Any]]:
+    """The events of one arrow: from early in the sending, past the receipt, to its use.
+
+    What arrives may be read before the sending call returns, but never before it has begun.
+    """
+    phases = ["s", *"t" * (len(points) - 2), "f"]
+    for phase, (worker, span) in zip(phases, points, strict=True):
+        within = min(INSIDE_NS, (span.ended_ns - span.began_ns) // 2)
+        at_ns = span.ended_ns - within if phase == "t" else span.began_ns + within
+        event = {
+            "ph": phase,
+            "name": name,
+            "cat": name,
+            "id": arrow_id,
+            "pid": PROCESS,
+            "tid": _track(worker),
+            "ts": (at_ns - origin_ns) / 1000,
+        }
+        yield {**event, "bp": "e"} if phase == "f" else event
+
+
+def _complete(worker: WorkerSpans, span: Span, origin_ns: int) -> dict[str, Any]:
+    args = {"version": span.version}
+    if span.batch_id >= 0:
+        args = {"batch_id": span.batch_id, **args}
+    return {
+        "ph": "X",
+        "name": span.kind,
+        "cat": "stage",
+        "pid": PROCESS,
+        "tid": _track(worker),
+        "ts": (span.began_ns - origin_ns) / 1000,
+        "dur": (span.ended_ns - span.began_ns) / 1000,
+        "args": args,
+    }
+
+
+def _metadata(kind: str, track: int, **args: str | int) -> dict[str, Any]:
+    return {"ph": "M", "name": kind, "pid": PROCESS, "tid": track, "args": args}
+
+
+def _track(worker: WorkerSpans) -> int:
+    return worker.stage + 1  # 0 is the group's own

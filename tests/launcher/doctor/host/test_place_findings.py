@@ -1,0 +1,95 @@
+"""What is said of folders, memory, devices and addresses: facts in, verdicts and remedies out."""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import pytest
+
+from dni_async.launcher.doctor.finding import Finding
+from dni_async.launcher.doctor.host.place_findings import (
+    TemporaryFolder,
+    judge_device_sharing,
+    judge_devices,
+    judge_listen,
+    judge_loopback,
+    judge_memory_sharing,
+    judge_temporary,
+)
+
+
+def listen(error: int, *, is_exposed: bool = False, may_be_exposed: bool = False) -> Finding:
+    return judge_listen(
+        "tcp://10.0.0.5:5555", error, is_exposed=is_exposed, may_be_exposed=may_be_exposed
+    )
+
+
+VERDICTS: dict[str, tuple[Finding, str, str]] = {
+    "a folder": (judge_temporary(TemporaryFolder("/tmp")), "good", ""),
+    "no folder": (judge_temporary(TemporaryFolder("/x", "Permission denied")), "bad", "TMPDIR"),
+    "the longest folder": (judge_temporary(TemporaryFolder("/" + 74 * "x")), "good", ""),
+    "too long a folder": (judge_temporary(TemporaryFolder("/" + 75 * "x")), "bad", "TMPDIR"),
+    "a folder without sockets": (
+        judge_temporary(TemporaryFolder("/nfs", socket_error="not supported")),
+        "bad",
+        "TMPDIR",
+    ),
+    "a folder that others share": (
+        judge_temporary(TemporaryFolder("/mnt", is_private=False)),
+        "bad",
+        "TMPDIR",
+    ),
+    "shared memory": (judge_memory_sharing(""), "good", ""),
+    "no shared memory": (judge_memory_sharing("not permitted"), "doubtful", "seccomp"),
+    "loopback": (judge_loopback(""), "good", ""),
+    "no loopback": (judge_loopback("unreachable"), "bad", "ip link"),
+    "a free address": (listen(0), "good", ""),
+    "a taken port": (listen(errno.EADDRINUSE), "bad", "ss -ltnp"),
+    "a foreign address": (listen(errno.EADDRNOTAVAIL), "bad", "ip -brief address"),
+    "a low port": (listen(errno.EACCES), "bad", "1023"),
+    "an exposed address": (listen(0, is_exposed=True), "bad", "--keys"),
+    "an exposed address with keys": (listen(0, is_exposed=True, may_be_exposed=True), "good", ""),
+}
+
+
+@pytest.mark.parametrize("name", VERDICTS)
+def test_the_verdict_on(name: str) -> None:
+    finding, verdict, remedy = VERDICTS[name]
+    assert finding.verdict == verdict
+    assert remedy in finding.remedy
+    assert bool(finding.remedy) == (verdict != "good")
+
+
+NO_GPU: dict[str, Any] = {"torch": "2.13.0", "cuda": "12.8", "devices": []}
+
+
+def gpu(free_bytes: int) -> dict[str, Any]:
+    device = {"index": 0, "name": "H", "free_bytes": free_bytes, "total_bytes": 80 * 2**30}
+    return {**NO_GPU, "devices": [device]}
+
+
+@pytest.mark.parametrize(
+    ("facts", "has_driver", "visible", "verdict", "remedy"),
+    [
+        (NO_GPU, False, None, "good", ""),
+        (NO_GPU, True, "", "doubtful", "unset CUDA_VISIBLE_DEVICES"),
+        ({**NO_GPU, "cuda": None}, True, None, "doubtful", "install torch with CUDA"),
+        (NO_GPU, True, None, "doubtful", "nvidia-smi"),
+        (gpu(79 * 2**30), True, None, "good", ""),
+        (gpu(2**30), True, "0", "doubtful", "nvidia-smi"),
+    ],
+)
+def test_devices(
+    facts: dict[str, Any], has_driver: bool, visible: str | None, verdict: str, remedy: str
+) -> None:
+    (finding,) = judge_devices(facts, has_driver=has_driver, visible=visible)
+    assert finding.verdict == verdict
+    assert remedy in finding.remedy
+
+
+def test_each_gpu_shares_or_says_why_not() -> None:
+    good, doubtful = judge_device_sharing({"0": "", "1": "CUDA error 201"})
+    assert good.verdict == "good"
+    assert doubtful.verdict == "doubtful"
+    assert "cuda:1: CUDA error 201" in doubtful.what

@@ -1,0 +1,109 @@
+"""Who follows a run: only those asked for, and none that costs the run."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dni_async import ConfigError, RunConfig
+from dni_async.launcher.monitoring.display import Display
+from dni_async.launcher.monitoring.watchers import WatchedDisplay, open_watchers
+from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.wire.messages import Progress
+from tests.launcher.told import EPOCH, decoupled, progress
+
+
+class Diary:
+    """A watcher that keeps what it hears; is_full: it cannot write."""
+
+    def __init__(self, *, is_full: bool = False) -> None:
+        self.heard: list[object] = []
+        self.is_full = is_full
+
+    def begin(self, run: RunResult) -> None:
+        """A network is trained."""
+        self._write(run.name)
+
+    def progress(self, progress: Progress) -> None:
+        """A worker's counters."""
+        self._write(progress.stage)
+
+    def epoch(self, run: RunResult, epoch: EpochResult) -> None:
+        """An epoch."""
+        self._write((run.name, epoch.epoch))
+
+    def _write(self, what: object) -> None:
+        if self.is_full:
+            raise OSError("no space")
+        self.heard.append(what)
+
+
+def test_watchers_hear_what_the_display_shows() -> None:
+    text = io.StringIO()
+    diary = Diary()
+    display = WatchedDisplay(Display(Console(file=text)), [diary])
+    run = decoupled(EPOCH)
+    display.begin(run)
+    display.started(0.5, {0: 11, 1: 12})
+    display.progress(progress(1))
+    display.epoch(run, EPOCH)
+    display.note("a sentence")
+    assert diary.heard == ["dni", 1, ("dni", 1)]
+    shown = text.getvalue()
+    assert "2 workers started in 0.50 s" in shown
+    assert "epoch   1" in shown
+    assert "a sentence" in shown
+
+
+def test_a_watcher_that_cannot_write_is_left_out_and_said_so_once() -> None:
+    text = io.StringIO()
+    diary, full = Diary(), Diary(is_full=True)
+    display = WatchedDisplay(Display(Console(file=text)), [full, diary])
+    for stage in range(3):
+        display.progress(progress(stage))
+    assert diary.heard == [0, 1, 2]
+    assert text.getvalue() == "Diary shows no more: no space\n"
+
+
+def test_nobody_watches_unasked(tmp_path: Path) -> None:
+    with open_watchers(RunConfig(), tmp_path / "tensorboard") as watchers:
+        assert watchers.all == watchers.notes == []
+
+
+@pytest.mark.parametrize(
+    ("config", "package", "sentence"),
+    [
+        (
+            RunConfig(metrics_port=0),
+            "prometheus_client",
+            r"metrics_port: .* not installed here; pip install 'dni-async\[metrics\]'",
+        ),
+        (
+            RunConfig(tensorboard=True),
+            "tensorboard",
+            r"tensorboard: .* not installed here; pip install 'dni-async\[tensorboard\]'",
+        ),
+    ],
+)
+def test_a_missing_package_is_named_with_its_remedy(
+    config: RunConfig,
+    package: str,
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in (
+        "dni_async.launcher.monitoring.prometheus",
+        "dni_async.launcher.monitoring.tensorboard",
+    ):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    for name in [name for name in sys.modules if name.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)  # as Python has it where there is none
+    with pytest.raises(ConfigError, match=sentence), open_watchers(config, tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

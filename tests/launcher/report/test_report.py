@@ -1,0 +1,51 @@
+"""The tables at a run's end, and what is said beneath them."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from dni_async.launcher.report.report import print_report
+from tests.launcher.reports import link, worker
+from tests.launcher.reports import report as make_report
+
+
+def printed(report: dict[str, Any]) -> str:
+    """What print_report prints."""
+    file = io.StringIO()
+    print_report(report, Console(file=file, width=100))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(("load", "is_told"), [(0.0, False), (0.9, False), (1.0, True)])
+def test_a_busy_machine_is_told_beside_the_speeds(load: float, is_told: bool) -> None:
+    report = make_report(worker(0, 0.01), worker(1, 0.01), rate=1000, cores=2, baseline=500)
+    report["environment"]["load"] = load
+    assert ("processes wanted 2 cores" in printed(report)) is is_told
+
+
+def test_a_report_that_knows_no_load_is_printed() -> None:
+    report = make_report(worker(0, 0.01), worker(1, 0.01), rate=1000, cores=2, baseline=500)
+    report["environment"].pop("load", None)
+    assert "processes wanted" not in printed(report)
+
+
+def test_batches_that_count_nowhere_are_told() -> None:
+    report = make_report(worker(0, 0.01), worker(1, 0.01), rate=1000, cores=2)
+    report["runs"][0]["workers"][1] |= {"skipped": 1200, "replayed": 0}
+    said = printed(report)
+    assert "stage 1: 1,200 batches skipped, which no rate above counts" in said
+    assert "replayed" not in said
+
+
+def test_the_links_are_a_table() -> None:
+    report = make_report(worker(0, 0.01), worker(1, 0.01), rate=1000, cores=2)
+    assert "links;" not in printed(report)
+    report["runs"][0]["links"] = [link(0)]
+    said = printed(report)
+    assert "links; bytes of a batch" in said
+    row = ["0", "tcp", "same", "4", "100.0", "1.0", "20.0", "4.00", "3.00"]
+    assert row in [line.split() for line in said.splitlines()]

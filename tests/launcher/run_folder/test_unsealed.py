@@ -1,0 +1,96 @@
+"""A checkpoint whose shards are all there is recognised, and nothing else is taken for one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from dni_async.files.checkpoint import find_newest, partial_folder, seal, shard_name, write_whole
+from dni_async.files.shards import Shard, pack
+from dni_async.launcher.run_folder.unsealed import unsealed
+
+RUN = {"rule": "dni", "num_layers": 3}
+LAYERS = ({"0": 0, "1": 0}, {"2": 1, "3": 1, "4": 2})
+
+
+def save(root: Path, batch_id: int, *, index: int = 5) -> Path:
+    """Both stages' shards of the checkpoint before batch_id; the folder that they lie in."""
+    folder = partial_folder(root, batch_id)
+    for stage, layers in enumerate(LAYERS):
+        facts = {"layers": layers, "cut": [batch_id, 2, index]}
+        shard = Shard({"weights/0.weight": torch.full((4,), float(batch_id))}, facts)
+        write_whole(folder / shard_name(stage), *pack(shard))
+    return folder
+
+
+def test_what_every_stage_has_saved_can_be_sealed_and_is_found(tmp_path: Path) -> None:
+    save(tmp_path, 7)
+    save(tmp_path, 9)
+    newest, older = unsealed(tmp_path, RUN, 3)
+    assert (newest.batch_id, newest.epoch, newest.index, older.batch_id) == (9, 2, 5, 7)
+    assert [(shard.first_layer, shard.end_layer) for shard in newest.shards] == [(0, 1), (1, 3)]
+    seal(tmp_path, newest)
+    found = find_newest(tmp_path, RUN, pytest.fail)
+    assert found == newest
+    assert list(unsealed(tmp_path, RUN, 3)) == []  # what is older than a whole one is of no use
+
+
+def lose(folder: Path) -> None:
+    """The head was killed before its shard was on disk."""
+    (folder / shard_name(1)).unlink()
+
+
+def lose_the_first(folder: Path) -> None:
+    """And so was the source."""
+    (folder / shard_name(0)).unlink()
+
+
+def leave_half(folder: Path) -> None:
+    """The head was killed while it wrote."""
+    (folder / shard_name(1)).rename(folder / f"{shard_name(1)}.part")
+
+
+def truncate(folder: Path) -> None:
+    """The disk lost the end of a file."""
+    path = folder / shard_name(1)
+    os.truncate(path, path.stat().st_size - 1)
+
+
+def replace_by_garbage(folder: Path) -> None:
+    """It is no shard."""
+    (folder / shard_name(0)).write_bytes(b"garbage" * 9)
+
+
+def mix(folder: Path) -> None:
+    """One is of another cut."""
+    other = save(folder.parent, 9, index=6)
+    save(folder.parent, 9)
+    lose_the_first(folder)
+    write_whole(folder / shard_name(0), (other / shard_name(1)).read_bytes())
+
+
+def misname(folder: Path) -> None:
+    """The folder is another batch's."""
+    folder.rename(folder.with_name("10.part"))
+
+
+@pytest.mark.parametrize(
+    "damage", [lose, lose_the_first, leave_half, truncate, replace_by_garbage, mix, misname]
+)
+def test_what_is_not_all_there_is_passed_over(
+    tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    save(tmp_path, 7)
+    damage(save(tmp_path, 9))
+    (manifest,) = unsealed(tmp_path, RUN, 3)
+    assert manifest.batch_id == 7
+
+
+def test_other_layers_are_another_network(tmp_path: Path) -> None:
+    save(tmp_path, 7)
+    assert list(unsealed(tmp_path, RUN, 4)) == []
+    assert list(unsealed(tmp_path / "missing", RUN, 3)) == []

@@ -1,0 +1,48 @@
+"""Where a stage listens, and what others are told of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dni_async.system import place_id
+from dni_async.transport.sockets import open_sockets
+from dni_async.workers.startup.listening import Inbox, inbox_beside, inbox_on
+
+
+@pytest.mark.parametrize(
+    ("coordinator", "expected"),
+    [
+        ("ipc:///a/folder/control", "ipc:///a/folder/stage-1"),
+        ("tcp://127.0.0.1:40001", "tcp://127.0.0.1:0"),
+        ("tcp://192.0.2.2:40001", "tcp://192.0.2.2:0"),
+    ],
+)
+def test_beside_the_coordinator(coordinator: str, expected: str) -> None:
+    assert inbox_beside(coordinator, "stage-1") == Inbox(expected)
+
+
+def test_every_incarnation_below_has_a_socket_file_of_its_own(tmp_path: Path) -> None:
+    inbox = Inbox(f"ipc://{tmp_path}/stage-1.4")
+    with open_sockets() as sockets:
+        for incarnation, name in ((0, "stage-1.4"), (3, "stage-1.4,3")):
+            link = inbox.open(sockets, incarnation)
+            assert link.endpoint == inbox.told(link) == f"ipc://{tmp_path}/{name}"
+            link.close()
+
+
+def test_what_is_told_is_what_others_can_reach() -> None:
+    inbox = inbox_on("127.0.0.1", "head.example")
+    with open_sockets() as sockets:
+        link = inbox.open(sockets, 2)
+        port = link.endpoint.rpartition(":")[2]
+        assert inbox.told(link) == f"tcp://head.example:{port}"
+        assert link.channel.near == f"{inbox.near},2"
+        assert inbox.place == place_id() != ""
+        assert inbox_on("127.0.0.1", "127.0.0.1").told(link) == link.endpoint
+        link.close()
+
+
+def test_names_without_a_file_tell_nothing() -> None:
+    assert inbox_on("127.0.0.1", "").near != inbox_on("127.0.0.1", "").near

@@ -1,0 +1,138 @@
+"""What a neighbour sent is refused unless activation, labels and gradient belong together."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dni_async.errors import LinkError
+from dni_async.transport.staging import Staging
+from dni_async.wire.messages import Activation, ReturnedGradient
+from dni_async.workers.training.arrivals import check_activation, check_gradient
+
+ACTIVATION = Activation("run", 7, 0, "train", False, ())
+GRADIENT = ReturnedGradient("run", 7, 0, True, ())
+DTYPES = {torch.float32}
+
+
+def ints(*shape: int) -> torch.Tensor:
+    """Labels of this shape."""
+    return torch.zeros(shape, dtype=torch.int64)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "labels"), [((3, 4), (3,)), ((3, 2, 4), (3,)), ((3, 2, 4), (3, 2))]
+)
+def test_labels_are_the_leading_shape(hidden: tuple[int, ...], labels: tuple[int, ...]) -> None:
+    sent = [torch.zeros(hidden), ints(*labels)]
+    parts, found = check_activation(1, ACTIVATION, sent, DTYPES)
+    assert [*parts, found] == sent
+
+
+def small(*shape: int) -> torch.Tensor:
+    """8-bit integers."""
+    return torch.zeros(shape, dtype=torch.int8)
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (3, 2, 4)])
+def test_8_bits_come_with_a_scale_for_each_sample(shape: tuple[int, ...]) -> None:
+    parts = [small(*shape), torch.zeros(3)]
+    arrived, labels = check_activation(1, ACTIVATION, [*parts, ints(3)], {torch.int8})
+    assert list(arrived) == parts
+    assert torch.equal(labels, ints(3))
+    returned = check_gradient(1, GRADIENT, parts, torch.zeros(shape), {torch.int8})
+    assert list(returned) == parts
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([small(3, 4)], "2 tensors, needs 3"),
+        ([small(3, 4), torch.zeros(3), torch.zeros(3)], "4 tensors, needs 3"),
+        ([torch.zeros(3, 4), torch.zeros(3)], "activation is torch.float32"),
+        ([small(3, 4), small(3)], "scales are torch.int8 [3], need torch.float32 [3]"),
+        ([small(3, 4), torch.zeros(4)], "scales are torch.float32 [4], need torch.float32 [3]"),
+        ([small(3, 4), torch.zeros(3, 4)], "scales are torch.float32 [3, 4]"),
+        ([small(3, 4), torch.zeros(3, 1)], "scales are torch.float32 [3, 1]"),
+        ([small(3, 4), torch.zeros(1)], "scales are torch.float32 [1]"),
+        ([small(2, 4), torch.zeros(2)], "do not belong together"),
+        ([small(3), torch.zeros(3)], "do not belong together"),
+    ],
+)
+def test_unfit_scales_are_refused(parts: list[torch.Tensor], message: str) -> None:
+    expected = f"stage 1, Activation of batch 7: .*{re.escape(message)}"
+    with pytest.raises(LinkError, match=expected):
+        check_activation(1, ACTIVATION, [*parts, ints(3)], {torch.int8})
+    with pytest.raises(LinkError, match=r"stage 1, ReturnedGradient of batch 7: "):
+        check_gradient(1, GRADIENT, parts, torch.zeros(3, 4), {torch.int8})
+
+
+ANY_DTYPE = st.sampled_from([torch.int8, torch.float32, torch.bfloat16, torch.float16, torch.int64])
+ANY_SHAPE = st.lists(st.integers(0, 3), min_size=1, max_size=4)
+ANY_TENSOR = st.builds(lambda shape, dtype: torch.ones(shape, dtype=dtype), ANY_SHAPE, ANY_DTYPE)
+
+
+@settings(deadline=None, max_examples=400, database=None)
+@given(st.lists(ANY_TENSOR, max_size=4))
+def test_whatever_tensors_come_are_refused_or_computed_with(tensors: list[torch.Tensor]) -> None:
+    staging = Staging("cpu", wire_dtype=torch.int8)
+    hidden = torch.zeros(tensors[0].shape) if tensors else None
+    for look in (
+        lambda: check_activation(1, ACTIVATION, tensors, {torch.int8})[0],
+        lambda: check_gradient(1, GRADIENT, tensors, hidden, {torch.int8}),
+    ):
+        try:
+            parts = look()
+        except LinkError:
+            continue
+        arrived = staging.from_link(parts)
+        assert (arrived.dtype, arrived.shape) == (torch.float32, tensors[0].shape)
+
+
+def test_scales_without_8_bits_are_refused() -> None:
+    tensors = [torch.zeros(3, 4), torch.zeros(3), ints(3)]
+    with pytest.raises(LinkError, match="3 tensors, needs 2"):
+        check_activation(1, ACTIVATION, tensors, DTYPES)
+    with pytest.raises(LinkError, match="gradient"):
+        check_gradient(1, GRADIENT, tensors[:2], torch.zeros(3, 4), DTYPES)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        ([torch.zeros(3, 4)], "1 tensors, needs 2"),
+        ([torch.zeros(3, 4).half(), ints(3)], "activation is torch.float16"),
+        ([torch.zeros(3, 4), torch.zeros(3)], "labels torch.float32"),
+        ([torch.zeros(3), ints(3)], "activation [3] and labels [3] do not belong together"),
+        ([torch.zeros(3, 4), ints(2)], "do not belong together"),
+        ([torch.zeros(3, 4), ints(3, 4)], "do not belong together"),
+        ([torch.zeros(3, 2, 4), ints(3, 4)], "do not belong together"),
+        ([torch.zeros(3, 2, 4, 5), ints(3, 2, 4)], "do not belong together"),
+        ([torch.zeros(3, 4), ints()], "do not belong together"),
+    ],
+)
+def test_unfit_activations_are_refused(tensors: list[torch.Tensor], message: str) -> None:
+    expected = f"stage 1, Activation of batch 7: .*{re.escape(message)}"
+    with pytest.raises(LinkError, match=expected):
+        check_activation(1, ACTIVATION, tensors, DTYPES)
+
+
+@pytest.mark.parametrize(
+    ("tensors", "hidden", "message"),
+    [
+        ([torch.zeros(3, 4)], None, "not in hand"),
+        ([torch.zeros(3, 4)] * 2, torch.zeros(3, 4), "gradient [[3, 4], [3, 4]], needs [[3, 4]]"),
+        ([torch.zeros(6, 4)], torch.zeros(3, 2, 4), "gradient [[6, 4]], needs [[3, 2, 4]]"),
+        ([ints(3, 4)], torch.zeros(3, 4), "gradient is torch.int64"),
+    ],
+)
+def test_unfit_gradients_are_refused(
+    tensors: list[torch.Tensor], hidden: torch.Tensor | None, message: str
+) -> None:
+    expected = f"stage 1, ReturnedGradient of batch 7: .*{re.escape(message)}"
+    with pytest.raises(LinkError, match=expected):
+        check_gradient(1, GRADIENT, tensors, hidden, DTYPES)

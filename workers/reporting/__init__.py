@@ -1,0 +1,1 @@
+"""What a worker tells and writes of its work."""

@@ -1,0 +1,136 @@
+"""What a stage knows of the run's epochs, and tells the coordinator as their markers pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from dni_async.decisions.actions import Cut, Mark
+from dni_async.stage.stage import Score, add_scores
+from dni_async.synthesizers.agreement import Agreement
+from dni_async.synthesizers.boundary import Boundary
+from dni_async.transport.channels import ControlClient
+from dni_async.wire.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
+from dni_async.workers.reporting.staleness import Staleness
+from dni_async.workers.startup.handshake import Seat
+
+__all__ = ["Epochs"]
+
+
+class Epochs:
+    """The source times them; the head sums their losses and scores; the others see gradients.
+
+    What is told is of all epochs since the network was tested last. epoch: the present one at the
+    source, elsewhere the last one that ended with a test. staleness: of the
+    gradients learnt from in this epoch.
+    """
+
+    def __init__(self, seat: Seat, control: ControlClient, boundary: Boundary | None) -> None:
+        self.epoch = 0
+        self._seat = seat
+        self._control = control
+        self._boundary = boundary
+        self.staleness = Staleness()
+        self._began = time.perf_counter()
+        self._seconds_before = 0.0  # of what a resumed run goes on with
+        self._loss_sum = 0.0
+        self._num_samples = 0
+        self._scores: list[Score] = []
+
+    @property
+    def mean_loss(self) -> float:
+        """Head: mean training loss per label since the last test; -1 before the first batch."""
+        return self._loss_sum / self._num_samples if self._num_samples else -1.0
+
+    @property
+    def seconds(self) -> float:
+        """Source: since training began after the last test, or this worker took it over."""
+        return time.perf_counter() - self._began
+
+    def state(self, cut: Cut) -> dict[str, Any]:
+        """What a run that goes on at cut must know of what went before, since the last test."""
+        known: dict[str, Any] = {}
+        if self._seat.inbox is None:
+            is_first = cut.index == 0 and self._is_after_test(cut.epoch)
+            known["seconds"] = 0.0 if is_first else self.seconds
+        if self._seat.outbox is None:
+            known |= {"loss_sum": self._loss_sum, "num_samples": self._num_samples}
+        return known
+
+    def restore(self, state: Mapping[str, Any], epoch: int) -> None:
+        """Go on in epoch from a state; its time runs on from start."""
+        self._seconds_before = state.get("seconds", 0.0)
+        self._loss_sum, self._num_samples = state.get("loss_sum", 0.0), state.get("num_samples", 0)
+        self.epoch = epoch if self._seat.inbox is None else epoch - 1
+
+    def start(self) -> None:
+        """Source: the run begins here; an epoch that it is in the middle of goes on."""
+        self._began = time.perf_counter() - self._seconds_before
+
+    def begin(self, epoch: int) -> None:
+        """Source: its first training batch of the epoch is about to be loaded."""
+        self.epoch = epoch
+        if self._is_after_test(epoch):
+            self._began = time.perf_counter()
+
+    def _is_after_test(self, epoch: int) -> bool:
+        return self._seat.config.tested_at(epoch - 1) == epoch - 1
+
+    def add_loss(self, loss: float, num_samples: int) -> None:
+        """Head: the mean loss of a training batch of num_samples, all with as many labels."""
+        self._loss_sum += loss * num_samples
+        self._num_samples += num_samples
+
+    def add_score(self, score: Score) -> None:
+        """Head: how a test batch was classified."""
+        self._scores.append(score)
+
+    def add_lesson(self, staleness: int) -> None:
+        """The boundary learnt from a returned gradient, so many updates after the forward."""
+        self.staleness.add(staleness)
+
+    def announce(self, mark: Mark) -> None:
+        """Tell what is known now that mark has passed."""
+        is_source, is_head = self._seat.inbox is None, self._seat.outbox is None
+        if mark.kind == "trained":
+            if is_source:
+                self._control.send(EpochTrained(self._seat.run_id, mark.epoch, self.seconds))
+            else:
+                self.epoch = mark.epoch
+            if is_head:
+                self._announce_loss(mark.epoch)
+            else:
+                self._announce_boundary(mark.epoch)
+        elif mark.kind == "evaluated" and is_head:
+            self._announce_score(mark.epoch)
+
+    def _announce_loss(self, epoch: int) -> None:
+        self._control.send(EpochLoss(self._seat.run_id, epoch, self.mean_loss, self._num_samples))
+        self._loss_sum, self._num_samples = 0.0, 0
+
+    def _announce_score(self, epoch: int) -> None:
+        total = add_scores(self._scores)
+        self._scores.clear()
+        accuracy, loss = 0.0, -1.0  # of none: its stage was replaced when all had passed
+        if total.num_samples:
+            accuracy = total.num_correct / total.num_samples
+            loss = total.loss_sum / total.num_samples
+        self._control.send(Evaluated(self._seat.run_id, epoch, accuracy, loss, total.num_samples))
+
+    def _announce_boundary(self, epoch: int) -> None:
+        agreement = Agreement() if self._boundary is None else self._boundary.comparison.take()
+        self._control.send(
+            BoundaryEpoch(
+                run_id=self._seat.run_id,
+                stage=self._seat.stage,
+                epoch=epoch,
+                num_gradients=agreement.num_gradients,
+                cosine=agreement.cosine,
+                relative_error=agreement.relative_error,
+                norm_ratio=agreement.norm_ratio,
+                staleness_median=self.staleness.at(0.5),
+                staleness_max=self.staleness.max,
+            )
+        )
+        self.staleness.clear()

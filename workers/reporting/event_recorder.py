@@ -1,0 +1,81 @@
+"""Writes down what a stage hears and decides, so that it can be replayed."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from dni_async.decisions.actions import Action, Event
+from dni_async.decisions.event_log import Header, entry
+from dni_async.decisions.machines.machine import StageMachine
+from dni_async.errors import LinkError
+from dni_async.seeding import stage_seed
+from dni_async.workers.startup.equipment import Equipment
+from dni_async.workers.startup.handshake import Seat
+
+__all__ = ["Recorder", "events_path", "make_recorder"]
+
+MAX_EVENTS = 200_000  # some 40 MB
+
+
+def events_path(seat: Seat) -> Path:
+    """The file of this worker; each incarnation has one of its own."""
+    suffix = f".{seat.incarnation}" if seat.incarnation else ""
+    return Path(seat.welcome.events_folder) / f"stage-{seat.stage}{suffix}.jsonl"
+
+
+class Recorder:
+    """A machine, and every event that it handles in a file; the first MAX_EVENTS of them."""
+
+    def __init__(self, machine: StageMachine, path: Path, header: Header) -> None:
+        self._machine = machine
+        self._began = time.perf_counter()
+        self._left = MAX_EVENTS
+        self._file = path.open("w", encoding="utf-8")
+        self._write(header.to_dict())
+
+    def handle(self, event: Event) -> list[Action]:
+        """As the machine does."""
+        began = time.perf_counter()
+        try:
+            actions = self._machine.handle(event)
+        except LinkError as error:
+            self._note(began, event, error)
+            self.flush()
+            raise
+        self._note(began, event, actions)
+        return actions
+
+    def flush(self) -> None:
+        """Hand what is written to the system, where it outlives this process."""
+        self._file.flush()
+
+    def _note(self, began: float, event: Event, outcome: list[Action] | LinkError) -> None:
+        if self._left == 0:
+            return
+        self._left -= 1
+        self._write(entry(began - self._began, event, outcome))
+        if self._left == 0:
+            print(f"the first {MAX_EVENTS:,} events are recorded, no more", flush=True)
+
+    def _write(self, line: object) -> None:
+        self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+
+
+def make_recorder(seat: Seat, equipment: Equipment, start: tuple[int, int]) -> Recorder | None:
+    """What writes the machine's events down, where that was asked for."""
+    welcome = seat.welcome
+    if not welcome.events_folder:
+        return None
+    inputs = equipment.inputs
+    header = Header(
+        stage=seat.stage,
+        num_stages=welcome.num_stages,
+        seed=stage_seed(seat.config.seed, seat.stage),
+        num_batches=None if inputs is None else list(inputs.num_batches),
+        config=seat.config.to_dict(),
+        start=list(start),
+        next_batch_id=seat.next_batch_id,
+    )
+    return Recorder(equipment.machine, events_path(seat), header)

@@ -1,0 +1,1 @@
+"""How a worker saves its stage."""

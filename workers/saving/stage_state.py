@@ -1,0 +1,133 @@
+"""What a stage must know to go on: taken at a checkpoint, put back before a worker is ready.
+
+In flight at the cut, and so lost to a resumed run: returned gradients that have not come back yet,
+and copies kept for replays. With a window of 1 there are none of the former.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from dni_async.decisions.actions import Cut
+from dni_async.decisions.rules import restore_rule, rule_state
+from dni_async.errors import CheckpointError
+from dni_async.files.shards import RNG, Shard
+from dni_async.network.building import layer_children
+from dni_async.workers.reporting.epochs import Epochs
+from dni_async.workers.startup.equipment import Equipment
+from dni_async.workers.startup.handshake import Seat
+
+__all__ = ["capture", "restore", "start_of"]
+
+
+def capture(cut: Cut, seat: Seat, equipment: Equipment, epochs: Epochs) -> Shard:
+    """The stage as it is, copied to the CPU: what is learnt later does not reach the copy."""
+    welcome, stage, boundary = seat.welcome, equipment.stage, equipment.boundary
+    first, end = welcome.first_layer, welcome.end_layer
+    tensors = {
+        name: tensor.detach().to("cpu", copy=True)
+        for name, tensor in _live_tensors(equipment, first, end).items()
+    }
+    own: dict[str, Any] = {
+        "updates": stage.version,
+        "scheduled": stage.scheduled,
+        "rule": rule_state(equipment.rule),
+    }
+    if stage.accumulated is not None:
+        own["gathered"], sums = stage.accumulated.gathered
+        tensors |= {f"gathered/{place}": each.to("cpu", copy=True) for place, each in sums.items()}
+    boundaries = {}
+    if boundary is not None and boundary.shape is not None:
+        agreement, staleness = boundary.comparison.state(), epochs.staleness.state()
+        boundaries[str(end - 1)] = {
+            "shape": boundary.shape,
+            "agreement": agreement,
+            "staleness": staleness,
+        }
+    facts = {
+        "layers": {child: first + i for i, child in layer_children(stage.layers)},
+        "cut": [cut.batch_id, cut.epoch, cut.index],
+        "stage": own,
+        "boundaries": boundaries,
+        "run": epochs.state(cut),
+    }
+    return Shard(tensors | _generators(stage.layers), facts)
+
+
+def start_of(shard: Shard | None) -> tuple[int, int]:
+    """Epoch and index of the first training batch to do; without a shard, of the run's first."""
+    if shard is None:
+        return 1, 0
+    _, epoch, index = shard.facts["cut"]
+    return epoch, index
+
+
+def restore(shard: Shard, seat: Seat, equipment: Equipment, epochs: Epochs) -> None:
+    """Make the stage what it was. Raises CheckpointError if the shard is not of its layers."""
+    welcome, stage, boundary = seat.welcome, equipment.stage, equipment.boundary
+    first, end = welcome.first_layer, welcome.end_layer
+    own, known = shard.facts["stage"], shard.facts["boundaries"].get(str(end - 1))
+    if boundary is not None and known is not None:
+        boundary.make(tuple(known["shape"]))
+        boundary.comparison.restore(known["agreement"])
+        epochs.staleness.restore(known["staleness"])
+    with torch.no_grad():
+        for name, tensor in _live_tensors(equipment, first, end).items():
+            _put_back(name, tensor, shard.tensors)
+    stage.version, stage.scheduled = own["updates"], own["scheduled"]
+    if stage.accumulated is not None and own.get("gathered"):
+        device = next(stage.layers.parameters()).device
+        sums = {
+            int(name.partition("/")[2]): tensor.to(device)
+            for name, tensor in shard.tensors.items()
+            if name.startswith("gathered/")
+        }
+        stage.accumulated.restore(own["gathered"], sums)
+    restore_rule(equipment.rule, own.get("rule"))
+    if not seat.is_replacement:  # which enters an epoch that has gone on since
+        epochs.restore(shard.facts["run"], start_of(shard)[0])
+    _set_generators(shard.tensors)
+
+
+def _live_tensors(equipment: Equipment, first: int, end: int) -> dict[str, torch.Tensor]:
+    """Everything that learning changes, by its name in a shard."""
+    found = equipment.stage.tensors()
+    if equipment.boundary is not None:
+        named = equipment.boundary.tensors()
+        found |= {f"synthesizer-{end - 1}/{name}": tensor for name, tensor in named.items()}
+    if equipment.input_synthesizer is not None:
+        named = equipment.input_synthesizer.tensors()
+        found |= {f"input-{first}/{name}": tensor for name, tensor in named.items()}
+    return found
+
+
+def _put_back(name: str, tensor: torch.Tensor, saved: Mapping[str, torch.Tensor]) -> None:
+    """Give tensor its saved values; a synthesizer that was not there before stays as made."""
+    found = saved.get(name)
+    if found is None and name.startswith(("synthesizer-", "input-")):
+        return
+    if found is None or found.shape != tensor.shape or found.dtype != tensor.dtype:
+        what = "nothing" if found is None else f"{found.dtype} {list(found.shape)}"
+        raise CheckpointError(
+            f"resume: {name} is {tensor.dtype} {list(tensor.shape)}, the checkpoint has {what}"
+        )
+    tensor.copy_(found)
+
+
+def _generators(layers: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The states of torch's generators that the stage draws from."""
+    states = {f"{RNG}/cpu": torch.get_rng_state()}
+    device = next(layers.parameters()).device
+    if device.type == "cuda":
+        states[f"{RNG}/cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def _set_generators(tensors: Mapping[str, torch.Tensor]) -> None:
+    if f"{RNG}/cpu" in tensors:
+        torch.set_rng_state(tensors[f"{RNG}/cpu"])
+    if f"{RNG}/cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors[f"{RNG}/cuda"])

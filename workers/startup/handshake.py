@@ -1,0 +1,228 @@
+"""Hello, Welcome, links, Ready, Start: a worker takes its seat in the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import platform
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from dni_async.config.run_config import RunConfig
+from dni_async.errors import HandshakeError
+from dni_async.stage.compilation import COMPILE_S
+from dni_async.transport.channels import ControlClient
+from dni_async.transport.link import Link, open_outbox
+from dni_async.transport.sockets import Poller, Sockets
+from dni_async.wire.messages import (
+    PROTOCOL,
+    FilePart,
+    FileWanted,
+    Heartbeat,
+    Hello,
+    LinkHello,
+    LinkReady,
+    Message,
+    Ready,
+    Start,
+    Stop,
+    Welcome,
+)
+from dni_async.workers.startup.file_courier import Carrier, sees_run
+from dni_async.workers.startup.listening import Inbox
+
+if TYPE_CHECKING:
+    from dni_async.workers.worker import Assignment
+
+__all__ = ["Orphaned", "Seat", "Stopped", "await_start", "join"]
+
+M = TypeVar("M", bound=Message)
+
+DEADLINE_S = 120.0  # the coordinator's own deadline is shorter and names who is missing
+
+
+class Stopped(Exception):
+    """The coordinator said Stop, or is gone. again: who has joined from elsewhere may once more."""
+
+    def __init__(self, reason: str, *, again: bool = False) -> None:
+        super().__init__(reason)
+        self.again = again
+
+
+class Orphaned(Stopped):
+    """The coordinator is gone: nobody hears what was not said yet."""
+
+
+@dataclass(slots=True)
+class Seat:
+    """All that a worker knows once the run may start. inbox, outbox: None at the line's ends.
+
+    A link is exchanged when the neighbour at its other end is replaced. next_batch_id: where the
+    work goes on; 0 at the start of a run. incarnation: how many workers have hosted the stage
+    before. listens: where the inbox is. carrier: where the run directory is out of sight.
+    """
+
+    welcome: Welcome
+    config: RunConfig
+    stage: int
+    inbox: Link | None
+    outbox: Link | None
+    next_batch_id: int = 0
+    incarnation: int = 0
+    listens: Inbox | None = None
+    carrier: Carrier | None = None
+
+    @property
+    def is_replacement(self) -> bool:
+        """Whether a worker has died here before."""
+        return self.incarnation > 0
+
+    @property
+    def run_id(self) -> str:
+        """The id that every message of this run carries."""
+        return self.welcome.run_id
+
+
+def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: Assignment) -> Seat:
+    """Take part in the handshake up to, not including, Ready.
+
+    Raises HandshakeError when the deadline passes, Stopped when the coordinator ends the run.
+    """
+    stage, run_id = assignment.stage, assignment.run_id
+    listens = assignment.inbox()
+    inbox = listens.open(sockets) if stage > 0 else None
+    control.send(
+        Hello(
+            protocol=PROTOCOL,
+            run_id=run_id,
+            stage=stage,
+            pid=os.getpid(),
+            host=platform.node(),
+            endpoint="" if inbox is None else listens.told(inbox),
+            incarnation=assignment.incarnation,
+            place=listens.place,
+            near="" if inbox is None else inbox.channel.near,
+        )
+    )
+    # Whose neighbours join from elsewhere waits for them as long as the coordinator does.
+    is_patient = bool(assignment.interface)
+    wait = _Wait(stage, control, poller, assignment.lifeline, is_patient=is_patient)
+
+    welcome = wait.hear(control, Welcome, "the coordinator")
+    carrier = None
+    if assignment.folder and not sees_run(welcome):
+        carrier = Carrier(control, run_id, stage, Path(assignment.folder))
+        welcome = _fetch(carrier, welcome, control, wait)
+    welcome = assignment.adapt(welcome)
+    config = RunConfig.from_dict(welcome.config)
+    outbox = None
+    if welcome.peer:
+        outbox = open_outbox(sockets, welcome.peer, omits_zeros=config.wire_zeros == "omit")
+    next_batch_id = welcome.next_batch_id
+    if outbox is not None:
+        poller.watch(outbox.channel)
+        outbox.send(LinkHello(run_id, stage, config.places))
+        ready = wait.hear(outbox, LinkReady, f"stage {stage + 1}")
+        if (ready.run_id, ready.stage) != (run_id, stage + 1):
+            raise HandshakeError(f"stage {stage}: the link above belongs to another run: {ready}")
+        next_batch_id = max(next_batch_id, ready.next_batch_id)
+        if config.transport == "auto":
+            outbox.share_memory(run_id, config.first_window)
+    if inbox is not None:
+        poller.watch(inbox.channel)
+        hello = wait.hear(inbox, LinkHello, f"stage {stage - 1}")
+        if (hello.run_id, hello.stage, hello.window) != (run_id, stage - 1, config.places):
+            raise HandshakeError(f"stage {stage}: the link below belongs to another run: {hello}")
+        inbox.send(LinkReady(run_id, stage, next_batch_id))
+    return Seat(
+        welcome=welcome,
+        config=config,
+        stage=stage,
+        inbox=inbox,
+        outbox=outbox,
+        next_batch_id=next_batch_id,
+        incarnation=assignment.incarnation,
+        listens=listens,
+        carrier=carrier,
+    )
+
+
+def _fetch(carrier: Carrier, welcome: Welcome, control: ControlClient, wait: _Wait) -> Welcome:
+    """What welcome says, with files of this host; the shard comes over the control socket."""
+    redirected = carrier.redirect(welcome)
+    if not welcome.shard:
+        return redirected
+    control.send(FileWanted(welcome.run_id, wait.stage))
+    incoming = carrier.incoming()
+    while not incoming.add(wait.hear(control, FilePart, "the coordinator")):
+        pass
+    return dataclasses.replace(redirected, shard=str(incoming.path))
+
+
+def await_start(seat: Seat, control: ControlClient, poller: Poller, lifeline: int | None) -> None:
+    """Say Ready and wait for Start. Raises Stopped or HandshakeError."""
+    control.send(Ready(seat.run_id, seat.stage))
+    deadline_s = seat.config.start_timeout_s + COMPILE_S  # others may still be building
+    _Wait(seat.stage, control, poller, lifeline, deadline_s).hear(control, Start, "the coordinator")
+
+
+class _Wait:
+    """Waits for one message at a time, listening to the coordinator all the while."""
+
+    def __init__(
+        self,
+        stage: int,
+        control: ControlClient,
+        poller: Poller,
+        lifeline: int | None,
+        deadline_s: float = DEADLINE_S,
+        *,
+        is_patient: bool = False,
+    ) -> None:
+        self._deadline_s = deadline_s
+        self._is_patient = is_patient
+        self.stage = stage
+        self._control = control
+        self._poller = poller
+        self._lifeline = lifeline
+        self._deadline = time.monotonic() + deadline_s
+
+    def hear(self, source: Link | ControlClient, kind: type[M], who: str) -> M:
+        """The next message from source, which must be of that kind."""
+        while True:
+            message = self._next(source)
+            if isinstance(message, kind):
+                return message
+            if message is not None:
+                raise HandshakeError(
+                    f"stage {self.stage}: {who} sent {type(message).__name__}, "
+                    f"awaited was {kind.__name__}"
+                )
+            left_s = self._left_s()
+            if left_s <= 0:
+                raise HandshakeError(
+                    f"stage {self.stage}: waited {self._deadline_s:.0f} s "
+                    f"for {kind.__name__} from {who}"
+                )
+            if self._lifeline in self._poller.wait(min(left_s, 1.0)):
+                raise Orphaned("the launcher is gone")
+
+    def _left_s(self) -> float:
+        """For how long to wait on; the patient one until the coordinator is silent, or gone."""
+        if not self._is_patient:
+            return self._deadline - time.monotonic()
+        return math.inf if self._lifeline is not None else self._deadline_s - self._control.silent_s
+
+    def _next(self, source: Link | ControlClient) -> Message | None:
+        if source is not self._control:
+            stop = self._control.receive()
+            if isinstance(stop, Stop):
+                raise Stopped(stop.reason, again=stop.again)
+        received = source.receive()
+        message = received[0] if isinstance(received, tuple) else received
+        if isinstance(message, Stop):
+            raise Stopped(message.reason, again=message.again)
+        return None if isinstance(message, Heartbeat) else message

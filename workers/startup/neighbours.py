@@ -1,0 +1,72 @@
+"""Make a worker's links anew when a neighbour has been replaced."""
+
+from __future__ import annotations
+
+from dni_async.transport.link import Link, open_outbox
+from dni_async.transport.sockets import Poller, Sockets
+from dni_async.wire.messages import InboxMoved, LinkHello, LinkReady
+from dni_async.workers.startup.handshake import Seat
+
+__all__ = ["Neighbours"]
+
+
+class Neighbours:
+    """Exchanges the links of a seat. Every incarnation of a neighbour has sockets of its own.
+
+    So nothing that was sent to or by a worker that has died reaches anybody afterwards.
+    """
+
+    def __init__(self, seat: Seat, sockets: Sockets, poller: Poller) -> None:
+        self._seat = seat
+        self._sockets = sockets
+        self._poller = poller
+        self._awaits_hello = self._awaits_ready = False
+
+    def move_inbox(self, incarnation: int) -> InboxMoved:
+        """Listen for that incarnation of the stage below; the answer for the coordinator."""
+        seat = self._seat
+        # The coordinator tells no source of a stage below.
+        assert seat.inbox is not None
+        assert seat.listens is not None
+        seat.inbox = self._exchange(seat.inbox, seat.listens.open(self._sockets, incarnation))
+        self._awaits_hello = True
+        endpoint = seat.listens.told(seat.inbox)
+        return InboxMoved(seat.run_id, seat.stage, incarnation, endpoint, seat.inbox.channel.near)
+
+    def connect_outbox(self, endpoint: str) -> None:
+        """Turn to the new stage above, and greet it."""
+        seat = self._seat
+        assert seat.outbox is not None
+        omits_zeros = seat.config.wire_zeros == "omit"
+        opened = open_outbox(self._sockets, endpoint, omits_zeros=omits_zeros)
+        seat.outbox = self._exchange(seat.outbox, opened)
+        seat.outbox.send(LinkHello(seat.run_id, seat.stage, seat.config.places))
+        if seat.config.transport == "auto":
+            seat.outbox.share_memory(seat.run_id, seat.config.first_window)
+        self._awaits_ready = True
+
+    def hears_hello(self, hello: LinkHello) -> bool:
+        """Whether this is the first word of a new stage below, and as it should be."""
+        seat, is_awaited = self._seat, self._awaits_hello
+        self._awaits_hello = False
+        return is_awaited and (hello.stage, hello.window) == (seat.stage - 1, seat.config.places)
+
+    def answer(self, next_batch_id: int) -> None:
+        """Tell the new stage below where the work goes on."""
+        assert self._seat.inbox is not None
+        self._seat.inbox.send(LinkReady(self._seat.run_id, self._seat.stage, next_batch_id))
+
+    def hears_ready(self, ready: LinkReady) -> bool:
+        """Whether this is the first word of a new stage above, and as it should be."""
+        is_awaited, self._awaits_ready = self._awaits_ready, False
+        return is_awaited and ready.stage == self._seat.stage + 1
+
+    def _exchange(self, old: Link, new: Link) -> Link:
+        """Leave the old link as it is, unread; its counts go on with the new one."""
+        self._poller.forget(old.channel)
+        old.close()
+        self._sockets.close(old.channel)
+        new.frame_bytes, new.shared_bytes = old.frame_bytes, old.shared_bytes
+        new.received_bytes = old.received_bytes
+        self._poller.watch(new.channel)
+        return new

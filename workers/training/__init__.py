@@ -1,0 +1,1 @@
+"""The loop of a worker that trains its stage."""
