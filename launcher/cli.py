@@ -65,8 +65,8 @@ def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
     type=click.Path(path_type=Path),
     metavar="RUN_DIR",
     help="Go on with the run in RUN_DIR from its newest checkpoint, with its settings; stages, "
-    "workers, devices, window, threads, transport, keys, epochs, checkpoints and what is compared "
-    "or recorded may be set anew.",
+    "workers, devices, window, threads, transport, keys, epochs, restarts, checkpoints and what is "
+    "compared or recorded may be set anew.",
 )
 @click.option(
     "--run-dir",

@@ -67,6 +67,7 @@ RESUMABLE = frozenset(
         "workers", "listen", "join_timeout_s", "silent_after_s", "data_dir", "keys", "epochs",
         "baseline", "target_accuracy", "early_stop", "profile", "torch_profiler",
         "checkpoint_every", "keep_checkpoints", "tensorboard", "metrics_port", "metrics_host",
+        "max_restarts", "record_events", "interface", "insecure_without_keys",
     }
 )  # fmt: skip
 

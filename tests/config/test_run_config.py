@@ -411,3 +411,17 @@ def test_what_a_resumed_run_keeps_is_all_but_what_may_change() -> None:
     assert fixed["lr"] == 0.5
     assert not fixed.keys() & RESUMABLE
     assert fixed.keys() | RESUMABLE == {field.name for field in dataclasses.fields(RunConfig)}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"max_restarts": 9},  # a run that is out of them
+        {"record_events": True},
+        {"interface": "127.0.0.2"},
+        {"insecure_without_keys": True},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)
+def test_what_does_not_change_what_is_learnt_may_be_set_anew(changed: dict[str, Any]) -> None:
+    assert RunConfig(**changed).fixed() == RunConfig().fixed()

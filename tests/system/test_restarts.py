@@ -102,7 +102,8 @@ def test_a_replacement_that_is_killed_while_it_joins_is_replaced(
 
 
 def test_when_restarts_are_used_up_the_first_cause_is_shown(launch: Callable[..., Launch]) -> None:
-    run = launch(*COMMON, "--epochs=100000", "--max-restarts=1")
+    """And the run can be resumed with more of them."""
+    run = launch(*COMMON, "--epochs=100000", "--max-restarts=1", "--checkpoint-every=10")
     pids = run.worker_pids()
     run.wait_for("epoch +1 ")
     before = dict(pids)
@@ -112,6 +113,13 @@ def test_when_restarts_are_used_up_the_first_cause_is_shown(launch: Callable[...
     assert f"stage 2 (cpu, pid {pids[2]}) was killed by SIGKILL" in run.output
     assert f"stage 1 (cpu, pid {before[1]}) was killed" in run.output.splitlines()[-1]
     run.assert_nothing_left()
+    resumed = launch("--resume", str(run.run_dir), "--max-restarts=2")
+    pids = resumed.worker_pids()
+    resumed.wait_for("epoch +")
+    kill(resumed, pids, 1)
+    resumed.interrupt()
+    assert resumed.end() == 130, resumed.output
+    resumed.assert_nothing_left()
 
 
 def test_an_exact_run_ends_with_a_worker(launch: Callable[..., Launch]) -> None:
