@@ -15,7 +15,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-__all__ = ["DEADLINE_S", "MarkedProcess"]
+from tests.forked import Forked, can_fork, fork
+from tests.zygote import MARK
+
+__all__ = ["DEADLINE_S", "MarkedProcess", "outcome"]
 
 DEADLINE_S = 60.0
 
@@ -23,7 +26,8 @@ DEADLINE_S = 60.0
 class MarkedProcess:
     """A command in a session of its own, with a temporary folder of its own.
 
-    output: what it has printed, so far as it was read.
+    output: what it has printed, so far as it was read. is_cold: started from nothing, as a user
+    does it; else a command of ours is forked from a process that has imported what it needs.
     """
 
     def __init__(
@@ -33,24 +37,15 @@ class MarkedProcess:
         cwd: Path,
         temporary: Path,
         environment: Mapping[str, str] | None = None,
+        is_cold: bool = False,
     ) -> None:
         self.temporary = temporary
         self.temporary.mkdir(parents=True)
         self.output = ""
-        self._mark = f"DNI_TEST_MARK={uuid.uuid4()}"
-        name, _, value = self._mark.partition("=")
-        own = {"TMPDIR": str(temporary), name: value}
-        self.process = subprocess.Popen(
-            command,
-            cwd=cwd,
-            env={**os.environ, **own, **(environment or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            # Where the tests run in the background of a script, that is ignored and inherited.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
+        mark = str(uuid.uuid4())
+        self._mark = f"{MARK}={mark}"
+        own = {"TMPDIR": str(temporary), MARK: mark, **(environment or {})}
+        self.process = _start(command, cwd, {**os.environ, **own}, is_cold=is_cold)
 
     def wait_for(self, pattern: str, deadline_s: float = DEADLINE_S) -> re.Match[str]:
         """Read output until pattern appears."""
@@ -95,8 +90,10 @@ class MarkedProcess:
         for process in self.alive():
             process.kill()
         self.process.wait(10)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
+        if isinstance(self.process, Forked):
+            self.process.close()
+        elif self.process.stdout is not None:
+            self.process.stdout.close()
 
     def _read(self, deadline: float) -> bool:
         """Read what is there, waiting at most until deadline; False at the end of output."""
@@ -107,3 +104,32 @@ class MarkedProcess:
         part = os.read(fd, 65536)
         self.output += part.decode()
         return bool(part)
+
+
+def outcome(command: Sequence[str], folder: Path, **environment: str) -> tuple[int, str]:
+    """Run the command to its end in folder: its exit code, and all that it printed."""
+    process = MarkedProcess(
+        command, cwd=folder, temporary=folder / f"tmp-{uuid.uuid4()}", environment=environment
+    )
+    try:
+        return process.end(), process.output
+    finally:
+        process.abort()
+
+
+def _start(
+    command: Sequence[str], cwd: Path, environment: Mapping[str, str], *, is_cold: bool
+) -> Forked | subprocess.Popen[bytes]:
+    if can_fork(command) and not is_cold:
+        return fork(command, cwd=cwd, environment=environment)
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+        # Where the tests run in the background of a script, that is ignored and inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )

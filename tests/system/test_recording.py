@@ -5,45 +5,38 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from dni_async.launcher.places.local import command_for
+from tests.marked_process import outcome
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
 
 
-def replay(run_dir: Path) -> subprocess.CompletedProcess[str]:
-    """``dni-report --replay``."""
-    return subprocess.run(
-        command_for("dni_async.launcher.commands.report", "--replay", str(run_dir)),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def replay(run_dir: Path) -> tuple[int, str]:
+    """``dni-report --replay``: its exit code and what it says."""
+    command = command_for("dni_async.launcher.commands.report", "--replay", str(run_dir))
+    return outcome(command, run_dir.parent)
 
 
 def test_a_run_is_recorded_and_replayed(launch: Callable[..., Launch]) -> None:
     run = launch("--epochs=2", "--layers=3", "--no-baseline", "--record-events")
     assert run.end() == 0, run.output
-    done = replay(run.run_dir)
-    assert done.returncode == 0, done.stderr
-    assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [
-        "stage-0",
-        "stage-1",
-        "stage-2",
-    ]
-    assert done.stdout.count("the same actions") == 3
+    code, said = replay(run.run_dir)
+    assert code == 0, said
+    names = [line.split(": ")[0] for line in said.splitlines()]
+    assert names == ["stage-0", "stage-1", "stage-2"]
+    assert said.count("the same actions") == 3
     path = run.run_dir / "events" / "stage-1.jsonl"
     assert '["Finish"]' in path.read_text()  # to the end
     path.write_text(path.read_text().replace('"synthetic"', '"returned"', 1))
-    changed = replay(run.run_dir)
-    assert changed.returncode == 1
-    assert re.search(r'stage-1: event \d+ \["Turn"\] led to', changed.stdout)
+    code, said = replay(run.run_dir)
+    assert code == 1
+    assert re.search(r'stage-1: event \d+ \["Turn"\] led to', said)
     run.assert_nothing_left()
 
 
@@ -54,8 +47,8 @@ def test_the_recording_of_an_interrupted_run_can_be_replayed(
     run.wait_for("epoch   3")
     run.interrupt(signal.SIGTERM)
     assert run.end() == 143
-    done = replay(run.run_dir)
-    assert done.returncode == 0, done.stdout + done.stderr
+    code, said = replay(run.run_dir)
+    assert code == 0, said
 
 
 def test_a_replacement_writes_a_file_of_its_own(launch: Callable[..., Launch]) -> None:
@@ -64,16 +57,16 @@ def test_a_replacement_writes_a_file_of_its_own(launch: Callable[..., Launch]) -
     run.wait_for("epoch +2 ")
     os.kill(pids[1], signal.SIGKILL)
     assert run.end() == 0, run.output
-    done = replay(run.run_dir)
-    names = [line.split(": ")[0] for line in done.stdout.splitlines()]
+    code, said = replay(run.run_dir)
+    names = [line.split(": ")[0] for line in said.splitlines()]
     assert sorted(names) == ["stage-0", "stage-1", "stage-1.1", "stage-2"]
-    assert (done.returncode, done.stdout.count("the same actions")) == (0, 4), done.stdout
+    assert (code, said.count("the same actions")) == (0, 4), said
 
 
 def test_nothing_recorded_is_said(launch: Callable[..., Launch]) -> None:
     run = launch("--epochs=1", "--layers=2", "--no-baseline")
     assert run.end() == 0
     assert not (run.run_dir / "events").exists()
-    done = replay(run.run_dir)
-    assert done.returncode == 2
-    assert "holds no events; a run with --record-events does" in done.stderr
+    code, said = replay(run.run_dir)
+    assert code == 2
+    assert "holds no events; a run with --record-events does" in said

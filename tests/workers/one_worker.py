@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+from dni_async.launcher.places.local import command_for
 from dni_async.transport.channels import ControlServer
 from dni_async.transport.link import Link
 from dni_async.transport.sockets import Poller
 from dni_async.wire.messages import Message, Progress
+from tests.forked import Forked, fork
 
-__all__ = ["RUN_ID", "OneWorker"]
+__all__ = ["RUN_ID", "OneWorker", "start_worker"]
 
 RUN_ID = "0123456789abcdef"
 DEADLINE_S = 30.0
@@ -29,7 +32,7 @@ class OneWorker:
     control: ControlServer
     link: Link
     poller: Poller
-    process: subprocess.Popen[bytes]
+    process: Forked
     peer: bytes
     progress: Progress | None = None
 
@@ -76,3 +79,11 @@ class OneWorker:
         while not look():
             assert time.monotonic() < deadline, complaint
             self.poller.wait(0.1)
+
+
+def start_worker(coordinator: str, stage: int, folder: Path) -> Forked:
+    """A worker of that stage, which looks for its coordinator there."""
+    arguments = ("--coordinator", coordinator, "--stage", str(stage))
+    environment = {**os.environ, "DNI_RUN_ID": RUN_ID, "OMP_NUM_THREADS": "1"}
+    command = command_for("dni_async.workers.__main__", *arguments)
+    return fork(command, cwd=folder, environment=environment)

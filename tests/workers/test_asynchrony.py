@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +10,6 @@ import pytest
 import torch
 
 from dni_async.config.run_config import RunConfig
-from dni_async.launcher.places.local import command_for
 from dni_async.transport.link import Link, open_inbox
 from dni_async.transport.sockets import Poller, Sockets, open_sockets
 from dni_async.wire.messages import (
@@ -33,7 +30,7 @@ from dni_async.wire.messages import (
     Welcome,
 )
 from dni_async.wire.tensors import describe
-from tests.workers.one_worker import RUN_ID, OneWorker
+from tests.workers.one_worker import RUN_ID, OneWorker, start_worker
 
 pytestmark = pytest.mark.system
 
@@ -66,14 +63,7 @@ def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Stage0]:
     poller = Poller()
     poller.watch(control)
     poller.watch(above.channel)
-    process = subprocess.Popen(
-        command_for(
-            *("dni_async.workers.__main__", "--coordinator", control.endpoint, "--stage", "0")
-        ),
-        env={**os.environ, "DNI_RUN_ID": RUN_ID, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start_worker(control.endpoint, 0, folder)
     try:
         stage = Stage0(control, above, poller, process, b"stage-0")
         hello = stage.hear_control(Hello)
@@ -108,6 +98,7 @@ def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Stage0]:
     finally:
         process.kill()
         process.wait()
+        process.close()
 
 
 @pytest.mark.parametrize("stage0", [1, 2, 8], indirect=True)

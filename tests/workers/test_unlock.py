@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,6 @@ from torch.nn import functional
 
 from dni_async.config.run_config import RunConfig
 from dni_async.data.inputs import Inputs
-from dni_async.launcher.places.local import command_for
 from dni_async.network.building import build_network
 from dni_async.seeding import stage_seed
 from dni_async.stage.optimizers import make_optimizer
@@ -33,7 +30,7 @@ from dni_async.wire.messages import (
     Welcome,
 )
 from dni_async.wire.tensors import describe
-from tests.workers.one_worker import RUN_ID, OneWorker
+from tests.workers.one_worker import RUN_ID, OneWorker, start_worker
 
 pytestmark = pytest.mark.system
 CPU = torch.device("cpu")
@@ -75,14 +72,7 @@ def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Head]:
     control = sockets.control_server(f"ipc://{folder}/control")
     poller = Poller()
     poller.watch(control)
-    process = subprocess.Popen(
-        command_for(
-            *("dni_async.workers.__main__", "--coordinator", control.endpoint, "--stage", "1")
-        ),
-        env={**os.environ, "DNI_RUN_ID": RUN_ID, "OMP_NUM_THREADS": "1"},
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    process = start_worker(control.endpoint, 1, folder)
     try:
         link = open_outbox(sockets, f"ipc://{folder}/stage-1")
         poller.watch(link.channel)
@@ -106,6 +96,7 @@ def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Head]:
     finally:
         process.kill()
         process.wait()
+        process.close()
 
 
 @pytest.mark.parametrize("head", [1, 2, 8], indirect=True)

@@ -1,0 +1,221 @@
+"""A process that has imported what is slow to import, and forks the commands that tests start.
+
+A command of ours spends two seconds of processor time on importing torch, and as much again for
+its fork server. What is forked here skips that and nothing else: it is a process of its own, in a
+session of its own, with the environment, folder, output, signals and exit code of that command;
+the processes that it starts of our modules are its children, forked in the same way.
+
+Run as ``python tests/zygote.py FD``. On that socket come JSON objects (command, cwd, environment),
+each with three descriptors: standard input, output, and one on which the pid, then the exit code
+(or minus the signal) are told, a line each. It ends when the socket does.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import gc
+import importlib
+import json
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+MARK = "DNI_TEST_MARK"
+ROOT = Path(__file__).resolve().parents[1]
+PRELOADED = (
+    *("sklearn.datasets", "cloudpickle", "tensorboard.compat.proto.event_pb2", "prometheus_client"),
+    *("dni_async", "dni_async.workers.worker", "dni_async.workers.__main__"),
+    *("dni_async.workers.joining", "dni_async.launcher.cli", "dni_async.launcher.run"),
+    *("dni_async.launcher.report.report", "dni_async.launcher.jobs.baseline"),
+    *("dni_async.launcher.jobs.layer_probe", "dni_async.launcher.monitoring.prometheus"),
+    *("dni_async.launcher.monitoring.tensorboard", "dni_async.launcher.commands.report"),
+    *("dni_async.launcher.doctor.cli", "dni_async.launcher.doctor.examination"),
+)
+_path: list[str] = []
+
+
+def main() -> None:
+    """Fork commands until the socket ends."""
+    sys.path[:] = _path[:] = [str(ROOT), *(part for part in sys.path[1:] if part != str(ROOT))]
+    for name in PRELOADED:
+        importlib.import_module(name)
+    gc.collect()
+    control = socket.socket(fileno=int(sys.argv[1]))
+    with selectors.DefaultSelector() as selector:
+        selector.register(control, selectors.EVENT_READ)
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is not control:
+                    selector.unregister(key.fd)
+                    _tell_end(key.fd, *key.data)
+                elif not _hear(control, selector):
+                    return
+
+
+def module_of(command: Sequence[str]) -> tuple[str, list[str]] | None:
+    """The module of ours that a command runs, and its arguments; None: it is something else."""
+    if list(command[:1]) != [sys.executable] or len(command) < 3:
+        return None
+    if command[1].endswith("launcher/places/bootstrap.py"):
+        return command[2], list(command[3:])
+    if command[1] == "-m" and command[2].startswith("benchmarks."):
+        return command[2], list(command[3:])
+    return None
+
+
+def _hear(control: socket.socket, selector: selectors.BaseSelector) -> bool:
+    """Do what is asked next; False at the end of the socket."""
+    data, fds, _, _ = socket.recv_fds(control, 2**20, 3)
+    if not data:
+        return False
+    asked = json.loads(data)
+    pid = os.fork()
+    if pid == 0:
+        selector.close()
+        control.close()
+        _become(asked, *fds)
+    stdin, stdout, status = fds
+    os.close(stdin)
+    os.close(stdout)
+    os.write(status, b"%d\n" % pid)
+    selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, status))
+    return True
+
+
+def _tell_end(pidfd: int, pid: int, status: int) -> None:
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    with suppress(BrokenPipeError):
+        os.write(status, b"%d\n" % code)
+    os.close(status)
+    os.close(pidfd)
+
+
+def _become(asked: dict[str, Any], stdin: int, stdout: int, status: int) -> NoReturn:
+    """In the child: be the command that was asked for."""
+    os.setsid()
+    os.close(status)
+    os.chdir(asked["cwd"])
+    _be_marked(asked["environment"][MARK])
+    _redirect((stdin, stdout, stdout))
+    os.close(stdin)
+    os.close(stdout)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    subprocess.Popen = _ForkingPopen  # type: ignore[misc]
+    _run(*module_of(asked["command"]), asked["environment"])  # type: ignore[misc]
+
+
+def _be_marked(mark: str) -> None:
+    """Have /proc/PID/environ show the mark, which is as long as the one it was started with."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    start, end = int(fields[47]), int(fields[48])
+    at = ctypes.string_at(start, end - start).index(f"{MARK}=".encode()) + len(MARK) + 1
+    ctypes.memmove(start + at, mark.encode(), len(mark))
+
+
+def _redirect(streams: Sequence[int]) -> None:
+    """Have these descriptors as the standard ones, and files in Python that hold nothing yet."""
+    sources = [os.dup(fd) for fd in streams]
+    for target, source in enumerate(sources):
+        os.dup2(source, target)
+        os.close(source)
+    sys.stdin = os.fdopen(0, closefd=False)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+
+
+def _run(module: str, arguments: list[str], environment: Mapping[str, str]) -> NoReturn:
+    """Run a module's main, as the interpreter would: its exit code is the process's."""
+    os.environ.clear()
+    os.environ.update(environment)
+    _forget_users_modules()
+    import torch
+
+    torch.set_num_threads(int(environment.get("OMP_NUM_THREADS", "1")))
+    from dni_async.launcher.places.bootstrap import path_of_caller
+
+    sys.path[:] = path_of_caller() or _path
+    sys.argv = [module, *arguments]
+    code = _code_of(importlib.import_module(module).main)
+    with suppress(Exception):
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
+
+
+def _code_of(main: Callable[[], object]) -> int:
+    try:
+        main()
+    except SystemExit as leave:
+        if leave.code is None or isinstance(leave.code, int):
+            return leave.code or 0
+        print(leave.code, file=sys.stderr)
+        return 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _forget_users_modules() -> None:
+    """Those that a process before this one imported, from the folder of a test."""
+    for name, module in list(sys.modules.items()):
+        place = getattr(module, "__file__", None)
+        if place and not place.startswith(tuple(_path)):
+            del sys.modules[name]
+
+
+class _ForkingPopen(subprocess.Popen[Any]):
+    """One that forks where a module of ours is started, and executes everything else."""
+
+    def _execute_child(self, args: Any, *rest: Any) -> None:
+        found = None if isinstance(args, (str, bytes)) else module_of(args)
+        if found is None or rest[1] is not None:  # preexec_fn
+            super()._execute_child(args, *rest)  # type: ignore[misc]
+            return
+        pass_fds, cwd, environment = rest[3:6]
+        pipes, is_leader = rest[9:15], rest[20]
+        self.pid = os.fork()
+        if self.pid == 0:
+            with suppress(BaseException):
+                _be_child(pass_fds, cwd, (pipes[0], pipes[3], pipes[5]), is_leader=is_leader)
+                _run(*found, dict(os.environ if environment is None else environment))
+            os._exit(255)
+        self._child_created = True
+        self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+
+
+def _be_child(
+    pass_fds: Sequence[int], cwd: str | None, streams: Sequence[int], *, is_leader: bool
+) -> None:
+    """What lies between fork and exec, and what exec does to the process before it."""
+    gc.freeze()  # whatever is collected later closes none of the new process's descriptors
+    if is_leader:
+        os.setsid()
+    if cwd is not None:
+        os.chdir(cwd)
+    _redirect([number if fd == -1 else fd for number, fd in enumerate(streams)])
+    kept = sorted({0, 1, 2, *pass_fds})
+    for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+        os.closerange(low + 1, high)
+    signal.set_wakeup_fd(-1)
+    for signum in signal.valid_signals():
+        if callable(signal.getsignal(signum)):
+            signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    atexit._clear()
+
+
+if __name__ == "__main__":
+    main()
