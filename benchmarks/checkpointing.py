@@ -125,7 +125,7 @@ def train(config: RunConfig) -> Row:
             folder.close()
     return Row(
         train_seconds=sum(epoch.seconds for epoch in result.epochs[1:]),
-        train_cpu_seconds=sum(worker.train_cpu_seconds for worker in result.workers),
+        train_cpu_seconds=sum(worker.counters.times.train_cpu_s for worker in result.workers),
         cpu_seconds=_cpu_seconds() - before,
         num_checkpoints=folder.num_checkpoints,
         checkpoint_bytes=checkpoint_bytes,

@@ -146,7 +146,8 @@ def _measure(outcome: Outcome, config: RunConfig) -> None:
     trained = train_arm("dni", wired)
     outcome.errors.append(round(100 * (1 - trained.epochs[-1].test_accuracy), 6))
     outcome.batch_bytes.append(
-        sum(worker.frame_bytes for worker in trained.workers) / trained.links[0].activations
+        sum(worker.counters.traffic.frame_bytes for worker in trained.workers)
+        / trained.links[0].activations
     )
 
 

@@ -62,7 +62,8 @@ class Case:
             "errors": [_error(run) for run in self.runs],
             **{
                 key: [
-                    median(getattr(w, key) for w in stage) for stage in zip(*workers, strict=True)
+                    median(getattr(w.counters.work, key) for w in stage)
+                    for stage in zip(*workers, strict=True)
                 ]
                 for key in ("updates", "skipped", "replayed")
             },

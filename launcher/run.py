@@ -20,7 +20,7 @@ from dni_async.launcher.jobs.baseline_process import train_baseline
 from dni_async.launcher.monitoring.display import Display, live_display
 from dni_async.launcher.monitoring.watchers import WatchedDisplay, Watchers, open_watchers
 from dni_async.launcher.plan.plan import Plan, make_plan, regrouped
-from dni_async.launcher.report.report import build_report
+from dni_async.launcher.report.building import build_report
 from dni_async.launcher.report.results import RunResult
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.resume import Resumption, find_resumption, stage_files

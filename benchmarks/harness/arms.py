@@ -22,8 +22,8 @@ from dni_async.launcher.jobs.balance import balance, needs_balance
 from dni_async.launcher.jobs.baseline_process import train_baseline
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.plan.plan import make_plan
-from dni_async.launcher.report.link_rows import LinkResult
-from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult, WorkerResult
+from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
+from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.system import available_cores
 

@@ -91,12 +91,14 @@ class Length:
     @property
     def busy(self) -> float:
         """Of the mean worker."""
-        return fmean(worker.busy for run in self.runs for worker in run.workers)
+        return fmean(worker.to_dict()["busy"] for run in self.runs for worker in run.workers)
 
     @property
     def rss_bytes(self) -> Spread:
         """Of each worker of the last run; what all share (libraries) counts in each."""
-        return Spread.of([float(worker.rss_bytes) for worker in self.runs[-1].workers])
+        return Spread.of(
+            [float(worker.counters.memory.rss_bytes) for worker in self.runs[-1].workers]
+        )
 
     def simulate(self, link: LinkTimes) -> None:
         """One epoch on this machine's cores, from an empty line to an empty line."""

@@ -82,8 +82,8 @@ class Cell:
             "speedup_of_dni": self.speedup(arm).to_dict() if self.has_ours else None,
             "train_loss": [run.train_loss for run in runs],
             "workers": [
-                {"stage": w.stage, "busy": w.busy, "waiting": w.waiting, "sending": w.sending}
-                for w in runs[-1].workers
+                {key: row[key] for key in ("stage", "busy", "waiting", "sending")}
+                for row in (worker.to_dict() for worker in runs[-1].workers)
             ],
         }
 

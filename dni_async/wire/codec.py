@@ -1,16 +1,17 @@
 """Messages to frames and back; any bytes decode to a message or to one WireError.
 
 Frame 0 is a msgpack array ``[protocol, kind, field, field, ...]`` in the order of the message's
-fields; a ``TensorMeta`` is ``[dtype, [sizes], place]``. Then one raw frame for each tensor whose
-place is negative. Nothing is ever unpickled.
+fields; a field that is a value of several parts, as a ``TensorMeta`` is, is an array of those. Then
+one raw frame for each tensor whose place is negative. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import reprlib
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgpack
@@ -41,13 +42,8 @@ Check = Callable[[Any], Any]
 def encode(message: Message, payload: Sequence[Buffer] = ()) -> list[Buffer]:
     """The frames of message: its header, then payload (one buffer for each inline tensor)."""
     kind, names, _ = _BY_TYPE[type(message)]
-    header: list[Any] = [PROTOCOL, kind]
-    for name in names:
-        value = getattr(message, name)
-        if name == "tensors":
-            value = [(meta.dtype, meta.shape, meta.place) for meta in value]
-        header.append(value)
-    return [msgpack.packb(header), *payload]
+    header = [PROTOCOL, kind, *(getattr(message, name) for name in names)]
+    return [msgpack.packb(header, default=_parts), *payload]
 
 
 def decode(frames: Sequence[Buffer]) -> tuple[Message, list[memoryview]]:
@@ -66,15 +62,7 @@ def decode(frames: Sequence[Buffer]) -> tuple[Message, list[memoryview]]:
     if known is None:
         raise WireError(f"unknown message kind {_show(kind)}")
     message_type, names, checks = known
-    values = header[2:]
-    if len(values) != len(names):
-        raise WireError(f"{message_type.__name__} has {len(values)} fields, needs {len(names)}")
-    for index, check in enumerate(checks):
-        try:
-            values[index] = check(values[index])
-        except WireError as error:
-            raise WireError(f"{message_type.__name__}.{names[index]}: {error}") from None
-    message: Message = message_type(*values)
+    message: Message = _build(message_type, names, checks, header[2:])
     return message, _match_payload(message, frames[1:])
 
 
@@ -86,6 +74,16 @@ def size_bytes(meta: TensorMeta) -> int:
 def mask_bytes(num_numbers: int) -> int:
     """How long the mask is that tells which of so many numbers are not zero."""
     return -(-num_numbers // 8)
+
+
+def _parts(value: Any) -> list[Any]:
+    """What a value within a message consists of."""
+    return [getattr(value, name) for name in _names(value.__class__)]
+
+
+@functools.cache
+def _names(value_type: Any) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(value_type))
 
 
 def _unpack(frame: Buffer) -> list[Any]:
@@ -105,6 +103,20 @@ def _unpack(frame: Buffer) -> list[Any]:
     if type(header) is not list:
         raise WireError(f"header is a {type(header).__name__}, not an array")
     return header
+
+
+def _build(
+    value_type: Any, names: Sequence[str], checks: Sequence[Check], values: list[Any]
+) -> Any:
+    """A message, or a value within one, of its parts, each as its check leaves it."""
+    if len(values) != len(names):
+        raise WireError(f"{value_type.__name__} has {len(values)} fields, needs {len(names)}")
+    for index, check in enumerate(checks):
+        try:
+            values[index] = check(values[index])
+        except WireError as error:
+            raise WireError(f"{value_type.__name__}.{names[index]}: {error}") from None
+    return value_type(*values)
 
 
 def _match_payload(message: Message, frames: Sequence[Buffer]) -> list[memoryview]:
@@ -207,6 +219,18 @@ def _check_settings(value: Any) -> dict[str, Any]:
     return value
 
 
+def _value_of(value_type: Any) -> Check:
+    """The check of a value of several parts, which becomes one of value_type."""
+    names, checks = _names(value_type), _checks_of(value_type)
+
+    def check(value: Any) -> Any:
+        if type(value) is not list:
+            raise WireError(f"{_show(value)} is no array of {', '.join(names)}")
+        return _build(value_type, names, checks, value)
+
+    return check
+
+
 def _one_of(choices: tuple[str, ...]) -> Check:
     def check(value: Any) -> str:
         if type(value) is not str or value not in choices:
@@ -231,16 +255,20 @@ def _check_for(annotation: Any) -> Check:
         return _one_of(get_args(annotation))
     if get_origin(annotation) is tuple:
         return _check_sizes if get_args(annotation)[0] is int else _check_tensors
+    if is_dataclass(annotation):
+        return _value_of(annotation)
     return _check_settings
 
 
+def _checks_of(value_type: Any) -> tuple[Check, ...]:
+    """The checks of all fields, in order."""
+    hints = get_type_hints(value_type)
+    return tuple(_check_for(hints[name]) for name in _names(value_type))
+
+
 def _table() -> list[tuple[Any, tuple[str, ...], tuple[Check, ...]]]:
-    rows = []
-    for message_type in get_args(Union[Message]):  # noqa: UP007 - flattens the nested unions
-        hints = get_type_hints(message_type)
-        names = tuple(f.name for f in fields(message_type))
-        rows.append((message_type, names, tuple(_check_for(hints[name]) for name in names)))
-    return rows
+    message_types = get_args(Union[Message])  # noqa: UP007 - flattens the nested unions
+    return [(each, _names(each), _checks_of(each)) for each in message_types]
 
 
 _BY_KIND = dict(enumerate(_table()))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dni_async.wire.counters import Counters
+
 __all__ = [
     "MAX_PART_BYTES",
     "Alive",
@@ -101,58 +103,15 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Counters since the start, sent about twice a second. Times in seconds.
-
-    busy_s + waiting_s + sending_s is the time since Start; credit_waiting_s is the part of
-    waiting_s in which only a full window kept the next batch from being taken up. train_busy_s
-    and train_sending_s leave evaluation out, and so does train_cpu_s, the processor time of all
-    the worker's threads. loss is the head's mean training loss of the current epoch so far (-1
-    from other stages). max_pending: most activations in flight in the outbox at once; occupancy:
-    how many there were on average at each sending, as a share of the window (-1 where nothing is
-    sent up). The staleness of half, and of 99 %, of all returned gradients is not above
-    staleness_median and staleness_p99. skipped: training batches learnt from and not sent up;
-    replayed: those learnt from once more. frame_bytes, shared_bytes: sent so far over both links.
-    next_batch_id: one past the last batch that the stage received, or the source drew. epoch_s: of
-    the source, since it began or took over the training of its epoch.
-
-    Of the link above, if there is one: activations sent, bytes up and down, seconds in which an
-    activation was in flight, the median of the last 1,024 times from sending one to the release of
-    its place and the least of all (-1 before the first), what carries large tensors, the window.
-    """
+    """What a worker has counted so far, sent about twice a second."""
 
     run_id: str
     stage: int
-    updates: int
-    epoch: int
-    busy_s: float
-    waiting_s: float
-    sending_s: float
-    loss: float
-    max_staleness: int
-    max_pending: int
-    rss_bytes: int
-    train_busy_s: float
-    train_sending_s: float
-    train_cpu_s: float
-    occupancy: float
-    staleness_median: int
-    staleness_p99: int
-    frame_bytes: int
-    shared_bytes: int
-    peak_rss_bytes: int
-    credit_waiting_s: float
-    skipped: int
-    replayed: int
-    next_batch_id: int = 0
-    epoch_s: float = 0.0
-    link_activations: int = 0
-    link_up_bytes: int = 0
-    link_down_bytes: int = 0
-    link_in_flight_s: float = 0.0
-    link_credit_s: float = -1.0
-    link_least_credit_s: float = -1.0
-    link_carrier: str = ""
-    link_window: int = 0
+    counters: Counters
+
+    def to_dict(self) -> dict[str, int | float | str]:
+        """Flat, as in metrics.jsonl."""
+        return {"run_id": self.run_id, "stage": self.stage, **self.counters.to_dict()}
 
 
 @dataclass(frozen=True, slots=True)

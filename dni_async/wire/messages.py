@@ -100,7 +100,7 @@ __all__ = [
     "WorkerMessage",
 ]
 
-PROTOCOL = 6  # bumped whenever a message changes; both ends must agree
+PROTOCOL = 7  # bumped whenever a message changes; both ends must agree
 
 MAX_CREDITS = 8  # in one message
 DataMessage = (

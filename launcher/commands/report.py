@@ -12,7 +12,8 @@ from rich.console import Console
 from dni_async.errors import ConfigError
 from dni_async.launcher.commands.replay_events import replay_run
 from dni_async.launcher.report.html.page import build_page
-from dni_async.launcher.report.report import print_diagnosis, print_report, read_report
+from dni_async.launcher.report.reading import read_report
+from dni_async.launcher.report.tables import print_diagnosis, print_report
 
 __all__ = ["main"]
 

@@ -10,8 +10,8 @@ from dni_async.launcher.decisions.epochs import EpochMessage, OpenEpochs, WholeE
 from dni_async.launcher.decisions.vacancies import Replacements
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.plan.plan import Plan
-from dni_async.launcher.report.link_rows import LinkResult
-from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult, WorkerResult
+from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
+from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.wire.messages import Progress
 
@@ -74,7 +74,7 @@ class Account:
         self._display.progress(message)
         if message.stage in self._replacements.untried:
             self._note_recovery(message)
-        if message.updates and self._result.first_update_seconds is None:
+        if message.counters.work.updates and self._result.first_update_seconds is None:
             self._note_first_updates()
 
     def enter_epoch(self, message: EpochMessage) -> list[EpochResult]:
@@ -92,7 +92,7 @@ class Account:
         for boundary in whole.boundaries:
             self._folder.record({"run": name, "boundary": asdict(boundary)})
         for progress in self._progress.values():
-            self._folder.record({"run": name, "worker": asdict(progress)})
+            self._folder.record({"run": name, "worker": progress.to_dict()})
         self._display.epoch(self._result, result)  # what the user has seen is written down
 
     def close(self, pids: Mapping[int, int]) -> None:
@@ -119,8 +119,8 @@ class Account:
 
         Before it trains it tells how many updates it starts from.
         """
-        stage = message.stage
-        if message.updates <= self._updates_at_start.setdefault(stage, message.updates):
+        stage, updates = message.stage, message.counters.work.updates
+        if updates <= self._updates_at_start.setdefault(stage, updates):
             return
         now = time.monotonic()
         vacancy = self._replacements.untried.pop(stage)
@@ -134,6 +134,6 @@ class Account:
 
         Of a resumed run it is not known.
         """
-        has_begun = all(progress.updates for progress in self._progress.values())
+        has_begun = all(progress.counters.work.updates for progress in self._progress.values())
         if not self._is_resumed and has_begun and len(self._progress) == self._plan.num_stages:
             self._result.first_update_seconds = time.perf_counter() - self._began

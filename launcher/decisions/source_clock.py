@@ -25,7 +25,7 @@ class SourceClock:
 
     def hear(self, progress: Progress, now: float) -> None:
         """The source told of itself."""
-        self.next_batch_id = max(self.next_batch_id, progress.next_batch_id)
+        self.next_batch_id = max(self.next_batch_id, progress.counters.work.next_batch_id)
         self._last = (progress, now)
 
     def took_over(self, died_at: float, now: float) -> None:
@@ -33,7 +33,8 @@ class SourceClock:
         epoch, seconds = 0, 0.0
         if self._last is not None:
             told, heard_at = self._last
-            epoch, seconds = self._tested_at(told.epoch), told.epoch_s + now - heard_at
+            work = told.counters.work
+            epoch, seconds = self._tested_at(work.epoch), work.epoch_s + now - heard_at
         self._gaps.append((epoch, seconds, now - died_at))
         self._last = None
 

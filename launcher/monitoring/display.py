@@ -72,8 +72,10 @@ class LiveDisplay(Display):
             previous, rate, busy = before
             seconds = now - self._heard[progress.stage]
             if seconds > 0.05:
-                rate = (progress.updates - previous.updates) / seconds
-                busy = min(1.0, max(0.0, (progress.busy_s - previous.busy_s) / seconds))
+                before_it, now_told = previous.counters, progress.counters
+                rate = (now_told.work.updates - before_it.work.updates) / seconds
+                busy_s = now_told.times.busy_s - before_it.times.busy_s
+                busy = min(1.0, max(0.0, busy_s / seconds))
         self._rows[progress.stage] = (progress, rate, busy)
         self._heard[progress.stage] = now
         self._live.update(self._table())
@@ -93,15 +95,16 @@ class LiveDisplay(Display):
             table.add_column(name, justify="right")
         for stage in sorted(self._rows):
             progress, rate, busy = self._rows[stage]
+            told = progress.counters
             table.add_row(
                 str(stage),
-                f"{progress.updates:,}",
+                f"{told.work.updates:,}",
                 f"{rate:,.0f}",
                 f"{busy:.0%}",
-                str(progress.max_staleness),
+                str(told.staleness.max_staleness),
                 f"{self._cosines[stage]:.2f}" if stage in self._cosines else "",
-                f"{progress.rss_bytes / 2**20:,.0f} MB",
-                f"{progress.loss:.4f}" if progress.loss >= 0 else "",
+                f"{told.memory.rss_bytes / 2**20:,.0f} MB",
+                f"{told.work.loss:.4f}" if told.work.loss >= 0 else "",
             )
         return Group(Text(""), table)
 

@@ -18,41 +18,11 @@ from prometheus_client.registry import Collector
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.wire.counters import FIGURES, Shown
 from dni_async.wire.messages import BoundaryEpoch, Progress
 
 __all__ = ["Figures", "MetricsServer"]
 
-# Of a stage, from its last Progress: name, what it is, how it is read. None: there is none.
-_Reading = tuple[str, str, Callable[[Progress], float | None]]
-_COUNTERS: Final[tuple[_Reading, ...]] = (
-    ("updates", "Updates made.", lambda p: p.updates),
-    ("busy_seconds", "Seconds spent computing.", lambda p: p.busy_s),
-    ("waiting_seconds", "Seconds spent waiting in poll.", lambda p: p.waiting_s),
-    (
-        "credit_waiting_seconds",
-        "Seconds of the waiting in which only a full window held the next batch back.",
-        lambda p: p.credit_waiting_s,
-    ),
-    ("sending_seconds", "Seconds spent placing and queueing tensors.", lambda p: p.sending_s),
-    ("skipped_batches", "Training batches learnt from and not sent up.", lambda p: p.skipped),
-    ("replayed_batches", "Training batches learnt from once more.", lambda p: p.replayed),
-    ("frame_bytes", "Bytes sent in frames, over both links.", lambda p: p.frame_bytes),
-    ("shared_bytes", "Bytes sent in shared memory, over both links.", lambda p: p.shared_bytes),
-)
-_GAUGES: Final[tuple[_Reading, ...]] = (
-    ("staleness_max", "Largest staleness of a returned gradient.", lambda p: p.max_staleness),
-    ("staleness_median", "Half of them are not staler.", lambda p: p.staleness_median),
-    ("staleness_p99", "99 % of them are not staler.", lambda p: p.staleness_p99),
-    (
-        "window_occupancy",
-        "Activations in flight at each sending, on average, as a share of the window.",
-        lambda p: p.occupancy if p.occupancy >= 0 else None,
-    ),
-    ("pending_max", "Most activations in flight in the outbox at once.", lambda p: p.max_pending),
-    ("resident_bytes", "Resident memory.", lambda p: p.rss_bytes),
-    ("peak_resident_bytes", "Most resident memory there was.", lambda p: p.peak_rss_bytes),
-    ("epoch", "Epoch: at the source the one that goes on, else the last.", lambda p: p.epoch),
-)
 # Of a run, from its last epoch.
 _EPOCH: Final[tuple[tuple[str, str, Callable[[EpochResult], float]], ...]] = (
     ("epoch", "Last epoch that has ended.", lambda e: e.epoch),
@@ -118,12 +88,10 @@ class Figures(Collector):
 
     def _of_stages(self) -> Iterator[Metric]:
         progress = self._progress.copy()
-        for name, text, read in _COUNTERS:
-            values = {str(stage): read(told) for stage, told in progress.items()}
-            yield _counter(f"dni_stage_{name}", text, values)
-        for name, text, read in _GAUGES:
-            values = {str(stage): read(told) for stage, told in progress.items()}
-            yield _gauge(f"dni_stage_{name}", text, "stage", values)
+        for figure in FIGURES:
+            if figure.shown.metric:
+                values = {str(stage): figure.of(told.counters) for stage, told in progress.items()}
+                yield _of_stages(figure.shown, values)
         rates = {str(stage): rate for stage, rate in self._rates.copy().items()}
         text = "Samples per second that updates were made with, between the last two reports."
         yield _gauge("dni_stage_samples_per_second", text, "stage", rates)
@@ -136,9 +104,6 @@ class Figures(Collector):
             for restart in list(run.restarts):
                 restarts[str(restart.stage)] = restarts.get(str(restart.stage), 0) + 1
         yield _counter("dni_stage_restarts", "Workers that were replaced.", restarts)
-        losses = {str(stage): told.loss for stage, told in progress.items() if told.loss >= 0}
-        text = "The head's mean training loss of the epoch that goes on."
-        yield _gauge("dni_stage_loss", text, "stage", losses)
 
     def _of_boundaries(self) -> Iterator[Metric]:
         last: dict[str, BoundaryEpoch] = {}
@@ -150,8 +115,8 @@ class Figures(Collector):
 
     def _rate(self, before: Progress, now: Progress) -> float:
         """By the worker's own clock; 0 of one that has just begun in another's place."""
-        updates = now.updates - before.updates
-        seconds = _seconds(now) - _seconds(before)
+        updates = now.counters.work.updates - before.counters.work.updates
+        seconds = now.counters.times.total_s - before.counters.times.total_s
         if updates < 0 or seconds <= 0:
             return 0.0
         return updates * self._config.accumulate * self._config.batch_size / seconds
@@ -186,14 +151,16 @@ class MetricsServer(Figures):
         self._thread.join()
 
 
-def _seconds(progress: Progress) -> float:
-    """Since Start."""
-    return progress.busy_s + progress.waiting_s + progress.sending_s
-
-
 def _known(name: str, values: dict[str, float]) -> dict[str, float]:
     """Without losses of nothing, which are told as -1."""
     return {run: v for run, v in values.items() if not (name.endswith("loss") and v == -1)}
+
+
+def _of_stages(shown: Shown, values: Mapping[str, float | None]) -> Metric:
+    name = f"dni_stage_{shown.metric}"
+    if shown.is_total:
+        return _counter(name, shown.says, values)
+    return _gauge(name, shown.says, "stage", values)
 
 
 def _gauge(name: str, text: str, label: str, values: Mapping[str, float | None]) -> Metric:

@@ -5,19 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.wire.counters import FIGURES
 from dni_async.wire.messages import Progress
 
 __all__ = ["RayGauges"]
 
-OF_STAGES = {
-    "updates": "Updates that the stage has made.",
-    "busy_s": "Seconds that its worker has computed.",
-    "waiting_s": "Seconds that its worker has waited.",
-    "sending_s": "Seconds that its worker has spent on sending.",
-    "max_staleness": "The largest staleness of a gradient so far.",
-    "rss_bytes": "Memory of its worker.",
-    "frame_bytes": "Bytes that it has sent in frames.",
-}
+OF_STAGES = (
+    "updates", "busy_s", "waiting_s", "sending_s", "max_staleness", "rss_bytes", "frame_bytes",
+)  # fmt: skip
 OF_EPOCHS = {
     "epoch": "The last epoch that has ended.",
     "train_loss": "Its mean training loss.",
@@ -32,9 +27,12 @@ class RayGauges:
         from ray.util.metrics import Gauge
 
         self._name = name
+        self._figures = [figure for figure in FIGURES if figure.name in OF_STAGES]
         self._gauges: dict[str, Any] = {
-            name: Gauge(f"dni_{name}", description=text, tag_keys=("run", "stage"))
-            for name, text in OF_STAGES.items()
+            each.name: Gauge(
+                f"dni_{each.name}", description=each.shown.says, tag_keys=("run", "stage")
+            )
+            for each in self._figures
         } | {
             name: Gauge(f"dni_{name}", description=text, tag_keys=("run",))
             for name, text in OF_EPOCHS.items()
@@ -46,8 +44,8 @@ class RayGauges:
     def progress(self, progress: Progress) -> None:
         """A worker's counters."""
         tags = {"run": self._name, "stage": str(progress.stage)}
-        for name in OF_STAGES:
-            self._gauges[name].set(float(getattr(progress, name)), tags)
+        for figure in self._figures:
+            self._gauges[figure.name].set(float(figure.of(progress.counters)), tags)
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
         """An epoch of the workers; the baselines are trained here, not on the cluster."""

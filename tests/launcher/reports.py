@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dni_async.wire.messages import Progress
-
-__all__ = ["boundary", "link", "progress", "report", "worker"]
+__all__ = ["boundary", "link", "report", "worker"]
 
 
 def worker(stage: int, work: float, **changes: Any) -> dict[str, Any]:
@@ -55,17 +53,6 @@ def boundary(stage: int, *cosines: float) -> dict[str, Any]:
             for epoch, cosine in enumerate(cosines, start=1)
         ],
     }
-
-
-def progress(stage: int) -> Progress:
-    """What a worker tells of itself."""
-    return Progress(
-        run_id="run", stage=stage, updates=10, epoch=1, busy_s=1.0, waiting_s=0.0, sending_s=0.0,
-        loss=-1.0, max_staleness=3, max_pending=2, rss_bytes=2**20, train_busy_s=1.0,
-        train_sending_s=0.0, train_cpu_s=1.0, occupancy=0.5, staleness_median=1, staleness_p99=2,
-        frame_bytes=0, shared_bytes=0, peak_rss_bytes=2**20, credit_waiting_s=0.0,
-        skipped=0, replayed=0,
-    )  # fmt: skip
 
 
 def link(boundary: int, **changes: Any) -> dict[str, Any]:

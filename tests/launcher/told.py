@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
+from dni_async.wire.counters import FIGURES, Counters
 from dni_async.wire.messages import BoundaryEpoch, Progress
 
 EPOCH = EpochResult(1, 0.5, 0.25, 0.75, 0.5, 1000)
@@ -13,14 +14,27 @@ EPOCH = EpochResult(1, 0.5, 0.25, 0.75, 0.5, 1000)
 
 def progress(stage: int, **changes: Any) -> Progress:
     """What a worker tells of itself."""
-    told = Progress(
-        run_id="run", stage=stage, updates=10, epoch=1, busy_s=1.0, waiting_s=2.0, sending_s=0.5,
-        loss=-1.0, max_staleness=3, max_pending=2, rss_bytes=2**20, train_busy_s=1.0,
-        train_sending_s=0.0, train_cpu_s=1.0, occupancy=0.5, staleness_median=1, staleness_p99=2,
-        frame_bytes=30, shared_bytes=40, peak_rss_bytes=2**21, credit_waiting_s=0.25,
-        skipped=5, replayed=6,
-    )  # fmt: skip
-    return dataclasses.replace(told, **changes)
+    return Progress("run", stage, counted(**changes))
+
+
+def counted(**changes: Any) -> Counters:
+    """All that a worker counts, with changes by the names of figures."""
+    values: dict[str, Any] = {
+        "updates": 10, "epoch": 1, "busy_s": 1.0, "waiting_s": 2.0, "sending_s": 0.5,
+        "max_staleness": 3, "max_pending": 2, "rss_bytes": 2**20, "train_busy_s": 1.0,
+        "train_cpu_s": 1.0, "occupancy": 0.5, "staleness_median": 1, "staleness_p99": 2,
+        "frame_bytes": 30, "shared_bytes": 40, "peak_rss_bytes": 2**21, "credit_waiting_s": 0.25,
+        "skipped": 5, "replayed": 6, **changes,
+    }  # fmt: skip
+    groups: dict[str, dict[str, Any]] = {}
+    for figure in FIGURES:
+        if figure.name in values:
+            groups.setdefault(figure.group, {})[figure.key] = values.pop(figure.name)
+    assert not values
+    nothing = Counters()
+    return Counters(
+        **{name: dataclasses.replace(getattr(nothing, name), **groups[name]) for name in groups}
+    )
 
 
 def decoupled(*epochs: EpochResult, cosine: float = 0.5) -> RunResult:

@@ -6,7 +6,7 @@ import math
 import random
 import tracemalloc
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgpack
@@ -25,6 +25,7 @@ from dni_async.wire.codec import (
     mask_bytes,
     size_bytes,
 )
+from dni_async.wire.counters import Counters
 from dni_async.wire.messages import (
     MAX_CREDITS,
     PACKED,
@@ -36,6 +37,7 @@ from dni_async.wire.messages import (
     Failed,
     Marker,
     Message,
+    Progress,
     ReturnedGradient,
     TensorMeta,
     Welcome,
@@ -76,6 +78,8 @@ def values_of(annotation: Any) -> st.SearchStrategy[Any]:
         return st.lists(INTS, min_size=1, max_size=MAX_DIMENSIONS).map(tuple)
     if annotation == tuple[TensorMeta, ...]:
         return st.lists(METAS, max_size=4).map(tuple)
+    if is_dataclass(annotation):
+        return messages_of(annotation)
     assert get_origin(annotation) is dict
     return st.dictionaries(st.text(max_size=20), SCALARS | st.lists(st.text(max_size=9)))
 
@@ -125,7 +129,7 @@ def sample_of(message_type: Any) -> Message:
     for field in fields(message_type):
         hint = hints[field.name]
         choice = get_args(hint)[0] if get_origin(hint) is Literal else settings_map
-        values.append(plain.get(hint, choice))
+        values.append(sample_of(hint) if is_dataclass(hint) else plain.get(hint, choice))
     message: Message = message_type(*values)
     return message
 
@@ -171,13 +175,6 @@ def test_nan_and_infinity_arrive() -> None:
     assert decode(encode(EpochLoss("run", 1, float("-inf"), 9)))[0].loss == float("-inf")  # type: ignore[union-attr]
 
 
-PROGRESS_FIELDS = (
-    "run_id stage updates epoch busy_s waiting_s sending_s loss max_staleness max_pending "
-    "rss_bytes train_busy_s train_sending_s train_cpu_s occupancy staleness_median staleness_p99 "
-    "frame_bytes shared_bytes peak_rss_bytes credit_waiting_s skipped replayed "
-    "next_batch_id epoch_s link_activations link_up_bytes link_down_bytes link_in_flight_s "
-    "link_credit_s link_least_credit_s link_carrier link_window"
-)
 BOUNDARY_FIELDS = (
     "run_id stage epoch num_gradients cosine relative_error norm_ratio staleness_median "
     "staleness_max"
@@ -189,9 +186,12 @@ WELCOME_FIELDS = (
 )
 
 
-def test_protocol_6_stays_what_it_was() -> None:
+COUNTERS = get_type_hints(Counters)
+
+
+def test_protocol_7_stays_what_it_was() -> None:
     """Both ends must agree: whoever changes a message bumps PROTOCOL and this table."""
-    assert PROTOCOL == 6
+    assert PROTOCOL == 7
     table = [(t.__name__, " ".join(f.name for f in fields(t))) for t in MESSAGE_TYPES]
     assert table == [
         ("LinkHello", "run_id stage window"),
@@ -207,7 +207,7 @@ def test_protocol_6_stays_what_it_was() -> None:
         ("Alive", "pid"),
         ("Hello", "protocol run_id stage pid host endpoint incarnation place near"),
         ("Ready", "run_id stage"),
-        ("Progress", PROGRESS_FIELDS),
+        ("Progress", "run_id stage counters"),
         ("EpochTrained", "run_id epoch seconds"),
         ("EpochLoss", "run_id epoch loss num_samples"),
         ("BoundaryEpoch", BOUNDARY_FIELDS),
@@ -226,9 +226,25 @@ def test_protocol_6_stays_what_it_was() -> None:
         ("Drain", "run_id"),
         ("NeighbourReplaced", "run_id side incarnation endpoint"),
     ]
-    assert encode(Credit("a", (5, 6))) == [b"\x94\x06\x06\xa1a\x92\x05\x06"]
+    groups = [(name, " ".join(f.name for f in fields(group))) for name, group in COUNTERS.items()]
+    assert groups == [
+        (
+            "times",
+            "busy_s waiting_s sending_s credit_waiting_s train_busy_s train_sending_s train_cpu_s",
+        ),
+        ("work", "updates skipped replayed next_batch_id epoch epoch_s loss"),
+        ("staleness", "max_staleness staleness_median staleness_p99"),
+        ("window", "max_pending occupancy"),
+        ("traffic", "frame_bytes shared_bytes"),
+        ("memory", "rss_bytes peak_rss_bytes"),
+        (
+            "link",
+            "activations up_bytes down_bytes in_flight_s credit_s least_credit_s carrier window",
+        ),
+    ]
+    assert encode(Credit("a", (5, 6))) == [b"\x94\x07\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
-        b"\x98\x06\x04\xa3run\x07\x03\xa5train\xc3\x92"
+        b"\x98\x07\x04\xa3run\x07\x03\xa5train\xc3\x92"
         b"\x93\xa7float32\x92\x02\x03\xff"
         b"\x93\xa5int64\x91\x02\xff"
     )
@@ -238,7 +254,7 @@ KINDS = {message_type: kind for kind, message_type in enumerate(MESSAGE_TYPES)}
 ACTIVE, GRADIENT, CREDIT, MARKER, BYE = (
     KINDS[t] for t in (Activation, ReturnedGradient, Credit, Marker, Bye)
 )
-WELCOME, FAILED, LOSS = (KINDS[t] for t in (Welcome, Failed, EpochLoss))
+WELCOME, FAILED, LOSS, PROGRESS = (KINDS[t] for t in (Welcome, Failed, EpochLoss, Progress))
 # The start of a Bye's header: protocol, kind, run id "a"; its stage is to follow.
 BYE_OF = bytes([0x94, PROTOCOL, BYE]) + b"\xa1a"
 
@@ -258,6 +274,13 @@ def welcome(config: Any, shape: Any = (1,)) -> bytes:
     """The header of a welcome with this config and input shape."""
     fields = ("run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", "", 0, "", "")
     return packed(WELCOME, *fields)
+
+
+def plain_counters() -> list[Any]:
+    """What an empty Counters is in a header."""
+    header = msgpack.unpackb(encode(Progress("run", 1, Counters()))[0])
+    counters: list[Any] = header[4]
+    return counters
 
 
 def nested(depth: int) -> bytes:
@@ -383,6 +406,12 @@ BAD_FRAMES: dict[str, list[bytes]] = {
     "settings with a map": [welcome({"data": {}})],
     "settings with a list of numbers": [welcome({"devices": [1]})],
     "settings with a list of lists": [welcome({"devices": [["cpu"]]})],
+    "counters no array": [packed(PROGRESS, "run", 1, {})],
+    "counters nil": [packed(PROGRESS, "run", 1, None)],
+    "a group of counters missing": [packed(PROGRESS, "run", 1, plain_counters()[:-1])],
+    "a group of counters no array": [packed(PROGRESS, "run", 1, [0.0, *plain_counters()[1:]])],
+    "a counter too many": [packed(PROGRESS, "run", 1, [[0.0] * 8, *plain_counters()[1:]])],
+    "a counter of another kind": [packed(PROGRESS, "run", 1, [[0] * 7, *plain_counters()[1:]])],
     "settings without end": [welcome({str(index): 0 for index in range(257)})],
 }
 
@@ -402,6 +431,7 @@ def test_the_helpers_above_make_good_frames() -> None:
     assert decode([gradient(["int64", [3, 0], -2]), b""])
     assert decode([gradient(["int64", [1], -2]), b"\0"])
     assert decode([gradient(["int8", [9], -2]), b"\x80\x80\1\1"])
+    assert decode([packed(PROGRESS, "run", 1, plain_counters())])
     assert decode([packed(BYE, "run", MAX_INT)])
     assert decode([packed(CREDIT, "run", [MAX_INT] * MAX_CREDITS)])
     assert decode([packed(FAILED, "run", 1, "cpu", "", "x" * (MAX_HEADER_BYTES - 100))])

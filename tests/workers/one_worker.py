@@ -68,7 +68,7 @@ class OneWorker:
         """The count of updates once the stage has waited through two whole reports."""
         before = -1
         while True:
-            now = self.hear_control(Progress).updates
+            now = self.hear_control(Progress).counters.work.updates
             if now == before:
                 return now
             before = now

@@ -112,7 +112,7 @@ def test_a_stage_updates_a_whole_window_ahead_and_not_one_batch_further(
     assert stage0.settled_updates() == window  # all applied, without any gradient
     assert stage0.above.receive() is None  # and the window is never exceeded
     assert stage0.progress is not None
-    assert stage0.progress.max_pending == window
+    assert stage0.progress.counters.window.max_pending == window
 
 
 @pytest.mark.parametrize("stage0", [2], indirect=True)
@@ -142,7 +142,8 @@ def test_a_late_gradient_frees_its_place_and_shows_its_staleness(stage0: Stage0)
     stage0.activation()
     stage0.settled_updates()
     assert stage0.progress is not None
-    assert stage0.progress.max_staleness == 2  # made at version 0, learnt from at version 2
+    staleness = stage0.progress.counters.staleness
+    assert staleness.max_staleness == 2  # made at version 0, learnt from at version 2
 
 
 @pytest.mark.parametrize("stage0", [2], indirect=True)

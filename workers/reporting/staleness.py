@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from dni_async.wire.counters import StaleGradients
+
 __all__ = ["Staleness"]
 
 
@@ -32,6 +34,10 @@ class Staleness:
             if seen >= need:
                 return staleness
         return 0
+
+    def figures(self) -> StaleGradients:
+        """What the coordinator is told of them."""
+        return StaleGradients(self.max, self.at(0.5), self.at(0.99))
 
     def state(self) -> list[tuple[int, int]]:
         """Each staleness that was seen, and how often."""

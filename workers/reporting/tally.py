@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
+from dni_async.wire.counters import Times
 from dni_async.wire.messages import MarkerKind
 from dni_async.workers.reporting.round_trips import RoundTrips
 from dni_async.workers.reporting.staleness import Staleness
@@ -72,6 +73,19 @@ class Tally:
             past.busy_s + now.busy_s - since.busy_s,
             past.sending_s + now.sending_s - since.sending_s,
             past.cpu_s + now.cpu_s - since.cpu_s,
+        )
+
+    def times(self) -> Times:
+        """Where all the time went so far."""
+        training = self.training
+        return Times(
+            busy_s=self.busy_s,
+            waiting_s=self.waiting_s,
+            sending_s=self.sending_s,
+            credit_waiting_s=self.credit_waiting_s,
+            train_busy_s=training.busy_s,
+            train_sending_s=training.sending_s,
+            train_cpu_s=training.cpu_s,
         )
 
     def sent(self, in_flight: int) -> None:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from dni_async.launcher.decisions.source_clock import SourceClock
-from tests.launcher.monitoring.test_display import progress
+from tests.launcher.told import progress
 
 
 def heard(clock: SourceClock, now: float, epoch: int, epoch_s: float, next_batch_id: int) -> None:
     """The source told of itself."""
-    told = dataclasses.replace(
-        progress(0), epoch=epoch, epoch_s=epoch_s, next_batch_id=next_batch_id
-    )
-    clock.hear(told, now)
+    clock.hear(progress(0, epoch=epoch, epoch_s=epoch_s, next_batch_id=next_batch_id), now)
 
 
 def test_without_a_death_the_source_is_right() -> None:

@@ -12,7 +12,7 @@ from rich.text import Text
 from dni_async.launcher.monitoring.display import Display, LiveDisplay
 from dni_async.launcher.report.results import EpochResult, RunResult
 from dni_async.wire.messages import BoundaryEpoch
-from tests.launcher.reports import progress
+from tests.launcher.told import progress
 
 EPOCH = EpochResult(2, 0.5, 0.25, 0.75, 0.5, 1000)
 

@@ -7,15 +7,17 @@ from dataclasses import replace
 import pytest
 
 from dni_async.config.run_config import RunConfig
-from dni_async.launcher.report.link_rows import LINK_COLUMNS, LinkResult, link_rows
-from tests.launcher.reports import link, progress
+from dni_async.launcher.report.link_rows import LINK_COLUMNS, link_rows
+from dni_async.launcher.report.worker_results import LinkResult
+from tests.launcher.reports import link
+from tests.launcher.told import progress
 
 CONFIG = RunConfig(wire_dtype="int8", transport="tcp", window=5)
 
 
 def test_a_link_is_told_by_the_stage_below_it() -> None:
-    told = replace(
-        progress(2),
+    told = progress(
+        2,
         link_activations=10,
         link_up_bytes=40_000,
         link_down_bytes=1_000,
@@ -44,7 +46,7 @@ def test_a_link_is_told_by_the_stage_below_it() -> None:
 
 
 def test_a_window_that_was_set_as_the_run_went_is_told_as_it_was_in_the_end() -> None:
-    told = replace(progress(0), link_activations=1, link_carrier="tcp", link_window=32)
+    told = progress(0, link_activations=1, link_carrier="tcp", link_window=32)
     result = LinkResult.from_progress(told, replace(CONFIG, window="auto"))
     assert result is not None
     assert result.window == 32
@@ -55,7 +57,7 @@ def test_the_head_and_a_stage_that_sent_nothing_have_no_link() -> None:
 
 
 def test_a_link_without_a_credit_has_no_times() -> None:
-    told = replace(progress(0), link_activations=1, link_up_bytes=9, link_carrier="ipc")
+    told = progress(0, link_activations=1, link_up_bytes=9, link_carrier="ipc")
     result = LinkResult.from_progress(told, CONFIG)
     assert result is not None
     assert (result.credit_median_seconds, result.up_bytes_per_second) == (None, 0.0)

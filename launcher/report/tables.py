@@ -1,77 +1,21 @@
-"""A run as report.json and as the tables at its end."""
+"""A report as tables on a terminal, and the sentences beneath them."""
 
 from __future__ import annotations
 
-import json
-import platform
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from dni_async.errors import ConfigError
-from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.boundary_rows import boundary_rows
 from dni_async.launcher.report.diagnosis import Diagnosis, diagnose
 from dni_async.launcher.report.link_rows import LINK_COLUMNS, link_rows
-from dni_async.launcher.report.results import RunResult, speedup
 
-__all__ = ["SCHEMA", "build_report", "print_diagnosis", "print_report", "read_report"]
+__all__ = ["print_diagnosis", "print_report"]
 
-SCHEMA = 1
 BUSY = 0.5  # of the cores, taken by others
-
-
-def build_report(
-    plan: Plan, runs: Sequence[RunResult], *, status: str = "finished"
-) -> dict[str, Any]:
-    """The whole of report.json. status: finished, interrupted or failed."""
-    target = plan.config.target_accuracy
-    by_name = {run.name: run for run in runs}
-    one = by_name.get("baseline-1-thread")
-    every = by_name.get("baseline-all-threads")
-    ours = next((run for run in runs if run.kind == "decoupled"), None)
-    return {
-        "schema": SCHEMA,
-        "status": status,
-        "config": plan.config.to_dict(),
-        "environment": {
-            "cores": plan.cores,
-            "load": round(plan.load, 2),
-            "torch": version("torch"),
-            "pyzmq": version("pyzmq"),
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "processor": _processor(),
-            "devices": sorted(set(plan.devices)),
-        },
-        "data": {
-            "name": plan.dataset_name,
-            "num_train": plan.num_train,
-            "num_test": plan.num_test,
-            "num_classes": plan.num_classes,
-        },
-        "runs": [run.to_dict(target) for run in runs],
-        "speedup": None if ours is None else speedup(ours, one, every, target),
-    }
-
-
-def read_report(path: Path) -> dict[str, Any]:
-    """A report from a run directory or a file. Raises ConfigError with what is wrong."""
-    file = path / "report.json" if path.is_dir() else path
-    try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ConfigError(f"{file}: is not JSON: {error}") from error
-    if not isinstance(report, dict) or report.get("schema") != SCHEMA:
-        raise ConfigError(f"{file}: is no report of schema {SCHEMA}")
-    return report
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
@@ -276,13 +220,3 @@ def _links_table(run: Mapping[str, Any]) -> Table:
     for row in link_rows(run):
         table.add_row(*row)
     return table
-
-
-def _processor() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dni_async.launcher.report.report import print_report
+from dni_async.launcher.report.tables import print_report
 from tests.launcher.reports import link, worker
 from tests.launcher.reports import report as make_report
 

@@ -1,0 +1,26 @@
+"""Reads a report that was written by anybody."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from dni_async.errors import ConfigError
+from dni_async.launcher.report.building import SCHEMA
+
+__all__ = ["read_report"]
+
+
+def read_report(path: Path) -> dict[str, Any]:
+    """A report from a run directory or a file. Raises ConfigError with what is wrong."""
+    file = path / "report.json" if path.is_dir() else path
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{file}: is not JSON: {error}") from error
+    if not isinstance(report, dict) or report.get("schema") != SCHEMA:
+        raise ConfigError(f"{file}: is no report of schema {SCHEMA}")
+    return report

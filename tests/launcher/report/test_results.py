@@ -1,0 +1,117 @@
+"""The runs of report.json: their keys and digits, which others read."""
+
+from __future__ import annotations
+
+from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
+from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
+from dni_async.wire.messages import BoundaryEpoch
+from tests.launcher.told import counted
+
+THIRD = 1 / 3
+WORKER = {
+    "stage": 1,
+    "pid": 4711,
+    "device": "cpu",
+    "layers": [2, 4],
+    "busy": 0.3333,
+    "waiting": 0.5,
+    "sending": 0.1667,
+    "waiting_for_credits": 0.1111,
+    "train_busy_seconds": 0.3333,
+    "train_sending_seconds": 0.6667,
+    "train_cpu_seconds": 1.0,
+    "updates": 10,
+    "skipped": 5,
+    "replayed": 6,
+    "max_staleness": 3,
+    "staleness_median": 1,
+    "staleness_p99": 2,
+    "max_pending": 2,
+    "occupancy": 0.3333,
+    "frame_bytes": 30,
+    "shared_bytes": 40,
+    "rss_bytes": 2**20,
+    "peak_rss_bytes": 2**21,
+    "phases": {"forward": 0.3333333},
+}
+LINK = {
+    "boundary": 0,
+    "carrier": "tcp",
+    "wire_dtype": "same",
+    "window": 4,
+    "activations": 3,
+    "up_bytes": 0.3,
+    "down_bytes": 0.3,
+    "up_bytes_per_second": 7,
+    "credit_median_seconds": None,
+    "credit_least_seconds": 0.003,
+}
+RUN = {
+    "name": "dni",
+    "kind": "decoupled",
+    "rule": "dni",
+    "num_workers": 2,
+    "num_threads": 2,
+    "startup_seconds": 0.3333,
+    "first_update_seconds": None,
+    "train_seconds": 0.3333,
+    "samples_per_second": 3000.0,
+    "test_accuracy": THIRD,
+    "test_loss": THIRD,
+    "seconds_to_target": THIRD,
+    "epochs": [
+        {
+            "epoch": 1,
+            "seconds": 0.3333,
+            "train_loss": THIRD,
+            "test_accuracy": THIRD,
+            "test_loss": THIRD,
+            "num_samples": 1000,
+            "num_test_labels": None,
+        }
+    ],
+    "restarts": [
+        {"stage": 1, "cause": "killed", "at_seconds": 0.333, "seconds": None},
+        {"stage": 0, "cause": "killed", "at_seconds": 1, "seconds": 0.333},
+    ],
+    "boundaries": [
+        {
+            "stage": stage,
+            "epochs": [
+                {
+                    "epoch": 1,
+                    "num_gradients": 9,
+                    "cosine": 0.333333,
+                    "relative_error": 0.333333,
+                    "norm_ratio": 0.333333,
+                    "staleness_median": 2,
+                    "staleness_max": 7,
+                }
+            ],
+        }
+        for stage in (0, 1)
+    ],
+    "links": [LINK],
+    "workers": [WORKER],
+}
+
+
+def test_a_run_has_the_keys_and_digits_that_it_always_had() -> None:
+    counters = counted(
+        busy_s=1.0, waiting_s=1.5, sending_s=0.5, credit_waiting_s=THIRD, train_busy_s=THIRD,
+        train_sending_s=2 / 3, train_cpu_s=1.0, occupancy=THIRD,
+    )  # fmt: skip
+    run = RunResult("dni", "decoupled", "dni", 2, 2, 1000, startup_seconds=THIRD)
+    run.epochs = [EpochResult(1, THIRD, THIRD, THIRD, THIRD, 1000)]
+    run.restarts = [RestartResult(1, "killed", THIRD), RestartResult(0, "killed", 1, THIRD)]
+    run.boundaries = [
+        BoundaryEpoch("run", stage, 1, 9, THIRD, THIRD, THIRD, 2, 7) for stage in (1, 0)
+    ]
+    run.links = [LinkResult(0, "tcp", "same", 4, 3, THIRD, THIRD, 6.6, None, 0.003)]
+    run.workers = [WorkerResult(1, 4711, "cpu", (2, 4), counters, {"forward": THIRD})]
+    assert run.to_dict(target_accuracy=0.3) == RUN
+
+
+def test_a_baseline_has_the_same_keys() -> None:
+    run = RunResult("baseline-1-thread", "baseline", "backprop", 1, 1, 1000)
+    assert run.to_dict(target_accuracy=None).keys() == RUN.keys()
