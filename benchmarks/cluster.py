@@ -28,7 +28,7 @@ from benchmarks.hosts.hosts import FAR_BUFFER_BYTES, far_hosts, hosts
 from benchmarks.hosts.joined_run import accuracy, joined_run, samples_per_second
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError, WorkerDied
-from dni_async.launcher.commands.options import window_size
+from dni_async.launcher.commands.options import number_or_auto
 from dni_async.launcher.places.local import command_for
 
 CUT_S = 10.0
@@ -59,7 +59,11 @@ class Distance:
     help="That tcp may have under way between far hosts; 0 leaves what the system sets.",
 )
 @click.option(
-    "--window", type=window_size, default=16, show_default=True, help="Of the runs near and far."
+    "--window",
+    type=number_or_auto("activations"),
+    default=16,
+    show_default=True,
+    help="Of the runs near and far.",
 )
 @click.option("--batch-size", default=256, show_default=True)
 @click.option(

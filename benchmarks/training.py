@@ -28,9 +28,10 @@ from benchmarks.harness.report import (
 )
 from benchmarks.workloads.accuracy import ACCURACY_ARMS, measure_race, print_race
 from benchmarks.workloads.throughput import measure_cell, print_cell
-from dni_async.config.run_config import CHOICES, RunConfig
+from dni_async.config.run_config import RunConfig
+from dni_async.config.settings import CHOICES
 from dni_async.errors import ConfigError
-from dni_async.launcher.commands.options import stage_count
+from dni_async.launcher.commands.options import number_or_auto
 
 __all__ = ["main"]
 
@@ -71,7 +72,10 @@ THROUGHPUT_EPOCHS, ACCURACY_EPOCHS = 3, 10
 )
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: 3; with a target 10]")
 @click.option(
-    "--stages", type=stage_count, metavar="N|auto", help="Workers.  [default: one per layer]"
+    "--stages",
+    type=number_or_auto("workers"),
+    metavar="N|auto",
+    help="Workers.  [default: one per layer]",
 )
 @click.option("--window", type=click.IntRange(min=1), default=DEFAULTS.places, show_default=True)
 @click.option("--targets", type=click.Choice(CHOICES["targets"]), default="anchor")

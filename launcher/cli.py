@@ -11,15 +11,17 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from dni_async.config.run_config import RunConfig, read_toml
+from dni_async.config.settings import SETTINGS
 from dni_async.errors import ConfigError, WorkerDied
 from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.keys import keys_command
-from dni_async.launcher.commands.options import run_settings
+from dni_async.launcher.commands.options import GroupedCommand, GroupedOption, run_settings
 from dni_async.launcher.interruption import Interrupted
 
 __all__ = ["main"]
 
-LISTS = ("devices", "workers")  # written with commas
+LISTS = tuple(each.name for each in SETTINGS.values() if each.is_list)  # written with commas
+RUN_GROUP = "This run"
 
 
 def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
@@ -42,12 +44,13 @@ def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
 
 
 @click.command(
+    cls=GroupedCommand,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "auto_envvar_prefix": "DNI",
         "token_normalize_func": lambda token: token.replace("_", "-"),
         "max_content_width": 100,
-    }
+    },
 )
 @click.argument(
     "config_file",
@@ -60,6 +63,8 @@ def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
 @run_settings
 @click.option(
     "--resume",
+    cls=GroupedOption,
+    group=RUN_GROUP,
     is_eager=True,
     callback=_read_run,
     type=click.Path(path_type=Path),
@@ -70,12 +75,22 @@ def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
 )
 @click.option(
     "--run-dir",
+    cls=GroupedOption,
+    group=RUN_GROUP,
     type=click.Path(path_type=Path),
     help="Where the run is kept.  [default: runs/DATE-TIME]",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the run that --run-dir holds.")
+@click.option(
+    "--overwrite",
+    cls=GroupedOption,
+    group=RUN_GROUP,
+    is_flag=True,
+    help="Replace the run that --run-dir holds.",
+)
 @click.option(
     "--report",
+    cls=GroupedOption,
+    group=RUN_GROUP,
     type=click.Path(path_type=Path),
     metavar="FILE.json",
     help="Also write the report here.",

@@ -173,6 +173,7 @@ def _train(
         num_workers=plan.num_stages,
         num_threads=plan.num_stages * plan.threads_per_worker,
         num_train=plan.num_train,
+        is_lockstep=plan.rule.is_lockstep,
     )
     runs.append(ours)
     shards: list[Path] = []

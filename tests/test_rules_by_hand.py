@@ -16,8 +16,8 @@ from dni_async.decisions.rules import (
     DelayedRule,
     NoBackpropRule,
     Rule,
+    WarmUpRule,
 )
-from dni_async.decisions.warmup import WarmUpRule
 from dni_async.stage.optimizers import Sgd
 from dni_async.stage.stage import Stage
 from dni_async.synthesizers import (

@@ -15,7 +15,7 @@ from benchmarks.in_order.wire_formats import make_format
 from dni_async.config.run_config import RunConfig
 from dni_async.data import load_dataset
 from dni_async.data.inputs import Inputs
-from dni_async.decisions.rules import OccasionalRule, Rule, make_rule
+from dni_async.decisions.rules import OccasionalRule, Rule
 from dni_async.network.building import build_network, cut_stage, layer_starts
 from dni_async.network.partition import split_layers
 from dni_async.seeding import stage_seed
@@ -79,7 +79,7 @@ def _build(
 ) -> ReferenceLine:
     """Stages and boundaries as the workers build theirs, each with its own seed."""
     network = build_network(config, input_shape, num_classes)
-    rule: Rule = make_rule(config)
+    rule: Rule = config.make_rule()
     if config.update_probability < 1:
         rule = OccasionalRule(rule, config.update_probability, config.seed)
     factor = make_rate_factor(config, config.epochs * inputs.num_train_batches)

@@ -29,7 +29,7 @@ from dni_async.decisions.actions import (
     Forward,
     Learn,
 )
-from dni_async.decisions.rules import Rule, make_rule
+from dni_async.decisions.rules import Rule
 from dni_async.network.building import build_network, cut_stage, layer_starts
 from dni_async.network.partition import split_layers
 from dni_async.stage.dtypes import AUTOCAST_DTYPES
@@ -103,7 +103,7 @@ class _Line:
         self._inputs = Inputs(dataset, batch_size=config.batch_size, seed=config.seed)
         network = build_network(config, dataset.input_shape, dataset.num_classes)
         ranges = ranges or split_layers(len(layer_starts(network)), config.num_stages)
-        self._rule = make_rule(config)
+        self._rule = config.make_rule()
         self._timed = [
             _Timed(
                 index,

@@ -1,24 +1,22 @@
-"""What settings must be one by one, and which of them go together."""
+"""Which settings go together, and what a rule asks of them."""
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 from dni_async.addresses import is_loopback, is_tcp_address
 from dni_async.config.extensions import is_extension
+from dni_async.config.names import MODELS, OWN_SYNTHESIZER, SYNTHESIZERS, ModelTraits
+from dni_async.config.settings import Settings
+from dni_async.decisions.rules import RULES, Traits, traits_of
 from dni_async.errors import ConfigError
 
-if TYPE_CHECKING:
-    from dni_async.config.run_config import RunConfig
-
-__all__ = ["check_together"]
-
-LAYERED = ("critic", "mlp", "conv")  # synthesizers that may have hidden layers
+__all__ = ["check_together", "check_with_rule"]
 
 
-def _check_devices(config: RunConfig) -> None:
+def _check_devices(config: Settings) -> None:
     if not config.devices:
         raise ConfigError("devices: must be at least one device, but is ()")
     for device in config.devices:
@@ -30,105 +28,140 @@ def _check_devices(config: RunConfig) -> None:
         raise ConfigError("devices: 'auto' cannot be listed beside other devices")
 
 
-def check_together(config: RunConfig) -> None:
-    """Raises ConfigError, which names the setting, when two settings do not go together."""
+def check_together(config: Settings) -> None:
+    """Raises ConfigError, which names the setting, when two settings do not go together.
+
+    What depends on the rule is for check_with_rule.
+    """
     _check_devices(config)
-    is_own = config.model is not None and is_extension(config.model)
-    count = config.num_stages
-    if not is_own and count is not None and count > config.layers:
-        raise ConfigError(
-            f"stages: {count} stages need at least as many layers, but there are {config.layers}"
-        )
-    if config.stages == "auto":
-        _check_choice(config)
+    _check_stages(config)
     _check_synthesizer(config)
     if config.early_stop and config.target_accuracy is None:
         raise ConfigError("early_stop: needs a target_accuracy to stop at")
-    _check_rule(config)
     _check_waiting(config)
     _check_engine(config)
     _check_places(config)
     _check_network(config)
 
 
-def _check_choice(config: RunConfig) -> None:
-    """What goes with a number of stages that is chosen by measurement."""
-    if config.rule == "backprop":
+def _check_stages(config: Settings) -> None:
+    """What goes with a number of stages, and with one that is chosen by measurement."""
+    is_own = config.model is not None and is_extension(config.model)
+    count = config.num_stages
+    if not is_own and count is not None and count > config.layers:
         raise ConfigError(
-            "stages: auto looks for the fastest line, but with rule backprop one stage works at a "
-            "time; say how many"
+            f"stages: {count} stages need at least as many layers, but there are {config.layers}"
         )
-    if config.has_remote:
+    if config.stages == "auto" and config.has_remote:
         raise ConfigError(
             "stages: auto counts the cores of this host, but workers are to join from others; say "
             "how many"
         )
 
 
-def _check_rule(config: RunConfig) -> None:
-    """What goes with the rule and its synthesizer."""
-    if config.rule == "backprop" and config.wire_dtype != "same":
-        raise ConfigError("wire_dtype: lockstep backprop is exact; links must keep the dtype")
-    if config.unlock == "forward" and config.rule in ("backprop", "fdg"):
+def check_with_rule(config: Settings, traits: Traits) -> None:
+    """Raises ConfigError, which names the setting, for what the run's rule does not go with.
+
+    traits: of that rule.
+    """
+    if config.stages == "auto" and traits.is_lockstep:
+        raise ConfigError(
+            f"stages: auto looks for the fastest line, but with rule {config.rule} one stage works "
+            "at a time; say how many"
+        )
+    if traits.is_exact and config.wire_dtype != "same":
+        raise ConfigError(f"wire_dtype: rule {config.rule} is exact; links must keep the dtype")
+    if config.unlock == "forward":
+        _check_unlock(config, traits)
+    _check_labels(config, traits)
+    for name in ("when_full", "when_empty"):
+        if getattr(config, name) != "wait" and not traits.updates_at_once:
+            raise ConfigError(
+                f"{name}: {getattr(config, name)} needs a rule that updates without an answer from "
+                f"above, such as {_rules_that(lambda t: t.updates_at_once)}; {config.rule} does not"
+            )
+
+
+def _check_unlock(config: Settings, traits: Traits) -> None:
+    """What goes with synthetic inputs."""
+    if traits.waits_for_gradients:
         raise ConfigError(
             f"unlock: forward is for stages that wait for nothing, but with rule {config.rule} "
-            "they wait for gradients; use it with dni, dgl or no-bprop"
+            f"they wait for gradients; use it with {_rules_that(lambda t: t.unlocks_forward)}"
+        )
+    if not traits.unlocks_forward:
+        raise ConfigError(
+            f"unlock: forward needs a rule that says so, and {config.rule} has no true "
+            "unlocks_forward; see docs/rules.md"
         )
 
 
-def _check_synthesizer(config: RunConfig) -> None:
-    """What goes with the synthesizer."""
-    if config.rule == "dgl" and config.synthesizer != "critic":
+def _rules_that(have: Callable[[Traits], bool]) -> str:
+    """The built-in rules with a trait, as ``a, b or c``; settings that rules have are defaults."""
+    defaults = Settings()
+    names = [n for n, rule in RULES.items() if have(traits_of(rule.made(defaults)))]
+    return _listed(names, "or")
+
+
+def _listed(names: list[str], word: str) -> str:
+    return f"{', '.join(names[:-1])} {word} {names[-1]}" if len(names) > 1 else names[0]
+
+
+def _check_labels(config: Settings, traits: Traits) -> None:
+    """Who sees the labels, with rules that have synthesizers."""
+    learns_labels = SYNTHESIZERS.get(config.synthesizer, OWN_SYNTHESIZER).learns_labels
+    if traits.needs_labels and not learns_labels:
         raise ConfigError(
-            "synthesizer: rule dgl learns from labels at each boundary, which critic does alone"
+            f"synthesizer: rule {config.rule} learns from labels at each boundary, which critic "
+            "does alone"
         )
-    if (
-        config.rule in ("dni", "dgl")
-        and config.synthesizer == "critic"
-        and not config.label_conditioning
-    ):
+    if traits.needs_synthesizer and learns_labels and not config.label_conditioning:
         raise ConfigError(
-            "label_conditioning: the critic is a classifier and needs labels; "
+            f"label_conditioning: the {config.synthesizer} is a classifier and needs labels; "
             "use --synthesizer linear or mlp with --no-label-conditioning"
         )
-    if config.synthesizer == "conv" and config.model in (None, "residual"):
+
+
+def _check_synthesizer(config: Settings) -> None:
+    """What goes with the synthesizer."""
+    traits = SYNTHESIZERS.get(config.synthesizer, OWN_SYNTHESIZER)
+    is_own = config.model is not None and is_extension(config.model)
+    keeps_images = is_own or MODELS.get(config.model or "", ModelTraits()).keeps_images
+    if traits.needs_images and not keeps_images:
         raise ConfigError(
-            "synthesizer: conv is for activations [B, C, H, W], and this network has none; "
-            "use --model cnn or a network of your own"
+            f"synthesizer: {config.synthesizer} is for activations [B, C, H, W], and this network "
+            "has none; use --model cnn or a network of your own"
         )
     _check_hidden_layers(config)
     is_taught = config.targets == "bootstrap" or config.anchor_every > 0
-    if config.synthesizer_warmup and config.synthesizer != "critic" and not is_taught:
+    if config.synthesizer_warmup and not traits.learns_labels and not is_taught:
         raise ConfigError(
             "synthesizer_warmup: with anchor_every 0 no gradient comes back to learn from, and "
             "the warm-up would not end"
         )
 
 
-def _check_hidden_layers(config: RunConfig) -> None:
+def _check_hidden_layers(config: Settings) -> None:
     """What the synthesizer is made of."""
-    if config.synthesizer not in LAYERED:
+    usual = SYNTHESIZERS.get(config.synthesizer, OWN_SYNTHESIZER).hidden_layers
+    if usual is None:
+        layered = [name for name, each in SYNTHESIZERS.items() if each.hidden_layers is not None]
         for name in ("synthesizer_layers", "synthesizer_width"):
             if getattr(config, name) is not None:
                 raise ConfigError(
-                    f"{name}: is of critic, mlp and conv, but --synthesizer is {config.synthesizer}"
+                    f"{name}: is of {_listed(layered, 'and')}, but --synthesizer is "
+                    f"{config.synthesizer}"
                 )
-    has_none = config.synthesizer == "critic" and not config.synthesizer_layers
-    if has_none and config.synthesizer_width is not None:
+    if usual == 0 and not config.synthesizer_layers and config.synthesizer_width is not None:
         raise ConfigError(
-            "synthesizer_width: is of hidden layers, and the critic has none; "
+            f"synthesizer_width: is of hidden layers, and the {config.synthesizer} has none; "
             "give it some by --synthesizer-layers"
         )
 
 
-def _check_waiting(config: RunConfig) -> None:
+def _check_waiting(config: Settings) -> None:
     """What goes with when_full and when_empty."""
     for name in ("when_full", "when_empty"):
-        if getattr(config, name) != "wait" and config.rule in ("backprop", "fdg", "no-bprop"):
-            raise ConfigError(
-                f"{name}: {getattr(config, name)} needs a rule that updates without an answer "
-                f"from above, such as dni or dgl; {config.rule} does not"
-            )
         if getattr(config, name) != "wait" and config.unlock == "forward":
             raise ConfigError(
                 f"{name}: with --unlock forward no stage waits for an input, and how far it is "
@@ -141,7 +174,7 @@ def _check_waiting(config: RunConfig) -> None:
         )
 
 
-def _check_engine(config: RunConfig) -> None:
+def _check_engine(config: Settings) -> None:
     """What goes with a Ray cluster."""
     if config.engine == "ray":
         if config.workers != ("local",):
@@ -159,7 +192,7 @@ def _check_engine(config: RunConfig) -> None:
             raise ConfigError(f"{name}: is for engine ray, but that is {config.engine}")
 
 
-def _check_places(config: RunConfig) -> None:
+def _check_places(config: Settings) -> None:
     """What goes with workers that join from elsewhere."""
     for place in config.workers or ("",):
         if place not in ("local", "remote"):
@@ -178,7 +211,7 @@ def _check_places(config: RunConfig) -> None:
         raise ConfigError("transport: ipc reaches no other host; leave it auto with remote workers")
 
 
-def _check_network(config: RunConfig) -> None:
+def _check_network(config: Settings) -> None:
     """What goes with the address that sockets listen on."""
     try:
         address = ipaddress.IPv4Address(config.interface)

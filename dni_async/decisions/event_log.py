@@ -8,13 +8,11 @@ or the text of the LinkError that the event raised.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from typing import Any, get_args
 
-from dni_async.config.run_config import RunConfig
 from dni_async.decisions.actions import Action, Batch, Cut, Event, Mark
-from dni_async.decisions.machines.assembly import make_stage_machine, make_stage_rule
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.errors import ConfigError, LinkError
 
@@ -26,7 +24,7 @@ _HEARD = {kind.__name__: kind for kind in (*get_args(Event), Batch, Mark, Cut)}
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Which machine was recorded. seed, num_batches: as decisions.assembly asks for them."""
+    """Which machine was recorded. seed, num_batches: as config.assembly asks for them."""
 
     stage: int
     num_stages: int
@@ -40,22 +38,6 @@ class Header:
     def to_dict(self) -> dict[str, Any]:
         """As plain values."""
         return asdict(self)
-
-    def make_machine(self) -> StageMachine:
-        """The machine as it was before its first event. Raises ConfigError."""
-        config = RunConfig.from_dict(self.config)
-        batches = None
-        if self.num_batches is not None:
-            batches = (self.num_batches[0], self.num_batches[1])
-        return make_stage_machine(
-            config,
-            make_stage_rule(config, self.seed),
-            stage=self.stage,
-            num_stages=self.num_stages,
-            num_batches=batches,
-            start=(self.start[0], self.start[1]),
-            next_batch_id=self.next_batch_id,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +62,17 @@ def entry(seconds: float, event: Event, outcome: list[Action] | LinkError) -> li
     return [round(seconds, 6), _plain(event), _outcome(outcome)]
 
 
-def replay(lines: Iterable[str]) -> tuple[int, Divergence | None]:
+def replay(
+    lines: Iterable[str], make_machine: Callable[[Header], StageMachine]
+) -> tuple[int, Divergence | None]:
     """Feed a recording's events (its lines of JSON) to a new machine: how many there were, and the
     first of other consequence. A last line without an end, as a killed worker leaves it, is
-    passed over.
+    passed over. make_machine: config.assembly.make_recorded_machine.
 
     Raises ConfigError for lines that are no recording, with the number of the line.
     """
     numbered = enumerate(lines, start=1)
-    machine = _header(next(numbered, (1, ""))[1]).make_machine()
+    machine = make_machine(_header(next(numbered, (1, ""))[1]))
     count = 0
     for number, line in numbered:
         if not line.endswith("\n"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dni_async.config.assembly import make_recorded_machine
 from dni_async.decisions.event_log import Divergence, replay
 from dni_async.errors import ConfigError
 
@@ -26,7 +27,7 @@ def replay_run(run_dir: Path) -> dict[str, tuple[int, Divergence | None]]:
 def _replay(path: Path) -> tuple[int, Divergence | None]:
     try:
         with path.open(encoding="utf-8") as lines:
-            return replay(lines)
+            return replay(lines, make_recorded_machine)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"replay: {path}: cannot be read: {error}") from error
     except ConfigError as error:

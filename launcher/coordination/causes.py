@@ -62,7 +62,7 @@ def cause_of_failure(message: Failed, code: int, now: float) -> Cause:
 
 def may_replace(plan: Plan, replacements: Replacements) -> bool:
     """Whether this run goes on when one of its workers dies."""
-    is_decoupled = not plan.is_exact and plan.config.unlock != "forward"
+    is_decoupled = plan.rule.allows_replacement and plan.config.unlock != "forward"
     return is_decoupled and plan.num_stages > 1 and not replacements.are_used_up
 
 
@@ -71,10 +71,11 @@ def why_final(plan: Plan, replacements: Replacements) -> str:
     config = plan.config
     if config.max_restarts == 0 or may_replace(plan, replacements):
         return ""
-    if plan.is_exact:
+    if not plan.rule.allows_replacement:
+        why = "which is exact" if plan.rule.is_exact else "which may lose no batch"
         return (
-            f"; with rule {config.rule}, which is exact, no worker is replaced: --resume continues "
-            "a run from its last checkpoint"
+            f"; with rule {config.rule}, {why}, no worker is replaced: --resume continues a run "
+            "from its last checkpoint"
         )
     if config.unlock == "forward":
         return "; with --unlock forward no worker is replaced"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from dni_async.decisions.actions import Batch, ReturnGradient
-from dni_async.decisions.rules import make_rule
 from dni_async.launcher.places.local import ask
 from dni_async.launcher.plan.plan import Plan, regrouped
 from dni_async.network.partition import Cut, LayerCost, balance_layers, choose_cut, stage_seconds
@@ -61,7 +60,7 @@ def _places(plan: Plan) -> int:
 
 def _returns_all(plan: Plan) -> bool:
     """Whether stages return a gradient of every batch, or of anchors only, or none."""
-    actions = make_rule(plan.config).on_batch(Batch(1, "train"), has_below=True, has_above=False)
+    actions = plan.config.make_rule().on_batch(Batch(1, "train"), has_below=True, has_above=False)
     return any(isinstance(action, ReturnGradient) for action in actions)
 
 

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from dni_async.config.run_config import RunConfig
-from dni_async.decisions.rules import make_rule
 from dni_async.network.building import cut_stage, layer_starts
 from dni_async.network.partition import LayerCost
 from dni_async.stage.dtypes import AUTOCAST_DTYPES
@@ -32,7 +31,7 @@ def layer_costs(
     The network is trained by that: do not use it for anything else.
     """
     count = len(layer_starts(network))
-    needs_synthesizer = make_rule(config).needs_synthesizer
+    needs_synthesizer = config.make_rule().needs_synthesizer
     costs = []
     hidden = x
     for index in range(count):

@@ -17,7 +17,7 @@ from dni_async.addresses import address_towards, try_listening
 from dni_async.config.extensions import find_callable, is_extension
 from dni_async.config.run_config import RunConfig
 from dni_async.data import Dataset, load_dataset
-from dni_async.decisions.rules import make_rule
+from dni_async.decisions.rules import Traits
 from dni_async.errors import ConfigError
 from dni_async.launcher.plan.descriptors import allow_descriptors
 from dni_async.network.partition import deal_devices, split_layers
@@ -60,9 +60,9 @@ class Plan:
         return self.config.epochs * -(-self.num_train // self.config.batch_size)
 
     @property
-    def is_exact(self) -> bool:
-        """Whether results must equal the baseline's bit for bit."""
-        return make_rule(self.config).is_exact
+    def rule(self) -> Traits:
+        """What the run's rule says of itself."""
+        return self.config.rule_traits
 
     def is_remote(self, stage: int) -> bool:
         """Whether the stage's worker joins from elsewhere."""
@@ -134,7 +134,7 @@ def make_plan(config: RunConfig) -> Plan:
         )
     if config.norm == "batch" and config.model is None:
         _check_last_batch(config, num_train)
-    make_rule(config)  # a user's own may not import
+    config.make_rule()  # a user's own may not import, or not go with the rest
     if is_extension(config.synthesizer):
         find_callable("synthesizer", config.synthesizer)
     layer_ranges = split_layers(num_layers, config.num_stages)

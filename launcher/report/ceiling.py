@@ -100,7 +100,7 @@ def measure_line(report: Mapping[str, Any]) -> Line | None:
     loads = tuple(
         _load(worker, run, cores, batches) for worker, batches in zip(workers, trained, strict=True)
     )
-    limit, seconds = _limit(loads, cores, lockstep=run["rule"] == "backprop")
+    limit, seconds = _limit(loads, cores, lockstep=run.get("is_lockstep", False))
     batch_samples = data["num_train"] / num_batches
     passed = run["samples_per_second"] / batch_samples  # batches per second
     at_work = [

@@ -58,7 +58,8 @@ class RunResult:
     """One trained network. num_threads: compute threads of all its processes together.
 
     Both counted from before the first process: startup_seconds to Start, first_update_seconds to
-    the first update of the stage that made its first one last (decoupled runs alone).
+    the first update of the stage that made its first one last (decoupled runs alone). is_lockstep:
+    by its rule one batch at a time was in the whole line.
     boundaries: of each epoch, by stage, those that compared gradients.
     """
 
@@ -70,6 +71,7 @@ class RunResult:
     num_train: int
     startup_seconds: float = 0.0
     first_update_seconds: float | None = None
+    is_lockstep: bool = False
     epochs: list[EpochResult] = field(default_factory=list)
     boundaries: list[BoundaryEpoch] = field(default_factory=list)
     workers: list[WorkerResult] = field(default_factory=list)
@@ -128,6 +130,7 @@ class RunResult:
             "name": self.name,
             "kind": self.kind,
             "rule": self.rule,
+            "is_lockstep": self.is_lockstep,
             "num_workers": self.num_workers,
             "num_threads": self.num_threads,
             "startup_seconds": round(self.startup_seconds, 4),

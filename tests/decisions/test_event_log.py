@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dni_async import ConfigError, LinkError
+from dni_async.config.assembly import make_recorded_machine
 from dni_async.decisions.actions import (
     Action,
     Arrived,
@@ -34,7 +35,7 @@ MIDDLE = Header(stage=1, num_stages=3, seed=1, num_batches=None, config={"layers
 
 def record(header: Header, events: list[Event]) -> list[str]:
     """The lines of a recording of these events."""
-    machine = header.make_machine()
+    machine = make_recorded_machine(header)
     values: list[Any] = [header.to_dict()]
     for event in events:
         outcome: list[Action] | LinkError
@@ -50,7 +51,7 @@ def record(header: Header, events: list[Event]) -> list[str]:
 def test_what_real_workers_decided_is_decided_again(path: Path) -> None:
     """From runs of three workers, by each kind of machine."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    assert replay(lines) == (len(lines) - 1, None)
+    assert replay(lines, make_recorded_machine) == (len(lines) - 1, None)
 
 
 def test_the_recordings_are_there() -> None:
@@ -63,7 +64,7 @@ def test_an_action_that_is_missing_is_found(path: Path) -> None:
     number = next(n for n, line in enumerate(lines) if n > 20 and '["Forward"' in line)
     seconds, event, actions = json.loads(lines[number])
     lines[number] = json.dumps([seconds, event, actions[:-1]]) + "\n"
-    count, divergence = replay(lines)
+    count, divergence = replay(lines, make_recorded_machine)
     assert count == number
     assert divergence is not None
     assert (divergence.number, divergence.event) == (number, event)
@@ -89,14 +90,14 @@ def test_an_action_that_is_missing_is_found(path: Path) -> None:
 )
 def test_every_event_is_replayed_as_it_was(header: Header, event: Event) -> None:
     """Also where the machine refuses it: that too must happen again."""
-    assert replay(record(header, [Turn(), event])) == (2, None)
+    assert replay(record(header, [Turn(), event]), make_recorded_machine) == (2, None)
 
 
 def test_a_machine_that_used_to_refuse() -> None:
     lines = record(MIDDLE, [Returned(7)])
     assert "released batch 7, which is not in flight" in lines[1]
     lines[1] = lines[1].replace("batch 7", "batch 8")
-    _, divergence = replay(lines)
+    _, divergence = replay(lines, make_recorded_machine)
     assert divergence is not None
     assert "batch 8" in divergence.recorded
     assert "batch 7" in divergence.replayed
@@ -104,8 +105,8 @@ def test_a_machine_that_used_to_refuse() -> None:
 
 def test_the_line_of_a_killed_worker_may_break_off() -> None:
     lines = record(SOURCE, [Turn(), Turn(), Credited(1)])
-    assert replay([*lines[:-1], lines[-1][:20]]) == (2, None)
-    assert replay(lines[:1]) == (0, None)
+    assert replay([*lines[:-1], lines[-1][:20]], make_recorded_machine) == (2, None)
+    assert replay(lines[:1], make_recorded_machine) == (0, None)
 
 
 @pytest.mark.parametrize(
@@ -127,4 +128,4 @@ def test_the_line_of_a_killed_worker_may_break_off() -> None:
 )
 def test_what_is_no_recording(lines: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=re.escape(message)):
-        replay(lines)
+        replay(lines, make_recorded_machine)

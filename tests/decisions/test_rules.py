@@ -24,14 +24,14 @@ from dni_async.decisions.rules import (
     BackpropRule,
     BootstrapRule,
     DelayedRule,
+    GreedyRule,
     NoBackpropRule,
     OccasionalRule,
     Rule,
-    make_rule,
+    WarmUpRule,
     restore_rule,
     rule_state,
 )
-from dni_async.decisions.warmup import WarmUpRule
 
 SOURCE = {"has_below": False, "has_above": True}
 MIDDLE = {"has_below": True, "has_above": True}
@@ -158,7 +158,7 @@ def test_windows(asked: int) -> None:
         ({"rule": "backprop", "targets": "anchor"}, BackpropRule, False, 0),
         ({"rule": "no-bprop"}, NoBackpropRule, False, 0),
         ({"rule": "fdg"}, DelayedRule, False, 0),
-        ({"rule": "dgl"}, AnchorRule, True, 0),
+        ({"rule": "dgl"}, GreedyRule, True, 0),
         ({"rule": "dni", "targets": "bootstrap"}, BootstrapRule, True, 0),
         ({"rule": "dni", "targets": "anchor", "anchor_every": 3}, AnchorRule, True, 3),
         ({"rule": "dni", "targets": "anchor", "anchor_every": 0}, AnchorRule, True, 0),
@@ -167,7 +167,7 @@ def test_windows(asked: int) -> None:
 def test_a_config_names_its_rule(
     values: dict[str, Any], kind: type, needs_synthesizer: bool, anchor_every: int
 ) -> None:
-    rule = make_rule(RunConfig(**values))
+    rule = RunConfig(**values).make_rule()
     assert type(rule) is kind
     assert rule.needs_synthesizer is needs_synthesizer
     assert rule.anchor_every == anchor_every
@@ -175,13 +175,15 @@ def test_a_config_names_its_rule(
 
 @pytest.mark.parametrize("updates", [False, True])
 def test_a_config_says_what_anchors_are_for(updates: bool) -> None:
-    rule = make_rule(RunConfig(anchor_updates=updates))
+    rule = RunConfig(anchor_updates=updates).make_rule()
     assert isinstance(rule, AnchorRule)
     assert rule.updates is updates
 
 
 class Own(BootstrapRule):
-    """A rule of the user's own that says nothing of synthetic inputs."""
+    """A rule of the user's own that does not go with synthetic inputs."""
+
+    unlocks_forward = False
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
@@ -195,10 +197,10 @@ class OwnUnlocked(Own):
 
 def test_a_rule_of_the_users_own_must_say_that_it_goes_with_synthetic_inputs() -> None:
     name = f"{__name__}:Own"
-    assert isinstance(make_rule(RunConfig(rule=name)), Own)
+    assert isinstance(RunConfig(rule=name).make_rule(), Own)
     with pytest.raises(ConfigError, match=f"unlock: forward needs .* {name} has no true"):
-        make_rule(RunConfig(rule=name, unlock="forward"))
-    unlocked = make_rule(RunConfig(rule=f"{name}Unlocked", unlock="forward"))
+        RunConfig(rule=name, unlock="forward").make_rule()
+    unlocked = RunConfig(rule=f"{name}Unlocked", unlock="forward").make_rule()
     assert isinstance(unlocked, OwnUnlocked)
 
 

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dni_async.decisions.actions import Action, Batch, Forward, Learn, Send, Update
-from dni_async.decisions.rules import AnchorRule, BootstrapRule, OccasionalRule, Rule
-from dni_async.decisions.warmup import WarmUpRule
+from dni_async.decisions.rules import AnchorRule, BootstrapRule, OccasionalRule, Rule, WarmUpRule
 
 SOURCE = {"has_below": False, "has_above": True}
 HEAD = {"has_below": True, "has_above": False}

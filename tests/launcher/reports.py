@@ -105,6 +105,7 @@ def report(
             "name": rule,
             "kind": "decoupled",
             "rule": rule,
+            "is_lockstep": rule == "backprop",
             "num_workers": num_workers,
             "num_threads": num_workers * (config.get("threads_per_worker") or 1),
             "samples_per_second": rate,

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.hosts.hosts import Host, check_hosts, far_hosts, hosts
 from benchmarks.hosts.joined_run import JoinedRun, joined_run
 from dni_async import ConfigError, DniError
+from dni_async.config.assembly import make_recorded_machine
 from dni_async.decisions.event_log import replay
 
 pytestmark = pytest.mark.system
@@ -85,7 +86,7 @@ def test_a_window_widens_over_distance(tmp_path: Path) -> None:
     # What was decided follows from what was heard, the wider windows too.
     events = tmp_path / "events/stage-0.jsonl"
     with events.open(encoding="utf-8") as lines:
-        assert replay(lines)[1] is None
+        assert replay(lines, make_recorded_machine)[1] is None
     assert '["WindowSet",32]' in events.read_text()
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from dni_async.config.assembly import make_stage_machine, make_stage_rule
 from dni_async.config.run_config import RunConfig
 from dni_async.data.inputs import Inputs
-from dni_async.decisions.machines.assembly import make_stage_machine, make_stage_rule
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.rules import Rule
 from dni_async.network.building import build_network, cut_stage

@@ -1,14 +1,61 @@
-"""A synthesizer's warm-up: it learns before its gradients are applied."""
+"""Rules that wrap another one, and leave out some of its updates."""
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from typing import Any
 
 from dni_async.decisions.actions import Action, Batch, Learn, Update
-from dni_async.decisions.rules import Rule, restore_rule, rule_state
+from dni_async.decisions.rules.interface import Rule, restore_rule, rule_state
 
-__all__ = ["WarmUpRule"]
+__all__ = ["OccasionalRule", "WarmUpRule"]
+
+
+class OccasionalRule:
+    """Another rule, whose updates are made with a probability only.
+
+    So stages are updated in random order (Jaderberg et al. 2016, section 3.3). All else that the
+    rule does goes on: activations are sent, synthesizers learn.
+    """
+
+    def __init__(self, rule: Rule, probability: float, seed: int) -> None:
+        self.needs_synthesizer = rule.needs_synthesizer
+        self.is_exact = rule.is_exact
+        self.anchor_every = rule.anchor_every
+        self._rule = rule
+        self._probability = probability
+        self._draw = random.Random(seed)
+
+    def window(self, asked: int) -> int:
+        """As the other rule."""
+        return self._rule.window(asked)
+
+    def on_batch(self, batch: Batch, *, has_below: bool, has_above: bool) -> list[Action]:
+        """As the other rule, some updates left out."""
+        actions = self._rule.on_batch(batch, has_below=has_below, has_above=has_above)
+        return [self._drawn(action) for action in actions]
+
+    def on_returned(self, batch_id: int, *, has_below: bool) -> list[Action]:
+        """As the other rule, some updates left out."""
+        actions = self._rule.on_returned(batch_id, has_below=has_below)
+        return [self._drawn(action) for action in actions]
+
+    def state(self) -> dict[str, Any]:
+        """Where the draws stand, and what the other rule remembers."""
+        version, words, _ = self._draw.getstate()
+        return {"draws": [version, list(words)], "rule": rule_state(self._rule)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        version, words = state["draws"]
+        self._draw.setstate((version, tuple(words), None))
+        restore_rule(self._rule, state["rule"])
+
+    def _drawn(self, action: Action) -> Action:
+        if not isinstance(action, Update):
+            return action
+        return replace(action, applies=self._draw.random() < self._probability)
 
 
 class WarmUpRule:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dni_async.config.names import OWN_SYNTHESIZER, SYNTHESIZERS
 from dni_async.config.run_config import RunConfig
+from dni_async.decisions.event_log import Header
 from dni_async.decisions.machines.kept_batches import ReplayBuffer
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.machines.uneven import UnevenMachine
 from dni_async.decisions.machines.unlocked import UnlockedMachine
-from dni_async.decisions.rules import OccasionalRule, Rule, make_rule
+from dni_async.decisions.rules import OccasionalRule, Rule, WarmUpRule
 from dni_async.decisions.schedule import plan_work
-from dni_async.decisions.warmup import WarmUpRule
 
-__all__ = ["make_stage_machine", "make_stage_rule"]
+__all__ = ["make_recorded_machine", "make_stage_machine", "make_stage_rule"]
 
 
 def make_stage_machine(
@@ -81,10 +82,27 @@ def make_stage_rule(config: RunConfig, seed: int) -> Rule:
 
     seed: the stage's own (seeding.stage_seed). Raises ConfigError for a class that is no rule.
     """
-    rule = make_rule(config)
+    rule = config.make_rule()
     if config.update_probability < 1:
         rule = OccasionalRule(rule, config.update_probability, seed)
     if config.synthesizer_warmup and rule.needs_synthesizer:
-        learns_labels = config.synthesizer == "critic"
+        learns_labels = SYNTHESIZERS.get(config.synthesizer, OWN_SYNTHESIZER).learns_labels
         rule = WarmUpRule(rule, config.synthesizer_warmup, learns_labels=learns_labels)
     return rule
+
+
+def make_recorded_machine(header: Header) -> StageMachine:
+    """The machine of a recording as it was before its first event. Raises ConfigError."""
+    config = RunConfig.from_dict(header.config)
+    batches = None
+    if header.num_batches is not None:
+        batches = (header.num_batches[0], header.num_batches[1])
+    return make_stage_machine(
+        config,
+        make_stage_rule(config, header.seed),
+        stage=header.stage,
+        num_stages=header.num_stages,
+        num_batches=batches,
+        start=(header.start[0], header.start[1]),
+        next_batch_id=header.next_batch_id,
+    )

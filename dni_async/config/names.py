@@ -1,0 +1,58 @@
+"""The names that a run can give to what is built in, and what settings ask of each.
+
+No torch here: the command line and the checks read these tables. What a name stands for is made
+where it belongs: stage.optimizers, synthesizers, network.models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+__all__ = [
+    "MODELS",
+    "OWN_SYNTHESIZER",
+    "SYNTHESIZERS",
+    "ModelTraits",
+    "OptimizerName",
+    "SynthesizerTraits",
+]
+
+OptimizerName = Literal["sgd", "adam", "adamw"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTraits:
+    """keeps_images: whether what passes between its layers is [B, C, H, W]."""
+
+    keeps_images: bool = False
+
+
+MODELS: Final = {"cnn": ModelTraits(keeps_images=True), "residual": ModelTraits()}
+"""Of a network that is named; without a name it is the MLP, whose traits are the defaults."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SynthesizerTraits:
+    """What a synthesizer is like.
+
+    learns_labels: it is a classifier, taught by the labels of every batch. hidden_layers: how many
+    it has if not told otherwise; None where it can have none. needs_images: its activations are
+    [B, C, H, W]. lr: of its Adam, if not told otherwise.
+    """
+
+    learns_labels: bool = False
+    hidden_layers: int | None = None
+    needs_images: bool = False
+    lr: float = 1e-3
+
+
+SYNTHESIZERS: Final = {
+    "linear": SynthesizerTraits(),
+    "mlp": SynthesizerTraits(hidden_layers=2, lr=1e-4),
+    "conv": SynthesizerTraits(hidden_layers=2, needs_images=True),
+    # A linear classifier, which learns ten times as fast as the layers it serves.
+    "critic": SynthesizerTraits(learns_labels=True, hidden_layers=0, lr=1e-2),
+}
+OWN_SYNTHESIZER: Final = SynthesizerTraits()
+"""Of a class of the user's own."""

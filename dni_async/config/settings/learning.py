@@ -1,0 +1,115 @@
+"""Settings of how every stage, and the baseline, learns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dni_async.config.names import OptimizerName
+from dni_async.config.setting import (
+    AT_LEAST_0,
+    AT_LEAST_1,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Check,
+    setting,
+)
+
+__all__ = ["LearningSettings"]
+
+Dtype = Literal["fp32", "bf16"]
+Schedule = Literal["constant", "linear", "cosine", "step"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningSettings:
+    """Passes, batches, rates and numbers."""
+
+    epochs: int = setting(
+        10,
+        "Passes over the training data.",
+        why="the digits are learnt by then",
+        check=AT_LEAST_1,
+        resumable=True,
+        starts_here=True,
+    )
+    evaluate_every: int = setting(
+        1,
+        "Test the network after every so many epochs, and after the last. The line is drained for "
+        "it, and an epoch in the report is all since the test before.",
+        why="next to free on one host; between hosts it is not (0084)",
+        check=AT_LEAST_1,
+    )
+    batch_size: int = setting(
+        128,
+        "Samples per batch.",
+        why="a common size for such networks; not tuned",
+        check=AT_LEAST_1,
+        starts_here=True,
+    )
+    optimizer: OptimizerName = setting(
+        "adam",
+        "Optimizer of every stage and of the baseline (fused kernels).",
+        why="that of Jaderberg et al. 2016; it forgets the scale of a gradient",
+    )
+    lr: float = setting(
+        1e-3,
+        "Learning rate.",
+        why="what Kingma & Ba 2015 suggest for Adam",
+        check=POSITIVE,
+        starts_here=True,
+    )
+    lr_schedule: Schedule = setting(
+        "constant",
+        "Learning rate over the run; step: a tenth after 60 and after 80 %.",
+        why="the plainest",
+    )
+    warmup_updates: int = setting(
+        0,
+        "Updates over which the learning rate rises linearly.",
+        why="these networks start without",
+        check=AT_LEAST_0,
+    )
+    clip_norm: float | None = setting(
+        None,
+        "Most that the norm of a stage's gradients may be; the baseline's, of all its layers.",
+        why="no network here needed it",
+        check=POSITIVE,
+        default_text="no bound",
+    )
+    accumulate: int = setting(
+        1,
+        "Batches whose mean gradient makes one update.",
+        why="an update a batch, as usual",
+        check=AT_LEAST_1,
+    )
+    momentum: float = setting(
+        0.9,
+        "Momentum of sgd.",
+        why="the usual one",
+        check=Check("in [0, 1)", lambda value: 0 <= value < 1),
+    )
+    weight_decay: float = setting(
+        0.0,
+        "L2 penalty (adam, sgd) or decoupled decay (adamw).",
+        why="the plainest",
+        check=NOT_NEGATIVE,
+    )
+    seed: int = setting(
+        0,
+        "Seeds weights, order of batches and all else.",
+        why="any will do",
+        check=Check("in [0, 2**31)", lambda value: 0 <= value < 2**31),
+    )
+    dtype: Dtype = setting(
+        "fp32",
+        "bf16: matrix products in bfloat16 by autocast, in the baseline too; weights and updates "
+        "stay fp32.",
+        why="exact, and as fast on CPUs without bfloat16 units",
+    )
+    compile: bool = setting(
+        False,
+        "torch.compile the layers of every stage and of the baseline (on GPUs with CUDA graphs). "
+        "The start takes longer by the compilation.",
+        why="layers computed by hand are faster than compiled ones (0022)",
+    )

@@ -1,0 +1,35 @@
+"""The rules that a run can name, and the settings that each is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from dni_async.decisions.rules.delayed import DelayedRule
+from dni_async.decisions.rules.interface import Rule
+from dni_async.decisions.rules.reference import BackpropRule, NoBackpropRule
+from dni_async.decisions.rules.synthetic import GreedyRule, make_dni
+
+__all__ = ["RULES", "BuiltIn"]
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """make: called with the settings of these names, as keyword arguments."""
+
+    make: Callable[..., Rule]
+    settings: tuple[str, ...] = ()
+
+    def made(self, config: object) -> Rule:
+        """The rule, from the attributes of config that it is made from."""
+        return self.make(**{name: getattr(config, name) for name in self.settings})
+
+
+RULES: Final = {
+    "backprop": BuiltIn(BackpropRule),
+    "dni": BuiltIn(make_dni, ("targets", "anchor_every", "anchor_updates")),
+    "dgl": BuiltIn(GreedyRule),
+    "fdg": BuiltIn(DelayedRule, ("gradient_shrink",)),
+    "no-bprop": BuiltIn(NoBackpropRule),
+}
