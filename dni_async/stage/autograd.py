@@ -29,14 +29,17 @@ def pull_back(outputs: torch.Tensor, gradient: torch.Tensor) -> None:
 
 def pull_through(
     outputs: torch.Tensor, gradient: torch.Tensor, inputs: torch.Tensor
-) -> torch.Tensor:
-    """As torch.autograd.grad(outputs, inputs, gradient): only what leads to inputs is computed."""
+) -> torch.Tensor | None:
+    """As torch.autograd.grad(outputs, inputs, gradient): only what leads to inputs is computed.
+
+    None where outputs do not depend on inputs.
+    """
     if outputs.shape != gradient.shape:
         raise ValueError(f"gradient is {list(gradient.shape)}, needs {list(outputs.shape)}")
     if _engine is None:
-        return torch.autograd.grad(outputs, inputs, gradient)[0]
-    found: torch.Tensor = _engine(
-        (outputs,), (gradient,), False, False, (inputs,), allow_unreachable=False,
+        return torch.autograd.grad(outputs, inputs, gradient, allow_unused=True)[0]
+    found: torch.Tensor | None = _engine(
+        (outputs,), (gradient,), False, False, (inputs,), allow_unreachable=True,
         accumulate_grad=False,
     )[0]  # fmt: skip
     return found

@@ -140,10 +140,19 @@ def _flatten(layers: nn.Sequential) -> Iterator[nn.Module]:
 
 
 def _has_hooks(module: nn.Module) -> bool:
-    """Whether calling module does more than its forward."""
+    """Whether calling module does more than its class's forward, or its parameters' gradients are
+    looked at.
+    """
+    if "forward" in vars(module) or any(map(_has_own_hooks, module._parameters.values())):
+        return True
     return bool(
         module._forward_hooks
         or module._forward_pre_hooks
         or module._backward_hooks
         or module._backward_pre_hooks
     )
+
+
+def _has_own_hooks(parameter: nn.Parameter | None) -> bool:
+    hooks = getattr(parameter, "_post_accumulate_grad_hooks", None)
+    return bool(hooks or getattr(parameter, "_backward_hooks", None))

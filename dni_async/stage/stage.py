@@ -6,25 +6,23 @@ Knows torch and nothing of messages, windows or neighbours.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from dni_async.errors import NonFiniteError
 from dni_async.stage.accumulation import Accumulated
 from dni_async.stage.autograd import pull_back, pull_through
 from dni_async.stage.dense import DenseLayers, cross_entropy
+from dni_async.stage.draws import Draws
 from dni_async.stage.optimizers import Optimizer, clip_gradients
+from dni_async.stage.passes import Layers, Passes, is_reentrant
 from dni_async.stage.rates import RateFactor
 
 __all__ = ["Layers", "Score", "Stage", "add_scores", "prepare_torch", "score"]
-
-Layers = Callable[[torch.Tensor], torch.Tensor]
 
 
 def prepare_torch(num_threads: int) -> None:
@@ -81,8 +79,10 @@ class Stage:
         rate_factor: RateFactor | None = None,
         accumulate: int = 1,
         clip_norm: float | None = None,
+        draws: Draws | None = None,
     ) -> None:
-        self._autocast = autocast
+        self._passes = Passes(layers, autocast=autocast, draws=draws)
+        self._is_reentrant: bool | None = None  # until the first training forward with a graph
         self._checks_gradients = checks_gradients
         self.index = index
         self.layers = layers
@@ -92,7 +92,6 @@ class Stage:
         self._dense = None
         if autocast is None and compiled is None:
             self._dense = DenseLayers.match(layers)
-        self._norms = [module for module in layers.modules() if isinstance(module, _BatchNorm)]
         self._named = [(f"gradient of {n}", p) for n, p in layers.named_parameters()]
         self._optimizer = optimizer
         self._rate, self._rate_factor = optimizer.lr, rate_factor
@@ -122,10 +121,10 @@ class Stage:
             self._carried[batch_id] = inputs.detach()
         if not keeps_graph:
             with torch.no_grad():
-                outputs = self._run(inputs)
+                outputs = self._passes.run(batch_id, inputs)
             self._kept[batch_id] = _Kept(inputs, needs_input_gradient)
             return outputs
-        kept = self._kept[batch_id] = self._keep(inputs, needs_input_gradient)
+        kept = self._kept[batch_id] = self._keep(batch_id, inputs, needs_input_gradient)
         if kept.dense is not None:
             return kept.dense[-1]
         assert kept.outputs is not None
@@ -136,7 +135,7 @@ class Stage:
         if self.layers.training:
             self.layers.eval()
         with torch.no_grad():
-            return self._run(inputs)
+            return self._passes.run(0, inputs)
 
     def loss_gradient(self, batch_id: int, labels: torch.Tensor) -> tuple[float, torch.Tensor]:
         """Head only: the mean cross-entropy of a kept batch per label, and its gradient.
@@ -170,7 +169,7 @@ class Stage:
         if not self.layers.training:
             self.layers.train()
         if kept.outputs is None and kept.dense is None:
-            kept = self._keep(kept.inputs, kept.needs_input_gradient)
+            kept = self._keep(batch_id, kept.inputs, kept.needs_input_gradient, is_replay=True)
         input_gradient = None
         if kept.dense is not None:
             assert self._dense is not None
@@ -178,9 +177,7 @@ class Stage:
                 kept.dense, gradient, to_parameters=True, to_inputs=kept.needs_input_gradient
             )
         else:
-            assert kept.outputs is not None
-            pull_back(kept.outputs, gradient)
-            input_gradient = kept.inputs.grad
+            input_gradient = _pull_back_kept(kept, gradient)
         if self._checks_gradients:
             self._check_finite(batch_id, gradient, source)
         return input_gradient
@@ -199,10 +196,14 @@ class Stage:
             tensors = self._dense.forward(inputs)
             carried = self._dense.pull_back(tensors, gradient, to_parameters=False, to_inputs=True)
         else:
-            with _statistics_held(self._norms):
-                outputs = self._run(inputs.requires_grad_())
-            carried = pull_through(outputs, gradient, inputs)
-        assert carried is not None
+            outputs = self._passes.run(batch_id, inputs.requires_grad_(), is_replay=True)
+            if self._is_reentrant:  # which works for no part of the leaves alone
+                pull_back(outputs, gradient)
+                self.discard()
+                carried = inputs.grad
+            else:
+                carried = pull_through(outputs, gradient, inputs)
+        carried = torch.zeros_like(inputs) if carried is None else carried
         if not _is_finite(carried):
             self.check_gradient(batch_id, gradient, source)  # the cause, if it is upstream
             raise NonFiniteError(self.index, batch_id, "gradient of the inputs")
@@ -249,12 +250,24 @@ class Stage:
         if not _is_finite(gradient):
             raise NonFiniteError(self.index, batch_id, source)
 
-    def _keep(self, inputs: torch.Tensor, needs_input_gradient: bool) -> _Kept:
+    def _keep(
+        self,
+        batch_id: int,
+        inputs: torch.Tensor,
+        needs_input_gradient: bool,
+        *,
+        is_replay: bool = False,
+    ) -> _Kept:
         """Run inputs in training mode and keep what it takes to pull a gradient back."""
         if self._dense is not None and self._dense.takes(inputs):
             return _Kept(inputs, needs_input_gradient, dense=self._dense.forward(inputs))
-        inputs.requires_grad_(needs_input_gradient)
-        outputs = self._run(inputs, self._compiled_for(inputs))
+        may_be_leaf = self.index > 0 and inputs.is_floating_point()
+        is_leaf = may_be_leaf and self._is_reentrant is not False
+        inputs.requires_grad_(needs_input_gradient or is_leaf)
+        compiled = self._compiled_for(inputs)
+        outputs = self._passes.run(batch_id, inputs, compiled=compiled, is_replay=is_replay)
+        if self._is_reentrant is None:
+            self._is_reentrant = is_reentrant(outputs)
         return _Kept(inputs, needs_input_gradient, outputs=outputs)
 
     def _compiled_for(self, inputs: torch.Tensor) -> Layers | None:
@@ -263,13 +276,6 @@ class Stage:
             self._compiled_shape = inputs.shape
         return self._compiled if inputs.shape == self._compiled_shape else None
 
-    def _run(self, inputs: torch.Tensor, layers: Layers | None = None) -> torch.Tensor:
-        layers = layers or self.layers
-        if self._autocast is None:
-            return layers(inputs)
-        with torch.autocast(inputs.device.type, self._autocast):
-            return layers(inputs)
-
     def _check_finite(self, batch_id: int, gradient: torch.Tensor, source: str) -> None:
         for name, parameter in self._named:
             if parameter.grad is not None and not _is_finite(parameter.grad):
@@ -277,17 +283,17 @@ class Stage:
                 raise NonFiniteError(self.index, batch_id, name)
 
 
-@contextmanager
-def _statistics_held(norms: Sequence[_BatchNorm]) -> Iterator[None]:
-    """Within this, batches do not move the running statistics of norms."""
-    held = [(norm, norm.momentum) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in held:
-            norm.momentum = momentum
+def _pull_back_kept(kept: _Kept, gradient: torch.Tensor) -> torch.Tensor | None:
+    """Leave the gradients of a kept graph; the gradient of its inputs, if that is needed.
+
+    Layers that were all skipped have no graph; what the outputs do not depend on gets zeros.
+    """
+    assert kept.outputs is not None
+    if kept.outputs.requires_grad:
+        pull_back(kept.outputs, gradient)
+    if not kept.needs_input_gradient:
+        return None
+    return torch.zeros_like(kept.inputs) if kept.inputs.grad is None else kept.inputs.grad
 
 
 def score(logits: torch.Tensor, labels: torch.Tensor) -> Score:

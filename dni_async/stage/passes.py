@@ -1,0 +1,108 @@
+"""Runs a stage's layers so that a user's code may do in its forward what it may do elsewhere.
+
+It may write into its input, draw random numbers, count its calls. What it is given stays as it is
+nonetheless, and a batch that is run again is the forward that it stands for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+from torch import nn
+
+from dni_async.stage.draws import Draws
+from dni_async.stage.volatile import Volatile
+
+__all__ = ["Layers", "Passes"]
+
+Layers = Callable[[torch.Tensor], torch.Tensor]
+_REENTRANT = "CheckpointFunctionBackward"  # torch.utils.checkpoint with use_reentrant=True
+_MAX_NODES = 20_000
+
+
+class Passes:
+    """Forward passes of layers.
+
+    autocast: the dtype of matrix products; None leaves them as they are. draws: None leaves the
+    generators to whoever calls, and a replay draws anew.
+    """
+
+    def __init__(
+        self, layers: nn.Sequential, *, autocast: torch.dtype | None, draws: Draws | None
+    ) -> None:
+        self._layers = layers
+        self._autocast = autocast
+        self._draws = draws
+        self._volatile = Volatile(layers)
+        self._seen: set[bool] = set()  # modes (training or not) that the layers ran in
+        self._writes = False
+
+    def run(
+        self,
+        batch_id: int,
+        inputs: torch.Tensor,
+        *,
+        compiled: Layers | None = None,
+        is_replay: bool = False,
+    ) -> torch.Tensor:
+        """What the layers make of inputs [B, ...], in the mode that they are in.
+
+        inputs is not written to, and shares no memory with what is returned. is_replay: the batch
+        has been run before; statistics and other state do not count it again.
+        """
+        given = self._safe(inputs)
+        before = given._version
+        with ExitStack() as held:
+            if self._autocast is not None:
+                held.enter_context(torch.autocast(inputs.device.type, self._autocast))
+            if self._layers.training:
+                held.enter_context(self._volatile.held() if is_replay else self._volatile.seen())
+            outputs = self._through(batch_id, given, compiled)
+        self._writes |= given._version != before
+        return outputs.clone() if _share_memory(outputs, inputs) else outputs
+
+    def _safe(self, inputs: torch.Tensor) -> torch.Tensor:
+        """inputs, or a copy: the first time in each mode, and if the layers wrote to that."""
+        is_first = self._layers.training not in self._seen
+        self._seen.add(self._layers.training)
+        return inputs.clone() if is_first or self._writes else inputs
+
+    def _through(
+        self, batch_id: int, inputs: torch.Tensor, compiled: Layers | None
+    ) -> torch.Tensor:
+        draws, device = self._draws, inputs.device
+        if draws is None or not self._layers.training:
+            return (compiled or self._layers)(inputs)
+        with draws.apart(device):
+            if compiled is not None:
+                draws.begin(0, batch_id, device)
+                return compiled(inputs)
+            hidden = inputs
+            for place, child in enumerate(self._layers):
+                draws.begin(place, batch_id, device)
+                hidden = child(hidden)
+            return hidden
+
+
+def is_reentrant(outputs: torch.Tensor) -> bool:
+    """Whether a reentrant checkpoint is in the graph of outputs, which needs inputs that require
+    gradients, or its layers get none.
+    """
+    found = {outputs.grad_fn} if outputs.grad_fn is not None else set()
+    waiting = list(found)
+    while waiting and len(found) < _MAX_NODES:
+        node = waiting.pop()
+        if node.name() == _REENTRANT:
+            return True
+        fresh = {below for below, _ in node.next_functions if below is not None} - found
+        found |= fresh
+        waiting.extend(fresh)
+    return False
+
+
+def _share_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if one.layout != torch.strided:
+        return False
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
