@@ -6,8 +6,8 @@ nonetheless, and a batch that is run again is the forward that it stands for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import torch
 from torch import nn

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from dni_async.network.own_state import attributes_of, marks_of
+from dni_async.stage.fingerprint import Print, fingerprint
+from dni_async.stage.own_state import attributes_of, marks_of
 
 __all__ = ["Volatile"]
 
@@ -35,13 +36,11 @@ class Volatile:
         if self._is_known:
             yield
             return
-        marks, versions = marks_of(self._layers), _versions(self._layers)
+        before = marks_of(self._layers) | _marks_of_buffers(self._layers)
         yield
         self._is_known = True
-        changed = [place for place, mark in _versions(self._layers).items() if versions.get(place) != mark]
-        self._places = [
-            (module._buffers, name) for module, name in changed
-        ] + self._attributes(marks, {module for module, _ in changed})
+        now = marks_of(self._layers) | _marks_of_buffers(self._layers)
+        self._places = list(_places(self._layers, {n for n in now if before.get(n) != now[n]}))
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -53,16 +52,20 @@ class Volatile:
             for act in put_back:
                 act()
 
-    def _attributes(self, marks: Any, modules: set[nn.Module]) -> list[_Place]:
-        """Those that changed; and what else could change in a module where anything did."""
-        kept, now = list(attributes_of(self._layers)), marks_of(self._layers)
-        changed = {name for name, _, _ in kept if marks.get(name) != now[name]}
-        modules |= {module for name, module, _ in kept if name in changed}
-        return [
-            (vars(module), name.rpartition(".")[2])
-            for name, module, value in kept
-            if name in changed or (module in modules and isinstance(value, _SCALARS))
-        ]
+
+def _places(layers: nn.Module, changed: set[str]) -> Iterator[_Place]:
+    """What changed; and what else could change in a module where anything did.
+
+    Kernels write to running statistics unseen, so buffers count together.
+    """
+    modules = {name.rpartition(".")[0] for name in changed}
+    for path, module in layers.named_modules():
+        if path in modules:
+            yield from ((module._buffers, name) for name in module._buffers)
+    for name, module, value in attributes_of(layers):
+        path, _, attribute = name.rpartition(".")
+        if name in changed or (path in modules and isinstance(value, _SCALARS)):
+            yield vars(module), attribute
 
 
 def _exchange(where: dict[str, Any], name: str) -> Callable[[], None]:
@@ -96,10 +99,5 @@ def _refill(value: Any) -> Callable[[], None]:
     return refill
 
 
-def _versions(layers: nn.Module) -> dict[tuple[nn.Module, str], tuple[int, int]]:
-    """Of every buffer which tensor it is, and how often that was written to."""
-    return {
-        (module, name): (id(buffer), -1 if buffer is None else buffer._version)
-        for module in layers.modules()
-        for name, buffer in module._buffers.items()
-    }
+def _marks_of_buffers(layers: nn.Module) -> dict[str, Print]:
+    return {name: fingerprint(buffer) for name, buffer in layers.named_buffers()}

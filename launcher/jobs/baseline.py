@@ -23,8 +23,9 @@ from dni_async.config.run_config import RunConfig
 from dni_async.data import load_dataset
 from dni_async.data.inputs import Inputs
 from dni_async.launcher.report.results import EpochResult
-from dni_async.network.building import build_network
+from dni_async.network.building import build_network, layer_starts
 from dni_async.stage.compilation import compile_layers, warm_up
+from dni_async.stage.draws import Draws
 from dni_async.stage.dtypes import AUTOCAST_DTYPES
 from dni_async.stage.optimizers import make_optimizer
 from dni_async.stage.rates import make_rate_factor
@@ -57,6 +58,7 @@ def train(
         rate_factor=make_rate_factor(config, config.epochs * inputs.num_train_batches),
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
+        draws=Draws(config.seed, 0, layer_starts(network)),
         checks_gradients=False,  # its loss is checked, as in any plain loop
     )
     if config.compile:
@@ -64,12 +66,14 @@ def train(
     started()
     seconds, loss_sum, num_samples = 0.0, 0.0, 0
     for epoch in range(1, config.epochs + 1):
+        first_id = (epoch - 1) * sum(inputs.num_batches)  # as in the schedule: draws go by it
         began = time.perf_counter()
         for index in range(inputs.num_train_batches):
             x, y = (tensor.to(device) for tensor in inputs.train_batch(epoch, index))
-            whole.forward(index, x, needs_input_gradient=False)
-            value, gradient = whole.loss_gradient(index, y)
-            whole.update(index, gradient, source="loss gradient")
+            batch_id = first_id + index
+            whole.forward(batch_id, x, needs_input_gradient=False)
+            value, gradient = whole.loss_gradient(batch_id, y)
+            whole.update(batch_id, gradient, source="loss gradient")
             loss_sum += value * len(y)
         num_samples += inputs.num_train
         if device.type == "cuda":

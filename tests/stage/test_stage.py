@@ -183,9 +183,7 @@ def test_a_gradient_is_carried_back_through_the_present_weights_and_moves_nothin
     stage.update(0, random(6, 3, seed=5), source="synthetic gradient")
     before = snapshot(layers)
     carried = stage.carry_back(0, gradient, source="returned gradient")
-    after = {name: t for name, t in before.items() if "num_batches" not in name}
-    for name, tensor in after.items():
-        assert torch.equal(layers.state_dict()[name], tensor), name
+    assert_unchanged(layers, before)
     assert all(parameter.grad is None for parameter in layers.parameters())
     inputs = x.clone().requires_grad_()
     (expected,) = torch.autograd.grad(copy.deepcopy(layers)(inputs), inputs, gradient)

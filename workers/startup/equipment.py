@@ -12,9 +12,10 @@ from dni_async.config.run_config import RunConfig
 from dni_async.data.inputs import Inputs
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.rules import Rule
-from dni_async.network.building import build_network, cut_stage
+from dni_async.network.building import build_network, cut_stage, layer_starts
 from dni_async.seeding import stage_seed
 from dni_async.stage.compilation import compile_layers, warm_up
+from dni_async.stage.draws import Draws
 from dni_async.stage.dtypes import AUTOCAST_DTYPES, WIRE_DTYPES
 from dni_async.stage.optimizers import Optimizer, make_optimizer
 from dni_async.stage.rates import make_rate_factor
@@ -95,6 +96,7 @@ def equip(
         rate_factor=make_rate_factor(config, welcome.num_updates),
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
+        draws=Draws(config.seed, welcome.first_layer, layer_starts(layers)),
     )
     below = cut_stage(network, 0, welcome.first_layer) if index else None
     if config.compile:

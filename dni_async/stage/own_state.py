@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from dni_async.network.fingerprint import Print, fingerprint
+from dni_async.stage.fingerprint import Print, fingerprint
 
 __all__ = [
     "EXTRA",
@@ -39,7 +39,7 @@ _CONTAINERS: Final[dict[str, type]] = {
 }
 _MAPPINGS: Final[dict[str, type]] = {kind.__name__: kind for kind in (dict, OrderedDict)}
 
-Marks = Mapping[str, Print]
+Marks = dict[str, Print]
 
 
 @dataclass(frozen=True, slots=True)

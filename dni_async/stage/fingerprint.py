@@ -10,7 +10,7 @@ from types import FunctionType, MethodType, ModuleType
 import numpy as np
 import torch
 
-__all__ = ["fingerprint"]
+__all__ = ["Print", "fingerprint"]
 
 MAX_DEPTH = 6
 MAX_BYTES = 1 << 16  # of a tensor that is compared by its content
