@@ -123,7 +123,8 @@ def main(
     if coordinator is not None:
         if stage is None:
             raise click.UsageError("both --coordinator and --stage are needed")
-        from dni_async.workers.worker import Assignment, run_worker
+        from dni_async.workers.startup.assignment import Assignment
+        from dni_async.workers.worker import run_worker
 
         raise SystemExit(
             run_worker(

@@ -138,7 +138,8 @@ class _ForkServer:
             os._exit(code)
 
     def _become_worker(self, request: dict[str, Any]) -> int:
-        from dni_async.workers.worker import Assignment, run_worker
+        from dni_async.workers.startup.assignment import Assignment
+        from dni_async.workers.worker import run_worker
 
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -19,8 +19,9 @@ from dni_async.transport.channels import ControlClient
 from dni_async.transport.gate import Guard
 from dni_async.transport.sockets import Poller, open_sockets
 from dni_async.wire.messages import PROTOCOL, Alive, Assigned, Heartbeat, Join, Message, Stop
-from dni_async.workers.startup.handshake import Orphaned, Stopped
-from dni_async.workers.worker import Assignment, guard_of, run_worker
+from dni_async.workers.startup.assignment import Assignment
+from dni_async.workers.startup.seat import Orphaned, Stopped
+from dni_async.workers.worker import guard_of, run_worker
 
 __all__ = ["EXIT_NOBODY_ANSWERED", "Offer", "join_run", "route_to"]
 
@@ -77,7 +78,7 @@ def join_run(offer: Offer) -> int:
     keep_memory()
     while True:
         try:
-            assigned = _wait_for_seat(offer, guard)
+            assigned = _wait_for_stage(offer, guard)
         except Stopped as stopped:
             _say(f"the run needs nobody any more: {stopped}")
             return 0
@@ -113,7 +114,7 @@ def _assignment(offer: Offer, assigned: Assigned, folder: str) -> Assignment:
     )
 
 
-def _wait_for_seat(offer: Offer, guard: Guard) -> Assigned:
+def _wait_for_stage(offer: Offer, guard: Guard) -> Assigned:
     """Join, and wait for a stage while the coordinator is heard.
 
     Raises Stopped when the run is over, HandshakeError when nobody answers.

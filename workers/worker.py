@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import faulthandler
 import signal
 import sys
 import traceback
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -17,62 +15,15 @@ from dni_async.transport.channels import ControlClient
 from dni_async.transport.gate import Guard
 from dni_async.transport.keys import read_keys
 from dni_async.transport.sockets import Poller, open_sockets
-from dni_async.wire.messages import Failed, Welcome
-from dni_async.workers.startup.handshake import Orphaned, Stopped, await_start, join
-from dni_async.workers.startup.listening import Inbox, inbox_beside, inbox_on
+from dni_async.wire.messages import Failed
+from dni_async.workers.startup.assignment import Assignment
+from dni_async.workers.startup.handshake import await_start, join
+from dni_async.workers.startup.seat import Orphaned, Stopped
 from dni_async.workers.training.loop import WorkerLoop
 
-__all__ = ["Assignment", "guard_of", "run_worker"]
+__all__ = ["guard_of", "run_worker"]
 
 MAX_TEXT_BYTES = 24_000  # two of them stay well under the header limit
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    """What a worker is told at birth. lifeline: a descriptor that ends when the launcher does.
-
-    incarnation: how many workers have hosted the stage before. keys: the folder of the keys that
-    tcp sockets use. is_open: they may listen beyond loopback without. interface: the address to
-    listen on where neighbours may be on other hosts, who are told advertised, if it is not the
-    same.
-
-    Of a worker that has joined, folder is its own, for files
-    while the run directory is out of sight, and data_dir is where the data lies here.
-    """
-
-    coordinator: str
-    stage: int
-    run_id: str
-    lifeline: int | None = None
-    incarnation: int = 0
-    keys: str | None = None
-    is_open: bool = False
-    interface: str = ""
-    advertised: str = ""
-    folder: str = ""
-    data_dir: str = ""
-
-    @property
-    def has_joined(self) -> bool:
-        """Whether it came from elsewhere."""
-        return bool(self.folder)
-
-    @property
-    def name(self) -> str:
-        """No other worker of the run has the same."""
-        return f"stage-{self.stage}" + (f".{self.incarnation}" if self.incarnation else "")
-
-    def inbox(self) -> Inbox:
-        """Where its stage listens."""
-        if not self.interface:
-            return inbox_beside(self.coordinator, self.name)
-        return inbox_on(self.interface, self.advertised)
-
-    def adapt(self, welcome: Welcome) -> Welcome:
-        """welcome, with what is this host's own."""
-        if not self.data_dir:
-            return welcome
-        return dataclasses.replace(welcome, config={**welcome.config, "data_dir": self.data_dir})
 
 
 def guard_of(run_id: str, keys: str | None, *, is_open: bool) -> Guard:

@@ -9,7 +9,7 @@ import torch
 import zmq
 
 from benchmarks.lanes.lanes import Task, link_address
-from dni_async.transport.frame_parts import cut, join
+from dni_async.transport.frame_parts import join_parts, split_frame
 from dni_async.transport.sockets import LINGER_MS
 from dni_async.wire.tensors import VIEW_BYTES, to_buffer
 
@@ -40,7 +40,7 @@ class RawLower:
     def send(self, batch_id: int, tensor: torch.Tensor) -> None:
         """Two frames, or the header and the parts."""
         buffer = to_buffer(tensor)
-        parts = cut(buffer) if self._in_parts else [buffer]
+        parts = split_frame(buffer) if self._in_parts else [buffer]
         self._socket.send_multipart([_HEADER.pack(batch_id), *parts], copy=False)
 
     def credit(self) -> int:
@@ -67,7 +67,7 @@ class RawUpper:
         header, *payload = self._socket.recv_multipart(copy=False)
         buffer = payload[0].buffer
         if len(payload) > 1:
-            (buffer,) = join([part.buffer for part in payload])
+            (buffer,) = join_parts([part.buffer for part in payload])
         if buffer.nbytes < VIEW_BYTES:
             buffer = memoryview(bytearray(buffer))
         return _HEADER.unpack(header.buffer)[0], torch.frombuffer(buffer, dtype=torch.float32)

@@ -13,7 +13,7 @@ from typing import Final
 import zmq
 
 from dni_async.errors import LinkError, WireError
-from dni_async.transport.frame_parts import cut, join
+from dni_async.transport.frame_parts import join_parts, split_frame
 from dni_async.transport.gate import Gate
 from dni_async.wire.codec import Buffer, decode, encode
 from dni_async.wire.messages import Message
@@ -63,7 +63,7 @@ class FrameSocket:
         process, and its word is the first cause.
         """
         if self._is_guarded:
-            frames = [part for frame in frames for part in cut(frame)]
+            frames = [part for frame in frames for part in split_frame(frame)]
         with suppress(zmq.Again):
             if len(frames) == 1:
                 self.socket.send(frames[0])
@@ -84,7 +84,7 @@ class FrameSocket:
         while frame.more:
             frame = self.socket.recv(_DONT_WAIT, copy=False)
             frames.append(frame.buffer)
-        return join(frames) if self._is_guarded else frames
+        return join_parts(frames) if self._is_guarded else frames
 
 
 class FrameServer:

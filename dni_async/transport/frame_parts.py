@@ -7,12 +7,12 @@ from typing import Final
 
 from dni_async.wire.codec import Buffer
 
-__all__ = ["PART_BYTES", "cut", "join"]
+__all__ = ["PART_BYTES", "join_parts", "split_frame"]
 
 PART_BYTES: Final = 256 * 1024
 
 
-def cut(frame: Buffer) -> list[Buffer]:
+def split_frame(frame: Buffer) -> list[Buffer]:
     """A frame in parts of PART_BYTES; the first part that is shorter is its last, even if empty.
 
     So that a socket takes no large frames from anybody: before ZeroMQ knows who has connected it
@@ -24,7 +24,7 @@ def cut(frame: Buffer) -> list[Buffer]:
     return [view[at : at + PART_BYTES] for at in range(0, len(view) + 1, PART_BYTES)]
 
 
-def join(parts: Sequence[memoryview]) -> list[memoryview]:
+def join_parts(parts: Sequence[memoryview]) -> list[memoryview]:
     """The frames that were cut; what comes after the last end is a frame too."""
     frames: list[memoryview] = []
     begun: list[memoryview] = []

@@ -32,7 +32,7 @@ from dni_async.wire.messages import TensorMeta
 from dni_async.wire.tensors import torch_dtype
 
 __all__ = [
-    "HANDOVER_S",
+    "HANDOVER_TIMEOUT_S",
     "SlotListener",
     "Slots",
     "can_share_memory",
@@ -49,7 +49,7 @@ _TAG: Final = struct.Struct("<q")
 _GREETING: Final = struct.Struct("<16s16sqq")  # magic, run id, slot bytes, slots
 _UCRED: Final = struct.Struct("3i")  # pid, user, group
 _MAGIC: Final = b"dni-async slots1"
-HANDOVER_S: Final = 2.0
+HANDOVER_TIMEOUT_S: Final = 2.0
 _F_ADD_SEALS, _F_GET_SEALS, _F_SEAL_SHRINK, _F_SEAL_GROW = 1033, 1034, 2, 4
 
 
@@ -140,7 +140,7 @@ def hand_over(path: str, run_id: str, fd: int, slots: Slots) -> None:
     """Send fd to the listener at path. Raises OSError when nobody there takes it."""
     greeting = make_greeting(_MAGIC, run_id, slots.slot_bytes, slots.num_slots)
     with socket.socket(socket.AF_UNIX) as sender:
-        sender.settimeout(HANDOVER_S)
+        sender.settimeout(HANDOVER_TIMEOUT_S)
         sender.connect(unix_address(path))
         socket.send_fds(sender, [greeting], [fd])
 
@@ -158,7 +158,7 @@ class SlotListener:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(unix_address(path))
         self._socket.listen(1)
-        self._socket.settimeout(HANDOVER_S)
+        self._socket.settimeout(HANDOVER_TIMEOUT_S)
 
     def receive(self, run_id: str) -> Slots | DeviceSlots:
         """The slots that were handed over before this is called.
@@ -169,7 +169,7 @@ class SlotListener:
         connection, _ = self._socket.accept()
         with connection:
             _check_user(connection)
-            connection.settimeout(HANDOVER_S)
+            connection.settimeout(HANDOVER_TIMEOUT_S)
             greeting, fds, _, _ = socket.recv_fds(connection, _GREETING.size, 1)
             if greeting.startswith(DEVICE_MAGIC) and not fds:
                 slot_bytes, num_slots = _read_greeting(greeting, DEVICE_MAGIC, run_id)

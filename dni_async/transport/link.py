@@ -22,7 +22,7 @@ from dni_async.transport.device_slots import (
     offer_device_slots,
 )
 from dni_async.transport.host_slots import (
-    HANDOVER_S,
+    HANDOVER_TIMEOUT_S,
     SlotListener,
     Slots,
     can_share_memory,
@@ -100,7 +100,7 @@ class Link:
             self._wish = (f"{path}.slots", run_id, num_slots)
 
     def takes_from_device(self, batch_id: int, tensor: torch.Tensor) -> bool:
-        """Whether place takes a GPU's tensor for this batch as it is; else bring it to the host.
+        """Whether put takes a GPU's tensor for this batch as it is; else bring it to the host.
 
         Lower end: the first one that is large offers slots in that GPU's memory, used when the
         other end has mapped them.
@@ -114,7 +114,7 @@ class Link:
             return False
         return self._slot_for(batch_id, tensor) is not None
 
-    def place(
+    def put(
         self, batch_id: int, tensors: Sequence[torch.Tensor]
     ) -> tuple[tuple[TensorMeta, ...], list[torch.Tensor]]:
         """Put a batch's tensors (CPU, or see takes_from_device) where the other end sees them.
@@ -244,7 +244,7 @@ class Link:
         """As _offer, in the memory of the tensor's GPU; main memory remains to be offered."""
         greeting = make_greeting(DEVICE_MAGIC, run_id, tensor.nbytes, count)
         try:
-            self._offered = offer_device_slots(path, greeting, tensor, count, HANDOVER_S)
+            self._offered = offer_device_slots(path, greeting, tensor, count, HANDOVER_TIMEOUT_S)
         except OSError as error:
             self._say_once(error.strerror or str(error))
             return

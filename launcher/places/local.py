@@ -154,7 +154,7 @@ class WorkerProcesses:
         is_open: bool = False,
         interface: str = "",
     ) -> None:
-        """Ask for a worker; Started follows. The rest is as in workers.worker.Assignment."""
+        """Ask for a worker; Started follows. The rest is as in Assignment of the workers."""
         request = {
             "stage": stage,
             "coordinator": coordinator,

@@ -36,9 +36,9 @@ with open_sockets() as sockets:
         message, tensors = received
         gradient = tensors[0].cuda() * 2
         if inbox.takes_from_device(message.batch_id, gradient):
-            metas, inline = inbox.place(message.batch_id, [gradient])
+            metas, inline = inbox.put(message.batch_id, [gradient])
         else:
-            metas, inline = inbox.place(message.batch_id, [gradient.cpu()])
+            metas, inline = inbox.put(message.batch_id, [gradient.cpu()])
         inbox.release(message.batch_id)
         inbox.send(ReturnedGradient("run", message.batch_id, 0, True, metas), inline)
         answered += 1
@@ -71,7 +71,7 @@ def test_gradients_come_back_through_a_gpu_in_the_slots_they_went_up_in(tmp_path
                 hidden = torch.randn(256, 256, device="cuda")
                 direct = outbox.takes_from_device(batch_id, hidden)
                 on_device += direct
-                metas, inline = outbox.place(batch_id, [hidden if direct else hidden.cpu()])
+                metas, inline = outbox.put(batch_id, [hidden if direct else hidden.cpu()])
                 outbox.send(Activation("run", batch_id, 0, "train", True, metas), inline)
                 while (received := outbox.receive()) is None:
                     assert poller.wait(10) is not None

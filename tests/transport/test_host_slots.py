@@ -37,7 +37,7 @@ def open_descriptors() -> list[str]:
 @pytest.fixture
 def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlotListener]:
     """The upper end, not very patient; after the test, no descriptor is left open."""
-    monkeypatch.setattr(slots_module, "HANDOVER_S", 0.05)
+    monkeypatch.setattr(slots_module, "HANDOVER_TIMEOUT_S", 0.05)
     before = open_descriptors()
     listener = SlotListener(str(tmp_path / "slots"))
     yield listener

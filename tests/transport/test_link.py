@@ -104,7 +104,7 @@ def large(seed: int) -> torch.Tensor:
 
 def send_batch(end: Link, batch_id: int, *tensors: torch.Tensor) -> Activation:
     """Send tensors up as a worker does."""
-    metas, inline = end.place(batch_id, tensors)
+    metas, inline = end.put(batch_id, tensors)
     message = Activation("run", batch_id, 0, "train", False, metas)
     end.send(message, inline)
     return message
@@ -112,7 +112,7 @@ def send_batch(end: Link, batch_id: int, *tensors: torch.Tensor) -> Activation:
 
 def send_gradient(end: Link, batch_id: int, gradient: torch.Tensor) -> ReturnedGradient:
     """Send a gradient down as a worker does."""
-    metas, inline = end.place(batch_id, [gradient])
+    metas, inline = end.put(batch_id, [gradient])
     end.release(batch_id)
     message = ReturnedGradient("run", batch_id, 1, True, metas)
     end.send(message, inline)
@@ -174,7 +174,7 @@ def test_zeros_are_omitted_where_that_was_asked_for_and_pays(sockets: Sockets) -
     active = torch.randn(64, 128).relu()
     for batch_id, hidden in enumerate((active, torch.randn(64, 128), active[:1], active[:, :3])):
         labels = torch.zeros(len(hidden), dtype=torch.int64)  # ids: zeros are as good as others
-        metas, inline = lower.place(batch_id, (hidden, labels))
+        metas, inline = lower.put(batch_id, (hidden, labels))
         assert metas[0].place == (PACKED if batch_id == 0 else INLINE)
         assert metas[1].place == INLINE
         before = lower.frame_bytes
@@ -364,7 +364,7 @@ def test_an_offer_with_nothing_handed_over_is_answered_with_no(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(slots_module, "HANDOVER_S", 0.01)
+    monkeypatch.setattr(slots_module, "HANDOVER_TIMEOUT_S", 0.01)
     for lower, upper in join(sockets, f"ipc://{tmp_path}/s", shares_memory=True):
         lower.channel.send(encode(SlotsOffered("run")))
         lower.send(Credit("run", (1,)))

@@ -36,7 +36,7 @@ def hidden() -> torch.Tensor:
 def carry(ends: tuple[Link, Link], staging: Staging, tensor: torch.Tensor) -> torch.Tensor:
     """The tensor as it arrives."""
     lower, upper = ends
-    metas, inline = lower.place(7, staging.for_link(lower, 7, tensor))
+    metas, inline = lower.put(7, staging.for_link(lower, 7, tensor))
     lower.send(Activation("run", 7, 0, "train", False, metas), inline)
     poller = Poller()
     poller.watch(upper.channel)

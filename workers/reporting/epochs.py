@@ -13,7 +13,7 @@ from dni_async.synthesizers.boundary import Boundary
 from dni_async.transport.channels import ControlClient
 from dni_async.wire.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
 from dni_async.workers.reporting.staleness import Staleness
-from dni_async.workers.startup.handshake import Seat
+from dni_async.workers.startup.seat import Seat
 
 __all__ = ["Epochs"]
 

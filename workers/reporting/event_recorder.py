@@ -12,9 +12,9 @@ from dni_async.decisions.machines.machine import StageMachine
 from dni_async.errors import LinkError
 from dni_async.seeding import stage_seed
 from dni_async.workers.startup.equipment import Equipment
-from dni_async.workers.startup.handshake import Seat
+from dni_async.workers.startup.seat import Seat
 
-__all__ = ["Recorder", "events_path", "make_recorder"]
+__all__ = ["EventRecorder", "events_path", "make_recorder"]
 
 MAX_EVENTS = 200_000  # some 40 MB
 
@@ -25,7 +25,7 @@ def events_path(seat: Seat) -> Path:
     return Path(seat.welcome.events_folder) / f"stage-{seat.stage}{suffix}.jsonl"
 
 
-class Recorder:
+class EventRecorder:
     """A machine, and every event that it handles in a file; the first MAX_EVENTS of them."""
 
     def __init__(self, machine: StageMachine, path: Path, header: Header) -> None:
@@ -63,7 +63,7 @@ class Recorder:
         self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
 
 
-def make_recorder(seat: Seat, equipment: Equipment, start: tuple[int, int]) -> Recorder | None:
+def make_recorder(seat: Seat, equipment: Equipment, start: tuple[int, int]) -> EventRecorder | None:
     """What writes the machine's events down, where that was asked for."""
     welcome = seat.welcome
     if not welcome.events_folder:
@@ -78,4 +78,4 @@ def make_recorder(seat: Seat, equipment: Equipment, start: tuple[int, int]) -> R
         start=list(start),
         next_batch_id=seat.next_batch_id,
     )
-    return Recorder(equipment.machine, events_path(seat), header)
+    return EventRecorder(equipment.machine, events_path(seat), header)

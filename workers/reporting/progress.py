@@ -11,7 +11,7 @@ from dni_async.workers.reporting.epochs import Epochs
 from dni_async.workers.reporting.round_trips import RoundTrips
 from dni_async.workers.reporting.tally import Tally
 from dni_async.workers.startup.equipment import Equipment
-from dni_async.workers.startup.handshake import Seat
+from dni_async.workers.startup.seat import Seat
 
 __all__ = ["take_stock"]
 

@@ -12,10 +12,10 @@ from dni_async.files.checkpoint import partial_folder, shard_name, write_whole
 from dni_async.files.shards import Shard, pack
 from dni_async.wire.messages import Saved
 
-__all__ = ["Saver"]
+__all__ = ["ShardWriter"]
 
 
-class Saver:
+class ShardWriter:
     """One shard at a time: a second one waits until the first is on disk, so memory is bounded."""
 
     def __init__(self, root: Path, run_id: str, stage: int) -> None:

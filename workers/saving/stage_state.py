@@ -18,7 +18,7 @@ from dni_async.files.shards import RNG, Shard
 from dni_async.network.building import layer_children
 from dni_async.workers.reporting.epochs import Epochs
 from dni_async.workers.startup.equipment import Equipment
-from dni_async.workers.startup.handshake import Seat
+from dni_async.workers.startup.seat import Seat
 
 __all__ = ["capture", "restore", "start_of"]
 

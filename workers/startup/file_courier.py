@@ -11,7 +11,7 @@ from dni_async.transport.channels import ControlClient
 from dni_async.transport.gate import RUN_ID_FILE
 from dni_async.wire.messages import MAX_PART_BYTES, FileKind, FilePart, Welcome
 
-__all__ = ["Carrier", "Incoming", "sees_run"]
+__all__ = ["FileCourier", "Incoming", "sees_run"]
 
 
 def sees_run(welcome: Welcome) -> bool:
@@ -25,7 +25,7 @@ def sees_run(welcome: Welcome) -> bool:
     return text == welcome.run_id
 
 
-class Carrier:
+class FileCourier:
     """Sends what was written in a folder of this host, which it makes, and removes it there."""
 
     def __init__(self, control: ControlClient, run_id: str, stage: int, folder: Path) -> None:

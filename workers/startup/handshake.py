@@ -7,9 +7,8 @@ import math
 import os
 import platform
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import HandshakeError
@@ -31,59 +30,15 @@ from dni_async.wire.messages import (
     Stop,
     Welcome,
 )
-from dni_async.workers.startup.file_courier import Carrier, sees_run
-from dni_async.workers.startup.listening import Inbox
+from dni_async.workers.startup.assignment import Assignment
+from dni_async.workers.startup.file_courier import FileCourier, sees_run
+from dni_async.workers.startup.seat import Orphaned, Seat, Stopped
 
-if TYPE_CHECKING:
-    from dni_async.workers.worker import Assignment
-
-__all__ = ["Orphaned", "Seat", "Stopped", "await_start", "join"]
+__all__ = ["await_start", "join"]
 
 M = TypeVar("M", bound=Message)
 
 DEADLINE_S = 120.0  # the coordinator's own deadline is shorter and names who is missing
-
-
-class Stopped(Exception):
-    """The coordinator said Stop, or is gone. again: who has joined from elsewhere may once more."""
-
-    def __init__(self, reason: str, *, again: bool = False) -> None:
-        super().__init__(reason)
-        self.again = again
-
-
-class Orphaned(Stopped):
-    """The coordinator is gone: nobody hears what was not said yet."""
-
-
-@dataclass(slots=True)
-class Seat:
-    """All that a worker knows once the run may start. inbox, outbox: None at the line's ends.
-
-    A link is exchanged when the neighbour at its other end is replaced. next_batch_id: where the
-    work goes on; 0 at the start of a run. incarnation: how many workers have hosted the stage
-    before. listens: where the inbox is. carrier: where the run directory is out of sight.
-    """
-
-    welcome: Welcome
-    config: RunConfig
-    stage: int
-    inbox: Link | None
-    outbox: Link | None
-    next_batch_id: int = 0
-    incarnation: int = 0
-    listens: Inbox | None = None
-    carrier: Carrier | None = None
-
-    @property
-    def is_replacement(self) -> bool:
-        """Whether a worker has died here before."""
-        return self.incarnation > 0
-
-    @property
-    def run_id(self) -> str:
-        """The id that every message of this run carries."""
-        return self.welcome.run_id
 
 
 def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: Assignment) -> Seat:
@@ -112,10 +67,10 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
     wait = _Wait(stage, control, poller, assignment.lifeline, is_patient=is_patient)
 
     welcome = wait.hear(control, Welcome, "the coordinator")
-    carrier = None
+    courier = None
     if assignment.folder and not sees_run(welcome):
-        carrier = Carrier(control, run_id, stage, Path(assignment.folder))
-        welcome = _fetch(carrier, welcome, control, wait)
+        courier = FileCourier(control, run_id, stage, Path(assignment.folder))
+        welcome = _fetch(courier, welcome, control, wait)
     welcome = assignment.adapt(welcome)
     config = RunConfig.from_dict(welcome.config)
     outbox = None
@@ -146,17 +101,17 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
         next_batch_id=next_batch_id,
         incarnation=assignment.incarnation,
         listens=listens,
-        carrier=carrier,
+        courier=courier,
     )
 
 
-def _fetch(carrier: Carrier, welcome: Welcome, control: ControlClient, wait: _Wait) -> Welcome:
+def _fetch(courier: FileCourier, welcome: Welcome, control: ControlClient, wait: _Wait) -> Welcome:
     """What welcome says, with files of this host; the shard comes over the control socket."""
-    redirected = carrier.redirect(welcome)
+    redirected = courier.redirect(welcome)
     if not welcome.shard:
         return redirected
     control.send(FileWanted(welcome.run_id, wait.stage))
-    incoming = carrier.incoming()
+    incoming = courier.incoming()
     while not incoming.add(wait.hear(control, FilePart, "the coordinator")):
         pass
     return dataclasses.replace(redirected, shard=str(incoming.path))

@@ -9,11 +9,11 @@ from dni_async.system import place_id
 from dni_async.transport.link import Link, open_inbox
 from dni_async.transport.sockets import Sockets
 
-__all__ = ["Inbox", "inbox_beside", "inbox_on"]
+__all__ = ["InboxAddress", "inbox_beside", "inbox_on"]
 
 
 @dataclass(frozen=True, slots=True)
-class Inbox:
+class InboxAddress:
     """address: ipc://PATH, or tcp://HOST:0 for any port.
 
     near: ipc://@NAME, where it listens too for who is in the same place; may be empty. advertised:
@@ -50,19 +50,19 @@ class Inbox:
         return f"tcp://{self.advertised}:{link.endpoint.rpartition(':')[2]}"
 
 
-def inbox_beside(coordinator: str, name: str) -> Inbox:
+def inbox_beside(coordinator: str, name: str) -> InboxAddress:
     """Of a worker on the coordinator's host: beside its socket file, or on a port of its host."""
     scheme, _, rest = coordinator.partition("://")
     if scheme == "ipc":
-        return Inbox(f"ipc://{rest.rpartition('/')[0]}/{name}")
-    return Inbox(f"tcp://{rest.rpartition(':')[0]}:0")
+        return InboxAddress(f"ipc://{rest.rpartition('/')[0]}/{name}")
+    return InboxAddress(f"tcp://{rest.rpartition(':')[0]}:0")
 
 
-def inbox_on(interface: str, advertised: str) -> Inbox:
+def inbox_on(interface: str, advertised: str) -> InboxAddress:
     """Of a worker whose neighbours may be anywhere: on a port of that address of its host.
 
     The name for those in the same place says nothing: names without a file can be listed.
     """
     near = f"ipc://@dni-{secrets.token_hex(8)}" if place_id() else ""
     is_told = advertised and advertised != interface
-    return Inbox(f"tcp://{interface}:0", near, advertised if is_told else "")
+    return InboxAddress(f"tcp://{interface}:0", near, advertised if is_told else "")

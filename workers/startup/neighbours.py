@@ -5,7 +5,7 @@ from __future__ import annotations
 from dni_async.transport.link import Link, open_outbox
 from dni_async.transport.sockets import Poller, Sockets
 from dni_async.wire.messages import InboxMoved, LinkHello, LinkReady
-from dni_async.workers.startup.handshake import Seat
+from dni_async.workers.startup.seat import Seat
 
 __all__ = ["Neighbours"]
 

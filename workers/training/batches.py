@@ -12,7 +12,7 @@ from dni_async.stage.dtypes import activation_dtypes
 from dni_async.wire.messages import Activation, ReturnedGradient
 from dni_async.workers.reporting.spans import Spans
 from dni_async.workers.startup.equipment import Equipment
-from dni_async.workers.startup.handshake import Seat
+from dni_async.workers.startup.seat import Seat
 from dni_async.workers.training.arrivals import check_activation, check_gradient
 
 __all__ = ["Batches", "Work"]

@@ -8,7 +8,7 @@ from dni_async.decisions.actions import WindowSet
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.windows import LinkCounts, WindowControl
 from dni_async.workers.reporting.tally import Tally
-from dni_async.workers.startup.handshake import Seat
+from dni_async.workers.startup.seat import Seat
 
 __all__ = ["LinkWindow"]
 

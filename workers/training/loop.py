@@ -53,11 +53,11 @@ from dni_async.workers.reporting.progress import take_stock
 from dni_async.workers.reporting.spans import SpanRecorder, Spans
 from dni_async.workers.reporting.tally import Tally
 from dni_async.workers.reporting.torch_profile import TorchProfile
-from dni_async.workers.saving.shard_writer import Saver
+from dni_async.workers.saving.shard_writer import ShardWriter
 from dni_async.workers.saving.stage_state import restore, start_of
 from dni_async.workers.startup.equipment import equip
-from dni_async.workers.startup.handshake import Orphaned, Seat, Stopped
 from dni_async.workers.startup.neighbours import Neighbours
+from dni_async.workers.startup.seat import Orphaned, Seat, Stopped
 from dni_async.workers.training.batches import Batches
 from dni_async.workers.training.link_window import LinkWindow
 from dni_async.workers.training.perform import Performer
@@ -101,7 +101,7 @@ class WorkerLoop:
         self._epochs = Epochs(seat, control, self._equipment.boundary)
         if shard is not None:
             restore(shard, seat, self._equipment, self._epochs)
-        self._saver = Saver(Path(seat.welcome.checkpoint_folder), seat.run_id, seat.stage)
+        self._saver = ShardWriter(Path(seat.welcome.checkpoint_folder), seat.run_id, seat.stage)
         self._batches = Batches(seat, self._equipment, self._spans)
         self._performer = Performer(
             seat,
@@ -147,7 +147,7 @@ class WorkerLoop:
         self._tell_saved()
         self._report()
         self._leave_profiles()
-        self._carry()
+        self._send_files()
         self._control.send(Bye(self._seat.run_id, self._seat.stage))
 
     def _train(self) -> None:
@@ -185,9 +185,9 @@ class WorkerLoop:
     def _tell_saved(self) -> None:
         """Tell of shards that are on disk, or failed to get there."""
         while (saved := self._saver.take()) is not None:
-            if self._seat.carrier is not None and not saved.reason:
+            if self._seat.courier is not None and not saved.reason:
                 path = self._saver.path(saved.batch_id)
-                self._seat.carrier.send("shard", path, saved.batch_id)
+                self._seat.courier.send("shard", path, saved.batch_id)
             self._control.send(saved)
 
     def _work_ahead(self) -> bool:
@@ -330,17 +330,17 @@ class WorkerLoop:
             )
         )
 
-    def _carry(self) -> None:
+    def _send_files(self) -> None:
         """Send what was left in files that the coordinator cannot see."""
-        welcome, carrier = self._seat.welcome, self._seat.carrier
-        if carrier is None:
+        welcome, courier = self._seat.welcome, self._seat.courier
+        if courier is None:
             return
-        carrier.send("weights", Path(welcome.weights_path))
-        carrier.send("profile", _profile_path(self._seat))
-        carrier.send("torch-profile", _torch_profile_path(self._seat))
+        courier.send("weights", Path(welcome.weights_path))
+        courier.send("profile", _profile_path(self._seat))
+        courier.send("torch-profile", _torch_profile_path(self._seat))
         if self._recorder is not None:
             self._recorder.flush()
-            carrier.send("events", events_path(self._seat))
+            courier.send("events", events_path(self._seat))
 
     def _leave_profiles(self) -> None:
         """Write what was recorded, if anything was asked for."""

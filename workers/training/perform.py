@@ -40,10 +40,10 @@ from dni_async.workers.reporting.epochs import Epochs
 from dni_async.workers.reporting.spans import Spans
 from dni_async.workers.reporting.tally import Tally
 from dni_async.workers.reporting.torch_profile import TorchProfile
-from dni_async.workers.saving.shard_writer import Saver
+from dni_async.workers.saving.shard_writer import ShardWriter
 from dni_async.workers.saving.stage_state import capture
 from dni_async.workers.startup.equipment import Equipment
-from dni_async.workers.startup.handshake import Seat
+from dni_async.workers.startup.seat import Seat
 from dni_async.workers.training.batches import Batches, Work
 
 __all__ = ["Performer"]
@@ -61,7 +61,7 @@ class Performer:
         tally: Tally,
         spans: Spans,
         torch_profile: TorchProfile | None,
-        saver: Saver,
+        saver: ShardWriter,
     ) -> None:
         self._seat = seat
         self._equipment = equipment
@@ -153,7 +153,7 @@ class Performer:
         began = time.perf_counter()
         outbox = self._seat.outbox
         parts = self._equipment.staging.for_link(outbox, batch.batch_id, work.hidden)
-        metas, inline = outbox.place(batch.batch_id, [*parts, work.labels_host])
+        metas, inline = outbox.put(batch.batch_id, [*parts, work.labels_host])
         message = Activation(
             run_id=self._seat.run_id,
             batch_id=batch.batch_id,
@@ -249,7 +249,7 @@ class Performer:
         assert self._seat.inbox is not None
         began = time.perf_counter()
         parts = self._equipment.staging.for_link(self._seat.inbox, batch_id, gradient)
-        metas, inline = self._seat.inbox.place(batch_id, parts)
+        metas, inline = self._seat.inbox.put(batch_id, parts)
         self._seat.inbox.release(batch_id)
         version = self._equipment.stage.version
         message = ReturnedGradient(self._seat.run_id, batch_id, version, True, metas)

@@ -22,7 +22,7 @@ from dni_async.wire.messages import (
     Welcome,
 )
 from dni_async.workers.reporting.epochs import Epochs
-from dni_async.workers.startup.handshake import Seat
+from dni_async.workers.startup.seat import Seat
 
 LINK: Any = object()  # that there is one is all that counts
 PLACES = {"source": (0, None, LINK), "middle": (1, LINK, LINK), "head": (2, LINK, None)}

@@ -16,7 +16,7 @@ from dni_async.wire.messages import Welcome
 from dni_async.workers.reporting.epochs import Epochs
 from dni_async.workers.saving.stage_state import capture, restore, start_of
 from dni_async.workers.startup.equipment import Equipment, equip
-from dni_async.workers.startup.handshake import Seat
+from dni_async.workers.startup.seat import Seat
 
 LINK: Any = object()  # that there is one is all that counts
 CUT = Cut(20, 2, 3)

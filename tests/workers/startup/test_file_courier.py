@@ -10,18 +10,18 @@ import pytest
 from dni_async.transport.channels import ControlServer
 from dni_async.transport.sockets import Poller, open_sockets
 from dni_async.wire.messages import MAX_PART_BYTES, FilePart
-from dni_async.workers.startup.file_courier import Carrier
+from dni_async.workers.startup.file_courier import FileCourier
 
 PATIENCE_S = 10.0
 
 
 @pytest.fixture
-def ends(tmp_path: Path) -> Iterator[tuple[Carrier, ControlServer]]:
-    """A worker's carrier, and the coordinator that hears it."""
+def ends(tmp_path: Path) -> Iterator[tuple[FileCourier, ControlServer]]:
+    """A worker's courier, and the coordinator that hears it."""
     with open_sockets() as sockets:
         server = sockets.control_server(f"ipc://{tmp_path}/control")
         control = sockets.control_client(server.endpoint, b"stage-2")
-        yield Carrier(control, "run", 2, tmp_path / "carried"), server
+        yield FileCourier(control, "run", 2, tmp_path / "carried"), server
 
 
 def heard(server: ControlServer) -> FilePart:
@@ -37,13 +37,13 @@ def heard(server: ControlServer) -> FilePart:
 
 
 def test_a_file_is_sent_in_parts_and_removed(
-    ends: tuple[Carrier, ControlServer], tmp_path: Path
+    ends: tuple[FileCourier, ControlServer], tmp_path: Path
 ) -> None:
-    carrier, server = ends
+    courier, server = ends
     content = bytes(range(256)) * (MAX_PART_BYTES // 256) + b"the rest"
     path = tmp_path / "carried" / "weights.safetensors"
     path.write_bytes(content)
-    carrier.send("weights", path)
+    courier.send("weights", path)
     first, second = heard(server), heard(server)
     assert first.data + second.data == content
     assert [first.is_last, second.is_last] == [False, True]
@@ -52,17 +52,17 @@ def test_a_file_is_sent_in_parts_and_removed(
 
 
 def test_what_is_not_there_or_not_its_own_is_not_sent(
-    ends: tuple[Carrier, ControlServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ends: tuple[FileCourier, ControlServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    carrier, server = ends
+    courier, server = ends
     monkeypatch.chdir(tmp_path)
     foreign = tmp_path / "stage-2.json"
     foreign.write_text("a user's")
-    carrier.send("profile", Path("stage-2.json"))  # no folder for profiles was asked for
-    carrier.send("profile", tmp_path / "carried" / "stage-2.json")
+    courier.send("profile", Path("stage-2.json"))  # no folder for profiles was asked for
+    courier.send("profile", tmp_path / "carried" / "stage-2.json")
     mine = tmp_path / "carried" / "mine"
     mine.write_bytes(b"")
-    carrier.send("events", mine)
+    courier.send("events", mine)
     only = heard(server)
     assert (only.kind, only.data, only.is_last) == ("events", b"", True)
     assert server.receive() is None

@@ -8,7 +8,7 @@ import pytest
 
 from dni_async.system import place_id
 from dni_async.transport.sockets import open_sockets
-from dni_async.workers.startup.listening import Inbox, inbox_beside, inbox_on
+from dni_async.workers.startup.listening import InboxAddress, inbox_beside, inbox_on
 
 
 @pytest.mark.parametrize(
@@ -20,11 +20,11 @@ from dni_async.workers.startup.listening import Inbox, inbox_beside, inbox_on
     ],
 )
 def test_beside_the_coordinator(coordinator: str, expected: str) -> None:
-    assert inbox_beside(coordinator, "stage-1") == Inbox(expected)
+    assert inbox_beside(coordinator, "stage-1") == InboxAddress(expected)
 
 
 def test_every_incarnation_below_has_a_socket_file_of_its_own(tmp_path: Path) -> None:
-    inbox = Inbox(f"ipc://{tmp_path}/stage-1.4")
+    inbox = InboxAddress(f"ipc://{tmp_path}/stage-1.4")
     with open_sockets() as sockets:
         for incarnation, name in ((0, "stage-1.4"), (3, "stage-1.4,3")):
             link = inbox.open(sockets, incarnation)

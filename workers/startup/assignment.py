@@ -1,0 +1,59 @@
+"""What a worker is told at birth: whose it is, and which stage it hosts."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+from dni_async.wire.messages import Welcome
+from dni_async.workers.startup.listening import InboxAddress, inbox_beside, inbox_on
+
+__all__ = ["Assignment"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What a worker is told at birth. lifeline: a descriptor that ends when the launcher does.
+
+    incarnation: how many workers have hosted the stage before. keys: the folder of the keys that
+    tcp sockets use. is_open: they may listen beyond loopback without. interface: the address to
+    listen on where neighbours may be on other hosts, who are told advertised, if it is not the
+    same.
+
+    Of a worker that has joined, folder is its own, for files
+    while the run directory is out of sight, and data_dir is where the data lies here.
+    """
+
+    coordinator: str
+    stage: int
+    run_id: str
+    lifeline: int | None = None
+    incarnation: int = 0
+    keys: str | None = None
+    is_open: bool = False
+    interface: str = ""
+    advertised: str = ""
+    folder: str = ""
+    data_dir: str = ""
+
+    @property
+    def has_joined(self) -> bool:
+        """Whether it came from elsewhere."""
+        return bool(self.folder)
+
+    @property
+    def name(self) -> str:
+        """No other worker of the run has the same."""
+        return f"stage-{self.stage}" + (f".{self.incarnation}" if self.incarnation else "")
+
+    def inbox(self) -> InboxAddress:
+        """Where its stage listens."""
+        if not self.interface:
+            return inbox_beside(self.coordinator, self.name)
+        return inbox_on(self.interface, self.advertised)
+
+    def adapt(self, welcome: Welcome) -> Welcome:
+        """welcome, with what is this host's own."""
+        if not self.data_dir:
+            return welcome
+        return dataclasses.replace(welcome, config={**welcome.config, "data_dir": self.data_dir})
