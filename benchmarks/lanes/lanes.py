@@ -82,6 +82,7 @@ class LinkLower:
 
     def send(self, batch_id: int, tensor: torch.Tensor) -> None:
         """Into its slot or into frames, and the message off."""
+        self.link.offer_slots(tensor)
         metas, inline = self.link.put(batch_id, [tensor])
         self.link.send(Activation(RUN_ID, batch_id, 0, "train", False, metas), inline)
 

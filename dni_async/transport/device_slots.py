@@ -12,35 +12,30 @@ The memory is not torch's: its own sharing leaves a named file behind in a kille
 
 from __future__ import annotations
 
-import ctypes
 import math
 import socket
 import struct
 from contextlib import suppress
-from typing import Any, Final
+from typing import Final
 
 import torch
 
-from dni_async.errors import LinkError
-from dni_async.system import unix_address
-from dni_async.wire.codec import size_bytes
+from dni_async.transport.cuda_runtime import HANDLE_BYTES, CudaRuntime, loaded_runtime
+from dni_async.transport.slot_greeting import (
+    DEVICE_MAGIC,
+    HANDOVER_TIMEOUT_S,
+    connect,
+    make_greeting,
+)
+from dni_async.transport.slots import check_slot
 from dni_async.wire.messages import TensorMeta
 from dni_async.wire.tensors import torch_dtype
 
-__all__ = [
-    "DEVICE_MAGIC",
-    "DeviceOffer",
-    "DeviceSlots",
-    "accept_device_slots",
-    "offer_device_slots",
-]
+__all__ = ["DeviceOffer", "DeviceSlots", "accept_device_slots", "offer_device_slots"]
 
-DEVICE_MAGIC: Final = b"dni-async slots2"
 ALIGNMENT_BYTES: Final = 512
-HANDLE_BYTES: Final = 64  # of cudaIpcMemHandle_t and cudaIpcEventHandle_t
 _DEVICE: Final = struct.Struct(f"<q{HANDLE_BYTES}s")
 _INDEX: Final = struct.Struct("<q")
-_LAZY_PEER_ACCESS: Final = 1
 
 
 class DeviceSlots:
@@ -49,7 +44,7 @@ class DeviceSlots:
     own: the events that this end records, one for each slot; their: those that it waits for.
     """
 
-    is_on_device = True
+    carrier = "GPU memory"
 
     def __init__(
         self,
@@ -67,8 +62,12 @@ class DeviceSlots:
         self._bytes = torch.as_tensor(_Memory(address, self._stride * num_slots), device=device)
         self._own, self._their = own, their
 
+    def fits(self, tensor: torch.Tensor) -> bool:
+        """Whether write takes this tensor."""
+        return tensor.is_cuda and tensor.nbytes <= self.slot_bytes
+
     def write(self, slot: int, batch_id: int, tensor: torch.Tensor) -> None:
-        """Queue a copy of a tensor of at most slot_bytes into slot, when the other end is done."""
+        """Queue a copy of a tensor that fits into slot, when the other end is done with it."""
         stream = torch.cuda.current_stream(tensor.device)
         stream.wait_event(self._their[slot])
         self._view(slot, tensor.dtype, tuple(tensor.shape)).copy_(tensor, non_blocking=True)
@@ -79,11 +78,7 @@ class DeviceSlots:
 
         Raises LinkError when the slot does not exist or is too small.
         """
-        if not 0 <= meta.place < self.num_slots or not 0 < size_bytes(meta) <= self.slot_bytes:
-            raise LinkError(
-                f"batch {batch_id}: {size_bytes(meta)} bytes in slot {meta.place}, but there are "
-                f"{self.num_slots} slots of {self.slot_bytes} bytes"
-            )
+        check_slot(self, meta, batch_id)
         # Work with it runs on this end's GPU, a copy to another one on the GPU of the slots.
         for stream in (torch.cuda.current_stream(), torch.cuda.current_stream(self._device)):
             stream.wait_event(self._their[meta.place])
@@ -100,70 +95,76 @@ class DeviceSlots:
 
 
 class DeviceOffer:
-    """Slots that were handed over, until the other end has answered with its events."""
+    """Slots that were handed over, until the other end has answered with its events.
+
+    memory: their address, and the bytes of one slot.
+    """
 
     def __init__(
         self,
+        runtime: CudaRuntime,
         connection: socket.socket,
-        address: int,
+        memory: tuple[int, int],
         device: torch.device,
-        slot_bytes: int,
         events: list[torch.cuda.Event],
     ) -> None:
+        self._runtime = runtime
         self._connection = connection
-        self._address = address
+        self._memory = memory
         self._device = device
-        self._slot_bytes = slot_bytes
         self._events = events
 
     def take_up(self) -> DeviceSlots:
-        """The slots, once the other end has accepted. Raises OSError, LinkError."""
-        with self._connection:
-            (index,) = _INDEX.unpack(_receive(self._connection, _INDEX.size))
-            handles = _receive(self._connection, HANDLE_BYTES * len(self._events))
-        return DeviceSlots(
-            self._address,
-            self._device,
-            self._slot_bytes,
-            len(self._events),
-            self._events,
-            _open_events(handles, torch.device("cuda", index)),
-        )
+        """The slots, once the other end has accepted. Raises OSError; withdraw is still due then.
+
+        The other end may have gone since, or lie where its events cannot be opened.
+        """
+        address, slot_bytes = self._memory
+        try:
+            with self._connection:
+                (index,) = _INDEX.unpack(_receive(self._connection, _INDEX.size))
+                handles = _receive(self._connection, HANDLE_BYTES * len(self._events))
+            their = _open_events(handles, torch.device("cuda", index))
+            return DeviceSlots(address, self._device, slot_bytes, len(their), self._events, their)
+        except RuntimeError as error:
+            raise OSError(f"CUDA IPC: {error}") from error
 
     def withdraw(self) -> None:
-        """The other end did not accept."""
+        """Hang up, and free the memory; where even that fails it goes with the process."""
         self._connection.close()
-        _check(_runtime().cudaFree(ctypes.c_void_p(self._address)), "cudaFree")
+        with suppress(OSError):
+            self._runtime.free(self._memory[0])
 
 
 def offer_device_slots(
-    path: str, greeting: bytes, tensor: torch.Tensor, num_slots: int, timeout_s: float
+    path: str,
+    run_id: str,
+    tensor: torch.Tensor,
+    num_slots: int,
+    timeout_s: float = HANDOVER_TIMEOUT_S,
 ) -> DeviceOffer:
     """Make slots for tensors like this one and hand them to the listener at path.
 
     Raises OSError where the memory, the sharing or the listener is not to be had.
     """
-    slot_bytes = tensor.nbytes
-    pointer = ctypes.c_void_p()
-    size = ctypes.c_size_t(_stride(slot_bytes) * num_slots)
+    runtime, slot_bytes = loaded_runtime(), tensor.nbytes
+    greeting = make_greeting(DEVICE_MAGIC, run_id, slot_bytes, num_slots)
     with torch.cuda.device(tensor.device):
-        _check(_runtime().cudaMalloc(ctypes.byref(pointer), size), "cudaMalloc")
-    address = pointer.value or 0
-    try:
-        handle = ctypes.create_string_buffer(HANDLE_BYTES)
-        _check(_runtime().cudaIpcGetMemHandle(handle, pointer), "cudaIpcGetMemHandle")
-        with torch.cuda.device(tensor.device):
+        address = runtime.allocate(_stride(slot_bytes) * num_slots)
+        try:
+            told = _DEVICE.pack(tensor.device.index, runtime.export(address))
             events = _make_events(num_slots)
-        told = _DEVICE.pack(tensor.device.index, handle.raw)
-        connection = socket.socket(socket.AF_UNIX)
-        connection.settimeout(timeout_s)
-        connection.connect(unix_address(path))
-        connection.sendall(greeting + told + _handles(events))
-    except (OSError, RuntimeError) as error:
-        with suppress(OSError):
-            _check(_runtime().cudaFree(pointer), "cudaFree")
-        raise OSError(f"CUDA IPC: {error}") from error
-    return DeviceOffer(connection, address, tensor.device, slot_bytes, events)
+            connection = connect(path, timeout_s)
+            try:
+                connection.sendall(greeting + told + _handles(events))
+            except (OSError, RuntimeError):
+                connection.close()
+                raise
+        except (OSError, RuntimeError) as error:
+            with suppress(OSError):
+                runtime.free(address)
+            raise OSError(f"CUDA IPC: {error}") from error
+    return DeviceOffer(runtime, connection, (address, slot_bytes), tensor.device, events)
 
 
 def accept_device_slots(connection: socket.socket, slot_bytes: int, num_slots: int) -> DeviceSlots:
@@ -177,26 +178,19 @@ def accept_device_slots(connection: socket.socket, slot_bytes: int, num_slots: i
     index, handle = _DEVICE.unpack_from(told)
     if not 0 <= index < torch.cuda.device_count():
         raise OSError(f"there is no cuda:{index} here")
-    device = torch.device("cuda", index)
-    pointer = ctypes.c_void_p()
+    device, runtime = torch.device("cuda", index), loaded_runtime()
+    with torch.cuda.device(device):
+        address = runtime.open(handle)
     try:
-        with torch.cuda.device(device):
-            opened = _runtime().cudaIpcOpenMemHandle(
-                ctypes.byref(pointer), _Handle.from_buffer_copy(handle), _LAZY_PEER_ACCESS
-            )
-            _check(opened, "cudaIpcOpenMemHandle")
         own = _make_events(num_slots)  # on this end's GPU, where they are recorded
         their = _open_events(told[_DEVICE.size :], device)
+        slots = DeviceSlots(address, device, slot_bytes, num_slots, own, their)
         connection.sendall(_INDEX.pack(torch.cuda.current_device()) + _handles(own))
-    except RuntimeError as error:
+    except (OSError, RuntimeError) as error:
+        with suppress(OSError):
+            runtime.close(address)
         raise OSError(f"CUDA IPC: {error}") from error
-    return DeviceSlots(pointer.value or 0, device, slot_bytes, num_slots, own, their)
-
-
-class _Handle(ctypes.Structure):
-    """cudaIpcMemHandle_t, which is passed by value."""
-
-    _fields_ = (("reserved", ctypes.c_char * HANDLE_BYTES),)
+    return slots
 
 
 class _Memory:
@@ -209,19 +203,6 @@ class _Memory:
             "data": (address, False),
             "version": 3,
         }
-
-
-def _runtime() -> Any:
-    """The CUDA runtime that torch has loaded."""
-    version = torch.version.cuda
-    if version is None:
-        raise OSError("this torch has no CUDA")
-    return ctypes.CDLL(f"libcudart.so.{version.partition('.')[0]}")
-
-
-def _check(code: int, call: str) -> None:
-    if code != 0:
-        raise OSError(f"{call} failed with CUDA error {code}")
 
 
 def _make_events(count: int) -> list[torch.cuda.Event]:

@@ -1,35 +1,21 @@
 """One end of the link over a boundary: whole messages in order, tensors by the shortest way.
 
-Large tensors lie in memory that both ends map where that is to be had (see slots, and
-device_slots for GPUs); then a message is only the doorbell. Everywhere else, and until the
-memory is mapped, they travel as raw frames. Small tensors always travel inline.
+Large tensors lie in memory that both ends map where that is to be had (see slots); then a message
+is only the doorbell. Everywhere else, and until the memory is mapped, they travel as raw frames.
+Small tensors always travel inline.
 """
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 
 import torch
 
 from dni_async.errors import LinkError
 from dni_async.transport.channels import FrameSocket
-from dni_async.transport.device_slots import (
-    DEVICE_MAGIC,
-    DeviceOffer,
-    DeviceSlots,
-    offer_device_slots,
-)
-from dni_async.transport.host_slots import (
-    HANDOVER_TIMEOUT_S,
-    SlotListener,
-    Slots,
-    can_share_memory,
-    hand_over,
-    make_greeting,
-    make_slots,
-)
+from dni_async.transport.host_slots import can_share_memory
+from dni_async.transport.slot_ends import LowerSlots, SlotEnd, UpperSlots
+from dni_async.transport.slot_handover import SlotListener
 from dni_async.transport.sockets import Sockets
 from dni_async.wire.codec import decode, encode, size_bytes
 from dni_async.wire.messages import (
@@ -59,27 +45,13 @@ class Link:
     omits_zeros: large tensors that travel in frames do so without their zeros, if those are many.
     """
 
-    def __init__(
-        self,
-        channel: FrameSocket,
-        *,
-        is_lower: bool,
-        listener: SlotListener | None = None,
-        omits_zeros: bool = False,
-    ) -> None:
+    def __init__(self, channel: FrameSocket, slots: SlotEnd, *, omits_zeros: bool = False) -> None:
         self.channel = channel
+        self._slots = slots
         self._omits_zeros = omits_zeros
         self.frame_bytes = 0
         self.shared_bytes = 0
         self.received_bytes = 0
-        self._listener = listener
-        self._slots: Slots | DeviceSlots | None = None
-        self._is_lower = is_lower
-        self._wish: tuple[str, str, int] | None = None  # path, run id, number of slots
-        self._may_be_on_device = True
-        self._offered: Slots | DeviceOffer | None = None
-        self._free: list[int] = []
-        self._slot_of: dict[int, int] = {}
 
     @property
     def endpoint(self) -> str:
@@ -89,55 +61,58 @@ class Link:
     @property
     def carrier(self) -> str:
         """What large tensors travel by now: shared memory, GPU memory, ipc or tcp."""
-        if self._slots is None:
-            return self.endpoint.partition(":")[0]
-        return "GPU memory" if self._slots.is_on_device else "shared memory"
+        slots = self._slots.slots
+        return self.endpoint.partition(":")[0] if slots is None else slots.carrier
 
     def share_memory(self, run_id: str, num_slots: int) -> None:
-        """Lower end: offer shared memory when the first large tensor shows how big it must be."""
+        """Lower end: memory for so many activations may be offered, where it can be shared."""
         scheme, _, path = self.endpoint.partition("://")
         if scheme == "ipc" and can_share_memory():
-            self._wish = (f"{path}.slots", run_id, num_slots)
+            self._slots.wish(f"{path}.slots", run_id, num_slots)
 
-    def takes_from_device(self, batch_id: int, tensor: torch.Tensor) -> bool:
-        """Whether put takes a GPU's tensor for this batch as it is; else bring it to the host.
+    def offer_slots(self, tensor: torch.Tensor) -> None:
+        """Lower end: offer slots for tensors like this one, where it lies, if it is worth it.
 
-        Lower end: the first one that is large offers slots in that GPU's memory, used when the
-        other end has mapped them.
+        Once for main memory and once for a GPU's; that may take 2 s, every other call none.
         """
-        if not tensor.is_cuda or tensor.nbytes < VIEW_BYTES:
+        offered = self._slots.offer(tensor)
+        if offered is not None:
+            self.send(offered)
+
+    def takes(self, batch_id: int, tensor: torch.Tensor) -> bool:
+        """Whether put lays this tensor into a slot as it is, be it on the host or on a GPU."""
+        slots = self._slots.slots
+        if slots is None or tensor.nbytes < VIEW_BYTES:
             return False
-        if self._wish is not None and self._may_be_on_device and self._offered is None:
-            self._may_be_on_device = False
-            self._offer_on_device(tensor, *self._wish)
-        if self._slots is None or not self._slots.is_on_device:
-            return False
-        return self._slot_for(batch_id, tensor) is not None
+        return slots.fits(tensor) and self._slots.has_room(batch_id)
 
     def put(
         self, batch_id: int, tensors: Sequence[torch.Tensor]
     ) -> tuple[tuple[TensorMeta, ...], list[torch.Tensor]]:
-        """Put a batch's tensors (CPU, or see takes_from_device) where the other end sees them.
+        """Put a batch's tensors (on the CPU, or see takes) where the other end sees them.
 
         Gives what to say of each in the message, and those that must go with it as frames.
         """
         metas: list[TensorMeta] = []
         inline = []
         for tensor in tensors:
-            slot = None
             # A batch has one slot, and its first large tensor lies there: labels too can be large.
-            if tensor.nbytes >= VIEW_BYTES and all(meta.place < 0 for meta in metas):
-                slot = self._slot_for(batch_id, tensor)
-            if slot is None:
+            is_first = all(meta.place < 0 for meta in metas)
+            if is_first and self.takes(batch_id, tensor):
+                metas.append(self._write(batch_id, tensor))
+            else:
                 meta, sent = self._inline(tensor)
                 inline.append(sent)
                 metas.append(meta)
-            else:
-                assert self._slots is not None
-                self._slots.write(slot, batch_id, tensor)
-                self.shared_bytes += tensor.nbytes
-                metas.append(describe(tensor, slot))
         return tuple(metas), inline
+
+    def _write(self, batch_id: int, tensor: torch.Tensor) -> TensorMeta:
+        """What to say of a tensor that is in its batch's slot now."""
+        slot = self._slots.lend(batch_id)
+        assert self._slots.slots is not None
+        self._slots.slots.write(slot, batch_id, tensor)
+        self.shared_bytes += tensor.nbytes
+        return describe(tensor, slot)
 
     def _inline(self, tensor: torch.Tensor) -> tuple[TensorMeta, torch.Tensor]:
         """What to say of a tensor that goes in a frame, and what goes."""
@@ -149,14 +124,7 @@ class Link:
 
     def release(self, batch_id: int) -> None:
         """This end is done with the batch: its slot may be used again."""
-        slot = self._slot_of.pop(batch_id, None)
-        if slot is None:
-            return
-        if self._is_lower:
-            self._free.append(slot)
-        else:
-            assert self._slots is not None
-            self._slots.leave(slot)
+        self._slots.release(batch_id)
 
     def send(self, message: Message, tensors: Sequence[torch.Tensor] = ()) -> None:
         """Queue message with its inline tensors; never blocks."""
@@ -179,106 +147,35 @@ class Link:
             match message:
                 case Activation() | ReturnedGradient():
                     return message, self._tensors(message, views)
-                case SlotsOffered(run_id):
-                    self._accept(run_id)
-                case SlotsAnswer():
-                    self._hear_answer(message)
+                case SlotsOffered() | SlotsAnswer():
+                    answer = self._slots.hear(message)
+                    if answer is not None:
+                        self.send(answer)
                 case _:
                     return message, []
 
     def close(self) -> None:
         """Stop listening for slots; the sockets are closed by their owner."""
-        if self._listener is not None:
-            self._listener.close()
+        self._slots.close()
 
     def _tensors(
         self, message: Activation | ReturnedGradient, views: list[memoryview]
     ) -> list[torch.Tensor]:
         frames = iter(views)
-        tensors = []
-        for meta in message.tensors:
-            if meta.place < 0:
-                tensors.append(from_buffer(meta, next(frames)))
-                continue
-            if self._slots is None:
-                raise LinkError(f"slot {meta.place} was named, but no memory is shared")
-            if not self._is_lower:
-                self._slot_of[message.batch_id] = meta.place
-            elif self._slot_of.get(message.batch_id) != meta.place:
-                raise LinkError(
-                    f"a gradient came in slot {meta.place}, which is not batch {message.batch_id}'s"
-                )
-            tensors.append(self._slots.read(meta, message.batch_id))
-            self.received_bytes += size_bytes(meta)
-        return tensors
+        return [
+            from_buffer(meta, next(frames)) if meta.place < 0 else self._read(message, meta)
+            for meta in message.tensors
+        ]
 
-    def _slot_for(self, batch_id: int, tensor: torch.Tensor) -> int | None:
-        """The slot for a large tensor, None if it must go in frames."""
-        if self._wish is not None and self._offered is None and not tensor.is_cuda:
-            self._offer(tensor.nbytes)
-        if self._slots is None or tensor.nbytes > self._slots.slot_bytes:
-            return None
-        if self._slots.is_on_device != tensor.is_cuda:
-            return None
-        if self._is_lower and batch_id not in self._slot_of and self._free:
-            self._slot_of[batch_id] = self._free.pop()
-        return self._slot_of.get(batch_id)
-
-    def _offer(self, slot_bytes: int) -> None:
-        """Make the slots and hand them over; they are used once the other end has mapped them."""
-        assert self._wish is not None
-        (path, run_id, num_slots), self._wish = self._wish, None
-        try:
-            slots, fd = make_slots(slot_bytes, num_slots)
-            try:
-                hand_over(path, run_id, fd, slots)
-            finally:
-                os.close(fd)
-        except OSError as error:
-            self._say_once(error.strerror or str(error))
-            return
-        self._offered = slots
-        self.send(SlotsOffered(run_id))
-
-    def _offer_on_device(self, tensor: torch.Tensor, path: str, run_id: str, count: int) -> None:
-        """As _offer, in the memory of the tensor's GPU; main memory remains to be offered."""
-        greeting = make_greeting(DEVICE_MAGIC, run_id, tensor.nbytes, count)
-        try:
-            self._offered = offer_device_slots(path, greeting, tensor, count, HANDOVER_TIMEOUT_S)
-        except OSError as error:
-            self._say_once(error.strerror or str(error))
-            return
-        self.send(SlotsOffered(run_id))
-
-    def _accept(self, run_id: str) -> None:
-        reason = ""
-        try:
-            if self._listener is None:
-                raise LinkError("this end does not listen for slots")
-            self._slots = self._listener.receive(run_id)
-        except (OSError, LinkError) as error:
-            reason = str(error)
-        self.send(SlotsAnswer(run_id, not reason, reason))
-
-    def _hear_answer(self, answer: SlotsAnswer) -> None:
-        offered, self._offered = self._offered, None
-        if offered is None:
-            raise LinkError("an answer about slots that were not offered")
-        if not answer.accepted:
-            self._say_once(answer.reason)
-            if isinstance(offered, DeviceOffer):
-                offered.withdraw()
-            return
-        self._wish = None
-        self._slots = offered.take_up() if isinstance(offered, DeviceOffer) else offered
-        self._free = list(range(self._slots.num_slots))
-
-    def _say_once(self, reason: str) -> None:
-        print(
-            f"memory is not shared over {self.endpoint} ({reason}); tensors travel in frames",
-            file=sys.stderr,
-            flush=True,
-        )
+    def _read(self, message: Activation | ReturnedGradient, meta: TensorMeta) -> torch.Tensor:
+        """The tensor in the slot that meta names."""
+        slots = self._slots.slots
+        if slots is None:
+            raise LinkError(f"slot {meta.place} was named, but no memory is shared")
+        self._slots.arrived(message.batch_id, meta.place)
+        tensor = slots.read(meta, message.batch_id)
+        self.received_bytes += size_bytes(meta)
+        return tensor
 
 
 def open_inbox(
@@ -293,9 +190,9 @@ def open_inbox(
     shared = near or address
     if shares_memory and shared.startswith("ipc://") and can_share_memory():
         listener = SlotListener(f"{shared.removeprefix('ipc://')}.slots")
-    return Link(channel, is_lower=False, listener=listener)
+    return Link(channel, UpperSlots(listener))
 
 
 def open_outbox(sockets: Sockets, address: str, *, omits_zeros: bool = False) -> Link:
     """The lower end of a link: connect to the stage above."""
-    return Link(sockets.connected(address), is_lower=True, omits_zeros=omits_zeros)
+    return Link(sockets.connected(address), LowerSlots(address), omits_zeros=omits_zeros)

@@ -53,21 +53,29 @@ class Staging:
         return tensor.to(torch.float32) if tensor.dtype == self._wire_dtype else tensor
 
     def for_link(self, link: Link, batch_id: int, tensor: torch.Tensor) -> list[torch.Tensor]:
-        """What travels for an activation or gradient [B, ...] of the batch, as link can place it.
+        """What travels for an activation or gradient [B, ...] of the batch, as link can put it.
 
-        On the device if link shares that memory, else on the host and complete on return.
+        On the device if link shares that memory, else on the host and complete on return. Where
+        link has no slots yet, they are offered for what travels.
         """
-        if self._wire_dtype is None:
-            if link.takes_from_device(batch_id, tensor):
+        if self._wire_dtype is None and not self._is_cpu:
+            link.offer_slots(tensor)
+            if link.takes(batch_id, tensor):
                 return [tensor]
-        elif self._wire_dtype == torch.int8:
+        parts = self._to_host(self._for_wire(batch_id, tensor))
+        link.offer_slots(parts[0])
+        return parts
+
+    def _for_wire(self, batch_id: int, tensor: torch.Tensor) -> Sequence[torch.Tensor]:
+        """The tensor as wire_dtype has it."""
+        if self._wire_dtype == torch.int8:
             if self._generator is not None and self._seed is not None:
                 # Anew for each batch: a resumed run rounds as the one that it goes on from.
                 self._generator.manual_seed((self._seed + batch_id) % 2**63)
-            return self._to_host(quantise(tensor, self._generator))
-        elif tensor.dtype == torch.float32:
+            return quantise(tensor, self._generator)
+        if self._wire_dtype is not None and tensor.dtype == torch.float32:
             tensor = tensor.to(self._wire_dtype)
-        return self._to_host([tensor])
+        return [tensor]
 
     def _to_host(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Device tensors in pinned host memory."""

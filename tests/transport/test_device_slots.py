@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dni_async.transport.device_slots import DEVICE_MAGIC, accept_device_slots
-from dni_async.transport.host_slots import make_greeting
+from dni_async.transport.device_slots import accept_device_slots
+from dni_async.transport.slot_greeting import DEVICE_MAGIC, make_greeting
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -35,7 +35,7 @@ with open_sockets() as sockets:
             continue
         message, tensors = received
         gradient = tensors[0].cuda() * 2
-        if inbox.takes_from_device(message.batch_id, gradient):
+        if inbox.takes(message.batch_id, gradient):
             metas, inline = inbox.put(message.batch_id, [gradient])
         else:
             metas, inline = inbox.put(message.batch_id, [gradient.cpu()])
@@ -69,7 +69,8 @@ def test_gradients_come_back_through_a_gpu_in_the_slots_they_went_up_in(tmp_path
             on_device = 0
             for batch_id in range(20):
                 hidden = torch.randn(256, 256, device="cuda")
-                direct = outbox.takes_from_device(batch_id, hidden)
+                outbox.offer_slots(hidden)
+                direct = outbox.takes(batch_id, hidden)
                 on_device += direct
                 metas, inline = outbox.put(batch_id, [hidden if direct else hidden.cpu()])
                 outbox.send(Activation("run", batch_id, 0, "train", True, metas), inline)

@@ -13,14 +13,9 @@ import pytest
 import torch
 
 from dni_async import LinkError
-from dni_async.transport import host_slots as slots_module
-from dni_async.transport.host_slots import (
-    SlotListener,
-    Slots,
-    can_share_memory,
-    hand_over,
-    make_slots,
-)
+from dni_async.transport.host_slots import HostSlots, can_share_memory, hand_over, make_slots
+from dni_async.transport.slot_handover import SlotListener
+from dni_async.transport.slots import SharedSlots
 from dni_async.wire.messages import TensorMeta
 
 pytestmark = pytest.mark.skipif(not can_share_memory(), reason="needs sealed anonymous files")
@@ -35,11 +30,10 @@ def open_descriptors() -> list[str]:
 
 
 @pytest.fixture
-def listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlotListener]:
+def listener(tmp_path: Path) -> Iterator[SlotListener]:
     """The upper end, not very patient; after the test, no descriptor is left open."""
-    monkeypatch.setattr(slots_module, "HANDOVER_TIMEOUT_S", 0.05)
     before = open_descriptors()
-    listener = SlotListener(str(tmp_path / "slots"))
+    listener = SlotListener(str(tmp_path / "slots"), timeout_s=0.05)
     yield listener
     listener.close()
     assert open_descriptors() == before
@@ -51,7 +45,7 @@ def path(tmp_path: Path) -> str:
     return str(tmp_path / "slots")
 
 
-def handed_over(listener: SlotListener, path: str) -> tuple[Slots, Slots]:
+def handed_over(listener: SlotListener, path: str) -> tuple[HostSlots, SharedSlots]:
     """The same slots at both ends."""
     ours, fd = make_slots(SLOT_BYTES, NUM_SLOTS)
     hand_over(path, "run", fd, ours)

@@ -11,9 +11,11 @@ import pytest
 import torch
 
 from dni_async import LinkError, WireError
-from dni_async.transport import host_slots as slots_module
-from dni_async.transport.host_slots import can_share_memory
+from dni_async.transport.host_slots import can_share_memory, offer_host_slots
 from dni_async.transport.link import Link, open_inbox, open_outbox
+from dni_async.transport.slot_ends import UpperSlots
+from dni_async.transport.slot_handover import SlotListener
+from dni_async.transport.slots import SharedSlots
 from dni_async.transport.sockets import Poller, Sockets, open_sockets
 from dni_async.wire.codec import encode
 from dni_async.wire.messages import (
@@ -104,6 +106,7 @@ def large(seed: int) -> torch.Tensor:
 
 def send_batch(end: Link, batch_id: int, *tensors: torch.Tensor) -> Activation:
     """Send tensors up as a worker does."""
+    end.offer_slots(tensors[0])
     metas, inline = end.put(batch_id, tensors)
     message = Activation("run", batch_id, 0, "train", False, metas)
     end.send(message, inline)
@@ -360,17 +363,61 @@ def test_an_offer_that_is_not_taken_leaves_the_tensors_in_frames(
 
 @sharing
 def test_an_offer_with_nothing_handed_over_is_answered_with_no(
+    sockets: Sockets, tmp_path: Path
+) -> None:
+    listener = SlotListener(f"{tmp_path}/s.slots", timeout_s=0.01)
+    upper = Link(sockets.listening(f"ipc://{tmp_path}/s"), UpperSlots(listener))
+    lower = open_outbox(sockets, upper.endpoint)
+    lower.channel.send(encode(SlotsOffered("run")))
+    lower.send(Credit("run", (1,)))
+    assert receive(upper) == (Credit("run", (1,)), [])
+    with pytest.raises(LinkError, match="not offered"):
+        receive(lower)  # the answer
+    upper.close()
+
+
+class LostOffer:
+    """Slots that the other end has accepted and this one cannot take up."""
+
+    def __init__(self) -> None:
+        self.is_withdrawn = False
+
+    def take_up(self) -> SharedSlots:
+        """Fails, as CUDA does."""
+        raise OSError("CUDA IPC: invalid resource handle")
+
+    def withdraw(self) -> None:
+        """What was made is freed."""
+        self.is_withdrawn = True
+
+
+@sharing
+def test_slots_that_cannot_be_taken_up_are_withdrawn_and_tensors_travel_in_frames(
     sockets: Sockets,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(slots_module, "HANDOVER_TIMEOUT_S", 0.01)
+    made: list[LostOffer] = []
+
+    def offer(path: str, run_id: str, tensor: torch.Tensor, num_slots: int) -> LostOffer:
+        offer_host_slots(path, run_id, tensor, num_slots)
+        made.append(LostOffer())
+        return made[-1]
+
+    monkeypatch.setattr("dni_async.transport.slot_ends.offer_slots", offer)
     for lower, upper in join(sockets, f"ipc://{tmp_path}/s", shares_memory=True):
-        lower.channel.send(encode(SlotsOffered("run")))
-        lower.send(Credit("run", (1,)))
-        assert receive(upper) == (Credit("run", (1,)), [])
-        with pytest.raises(LinkError, match="not offered"):
-            receive(lower)  # the answer
+        lower.share_memory("run", NUM_SLOTS)
+        for batch_id in range(3):
+            assert send_batch(lower, batch_id, large(batch_id)).tensors[0].place == INLINE
+            assert torch.equal(receive(upper)[1][0], large(batch_id))
+            if batch_id == 0:
+                wait_for(lower)
+                assert lower.receive() is None  # heard that the other end has accepted
+    assert [each.is_withdrawn for each in made] == [True]  # offered once, and freed
+    said = capfd.readouterr().err
+    assert said.count("memory is not shared over") == 1
+    assert "invalid resource handle" in said
 
 
 def test_tcp_never_offers_memory(sockets: Sockets, capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from dni_async.config.run_config import RunConfig
 from dni_async.errors import HandshakeError
 from dni_async.stage.compilation import COMPILE_S
 from dni_async.transport.channels import ControlClient
-from dni_async.transport.link import Link, open_outbox
+from dni_async.transport.link import Link
 from dni_async.transport.sockets import Poller, Sockets
 from dni_async.wire.messages import (
     PROTOCOL,
@@ -32,6 +32,7 @@ from dni_async.wire.messages import (
 )
 from dni_async.workers.startup.assignment import Assignment
 from dni_async.workers.startup.file_courier import FileCourier, sees_run
+from dni_async.workers.startup.neighbours import greet_above
 from dni_async.workers.startup.seat import Orphaned, Seat, Stopped
 
 __all__ = ["await_start", "join"]
@@ -75,17 +76,14 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
     config = RunConfig.from_dict(welcome.config)
     outbox = None
     if welcome.peer:
-        outbox = open_outbox(sockets, welcome.peer, omits_zeros=config.wire_zeros == "omit")
+        outbox = greet_above(sockets, welcome.peer, config, (run_id, stage))
     next_batch_id = welcome.next_batch_id
     if outbox is not None:
         poller.watch(outbox.channel)
-        outbox.send(LinkHello(run_id, stage, config.places))
         ready = wait.hear(outbox, LinkReady, f"stage {stage + 1}")
         if (ready.run_id, ready.stage) != (run_id, stage + 1):
             raise HandshakeError(f"stage {stage}: the link above belongs to another run: {ready}")
         next_batch_id = max(next_batch_id, ready.next_batch_id)
-        if config.transport == "auto":
-            outbox.share_memory(run_id, config.first_window)
     if inbox is not None:
         poller.watch(inbox.channel)
         hello = wait.hear(inbox, LinkHello, f"stage {stage - 1}")

@@ -1,25 +1,36 @@
-"""Make a worker's links anew when a neighbour has been replaced."""
+"""A worker's links to its neighbours: greeted, and made anew when a neighbour has been replaced."""
 
 from __future__ import annotations
 
+from dni_async.config.run_config import RunConfig
 from dni_async.transport.link import Link, open_outbox
 from dni_async.transport.sockets import Poller, Sockets
 from dni_async.wire.messages import InboxMoved, LinkHello, LinkReady
 from dni_async.workers.startup.seat import Seat
 
-__all__ = ["Neighbours"]
+__all__ = ["Neighbours", "greet_above"]
+
+
+def greet_above(sockets: Sockets, endpoint: str, config: RunConfig, who: tuple[str, int]) -> Link:
+    """Connect to the stage above at endpoint, and say who is there: of which run, which stage."""
+    outbox = open_outbox(sockets, endpoint, omits_zeros=config.wire_zeros == "omit")
+    outbox.send(LinkHello(*who, config.places))
+    return outbox
 
 
 class Neighbours:
     """Exchanges the links of a seat. Every incarnation of a neighbour has sockets of its own.
 
-    So nothing that was sent to or by a worker that has died reaches anybody afterwards.
+    So nothing that was sent to or by a worker that has died reaches anybody afterwards. num_slots:
+    how many activations the link above may hold in shared memory: the window that is really used.
     """
 
-    def __init__(self, seat: Seat, sockets: Sockets, poller: Poller) -> None:
+    def __init__(self, seat: Seat, sockets: Sockets, poller: Poller, *, num_slots: int) -> None:
         self._seat = seat
         self._sockets = sockets
         self._poller = poller
+        self._num_slots = num_slots
+        self._share_memory()
         self._awaits_hello = self._awaits_ready = False
 
     def move_inbox(self, incarnation: int) -> InboxMoved:
@@ -37,12 +48,10 @@ class Neighbours:
         """Turn to the new stage above, and greet it."""
         seat = self._seat
         assert seat.outbox is not None
-        omits_zeros = seat.config.wire_zeros == "omit"
-        opened = open_outbox(self._sockets, endpoint, omits_zeros=omits_zeros)
+        who = (seat.run_id, seat.stage)
+        opened = greet_above(self._sockets, endpoint, seat.config, who)
         seat.outbox = self._exchange(seat.outbox, opened)
-        seat.outbox.send(LinkHello(seat.run_id, seat.stage, seat.config.places))
-        if seat.config.transport == "auto":
-            seat.outbox.share_memory(seat.run_id, seat.config.first_window)
+        self._share_memory()
         self._awaits_ready = True
 
     def hears_hello(self, hello: LinkHello) -> bool:
@@ -60,6 +69,12 @@ class Neighbours:
         """Whether this is the first word of a new stage above, and as it should be."""
         is_awaited, self._awaits_ready = self._awaits_ready, False
         return is_awaited and ready.stage == self._seat.stage + 1
+
+    def _share_memory(self) -> None:
+        """Let the link above offer slots for large tensors, where the run allows it."""
+        seat = self._seat
+        if seat.outbox is not None and seat.config.transport == "auto":
+            seat.outbox.share_memory(seat.run_id, self._num_slots)
 
     def _exchange(self, old: Link, new: Link) -> Link:
         """Leave the old link as it is, unread; its counts go on with the new one."""

@@ -85,13 +85,13 @@ class WorkerLoop:
         self._poller = poller
         self._lifeline = lifeline
         self._is_far = lifeline is None
-        self._neighbours = Neighbours(seat, sockets, poller)
         shard = read_shard(Path(seat.welcome.shard)) if seat.welcome.shard else None
         start = start_of(shard)
         self._equipment = equip(
             seat.stage, seat.welcome, seat.config, start=start, next_batch_id=seat.next_batch_id
         )
         self._machine = self._equipment.machine
+        self._neighbours = Neighbours(seat, sockets, poller, num_slots=self._machine.window)
         self._tally = Tally()
         self._link_window = LinkWindow(seat, self._machine, self._tally)
         self._recorder = make_recorder(seat, self._equipment, start)

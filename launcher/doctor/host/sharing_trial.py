@@ -16,15 +16,10 @@ import torch
 
 from dni_async.errors import LinkError
 from dni_async.system import die_with_parent
-from dni_async.transport.device_slots import DEVICE_MAGIC, DeviceSlots, offer_device_slots
-from dni_async.transport.host_slots import (
-    SlotListener,
-    Slots,
-    can_share_memory,
-    hand_over,
-    make_greeting,
-    make_slots,
-)
+from dni_async.transport.device_slots import offer_device_slots
+from dni_async.transport.host_slots import can_share_memory, offer_host_slots
+from dni_async.transport.slot_handover import SlotListener
+from dni_async.transport.slots import SharedSlots, SlotOffer
 from dni_async.wire.messages import TensorMeta
 
 __all__ = ["main"]
@@ -77,7 +72,7 @@ class _Other:
     def share(self) -> str:
         """Write, let the other end read and write, read; why that failed, else empty."""
         try:
-            slots = self._hand_over() if self._device is None else self._offer(self._device)
+            slots = self._hand_over()
             x = torch.arange(META.shape[0] * META.shape[1], dtype=torch.float32).view(META.shape)
             slots.write(0, BATCH_ID, x if self._device is None else x.to(f"cuda:{self._device}"))
             self._ours.sendall(OK)
@@ -91,22 +86,19 @@ class _Other:
             return _reason(error)
         return ""
 
-    def _hand_over(self) -> Slots:
-        slots, fd = make_slots(4 * META.shape[0] * META.shape[1], 1)
-        hand_over(self._path, RUN_ID, fd, slots)
-        os.close(fd)
-        self._ours.sendall(OK)
-        _hear(self._ours)
-        return slots
-
-    def _offer(self, device: int) -> DeviceSlots:
-        with torch.cuda.device(device):
-            like = torch.empty(META.shape, device=f"cuda:{device}")
-            greeting = make_greeting(DEVICE_MAGIC, RUN_ID, like.nbytes, 1)
-            offer = offer_device_slots(self._path, greeting, like, 1, TIMEOUT_S)
+    def _hand_over(self) -> SharedSlots:
+        offer = self._offer()
         self._ours.sendall(OK)
         _hear(self._ours)
         return offer.take_up()
+
+    def _offer(self) -> SlotOffer:
+        """A slot of one megabyte; CUDA takes its time to take it."""
+        if self._device is None:
+            return offer_host_slots(self._path, RUN_ID, torch.empty(META.shape), 1)
+        with torch.cuda.device(self._device):
+            like = torch.empty(META.shape, device=f"cuda:{self._device}")
+            return offer_device_slots(self._path, RUN_ID, like, 1, TIMEOUT_S)
 
 
 def _be_the_other(listener: SlotListener, theirs: socket.socket, device: int | None) -> NoReturn:

@@ -1,0 +1,72 @@
+"""What is said first where slots are handed over, beside the link, on a unix socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from typing import Final
+
+from dni_async.errors import LinkError
+from dni_async.system import unix_address
+
+__all__ = [
+    "DEVICE_MAGIC",
+    "GREETING_BYTES",
+    "HANDOVER_TIMEOUT_S",
+    "HOST_MAGIC",
+    "MAX_SLOTS",
+    "check_user",
+    "connect",
+    "make_greeting",
+    "read_greeting",
+]
+
+HOST_MAGIC: Final = b"dni-async slots1"
+DEVICE_MAGIC: Final = b"dni-async slots2"
+HANDOVER_TIMEOUT_S: Final = 2.0
+MAX_SLOTS: Final = 4096
+_GREETING: Final = struct.Struct("<16s16sqq")  # magic, run id, slot bytes, slots
+GREETING_BYTES: Final = _GREETING.size
+_UCRED: Final = struct.Struct("3i")  # pid, user, group
+
+
+def make_greeting(magic: bytes, run_id: str, slot_bytes: int, num_slots: int) -> bytes:
+    """What is said first, by the lower end."""
+    return _GREETING.pack(magic, _token(run_id), slot_bytes, num_slots)
+
+
+def read_greeting(greeting: bytes, expected: bytes, run_id: str) -> tuple[int, int]:
+    """Slot bytes and slots that a greeting names. Raises LinkError for another magic or run."""
+    if len(greeting) != GREETING_BYTES:
+        raise LinkError(f"slots came with {len(greeting)} bytes")
+    magic, token, slot_bytes, num_slots = _GREETING.unpack(greeting)
+    if magic != expected or token != _token(run_id):
+        raise LinkError("slots of another run or version were handed over")
+    if not 0 < slot_bytes <= 2**31 or not 0 < num_slots <= MAX_SLOTS:
+        raise LinkError(f"{num_slots} slots of {slot_bytes} bytes are out of bounds")
+    return slot_bytes, num_slots
+
+
+def connect(path: str, timeout_s: float) -> socket.socket:
+    """A connection to the listener at path. Raises OSError when nobody is there."""
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(timeout_s)
+    try:
+        connection.connect(unix_address(path))
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def check_user(connection: socket.socket) -> None:
+    """Anybody on the host can connect to a name without a file. Raises LinkError for others."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    _, user, _ = _UCRED.unpack(credentials)
+    if user != os.geteuid():
+        raise LinkError(f"slots were handed over by another user ({user})")
+
+
+def _token(run_id: str) -> bytes:
+    return run_id.encode()[:16].ljust(16, b"\0")
