@@ -20,13 +20,11 @@ from tests.structure import ROOT, Source, imported_by, sources, within
 YET: dict[str, set[str]] = {
     "circle": {
         "benchmarks: lanes rivals",
-        "dni_async.workers: reporting saving startup training worker",
         "dni_async: __init__ launcher training",
     },
     "arrow": {
         "dni_async.launcher.decisions -> dni_async.launcher.report",
         "dni_async.launcher.run_folder -> dni_async.transport",
-        "dni_async.workers.startup -> dni_async.workers.worker",
         "benchmarks.rivals -> benchmarks.lanes",
     },
     "names": {"benchmarks"},
@@ -67,8 +65,8 @@ LIBRARY = {
 # Those before the bar are of the same folder, those behind it of the library.
 WORKERS = {
     "__init__": "|",
-    "__main__": "fork_server joining worker | addresses errors system transport",
-    "fork_server": "worker | system",
+    "__main__": "fork_server joining startup worker | addresses errors system transport",
+    "fork_server": "startup worker | system",
     "joining": "startup worker | addresses errors system transport wire",
     "worker": "startup training | errors system transport wire",
     "training": "reporting saving startup | decisions errors files stage transport wire",
