@@ -24,6 +24,7 @@ from dni_async.workers.training.loop import WorkerLoop
 __all__ = ["guard_of", "run_worker"]
 
 MAX_TEXT_BYTES = 24_000  # two of them stay well under the header limit
+LAST_WORDS_S = 2.0  # for them to leave, where parts of files are before them
 
 
 def guard_of(run_id: str, keys: str | None, *, is_open: bool) -> Guard:
@@ -103,6 +104,7 @@ def _last_words(
             traceback=story.decode(errors="ignore"),
         )
     )
+    control.flush(LAST_WORDS_S)
 
 
 def _terminate(signum: int, _frame: FrameType | None) -> None:

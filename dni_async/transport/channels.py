@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -113,17 +114,48 @@ class FrameServer:
 
 
 class ControlClient:
-    """A worker's end of the control plane."""
+    """A worker's end of the control plane.
+
+    The connection takes a bounded number of messages. Words beyond it wait here; parts of files,
+    which would fill any memory, are offered, and offered again later.
+    """
 
     gate = None
 
     def __init__(self, socket: zmq.Socket[bytes]) -> None:
         self.socket = socket
         self._heard_at = time.monotonic()
+        self._waiting: deque[Sequence[Buffer]] = deque()
 
     def send(self, message: Message) -> None:
         """Queue message for the coordinator; never blocks."""
-        self.socket.send_multipart(encode(message))
+        self._waiting.append(encode(message))
+        self.flush()
+
+    def offer(self, message: Message) -> bool:
+        """Queue message for the coordinator if the connection takes it now; whether it did."""
+        return self.flush() and self._hand_over(encode(message))
+
+    def flush(self, timeout_s: float = 0.0) -> bool:
+        """Hand the words that wait to the connection; whether none is left after timeout_s."""
+        deadline = time.monotonic() + timeout_s
+        while self._waiting:
+            if self._hand_over(self._waiting[0]):
+                self._waiting.popleft()
+            elif not self._is_writable_by(deadline):
+                return False
+        return True
+
+    def _is_writable_by(self, deadline: float) -> bool:
+        left_ms = int((deadline - time.monotonic()) * 1000)
+        return left_ms > 0 and bool(self.socket.poll(left_ms, zmq.POLLOUT))
+
+    def _hand_over(self, frames: Sequence[Buffer]) -> bool:
+        try:
+            self.socket.send_multipart(frames)
+        except zmq.Again:
+            return False
+        return True
 
     @property
     def silent_s(self) -> float:
@@ -132,6 +164,7 @@ class ControlClient:
 
     def receive(self) -> Message | None:
         """The coordinator's next message, or None. Raises WireError."""
+        self.flush()
         if not is_readable(self.socket):
             return None
         self._heard_at = time.monotonic()
@@ -140,22 +173,54 @@ class ControlClient:
 
 
 class ControlServer:
-    """The coordinator's end: tells workers apart by the routing id that each one connects with."""
+    """The coordinator's end: tells workers apart by the routing id that each one connects with.
+
+    A connection takes a bounded number of messages, as a ControlClient's does.
+    """
 
     def __init__(self, socket: zmq.Socket[bytes], endpoint: str, gate: Gate | None = None) -> None:
         self.socket = socket
         self.endpoint = endpoint
         self.gate = gate
+        self._waiting: dict[bytes, deque[Sequence[Buffer]]] = {}
 
     def send(self, peer: bytes, message: Message) -> None:
-        """Queue message for peer. Raises LinkError when peer is not connected."""
+        """Queue message for peer; never blocks. Raises LinkError when peer is not connected."""
+        frames = encode(message)
+        if not self._flush(peer) or not self._hand_over(peer, frames):
+            self._waiting.setdefault(peer, deque()).append(frames)
+
+    def offer(self, peer: bytes, message: Message) -> bool:
+        """Queue message for peer if its connection takes it now; whether it did.
+
+        Raises LinkError when peer is not connected.
+        """
+        return self._flush(peer) and self._hand_over(peer, encode(message))
+
+    def _flush(self, peer: bytes) -> bool:
+        """Whether no word waits for peer any more."""
+        while self._waiting.get(peer):
+            if not self._hand_over(peer, self._waiting[peer][0]):
+                return False
+            self._waiting[peer].popleft()
+        self._waiting.pop(peer, None)
+        return True
+
+    def _hand_over(self, peer: bytes, frames: Sequence[Buffer]) -> bool:
         try:
-            self.socket.send_multipart([peer, *encode(message)])
+            self.socket.send_multipart([peer, *frames])
+        except zmq.Again:
+            return False
         except zmq.ZMQError as error:
+            self._waiting.pop(peer, None)
             raise LinkError(f"worker {peer.decode(errors='replace')} is not connected") from error
+        return True
 
     def receive(self) -> tuple[bytes, Message] | None:
         """The next (peer, message), or None. Raises WireError, which names the peer."""
+        for waited_for in list(self._waiting):
+            with suppress(LinkError):  # it has gone, and what waited for it goes too
+                self._flush(waited_for)
         if self.gate is not None:
             self.gate.answer()
         if not is_readable(self.socket):

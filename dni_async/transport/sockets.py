@@ -44,6 +44,7 @@ LINGER_MS: Final = 2000  # long enough for last words, short enough for Ctrl-C
 HANDSHAKE_MS: Final = 5000  # how long a connection may take to say who it is
 SEALED_BYTES: Final = 1024  # more than encryption adds to a frame
 MAX_WAITING: Final = 256  # control messages of one worker that the coordinator has not read
+MAX_UNSENT: Final = 32  # control messages that a connection holds; of parts of files 1.5 MB
 
 
 class Poller:
@@ -115,6 +116,7 @@ class Sockets:
         socket = self._make(zmq.ROUTER, MAX_HEADER_BYTES + SEALED_BYTES)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.RCVHWM, MAX_WAITING)  # more waits in the worker that sends it
+        socket.setsockopt(zmq.SNDHWM, MAX_UNSENT)
         gate = self._protect(socket, address)
         return ControlServer(socket, _bind(socket, address), gate)
 
@@ -122,6 +124,7 @@ class Sockets:
         """Connect to the coordinator under the routing id peer."""
         socket = self._make(zmq.DEALER, MAX_HEADER_BYTES + SEALED_BYTES)
         socket.setsockopt(zmq.ROUTING_ID, peer)
+        socket.setsockopt(zmq.SNDHWM, MAX_UNSENT)
         guard = self._guard_of(address)
         if guard is not None:
             protect_client(socket, guard, is_control=True)

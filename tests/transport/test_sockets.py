@@ -19,7 +19,7 @@ from dni_async.transport.sockets import (
     library_version,
     open_sockets,
 )
-from dni_async.wire.messages import Failed, Hello, Stop
+from dni_async.wire.messages import MAX_PART_BYTES, Bye, Failed, FilePart, Hello, Stop
 
 PATIENCE_S = 10.0
 LARGE = bytes(range(256)) * 1024  # past the size from which frames are not copied
@@ -152,6 +152,63 @@ def test_a_worker_that_is_not_there_is_a_link_error(
 ) -> None:
     with pytest.raises(LinkError, match="worker stage-7 is not connected"):
         control[0].send(b"stage-7", Stop("run", ""))
+
+
+@pytest.mark.parametrize("is_from_server", [True, False])
+def test_what_is_offered_waits_for_a_reader_and_words_do_not_get_lost(
+    control: tuple[ControlServer, ControlClient], is_from_server: bool
+) -> None:
+    server, client = control
+    client.send(Bye("run", 0))
+    receive(server)
+    part = FilePart("run", 0, "shard", 0, bytes(MAX_PART_BYTES), is_last=False)
+
+    def offer() -> bool:
+        return server.offer(b"stage-0", part) if is_from_server else client.offer(part)
+
+    taken = 0
+    while offer():
+        taken += 1
+        assert taken < 10_000  # parts: without a bound they would take all memory
+    words = [Stop("run", str(number)) for number in range(100)]
+    for word in words:
+        if is_from_server:
+            server.send(b"stage-0", word)
+        else:
+            client.send(word)
+    heard = []
+    while len(heard) < taken + len(words):
+        if is_from_server:
+            server.receive()  # as its loop does; what waits is handed over
+            heard.append(receive(client))
+        else:
+            client.receive()
+            heard.append(receive(server)[1])
+    assert heard[taken:] == words
+
+
+def test_words_for_who_has_gone_are_dropped(sockets: Sockets, address: str) -> None:
+    server = sockets.control_server(address)
+    client = sockets.control_client(server.endpoint, b"stage-0")
+    client.send(Bye("run", 0))
+    receive(server)
+    part = FilePart("run", 0, "shard", 0, bytes(MAX_PART_BYTES), is_last=False)
+    while server.offer(b"stage-0", part):
+        pass
+    server.send(b"stage-0", Stop("run", "is kept"))
+    sockets.close(client)
+
+    def go_on() -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            server.receive()  # as its loop does: only who hears a peer to its end knows of it
+            server.offer(b"stage-0", part)
+
+    with pytest.raises(LinkError):
+        go_on()
+    with pytest.raises(LinkError, match="worker stage-0 is not connected"):
+        server.send(b"stage-0", Stop("run", "is not kept either"))
+    assert server.receive() is None
 
 
 def test_garbage_on_the_control_plane_is_one_error(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
 from dni_async.errors import HandshakeError
 from dni_async.transport.channels import ControlClient
 from dni_async.transport.gate import RUN_ID_FILE
-from dni_async.wire.messages import MAX_PART_BYTES, FileKind, FilePart, Welcome
+from dni_async.wire.messages import MAX_PART_BYTES, FileKind, FilePart, Message, Welcome
 
 __all__ = ["FileCourier", "Incoming", "sees_run"]
+
+PARTS_AT_ONCE = 8  # sent before the loop that sends them does anything else
 
 
 def sees_run(welcome: Welcome) -> bool:
@@ -26,13 +30,18 @@ def sees_run(welcome: Welcome) -> bool:
 
 
 class FileCourier:
-    """Sends what was written in a folder of this host, which it makes, and removes it there."""
+    """Sends what was written in a folder of this host, which it makes, and removes it there.
+
+    A few parts at a time, as its owner's loop goes round and the connection takes them.
+    """
 
     def __init__(self, control: ControlClient, run_id: str, stage: int, folder: Path) -> None:
         self._control = control
         self._run_id = run_id
         self._stage = stage
         self._folder = folder
+        self._queue: deque[Iterator[Message]] = deque()
+        self._drawn: Message | None = None  # and not taken yet
         folder.mkdir(mode=0o700)
 
     def redirect(self, welcome: Welcome) -> Welcome:
@@ -59,25 +68,51 @@ class FileCourier:
         return Incoming(self._folder / "shard.safetensors")
 
     def send(self, kind: FileKind, path: Path, batch_id: int = 0) -> None:
-        """Queue the file, if it is there, and remove it.
+        """Have the file sent, if it is there, and removed.
 
         What was not asked for has no path in the folder, and is none of ours.
         """
-        if not path.is_relative_to(self._folder):
-            return
+        if path.is_relative_to(self._folder):
+            self._queue.append(self._parts(kind, path, batch_id))
+
+    def tell(self, message: Message) -> None:
+        """Have a word sent behind all files so far."""
+        self._queue.append(iter([message]))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the connection has taken all there is to send."""
+        return self._drawn is None and not self._queue
+
+    def push(self) -> None:
+        """Send the next few parts, as far as the connection takes them."""
+        for _ in range(PARTS_AT_ONCE):
+            self._drawn = self._drawn or self._draw()
+            if self._drawn is None or not self._control.offer(self._drawn):
+                return
+            self._drawn = None
+
+    def _draw(self) -> Message | None:
+        while self._queue:
+            message = next(self._queue[0], None)
+            if message is not None:
+                return message
+            self._queue.popleft()
+        return None
+
+    def _parts(self, kind: FileKind, path: Path, batch_id: int) -> Iterator[FilePart]:
         try:
             file = path.open("rb")
         except FileNotFoundError:
             return
         with file:
             left = os.fstat(file.fileno()).st_size
-            while True:
+            is_last = False
+            while not is_last:
                 data = file.read(MAX_PART_BYTES)
                 left -= len(data)
-                part = FilePart(self._run_id, self._stage, kind, batch_id, data, left <= 0)
-                self._control.send(part)
-                if part.is_last:
-                    break
+                is_last = left <= 0
+                yield FilePart(self._run_id, self._stage, kind, batch_id, data, is_last)
         path.unlink()
 
 

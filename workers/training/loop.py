@@ -56,6 +56,7 @@ from dni_async.workers.reporting.torch_profile import TorchProfile
 from dni_async.workers.saving.shard_writer import ShardWriter
 from dni_async.workers.saving.stage_state import restore, start_of
 from dni_async.workers.startup.equipment import equip
+from dni_async.workers.startup.file_courier import FileCourier
 from dni_async.workers.startup.neighbours import Neighbours
 from dni_async.workers.startup.seat import Orphaned, Seat, Stopped
 from dni_async.workers.training.batches import Batches
@@ -147,8 +148,7 @@ class WorkerLoop:
         self._tell_saved()
         self._report()
         self._leave_profiles()
-        self._send_files()
-        self._control.send(Bye(self._seat.run_id, self._seat.stage))
+        self._part()
 
     def _train(self) -> None:
         while True:
@@ -183,12 +183,17 @@ class WorkerLoop:
             self._next_checkpoint = time.perf_counter() + self._seat.config.checkpoint_s
 
     def _tell_saved(self) -> None:
-        """Tell of shards that are on disk, or failed to get there."""
+        """Tell of shards that are on disk, or failed to get there; where need be, send them."""
+        courier = self._seat.courier
         while (saved := self._saver.take()) is not None:
-            if self._seat.courier is not None and not saved.reason:
-                path = self._saver.path(saved.batch_id)
-                self._seat.courier.send("shard", path, saved.batch_id)
-            self._control.send(saved)
+            if courier is None:
+                self._control.send(saved)
+                continue
+            if not saved.reason:
+                courier.send("shard", self._saver.path(saved.batch_id), saved.batch_id)
+            courier.tell(saved)
+        if courier is not None:
+            courier.push()
 
     def _work_ahead(self) -> bool:
         """Before waiting: say what was held back, prepare what comes next; False if neither."""
@@ -205,11 +210,7 @@ class WorkerLoop:
             self._next_control = now + CONTROL_S
             self._look_for_launcher()
             self._tell_saved()
-            message = self._control.receive()
-            if isinstance(message, Stop):
-                raise Stopped(message.reason, again=message.again)
-            if message is None and self._is_orphan:
-                raise Orphaned("the coordinator is gone, or out of reach")
+            message = self._hear_coordinator()
             if isinstance(message, Drain):
                 self._handle(Drained())
             if isinstance(message, NeighbourReplaced):
@@ -218,6 +219,15 @@ class WorkerLoop:
             self._drain(self._seat.outbox, self._from_above)
         if self._seat.inbox is not None:
             self._drain(self._seat.inbox, self._from_below)
+
+    def _hear_coordinator(self) -> Message | None:
+        """Its next word. Raises Stopped, also where it is gone."""
+        message = self._control.receive()
+        if isinstance(message, Stop):
+            raise Stopped(message.reason, again=message.again)
+        if message is None and self._is_orphan:
+            raise Orphaned("the coordinator is gone, or out of reach")
+        return message
 
     @property
     def _is_orphan(self) -> bool:
@@ -294,13 +304,20 @@ class WorkerLoop:
     def _wait(self) -> None:
         self._spans.begin()
         began = time.perf_counter()
-        readable = self._poller.wait(max(0.0, self._next_progress - began))
+        readable = self._poller.wait(max(0.0, self._next_words - began))
         waited_s = time.perf_counter() - began
         self._tally.waited(waited_s, for_credits=self._machine.is_blocked)
         self._spans.lap("wait")
         self._next_control = 0.0  # it may be what ended the wait
         if self._lifeline in readable:
             self._look_for_launcher()
+
+    @property
+    def _next_words(self) -> float:
+        """When there is something to send, by time.perf_counter."""
+        courier = self._seat.courier
+        is_sending = courier is not None and not courier.is_done
+        return self._next_control if is_sending else self._next_progress
 
     def _look_for_launcher(self) -> None:
         """Leave if it is gone: at once, or where checkpoints are made, at the next cut.
@@ -330,11 +347,27 @@ class WorkerLoop:
             )
         )
 
-    def _send_files(self) -> None:
-        """Send what was left in files that the coordinator cannot see."""
-        welcome, courier = self._seat.welcome, self._seat.courier
+    def _part(self) -> None:
+        """Send what was left in files that the coordinator cannot see, and say Bye.
+
+        Raises Stopped as run does, for it may take long.
+        """
+        bye = Bye(self._seat.run_id, self._seat.stage)
+        courier = self._seat.courier
         if courier is None:
+            self._control.send(bye)
             return
+        self._leave_files(courier)
+        courier.tell(bye)
+        while not courier.is_done:
+            courier.push()
+            self._hear_coordinator()
+            if time.perf_counter() >= self._next_progress:
+                self._report()
+            self._poller.wait(CONTROL_S)
+
+    def _leave_files(self, courier: FileCourier) -> None:
+        welcome = self._seat.welcome
         courier.send("weights", Path(welcome.weights_path))
         courier.send("profile", _profile_path(self._seat))
         courier.send("torch-profile", _torch_profile_path(self._seat))

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from dni_async.transport.channels import ControlServer
-from dni_async.transport.sockets import Poller, open_sockets
-from dni_async.wire.messages import MAX_PART_BYTES, FilePart
-from dni_async.workers.startup.file_courier import FileCourier
+from dni_async.transport.sockets import MAX_UNSENT, MAX_WAITING, Poller, open_sockets
+from dni_async.wire.messages import MAX_PART_BYTES, Bye, FilePart, Message
+from dni_async.workers.startup.file_courier import PARTS_AT_ONCE, FileCourier
 
 PATIENCE_S = 10.0
 
@@ -24,16 +24,22 @@ def ends(tmp_path: Path) -> Iterator[tuple[FileCourier, ControlServer]]:
         yield FileCourier(control, "run", 2, tmp_path / "carried"), server
 
 
-def heard(server: ControlServer) -> FilePart:
-    """The next part."""
+def heard_any(server: ControlServer) -> Message:
+    """The next message."""
     poller = Poller()
     poller.watch(server)
     while True:
         received = server.receive()
         if received is not None:
-            assert isinstance(received[1], FilePart)
             return received[1]
         poller.wait(PATIENCE_S)
+
+
+def heard(server: ControlServer) -> FilePart:
+    """The next part."""
+    message = heard_any(server)
+    assert isinstance(message, FilePart)
+    return message
 
 
 def test_a_file_is_sent_in_parts_and_removed(
@@ -44,6 +50,8 @@ def test_a_file_is_sent_in_parts_and_removed(
     path = tmp_path / "carried" / "weights.safetensors"
     path.write_bytes(content)
     courier.send("weights", path)
+    courier.push()
+    assert courier.is_done
     first, second = heard(server), heard(server)
     assert first.data + second.data == content
     assert [first.is_last, second.is_last] == [False, True]
@@ -63,7 +71,33 @@ def test_what_is_not_there_or_not_its_own_is_not_sent(
     mine = tmp_path / "carried" / "mine"
     mine.write_bytes(b"")
     courier.send("events", mine)
+    courier.push()
     only = heard(server)
     assert (only.kind, only.data, only.is_last) == ("events", b"", True)
     assert server.receive() is None
     assert foreign.read_text() == "a user's"
+
+
+def test_a_large_file_takes_turns_and_waits_for_a_coordinator_that_does_not_read(
+    ends: tuple[FileCourier, ControlServer], tmp_path: Path
+) -> None:
+    """So neither the loop that sends it stands still, nor the file lies in memory."""
+    courier, server = ends
+    num_parts = 4 * (MAX_UNSENT + MAX_WAITING)  # more than both ends of the connection hold
+    path = tmp_path / "carried" / "weights.safetensors"
+    path.write_bytes(bytes(num_parts * MAX_PART_BYTES))
+    courier.send("weights", path)
+    courier.tell(Bye("run", 2))
+    courier.push()
+    assert not courier.is_done
+    for _ in range(num_parts // PARTS_AT_ONCE + 1):  # as many turns as would do
+        courier.push()
+    assert not courier.is_done
+    received: list[Message] = []
+    while not courier.is_done:
+        received.append(heard_any(server))
+        courier.push()
+    while not isinstance(received[-1], Bye):
+        received.append(heard_any(server))
+    assert len(received) == num_parts + 1
+    assert not path.exists()
