@@ -36,7 +36,7 @@ PRELOADED = (
     *("sklearn.datasets", "cloudpickle", "tensorboard.compat.proto.event_pb2", "prometheus_client"),
     *("dni_async", "dni_async.workers.worker", "dni_async.workers.__main__"),
     *("dni_async.workers.joining", "dni_async.launcher.cli", "dni_async.launcher.run"),
-    *("dni_async.launcher.report.report", "dni_async.launcher.jobs.baseline"),
+    *("dni_async.launcher.report.tables", "dni_async.launcher.jobs.baseline"),
     *("dni_async.launcher.jobs.layer_probe", "dni_async.launcher.monitoring.prometheus"),
     *("dni_async.launcher.monitoring.tensorboard", "dni_async.launcher.commands.report"),
     *("dni_async.launcher.doctor.cli", "dni_async.launcher.doctor.examination"),
