@@ -12,6 +12,7 @@ from typing import cast
 import torch
 
 from dni_async.config.extensions import is_extension, make_extension
+from dni_async.config.names import OWN_SYNTHESIZER, SYNTHESIZERS
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.stage.optimizers import Adam, Optimizer
@@ -34,11 +35,6 @@ __all__ = [
     "make_synthesizer",
 ]
 
-# The critic is a linear classifier, which learns ten times as fast as the layers it serves.
-DEFAULT_LR = {"critic": 1e-2, "linear": 1e-3, "mlp": 1e-4, "conv": 1e-3}
-OWN_LR = 1e-3
-HIDDEN_LAYERS = 2  # of mlp and conv, the paper's
-
 
 def make_synthesizer(
     config: RunConfig,
@@ -54,7 +50,8 @@ def make_synthesizer(
     A class of the user's own is made as Class(shape, num_labels, optimize, device=device).
     Raises ConfigError when it cannot be made, is no Synthesizer, or needs images and gets none.
     """
-    lr = config.synthesizer_lr or DEFAULT_LR.get(config.synthesizer, OWN_LR)
+    traits = SYNTHESIZERS.get(config.synthesizer, OWN_SYNTHESIZER)
+    lr = config.synthesizer_lr or traits.lr
 
     def optimize(parameters: list[torch.Tensor]) -> Optimizer:
         made = Adam(parameters, lr=lr, clip_norm=config.synthesizer_clip)
@@ -72,7 +69,9 @@ def make_synthesizer(
         return cast("Synthesizer", made)
     if config.synthesizer == "linear":
         return LinearSynthesizer(math.prod(shape), num_labels, optimize, device=device)
-    layers = HIDDEN_LAYERS if config.synthesizer_layers is None else config.synthesizer_layers
+    layers = config.synthesizer_layers
+    if layers is None:
+        layers = traits.hidden_layers or 0
     width = config.synthesizer_width
     if config.synthesizer == "mlp":
         return MlpSynthesizer(

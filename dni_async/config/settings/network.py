@@ -45,6 +45,7 @@ class NetworkSettings:
         check=name_or_own(tuple(MODELS), "factory"),
         starts_here=True,
         metavar="|".join([*MODELS, "PACKAGE.MODULE:FACTORY"]),
+        default_text="the MLP",
     )
 
 
