@@ -78,6 +78,7 @@ WORKERS = {
 LAUNCHER = {
     "__init__": "|",
     "cli": "commands interruption report run run_folder | config errors",
+    "options_page": "cli commands | config decisions",
     "engine": "interruption run run_folder | config network",
     "run": "coordination interruption jobs monitoring places plan report run_folder"
     " | config errors files",

@@ -15,7 +15,7 @@ from dni_async.config.run_config import read_toml
 from dni_async.config.settings import SETTINGS
 from dni_async.launcher.cli import RUN_GROUP, command
 from dni_async.launcher.commands.options import FIRST_GROUP, GroupedOption, run_settings
-from dni_async.launcher.commands.options_page import default_of, options_page
+from dni_async.launcher.options_page import default_of, options_page
 from tests.structure import ROOT
 
 # A value for each setting that is not its default, as it is typed.
@@ -119,7 +119,7 @@ def test_every_option_but_those_of_click_belongs_to_a_group() -> None:
 
 
 def test_the_page_of_options_is_what_the_settings_say() -> None:
-    """To write it anew: python -m dni_async.launcher.commands.options_page > docs/options.md"""
+    """To write it anew: python -m dni_async.launcher.options_page > docs/options.md"""
     written = (ROOT / "docs/options.md").read_text(encoding="utf-8")
     assert written == options_page(ROOT / "docs/decisions")
 

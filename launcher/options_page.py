@@ -1,6 +1,6 @@
 """``docs/options.md``, written from the settings.
 
-To write it anew: ``python -m dni_async.launcher.commands.options_page > docs/options.md``. A test
+To write it anew: ``python -m dni_async.launcher.options_page > docs/options.md``. A test
 holds the page to what this prints.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["default_of", "main", "options_page"]
 HEAD = """\
 # Options of dni-launch
 
-This page is written by `python -m dni_async.launcher.commands.options_page > docs/options.md`.
+This page is written by `python -m dni_async.launcher.options_page > docs/options.md`.
 
 Every setting can be a flag (`--batch-size 64`), a variable (`DNI_BATCH_SIZE=64`), a key of
 `CONFIG.toml` (`batch_size = 64`) or an argument of `dni_async.train` (`batch_size=64`). A flag wins
