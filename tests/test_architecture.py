@@ -24,7 +24,6 @@ YET: dict[str, set[str]] = {
     },
     "arrow": {
         "dni_async.launcher.decisions -> dni_async.launcher.report",
-        "dni_async.launcher.run_folder -> dni_async.transport",
         "benchmarks.rivals -> benchmarks.lanes",
     },
     "names": {"benchmarks"},
@@ -71,9 +70,10 @@ WORKERS = {
     "worker": "startup training | errors system transport wire",
     "training": "reporting saving startup | decisions errors files stage transport wire",
     "saving": "reporting startup | decisions errors files network wire",
-    "reporting": "startup | decisions errors seeding stage synthesizers system transport wire",
-    "startup": "| config data decisions errors network seeding stage synthesizers system transport"
+    "reporting": "startup | decisions errors files seeding stage synthesizers system transport"
     " wire",
+    "startup": "| config data decisions errors files network seeding stage synthesizers system"
+    " transport wire",
 }
 LAUNCHER = {
     "__init__": "|",
@@ -82,7 +82,7 @@ LAUNCHER = {
     "engine": "interruption run run_folder | config network",
     "run": "coordination interruption jobs monitoring places plan report run_folder"
     " | config errors files",
-    "commands": "interruption report | config decisions errors transport",
+    "commands": "interruption report | config decisions errors files transport",
     "doctor": "commands places | addresses config decisions errors system transport wire",
     "coordination": "decisions monitoring places plan report run_folder"
     " | errors stage system transport wire",
@@ -91,7 +91,7 @@ LAUNCHER = {
     "places": "decisions plan | config errors transport",
     "run_folder": "plan report | config errors files wire",
     "monitoring": "report | config errors wire",
-    "report": "plan | config decisions errors wire",
+    "report": "plan | config decisions errors files wire",
     "plan": "| addresses config data decisions errors network stage system transport",
     "decisions": "| errors wire",
     "interruption": "|",

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from benchmarks.harness.facts import Spread
 from dni_async.errors import ConfigError, DniError
+from dni_async.files.writing import whole
 from dni_async.launcher.interruption import Interrupted, interruptible
 
 __all__ = [
@@ -127,9 +128,8 @@ def write(
         "settings": {name: value for name, value in settings.items() if name != "data_dir"},
         **results,
     }
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(_finite(document), indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
+    with whole(path) as part:
+        part.write_text(json.dumps(_finite(document), indent=1) + "\n", encoding="utf-8")
 
 
 def print_facts(console: Console, facts: Mapping[str, Any]) -> None:

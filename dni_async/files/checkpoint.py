@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from dni_async.errors import CheckpointError
+from dni_async.files import names
+from dni_async.files.writing import sync_folder, write_whole
 
 __all__ = [
     "Manifest",
@@ -33,13 +35,9 @@ __all__ = [
     "partial_folder",
     "prune",
     "seal",
-    "shard_name",
-    "write_whole",
 ]
 
 FORMAT = 1
-_MANIFEST = "manifest.json"
-_PART = ".part"
 _READ_BYTES = 1 << 20
 
 
@@ -69,41 +67,12 @@ class Manifest:
 
     def path(self, stage: int) -> Path:
         """The file of a stage."""
-        return self.folder / shard_name(stage)
-
-
-def shard_name(stage: int | str) -> str:
-    """The name of a stage's file; with "*", of any stage's."""
-    return f"stage-{stage}.safetensors"
+        return self.folder / names.shard(stage)
 
 
 def partial_folder(root: Path, batch_id: int) -> Path:
     """Where the checkpoint before batch_id is made."""
-    return root / f"{batch_id}{_PART}"
-
-
-def write_whole(path: Path, *content: bytes | memoryview) -> None:
-    """Write content to path, part after part; it appears with all of it on disk or not at all.
-
-    Makes path's folder. Raises OSError, and then leaves nothing of the file.
-    """
-    os.makedirs(path.parent, exist_ok=True)
-    partial = path.with_name(path.name + _PART)
-    try:
-        file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-        try:
-            for part in content:
-                left = memoryview(part)
-                while left:
-                    left = left[os.write(file, left) :]
-            os.fsync(file)
-        finally:
-            os.close(file)
-        os.replace(partial, path)
-        _sync_folder(path.parent)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    return root / f"{batch_id}{names.PART}"
 
 
 def seal(root: Path, manifest: Manifest) -> Path:
@@ -114,10 +83,10 @@ def seal(root: Path, manifest: Manifest) -> Path:
     partial, folder = partial_folder(root, manifest.batch_id), root / str(manifest.batch_id)
     told = dataclasses.asdict(manifest) | {"format": FORMAT}
     del told["folder"]
-    write_whole(partial / _MANIFEST, json.dumps(told, indent=1).encode())
+    write_whole(partial / names.MANIFEST, json.dumps(told, indent=1).encode())
     drop_checkpoint(folder)  # one that was refused, or made before the run went back past it
     os.rename(partial, folder)
-    _sync_folder(root)
+    sync_folder(root)
     return folder
 
 
@@ -147,8 +116,8 @@ def find_begun(root: Path) -> list[int]:
     The newest first.
     """
     newest = max(map(_number, _numbered(root)), default=-1)
-    names = [folder.name.removesuffix(_PART) for folder in root.glob(f"*{_PART}")]
-    begun = [int(name) for name in names if name.isdecimal()]
+    found = [folder.name.removesuffix(names.PART) for folder in root.glob(f"*{names.PART}")]
+    begun = [int(name) for name in found if name.isdecimal()]
     return sorted((batch_id for batch_id in begun if batch_id > newest), reverse=True)
 
 
@@ -176,13 +145,13 @@ def prune(root: Path, keep: int, *, newest: int | None = None) -> None:
 
 def drop_partial(root: Path) -> None:
     """Remove what was begun and is no checkpoint; nobody may be at it."""
-    for part in root.glob(f"*{_PART}"):
+    for part in root.glob(f"*{names.PART}"):
         shutil.rmtree(part, ignore_errors=True)
 
 
 def drop_checkpoint(folder: Path) -> None:
     """Remove a checkpoint, its manifest first, so that what is half removed is none any more."""
-    (folder / _MANIFEST).unlink(missing_ok=True)
+    (folder / names.MANIFEST).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -195,7 +164,7 @@ def _number(folder: Path) -> int:
 
 
 def _read_manifest(folder: Path) -> Manifest:
-    path = folder / _MANIFEST
+    path = folder / names.MANIFEST
     try:
         told = json.loads(path.read_bytes())
         if told.pop("format") != FORMAT:
@@ -230,12 +199,3 @@ def _check_shard(path: Path, shard: ShardFile) -> None:
         raise CheckpointError(f"{path}: has {size_bytes} bytes, needs {shard.size_bytes}")
     if sha256 != shard.sha256:
         raise CheckpointError(f"{path}: is damaged: its sha256 is not the manifest's")
-
-
-def _sync_folder(folder: Path) -> None:
-    """Have the names in folder on disk."""
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

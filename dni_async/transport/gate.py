@@ -19,7 +19,6 @@ from zmq.utils import z85
 from dni_async.transport.keys import KeyRing
 
 __all__ = [
-    "RUN_ID_FILE",
     "RUN_ID_VARIABLE",
     "Gate",
     "Guard",
@@ -29,7 +28,6 @@ __all__ = [
 
 RUN_ID_VARIABLE: Final = "DNI_RUN_ID"
 """Where members of a run without keys find its id, which is their password."""
-RUN_ID_FILE: Final = "run-id"
 """In a run directory whose workers may be elsewhere: by it they know whether it is theirs."""
 
 _USER: Final = b"dni"

@@ -7,6 +7,7 @@ from pathlib import Path
 from dni_async.config.assembly import make_recorded_machine
 from dni_async.decisions.event_log import Divergence, replay
 from dni_async.errors import ConfigError
+from dni_async.files import names
 
 __all__ = ["replay_run"]
 
@@ -17,7 +18,7 @@ def replay_run(run_dir: Path) -> dict[str, tuple[int, Divergence | None]]:
     Raises ConfigError when nothing was recorded, or what there is cannot be read.
     """
     paths = sorted(
-        (run_dir / "events").glob("stage-*.jsonl"), key=lambda path: (len(path.name), path)
+        (run_dir / names.EVENTS).glob(names.events("*")), key=lambda path: (len(path.name), path)
     )
     if not paths:
         raise ConfigError(f"replay: {run_dir} holds no events; a run with --record-events does")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dni_async.errors import ConfigError
+from dni_async.files import names
 from dni_async.launcher.report.building import SCHEMA
 
 __all__ = ["read_report"]
@@ -14,7 +15,7 @@ __all__ = ["read_report"]
 
 def read_report(path: Path) -> dict[str, Any]:
     """A report from a run directory or a file. Raises ConfigError with what is wrong."""
-    file = path / "report.json" if path.is_dir() else path
+    file = path / names.REPORT if path.is_dir() else path
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:

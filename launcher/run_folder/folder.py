@@ -13,25 +13,11 @@ from pathlib import Path
 from typing import IO, Any
 
 from dni_async.errors import ConfigError, DniError
-from dni_async.files.checkpoint import drop_partial, write_whole
-from dni_async.transport.gate import RUN_ID_FILE
+from dni_async.files import names
+from dni_async.files.checkpoint import drop_partial
+from dni_async.files.writing import whole, write_whole
 
 __all__ = ["RunFolder"]
-
-_OURS = (
-    "config.toml",
-    "metrics.jsonl",
-    "report.json",
-    "model.safetensors",
-    "trace.json",
-    "checkpoints",
-    "logs",
-    "profile",
-    "events",
-    RUN_ID_FILE,
-    "weights",
-    "tensorboard",
-)
 
 
 class RunFolder:
@@ -63,8 +49,8 @@ class RunFolder:
         """Raises ConfigError if there is a run, or something that is no folder, in the place."""
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"run_dir: {self.path} is a file")
-        if not (self.path / "config.toml").exists():
-            foreign = [name for name in _OURS if (self.path / name).exists()]
+        if not (self.path / names.CONFIG).exists():
+            foreign = [name for name in names.OF_RUN if (self.path / name).exists()]
             if foreign:
                 raise ConfigError(
                     f"run_dir: {self.path} holds no run, but {foreign[0]!r}, which a run would "
@@ -83,12 +69,13 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self.take()
-            for old in (*(self.path / name for name in _OURS), *self.path.glob("events-*")):
+            earlier = self.path.glob(names.earlier_events("*"))
+            for old in (*(self.path / name for name in names.OF_RUN), *earlier):
                 shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
             self.logs.mkdir()
             self.weights.mkdir()
-            (self.path / "config.toml").write_text(config_toml, encoding="utf-8")
-            self._metrics = (self.path / "metrics.jsonl").open("w", encoding="utf-8")
+            (self.path / names.CONFIG).write_text(config_toml, encoding="utf-8")
+            self._metrics = (self.path / names.METRICS).open("w", encoding="utf-8")
         except OSError as error:
             self._release()
             raise ConfigError(f"run_dir: {self.path}: {error.strerror}") from error
@@ -104,9 +91,9 @@ class RunFolder:
             self.weights.mkdir()
             self.logs.mkdir(exist_ok=True)
             drop_partial(self.checkpoints)
-            write_whole(self.path / "config.toml", config_toml.encode())
-            write_whole(self.path / "metrics.jsonl", metrics.encode())
-            self._metrics = (self.path / "metrics.jsonl").open("a", encoding="utf-8")
+            write_whole(self.path / names.CONFIG, config_toml.encode())
+            write_whole(self.path / names.METRICS, metrics.encode())
+            self._metrics = (self.path / names.METRICS).open("a", encoding="utf-8")
         except OSError as error:
             self._release()
             raise ConfigError(f"run_dir: {self.path}: {error.strerror}") from error
@@ -139,47 +126,47 @@ class RunFolder:
     @property
     def checkpoints(self) -> Path:
         """The checkpoints; see dni_async.files.checkpoint."""
-        return self.path / "checkpoints"
+        return self.path / names.CHECKPOINTS
 
     @property
     def has_checkpoint(self) -> bool:
         """Whether there is anything to resume from."""
-        return any(self.checkpoints.glob("*/manifest.json"))
+        return any(self.checkpoints.glob(f"*/{names.MANIFEST}"))
 
     @property
     def logs(self) -> Path:
         """One log per worker."""
-        return self.path / "logs"
+        return self.path / names.LOGS
 
     @property
     def weights(self) -> Path:
         """The stages' weights, until they are joined into model.safetensors."""
-        return self.path / "weights"
+        return self.path / names.WEIGHTS
 
     @property
     def profile(self) -> Path:
         """What the workers record; there only where a profile was asked for."""
-        return self.path / "profile"
+        return self.path / names.PROFILE
 
     @property
     def events(self) -> Path:
         """What the workers heard and decided; there only where that was asked for."""
-        return self.path / "events"
+        return self.path / names.EVENTS
 
     @property
     def tensorboard(self) -> Path:
         """Event files, a folder for each run; there only where those were asked for."""
-        return self.path / "tensorboard"
+        return self.path / names.TENSORBOARD
 
     @property
     def model(self) -> Path:
         """The whole network's weights, once the run has ended well."""
-        return self.path / "model.safetensors"
+        return self.path / names.MODEL
 
     @property
     def trace(self) -> Path:
         """All workers' spans on one time line."""
-        return self.path / "trace.json"
+        return self.path / names.TRACE
 
     def make_profile(self) -> None:
         """Make room for what the workers will record."""
@@ -190,7 +177,7 @@ class RunFolder:
         in ``events-1`` and so on.
         """
         number = 1
-        while (old := self.path / f"events-{number}").exists():
+        while (old := self.path / names.earlier_events(number)).exists():
             number += 1
         if self.events.exists():
             self.events.rename(old)
@@ -198,18 +185,18 @@ class RunFolder:
 
     def drop_spans(self) -> None:
         """Remove the workers' spans, which trace.json holds now, and what they left half done."""
-        for path in (*self.profile.glob("stage-*.json"), *self.profile.glob("*.part")):
+        for path in (*self.profile.glob(names.spans("*")), *self.profile.glob(f"*{names.PART}")):
             path.unlink()
         if not any(self.profile.iterdir()):
             self.profile.rmdir()
 
     def stage_weights(self, stage: int) -> Path:
         """Where a stage saves its part of the model."""
-        return self.weights / f"stage-{stage}.safetensors"
+        return self.weights / names.weights(stage)
 
     def log(self, stage: int) -> Path:
         """A worker's standard output and error."""
-        return self.logs / f"worker-{stage}.log"
+        return self.logs / names.log(stage)
 
     def record(self, line: Mapping[str, Any]) -> None:
         """Append one line of metrics; what a full disk does not take is tried with the next."""
@@ -236,15 +223,14 @@ class RunFolder:
             raise DniError(f"report: cannot be written: {error.strerror}") from error
 
     def _write_text(self, text: str, copy_to: Path | None) -> None:
-        for path in (self.path / "report.json", copy_to):
+        for path in (self.path / names.REPORT, copy_to):
             if path is None:
                 continue
             if path.exists() and not path.is_file():  # a pipe or a device is written to
                 path.write_text(text, encoding="utf-8")
                 continue
-            part = path.with_name(path.name + ".part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
+            with whole(path) as part:
+                part.write_text(text, encoding="utf-8")
 
     def join_model(self, num_stages: int) -> Path:
         """Join the stages' weights into model.safetensors and remove the parts.
@@ -253,18 +239,15 @@ class RunFolder:
         """
         import safetensors.numpy
 
-        whole: dict[str, Any] = {}
+        model: dict[str, Any] = {}
         for stage in range(num_stages):
-            whole.update(safetensors.numpy.load_file(self.stage_weights(stage)))
+            model.update(safetensors.numpy.load_file(self.stage_weights(stage)))
         path = self.model
-        part = path.with_name(path.name + ".part")
         try:
-            safetensors.numpy.save_file(whole, part)
-            part.replace(path)
+            with whole(path) as part:
+                safetensors.numpy.save_file(model, part)
         except (OSError, safetensors.SafetensorError) as error:
             self._keeps_weights = True
-            with suppress(OSError):
-                part.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or error
             raise DniError(
                 f"model: cannot be written: {reason}; the stages' weights are in {self.weights}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
-from dni_async.files.checkpoint import partial_folder, shard_name
+from dni_async.files import names
+from dni_async.files.checkpoint import partial_folder
+from dni_async.files.writing import drop_partial_file, write_part
 from dni_async.launcher.run_folder.folder import RunFolder
-from dni_async.transport.gate import RUN_ID_FILE
 from dni_async.wire.messages import MAX_PART_BYTES, FilePart, Saved
 
 __all__ = ["CarriedFiles", "parts_of"]
@@ -25,7 +25,7 @@ class CarriedFiles:
 
     def mark(self, run_id: str) -> None:
         """Let workers see whether the run directory is the one that they see."""
-        path = self._folder.path / RUN_ID_FILE
+        path = self._folder.path / names.RUN_ID
         path.unlink(missing_ok=True)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(fd, "w", encoding="ascii") as file:
@@ -33,7 +33,7 @@ class CarriedFiles:
 
     def unmark(self) -> None:
         """Take that back."""
-        (self._folder.path / RUN_ID_FILE).unlink(missing_ok=True)
+        (self._folder.path / names.RUN_ID).unlink(missing_ok=True)
 
     def enter(self, part: FilePart, incarnation: int) -> str | None:
         """Write the next bytes of a file; a sentence for the user if that cannot be."""
@@ -44,11 +44,10 @@ class CarriedFiles:
         if key in self._failed:
             return None
         try:
-            self._write(path, part)
+            write_part(path, part.data, is_last=part.is_last)
         except OSError as error:
             reason = error.strerror or str(error)
-            with suppress(OSError):
-                path.with_name(path.name + ".part").unlink()
+            drop_partial_file(path)
             self._failed[key] = reason
             return f"stage {part.stage}: its {part.kind} could not be written: {reason}"
         return None
@@ -61,30 +60,18 @@ class CarriedFiles:
     def _path(self, part: FilePart, incarnation: int) -> Path | None:
         """Where the file belongs; None where nobody asked for it."""
         folder = self._folder
-        suffix = f".{incarnation}" if incarnation else ""
         match part.kind:
             case "weights":
                 return folder.stage_weights(part.stage)
             case "shard":
-                return partial_folder(folder.checkpoints, part.batch_id) / shard_name(part.stage)
+                return partial_folder(folder.checkpoints, part.batch_id) / names.shard(part.stage)
             case "profile":
-                path = folder.profile / f"stage-{part.stage}.json"
+                path = folder.profile / names.spans(part.stage)
             case "torch-profile":
-                path = folder.profile / f"torch-stage-{part.stage}.json"
+                path = folder.profile / names.torch_profile(part.stage)
             case "events":
-                path = folder.events / f"stage-{part.stage}{suffix}.jsonl"
+                path = folder.events / names.events(part.stage, incarnation)
         return path if path.parent.is_dir() else None
-
-    def _write(self, path: Path, part: FilePart) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".part")
-        with partial.open("ab") as file:
-            file.write(part.data)
-            if part.is_last:
-                file.flush()
-                os.fsync(file.fileno())
-        if part.is_last:
-            partial.replace(path)
 
 
 def parts_of(path: Path | None, run_id: str, stage: int) -> Iterator[FilePart]:

@@ -10,7 +10,9 @@ from typing import Any
 
 from dni_async.config.run_config import RunConfig, read_toml
 from dni_async.errors import CheckpointError, ConfigError
-from dni_async.files.checkpoint import Manifest, find_newest, seal, write_whole
+from dni_async.files import names
+from dni_async.files.checkpoint import Manifest, find_newest, seal
+from dni_async.files.writing import write_whole
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import EpochResult
 from dni_async.launcher.run_folder.folder import RunFolder
@@ -56,7 +58,7 @@ def find_resumption(plan: Plan, folder: RunFolder, note: Callable[[str], None]) 
 
     Raises ConfigError for a setting that may not change, CheckpointError where none is whole.
     """
-    stored = RunConfig.from_dict(read_toml(folder.path / "config.toml"))
+    stored = RunConfig.from_dict(read_toml(folder.path / names.CONFIG))
     asked = plan.config.fixed()
     for name, value in stored.fixed().items():
         if asked[name] != value:
@@ -64,7 +66,7 @@ def find_resumption(plan: Plan, folder: RunFolder, note: Callable[[str], None]) 
                 f"{name}: a resumed run keeps what it began with, {value!r}, "
                 f"but {asked[name]!r} was asked for"
             )
-    path = folder.path / "metrics.jsonl"
+    path = folder.path / names.METRICS
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     _seal_last(plan, folder, text, note)
     manifest = find_newest(folder.checkpoints, identity(plan), note)
@@ -102,9 +104,7 @@ def stage_files(resumption: Resumption, plan: Plan, folder: RunFolder) -> list[P
     from dni_async.files.shards import cut_anew, pack, read_shard
 
     shards = cut_anew([read_shard(path) for path in saved], plan.layer_ranges)
-    paths = [
-        folder.weights.resolve() / f"start-{stage}.safetensors" for stage in range(len(shards))
-    ]
+    paths = [folder.weights.resolve() / names.start_shard(stage) for stage in range(len(shards))]
     for path, shard in zip(paths, shards, strict=True):
         write_whole(path, *pack(shard))
     return paths

@@ -16,6 +16,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dni_async.files import names
+from dni_async.files.writing import whole
+
 __all__ = ["Span", "WorkerSpans", "phase_seconds", "read_spans", "trace_events", "write_trace"]
 
 PROCESS = 1  # all tracks lie in one group
@@ -48,7 +51,7 @@ class WorkerSpans:
 def read_spans(folder: Path) -> list[WorkerSpans]:
     """What the workers left in folder, by stage."""
     found = []
-    for path in folder.glob("stage-*.json"):
+    for path in folder.glob(names.spans("*")):
         left = json.loads(path.read_text(encoding="utf-8"))
         spans = [Span(*values) for values in left["spans"]]
         head = (left["stage"], left["pid"], left["device"], left["dropped"])
@@ -72,15 +75,13 @@ def phase_seconds(worker: WorkerSpans) -> dict[str, float]:
 
 def write_trace(path: Path, workers: Sequence[WorkerSpans]) -> None:
     """Write trace_events as one JSON object, whole or not at all."""
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8") as file:
+    with whole(path) as part, part.open("w", encoding="utf-8") as file:
         file.write('{"displayTimeUnit":"ms","traceEvents":[')
         separator = "\n"
         for event in trace_events(workers):
             file.write(separator + json.dumps(event, separators=(",", ":")))
             separator = ",\n"
         file.write("\n]}\n")
-    part.replace(path)
 
 
 def trace_events(workers: Sequence[WorkerSpans]) -> Iterator[dict[str, Any]]:

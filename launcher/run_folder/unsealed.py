@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dni_async.files import names
 from dni_async.files.checkpoint import (
     Manifest,
     ShardFile,
     digest_of,
     find_begun,
     partial_folder,
-    shard_name,
 )
 
 __all__ = ["unsealed"]
@@ -37,10 +37,10 @@ def _read(root: Path, batch_id: int, run: Mapping[str, Any], num_layers: int) ->
     partial = partial_folder(root, batch_id)
     shards: list[ShardFile] = []
     cuts: set[tuple[int, int, int]] = set()
-    num_files = len(list(partial.glob(shard_name("*"))))
+    num_files = len(list(partial.glob(names.shard("*"))))
     try:
         for stage in range(num_files):
-            path = partial / shard_name(stage)
+            path = partial / names.shard(stage)
             cut, layers = _facts(path)
             cuts.add(cut)
             shards.append(ShardFile(min(layers), max(layers) + 1, *digest_of(path)))

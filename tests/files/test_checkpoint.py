@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from dni_async.files import names
 from dni_async.files.checkpoint import (
     Manifest,
     ShardFile,
@@ -19,9 +20,8 @@ from dni_async.files.checkpoint import (
     partial_folder,
     prune,
     seal,
-    shard_name,
-    write_whole,
 )
+from dni_async.files.writing import write_whole
 
 RUN = {"layers": 2, "rule": "dni"}
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ def make(root: Path, batch_id: int) -> Path:
     shards = []
     for stage in range(2):
         content = f"{batch_id}/{stage}".encode() * 50
-        write_whole(partial_folder(root, batch_id) / shard_name(stage), content)
+        write_whole(partial_folder(root, batch_id) / names.shard(stage), content)
         digest = hashlib.sha256(content).hexdigest()
         shards.append(ShardFile(stage, stage + 1, len(content), digest))
     return seal(root, Manifest(batch_id, 1, batch_id, RUN, tuple(shards)))
@@ -127,18 +127,11 @@ def test_the_newest_are_kept_and_those_that_the_run_went_back_past_are_not(tmp_p
 
 def test_what_was_begun_is_dropped_when_nobody_is_at_it(tmp_path: Path) -> None:
     make(tmp_path, 1)
-    write_whole(partial_folder(tmp_path, 2) / shard_name(0), b"half")
+    write_whole(partial_folder(tmp_path, 2) / names.shard(0), b"half")
     prune(tmp_path, 1)
     assert partial_folder(tmp_path, 2).is_dir()  # others may still be writing
     drop_partial(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
-
-
-def test_a_write_that_fails_leaves_nothing_of_the_file(tmp_path: Path) -> None:
-    (tmp_path / "taken").mkdir()
-    with pytest.raises(OSError, match="directory"):
-        write_whole(tmp_path / "taken", b"content")
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
 
 
 CHILD = """

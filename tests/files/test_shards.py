@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from dni_async.errors import CheckpointError
-from dni_async.files.checkpoint import write_whole
 from dni_async.files.shards import Shard, cut_anew, pack, read_shard
+from dni_async.files.writing import write_whole
 
 
 def shard(first: int, end: int, **run: float) -> Shard:

@@ -10,6 +10,7 @@ from dni_async.decisions.actions import Action, Event
 from dni_async.decisions.event_log import Header, entry
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.errors import LinkError
+from dni_async.files import names
 from dni_async.seeding import stage_seed
 from dni_async.workers.startup.equipment import Equipment
 from dni_async.workers.startup.seat import Seat
@@ -21,8 +22,7 @@ MAX_EVENTS = 200_000  # some 40 MB
 
 def events_path(seat: Seat) -> Path:
     """The file of this worker; each incarnation has one of its own."""
-    suffix = f".{seat.incarnation}" if seat.incarnation else ""
-    return Path(seat.welcome.events_folder) / f"stage-{seat.stage}{suffix}.jsonl"
+    return Path(seat.welcome.events_folder) / names.events(seat.stage, seat.incarnation)
 
 
 class EventRecorder:

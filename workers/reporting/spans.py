@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Literal, Protocol
 
+from dni_async.files.writing import whole
+
 __all__ = ["MAX_SPANS", "NO_BATCH", "SpanKind", "SpanRecorder", "Spans"]
 
 MAX_SPANS = 200_000  # about 40 MB
@@ -90,9 +92,6 @@ class SpanRecorder(Spans):
         """Leave the spans in a file, whole or not at all."""
         head = {"stage": stage, "pid": os.getpid(), "device": device, "dropped": self.dropped}
         fields = ["kind", "batch_id", "version", "began_ns", "ended_ns"]
-        part = path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(
-            json.dumps({**head, "fields": fields, "spans": self._spans}, separators=(",", ":")),
-            encoding="utf-8",
-        )
-        part.replace(path)
+        left = {**head, "fields": fields, "spans": self._spans}
+        with whole(path, writer=str(os.getpid())) as part:
+            part.write_text(json.dumps(left, separators=(",", ":")), encoding="utf-8")

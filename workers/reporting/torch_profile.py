@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 
+from dni_async.files.writing import whole
+
 __all__ = ["FIRST_UPDATE", "LAST_UPDATE", "TorchProfile"]
 
 FIRST_UPDATE = 20  # by then kernels are chosen and memory is warm
@@ -41,9 +43,8 @@ class TorchProfile:
             return
         profiler, self._profiler = self._profiler, None
         profiler.stop()
-        part = self._path.with_suffix(f".{os.getpid()}.part")
-        profiler.export_chrome_trace(str(part))
-        part.replace(self._path)
+        with whole(self._path, writer=str(os.getpid())) as part:
+            profiler.export_chrome_trace(str(part))
 
 
 def _profiler() -> torch.profiler.profile:

@@ -8,8 +8,10 @@ from collections import deque
 from pathlib import Path
 
 from dni_async.decisions.actions import Cut
-from dni_async.files.checkpoint import partial_folder, shard_name, write_whole
+from dni_async.files import names
+from dni_async.files.checkpoint import partial_folder
 from dni_async.files.shards import Shard, pack
+from dni_async.files.writing import write_whole
 from dni_async.wire.messages import Saved
 
 __all__ = ["ShardWriter"]
@@ -43,7 +45,7 @@ class ShardWriter:
 
     def path(self, batch_id: int) -> Path:
         """Where the shard of a checkpoint that is not whole yet lies."""
-        return partial_folder(self._root, batch_id) / shard_name(self._stage)
+        return partial_folder(self._root, batch_id) / names.shard(self._stage)
 
     def _write(self, cut: Cut, shard: Shard) -> None:
         size_bytes, sha256, reason = 0, "", ""

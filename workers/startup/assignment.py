@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from dni_async.files import names
 from dni_async.wire.messages import Welcome
 from dni_async.workers.startup.listening import InboxAddress, inbox_beside, inbox_on
 
@@ -44,7 +45,7 @@ class Assignment:
     @property
     def name(self) -> str:
         """No other worker of the run has the same."""
-        return f"stage-{self.stage}" + (f".{self.incarnation}" if self.incarnation else "")
+        return names.worker(self.stage, self.incarnation)
 
     def inbox(self) -> InboxAddress:
         """Where its stage listens."""

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dni_async.errors import HandshakeError
+from dni_async.files import names
 from dni_async.transport.channels import ControlClient
-from dni_async.transport.gate import RUN_ID_FILE
 from dni_async.wire.messages import MAX_PART_BYTES, FileKind, FilePart, Message, Welcome
 
 __all__ = ["FileCourier", "Incoming", "sees_run"]
@@ -23,7 +23,7 @@ def sees_run(welcome: Welcome) -> bool:
     if not welcome.run_folder:  # all workers are on its host
         return True
     try:
-        text = (Path(welcome.run_folder) / RUN_ID_FILE).read_text(encoding="ascii")
+        text = (Path(welcome.run_folder) / names.RUN_ID).read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):
         return False
     return text == welcome.run_id

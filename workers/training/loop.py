@@ -29,6 +29,7 @@ from dni_async.decisions.actions import (
     Turn,
 )
 from dni_async.errors import LinkError
+from dni_async.files import names
 from dni_async.files.shards import read_shard
 from dni_async.transport.channels import ControlClient
 from dni_async.transport.link import Link
@@ -391,8 +392,8 @@ def _torch_profile(seat: Seat) -> TorchProfile | None:
 
 
 def _profile_path(seat: Seat) -> Path:
-    return Path(seat.welcome.profile_folder) / f"stage-{seat.stage}.json"
+    return Path(seat.welcome.profile_folder) / names.spans(seat.stage)
 
 
 def _torch_profile_path(seat: Seat) -> Path:
-    return Path(seat.welcome.profile_folder) / f"torch-stage-{seat.stage}.json"
+    return Path(seat.welcome.profile_folder) / names.torch_profile(seat.stage)

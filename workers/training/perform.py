@@ -34,6 +34,7 @@ from dni_async.decisions.actions import (
     SynthesizeInput,
     Update,
 )
+from dni_async.files.writing import whole
 from dni_async.stage.stage import score
 from dni_async.wire.messages import Activation, CheckpointMark, Credit, Marker, ReturnedGradient
 from dni_async.workers.reporting.epochs import Epochs
@@ -302,7 +303,6 @@ class Performer:
     def _finish(self, _action: Finish) -> None:
         """Write the weights, whole or not at all."""
         path = Path(self._seat.welcome.weights_path)
-        part = path.with_suffix(f".{os.getpid()}.part")
         weights = self._equipment.stage.layers.state_dict()
-        safetensors.torch.save_file({k: v.contiguous().cpu() for k, v in weights.items()}, part)
-        part.replace(path)
+        with whole(path, writer=str(os.getpid())) as part:
+            safetensors.torch.save_file({k: v.contiguous().cpu() for k, v in weights.items()}, part)

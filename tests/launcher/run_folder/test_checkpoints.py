@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dni_async.files.checkpoint import find_newest, partial_folder, shard_name, write_whole
+from dni_async.files import names
+from dni_async.files.checkpoint import find_newest, partial_folder
+from dni_async.files.writing import write_whole
 from dni_async.launcher.run_folder.checkpoints import OpenCheckpoints
 from dni_async.wire.messages import Saved
 
@@ -28,7 +30,7 @@ def opened(root: Path, keep: int = 2) -> tuple[OpenCheckpoints, list[str]]:
 def saved(root: Path, batch_id: int, stage: int, reason: str = "") -> Saved:
     """What a stage tells whose shard is on disk."""
     content = f"{batch_id} {stage}".encode()
-    write_whole(partial_folder(root, batch_id) / shard_name(stage), content)
+    write_whole(partial_folder(root, batch_id) / names.shard(stage), content)
     digest = hashlib.sha256(content).hexdigest()
     return Saved("run", stage, batch_id, 1, batch_id, len(content), digest, reason)
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from dni_async.files.checkpoint import find_newest, partial_folder, seal, shard_name, write_whole
+from dni_async.files import names
+from dni_async.files.checkpoint import find_newest, partial_folder, seal
 from dni_async.files.shards import Shard, pack
+from dni_async.files.writing import write_whole
 from dni_async.launcher.run_folder.unsealed import unsealed
 
 RUN = {"rule": "dni", "num_layers": 3}
@@ -23,7 +25,7 @@ def save(root: Path, batch_id: int, *, index: int = 5) -> Path:
     for stage, layers in enumerate(LAYERS):
         facts = {"layers": layers, "cut": [batch_id, 2, index]}
         shard = Shard({"weights/0.weight": torch.full((4,), float(batch_id))}, facts)
-        write_whole(folder / shard_name(stage), *pack(shard))
+        write_whole(folder / names.shard(stage), *pack(shard))
     return folder
 
 
@@ -41,28 +43,28 @@ def test_what_every_stage_has_saved_can_be_sealed_and_is_found(tmp_path: Path) -
 
 def lose(folder: Path) -> None:
     """The head was killed before its shard was on disk."""
-    (folder / shard_name(1)).unlink()
+    (folder / names.shard(1)).unlink()
 
 
 def lose_the_first(folder: Path) -> None:
     """And so was the source."""
-    (folder / shard_name(0)).unlink()
+    (folder / names.shard(0)).unlink()
 
 
 def leave_half(folder: Path) -> None:
     """The head was killed while it wrote."""
-    (folder / shard_name(1)).rename(folder / f"{shard_name(1)}.part")
+    (folder / names.shard(1)).rename(folder / f"{names.shard(1)}.part")
 
 
 def truncate(folder: Path) -> None:
     """The disk lost the end of a file."""
-    path = folder / shard_name(1)
+    path = folder / names.shard(1)
     os.truncate(path, path.stat().st_size - 1)
 
 
 def replace_by_garbage(folder: Path) -> None:
     """It is no shard."""
-    (folder / shard_name(0)).write_bytes(b"garbage" * 9)
+    (folder / names.shard(0)).write_bytes(b"garbage" * 9)
 
 
 def mix(folder: Path) -> None:
@@ -70,7 +72,7 @@ def mix(folder: Path) -> None:
     other = save(folder.parent, 9, index=6)
     save(folder.parent, 9)
     lose_the_first(folder)
-    write_whole(folder / shard_name(0), (other / shard_name(1)).read_bytes())
+    write_whole(folder / names.shard(0), (other / names.shard(1)).read_bytes())
 
 
 def misname(folder: Path) -> None:

@@ -1,0 +1,105 @@
+"""The names of all that a run leaves on disk, for those who write and those who read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+__all__ = [
+    "CHECKPOINTS",
+    "CONFIG",
+    "EVENTS",
+    "LOGS",
+    "MANIFEST",
+    "METRICS",
+    "MODEL",
+    "OF_RUN",
+    "PART",
+    "PROFILE",
+    "REPORT",
+    "RUN_ID",
+    "TENSORBOARD",
+    "TRACE",
+    "WEIGHTS",
+    "earlier_events",
+    "events",
+    "log",
+    "partial",
+    "shard",
+    "spans",
+    "start_shard",
+    "torch_profile",
+    "weights",
+    "worker",
+]
+
+# In the run directory.
+CONFIG: Final = "config.toml"
+METRICS: Final = "metrics.jsonl"
+REPORT: Final = "report.json"
+MODEL: Final = "model.safetensors"
+TRACE: Final = "trace.json"
+RUN_ID: Final = "run-id"
+CHECKPOINTS: Final = "checkpoints"  # a folder, as are those that follow
+LOGS: Final = "logs"
+PROFILE: Final = "profile"
+EVENTS: Final = "events"
+WEIGHTS: Final = "weights"
+TENSORBOARD: Final = "tensorboard"
+OF_RUN: Final = (
+    CONFIG, METRICS, REPORT, MODEL, TRACE, CHECKPOINTS, LOGS, PROFILE, EVENTS, RUN_ID, WEIGHTS,
+    TENSORBOARD,
+)  # fmt: skip
+
+MANIFEST: Final = "manifest.json"  # in the folder of a checkpoint
+PART: Final = ".part"  # ends the name of what is not whole yet
+
+
+def worker(stage: int | str, incarnation: int = 0) -> str:
+    """No other worker of the run has the same name."""
+    return f"stage-{stage}" + (f".{incarnation}" if incarnation else "")
+
+
+def events(stage: int | str, incarnation: int = 0) -> str:
+    """What a worker heard and decided; with "*", what any worker did."""
+    return f"{worker(stage, incarnation)}.jsonl"
+
+
+def earlier_events(number: int | str) -> str:
+    """The folder of events from before the number-th resumption; with "*", before any."""
+    return f"{EVENTS}-{number}"
+
+
+def spans(stage: int | str) -> str:
+    """A worker's spans; with "*", any worker's."""
+    return f"{worker(stage)}.json"
+
+
+def torch_profile(stage: int) -> str:
+    """What torch.profiler saw of a stage."""
+    return f"torch-{worker(stage)}.json"
+
+
+def weights(stage: int) -> str:
+    """A stage's part of the model."""
+    return f"{worker(stage)}.safetensors"
+
+
+def shard(stage: int | str) -> str:
+    """A stage's file of a checkpoint; with "*", any stage's."""
+    return f"{worker(stage)}.safetensors"
+
+
+def start_shard(stage: int) -> str:
+    """What a stage starts from where shards were cut anew."""
+    return f"start-{stage}.safetensors"
+
+
+def log(stage: int) -> str:
+    """A worker's standard output and error."""
+    return f"worker-{stage}.log"
+
+
+def partial(path: Path, writer: str = "") -> Path:
+    """Where path is written until it is whole. writer: tells those apart who write it at once."""
+    return path.with_name(f"{path.name}{'.' if writer else ''}{writer}{PART}")

@@ -1,0 +1,78 @@
+"""Files that appear whole or not at all, whatever moment their writer ends at."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from dni_async.files.names import partial
+
+__all__ = ["drop_partial_file", "sync_folder", "whole", "write_part", "write_whole"]
+
+
+@contextmanager
+def whole(path: Path, *, writer: str = "") -> Iterator[Path]:
+    """Where to write what appears at path when the block ends well; else nothing of it is left.
+
+    writer: tells this one apart where several may write path at a time. A process that is killed
+    leaves nothing at path; a machine that loses power may, see write_whole.
+    """
+    part = partial(path, writer)
+    try:
+        yield part
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, *content: bytes | memoryview) -> None:
+    """Write content to path, one after another; it appears with all of it on disk or not at all.
+
+    Makes path's folder. Raises OSError, and then leaves nothing of the file.
+    """
+    os.makedirs(path.parent, exist_ok=True)
+    with whole(path) as part:
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            for each in content:
+                left = memoryview(each)
+                while left:
+                    left = left[os.write(file, left) :]
+            os.fsync(file)
+        finally:
+            os.close(file)
+    sync_folder(path.parent)
+
+
+def write_part(path: Path, data: bytes, *, is_last: bool) -> None:
+    """Write the next bytes of what appears at path, all of it on disk, with the last of them.
+
+    Makes path's folder. Raises OSError.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with partial(path).open("ab") as file:
+        file.write(data)
+        if is_last:
+            file.flush()
+            os.fsync(file.fileno())
+    if is_last:
+        partial(path).replace(path)
+
+
+def drop_partial_file(path: Path) -> None:
+    """Remove what was written of path so far; nothing where that cannot be done."""
+    with suppress(OSError):
+        partial(path).unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in folder on disk."""
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
