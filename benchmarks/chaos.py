@@ -20,7 +20,6 @@ import click
 import psutil
 from rich.console import Console
 
-from benchmarks.harness.arms import Trained, train_arm
 from benchmarks.harness.facts import Observation, Spread
 from benchmarks.harness.report import (
     Measuring,
@@ -31,6 +30,7 @@ from benchmarks.harness.report import (
     table,
     write,
 )
+from benchmarks.rivals.arms import Trained, train_arm
 from dni_async.config.run_config import RunConfig
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.report.results import EpochResult, RunResult

@@ -13,8 +13,9 @@ from typing import Any
 
 import click
 
-from benchmarks.harness.arms import train_rival_on
 from benchmarks.harness.facts import Observation, Spread
+from benchmarks.harness.hosts.hosts import FAR_BUFFER_BYTES, far_hosts, hosts
+from benchmarks.harness.hosts.joined_run import accuracy, joined_run, samples_per_second
 from benchmarks.harness.report import (
     Measuring,
     benchmark_options,
@@ -24,8 +25,7 @@ from benchmarks.harness.report import (
     table,
     write,
 )
-from benchmarks.hosts.hosts import FAR_BUFFER_BYTES, far_hosts, hosts
-from benchmarks.hosts.joined_run import accuracy, joined_run, samples_per_second
+from benchmarks.rivals.arms import train_rival_on
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError, WorkerDied
 from dni_async.launcher.commands.options import number_or_auto
@@ -248,12 +248,11 @@ def lost(network: list[str], measuring: Measuring) -> Row:
         made[2].cut()
         report = run.end()
     row = report["runs"][0]
+    restarts = row["restarts"]
     return {
-        "restarts": len(row["restarts"]),
-        "cause": row["restarts"][0]["cause"] if row["restarts"] else "none",
-        "seconds_until_it_trained_again": row["restarts"][0]["seconds"]
-        if row["restarts"]
-        else None,
+        "restarts": len(restarts),
+        "cause": restarts[0]["cause"] if restarts else "none",
+        "seconds_until_it_trained_again": restarts[0]["seconds"] if restarts else None,
         "accuracy": accuracy(report),
         "epochs_short_of_samples": _short_epochs(row),
     }
@@ -276,15 +275,14 @@ def many(num_workers: int, measuring: Measuring) -> Row:
         if done.returncode != 0:
             raise WorkerDied(done.stdout[-2000:] + done.stderr[-2000:], done.returncode)
         row = json.loads(path.read_text())["runs"][0]
+    megabytes = [worker["rss_bytes"] / 1e6 for worker in row["workers"]]
     return {
         "workers": row["num_workers"],
         "startup_seconds": round(row["startup_seconds"], 2),
         "samples_per_second": round(row["samples_per_second"]),
         "test_accuracy": row["test_accuracy"],
-        "mean_rss_megabytes": round(
-            sum(worker["rss_bytes"] for worker in row["workers"]) / num_workers / 1e6
-        ),
-        "most_rss_megabytes": round(max(worker["rss_bytes"] for worker in row["workers"]) / 1e6),
+        "mean_rss_megabytes": round(sum(megabytes) / num_workers),
+        "most_rss_megabytes": round(max(megabytes)),
     }
 
 

@@ -23,7 +23,6 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.harness.arms import Trained, train_arm
 from benchmarks.harness.facts import Observation
 from benchmarks.harness.report import (
     Measuring,
@@ -35,6 +34,7 @@ from benchmarks.harness.report import (
     write,
 )
 from benchmarks.in_order.reference import train_in_order
+from benchmarks.rivals.arms import Trained, train_arm
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 

@@ -28,7 +28,7 @@ from benchmarks.harness.report import (
     verdict,
     write,
 )
-from benchmarks.lanes.lane_pair import LANES, Crossing, LanePair
+from benchmarks.rivals.lanes.lane_pair import LANES, Crossing, LanePair
 
 __all__ = ["main"]
 
@@ -123,24 +123,28 @@ class _Rounds:
     def rows(self) -> Iterator[dict[str, Any]]:
         """As the JSON shows them."""
         for (lane, size), streams in self._streams.items():
+            lower_us = Spread.of([crossing.lower_cpu_s * 1e6 for crossing in streams])
+            upper_us = Spread.of([crossing.upper_cpu_s * 1e6 for crossing in streams])
             yield {
                 "lane": lane,
                 "size_bytes": size,
                 "gb_per_s": self.bandwidth(lane, size).to_dict(),
                 "round_trip_p50_us": self.round_trip(lane, size).to_dict(),
                 "round_trip_p99_us": self.round_trip(lane, size, 99).to_dict(),
-                "lower_cpu_us": Spread.of([c.lower_cpu_s * 1e6 for c in streams]).to_dict(),
-                "upper_cpu_us": Spread.of([c.upper_cpu_s * 1e6 for c in streams]).to_dict(),
+                "lower_cpu_us": lower_us.to_dict(),
+                "upper_cpu_us": upper_us.to_dict(),
                 "shared": streams[0].shared,
             }
-        for lane, size in self._doorbells:
-            yield {
-                "lane": lane,
-                "size_bytes": size,
-                "pause_s": DOORBELL_PAUSE_S,
-                "doorbell_p50_us": self.doorbell(lane).to_dict(),
-                "doorbell_p99_us": self.doorbell(lane, 99).to_dict(),
-            }
+        yield from (self._doorbell_row(lane, size) for lane, size in self._doorbells)
+
+    def _doorbell_row(self, lane: str, size: int) -> dict[str, Any]:
+        return {
+            "lane": lane,
+            "size_bytes": size,
+            "pause_s": DOORBELL_PAUSE_S,
+            "doorbell_p50_us": self.doorbell(lane).to_dict(),
+            "doorbell_p99_us": self.doorbell(lane, 99).to_dict(),
+        }
 
     def _count(self, size: int, most: int, budget_bytes: int) -> int:
         """Messages of one measurement: many small ones, at least a few large ones."""

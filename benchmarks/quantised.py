@@ -17,7 +17,6 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.harness.arms import train_arm
 from benchmarks.harness.facts import Observation
 from benchmarks.harness.report import (
     Measuring,
@@ -29,6 +28,7 @@ from benchmarks.harness.report import (
     write,
 )
 from benchmarks.in_order.reference import train_over_wire
+from benchmarks.rivals.arms import train_arm
 from dni_async.config.run_config import RunConfig
 
 __all__ = ["main"]

@@ -15,7 +15,6 @@ from typing import Any
 
 import click
 
-from benchmarks.harness.arms import ALL_ARMS, ARMS
 from benchmarks.harness.facts import Observation
 from benchmarks.harness.report import (
     Measuring,
@@ -26,6 +25,7 @@ from benchmarks.harness.report import (
     print_facts,
     write,
 )
+from benchmarks.rivals.arms import ALL_ARMS, ARMS
 from benchmarks.workloads.accuracy import ACCURACY_ARMS, measure_race, print_race
 from benchmarks.workloads.throughput import measure_cell, print_cell
 from dni_async.config.run_config import RunConfig
@@ -154,14 +154,9 @@ def main(
 
 def _grid(settings: dict[str, Any], epochs: int | None) -> Iterator[RunConfig]:
     """Every network of the grid, the smallest first. Raises ConfigError."""
-    grid = product(
-        settings["dtypes"].split(","),
-        numbers(settings["depths"]),
-        numbers(settings["widths"]),
-        numbers(settings["batch_sizes"]),
-    )
+    sizes = (numbers(settings[name]) for name in ("depths", "widths", "batch_sizes"))
     data_dir = settings["data_dir"]
-    for dtype, layers, width, batch_size in grid:
+    for dtype, layers, width, batch_size in product(settings["dtypes"].split(","), *sizes):
         values = {
             "layers": layers,
             "width": width,

@@ -17,7 +17,6 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.harness.arms import Trained, train_arm
 from benchmarks.harness.facts import Observation, Spread
 from benchmarks.harness.report import (
     Measuring,
@@ -29,6 +28,7 @@ from benchmarks.harness.report import (
     table,
     write,
 )
+from benchmarks.rivals.arms import Trained, train_arm
 from benchmarks.simulation.stage_times import measure_stages
 from benchmarks.workloads.slow_network import SETTING
 from dni_async.config.run_config import RunConfig

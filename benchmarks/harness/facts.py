@@ -80,19 +80,26 @@ class Observation:
         return {
             "date": self._date.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - self._began, 1),
-            "cores": available_cores(),
-            "processor": processor(),
-            "machine": platform.machine(),
-            "system": f"{platform.system()} {platform.release()}",
-            "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            "python": platform.python_version(),
-            "torch": version("torch"),
-            "pyzmq": version("pyzmq"),
+            **machine(),
             "load_start": [round(load, 2) for load in self._load],
             "load_end": [round(load, 2) for load in os.getloadavg()],
             "steal_share": round(ticks[_STEAL] / total, 4) if total else None,
             "busy_share": round(1 - idle / total, 4) if total else None,
         }
+
+
+def machine() -> dict[str, Any]:
+    """What stays the same while it is watched."""
+    return {
+        "cores": available_cores(),
+        "processor": processor(),
+        "machine": platform.machine(),
+        "system": f"{platform.system()} {platform.release()}",
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "python": platform.python_version(),
+        "torch": version("torch"),
+        "pyzmq": version("pyzmq"),
+    }
 
 
 def processor() -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from benchmarks.hosts.hosts import INTERFACE, Host
+from benchmarks.harness.hosts.hosts import INTERFACE, Host
 from dni_async.errors import DniError
 from dni_async.launcher.places.local import thread_environment
 

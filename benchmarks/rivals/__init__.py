@@ -1,1 +1,1 @@
-"""The rivals, each in processes of its own: raw ZeroMQ, gloo, pipelines, data parallelism."""
+"""What ours is held against: the arms of a training run, and what they are made of."""

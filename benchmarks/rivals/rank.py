@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 
 from benchmarks.harness.member import answer
-from benchmarks.rivals.gloo import join_group
+from benchmarks.rivals.lanes.gloo import join_group
 from dni_async.config.run_config import RunConfig
 from dni_async.data import Dataset, batch_order, load_dataset
 from dni_async.stage.dtypes import AUTOCAST_DTYPES

@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from benchmarks.lanes.lane_pair import LanePair
+from benchmarks.rivals.lanes.lane_pair import LanePair
 from benchmarks.simulation.simulation import Line, LinkCost, StageCost
 from benchmarks.simulation.stage_times import StageTimes
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
-from benchmarks.harness.arms import Trained, train_arm
 from benchmarks.harness.facts import Spread
 from benchmarks.harness.report import rotated
+from benchmarks.rivals.arms import Trained, train_arm
 from benchmarks.simulation.calibration import LinkTimes, line_of
 from benchmarks.simulation.simulation import simulate
 from benchmarks.simulation.stage_times import StageTimes, measure_stages, middle

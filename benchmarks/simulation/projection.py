@@ -45,18 +45,19 @@ class Scenario:
         anchor_every: int,
     ) -> Line:
         """The stages in this scenario, one core each."""
-        wire = None
-        if self.bits_per_s is not None:
-            wire = LinkCost(
-                latency_s=self.latency_s,
-                size_bytes=links[NETWORK].size_bytes,
-                bytes_per_s=self.bits_per_s / 8,
-            )
+        wire = self._wire(links[NETWORK].size_bytes)
         link = links[LOCAL if wire is None else NETWORK]
         line = line_of(
             stages, link, window=window, anchor_every=anchor_every, cores=None, wire=wire
         )
         return slowed(line, len(stages) // 2, STRAGGLER) if self.has_straggler else line
+
+    def _wire(self, size_bytes: int) -> LinkCost | None:
+        if self.bits_per_s is None:
+            return None
+        return LinkCost(
+            latency_s=self.latency_s, size_bytes=size_bytes, bytes_per_s=self.bits_per_s / 8
+        )
 
 
 SCENARIOS = (

@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.harness.arms import Trained, train_arm
 from benchmarks.harness.facts import Spread
 from benchmarks.harness.report import rotated, table, verdict
 from benchmarks.harness.samples import write_samples
+from benchmarks.rivals.arms import Trained, train_arm
 from dni_async.config.run_config import RunConfig
 
 __all__ = ["ACCURACY_ARMS", "Race", "measure_race", "print_race"]
@@ -49,24 +49,23 @@ class Race:
 
     def to_dict(self) -> dict[str, Any]:
         """As the JSON shows it."""
-        rows = {}
-        for arm, runs in self.runs.items():
-            speedup = self.speedup(arm) if OURS in self.runs else None
-            rows[arm] = {
-                "processes": runs[0].num_processes,
-                "threads": runs[0].num_threads,
-                "seconds_to_target": self.seconds(arm).to_dict(),
-                "test_accuracy": self.accuracy(arm).to_dict(),
-                "samples_per_second": Spread.of([r.samples_per_second for r in runs]).to_dict(),
-                "speedup_of_dni": None if speedup is None else speedup.to_dict(),
-                "epochs": [
-                    [[epoch.seconds, epoch.test_accuracy] for epoch in run.epochs] for run in runs
-                ],
-            }
         return {
             "config": self.config.to_dict() | {"data": "the whole data set, in one file"},
             "target_accuracy": self.target,
-            "arms": rows,
+            "arms": {arm: self._row(arm) for arm in self.runs},
+        }
+
+    def _row(self, arm: str) -> dict[str, Any]:
+        runs = self.runs[arm]
+        speedup = self.speedup(arm) if OURS in self.runs else None
+        return {
+            "processes": runs[0].num_processes,
+            "threads": runs[0].num_threads,
+            "seconds_to_target": self.seconds(arm).to_dict(),
+            "test_accuracy": self.accuracy(arm).to_dict(),
+            "samples_per_second": Spread.of([r.samples_per_second for r in runs]).to_dict(),
+            "speedup_of_dni": None if speedup is None else speedup.to_dict(),
+            "epochs": [[[each.seconds, each.test_accuracy] for each in r.epochs] for r in runs],
         }
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.harness.arms import Trained, train_arm
 from benchmarks.harness.facts import Spread
 from benchmarks.harness.report import rotated, table, verdict
 from benchmarks.harness.samples import write_samples
+from benchmarks.rivals.arms import Trained, train_arm
 from benchmarks.simulation.stage_times import StageTimes, ceiling, measure_stages
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import DniError
@@ -113,12 +113,16 @@ def measure_cell(
         for number in range(repeats):
             for arm in rotated(arms, number):
                 _measure_arm(cell, arm, note)
-            if cell.has_ours:
-                ranges = [worker.layers for worker in cell.runs[OURS][-1].workers]
-                cell.stages = measure_stages(cell.config, STAGE_BATCHES, ranges=ranges)
-                cell.ceilings.append(ceiling(cell.stages, available_cores()) * config.batch_size)
+            _measure_ceiling(cell)
             note(f"  round {number + 1} of {repeats} done")
     return cell
+
+
+def _measure_ceiling(cell: Cell) -> None:
+    if cell.has_ours:
+        ranges = [worker.layers for worker in cell.runs[OURS][-1].workers]
+        cell.stages = measure_stages(cell.config, STAGE_BATCHES, ranges=ranges)
+        cell.ceilings.append(ceiling(cell.stages, available_cores()) * cell.config.batch_size)
 
 
 def _measure_arm(cell: Cell, arm: str, note: Callable[[str], None]) -> None:
@@ -135,10 +139,8 @@ def _measure_arm(cell: Cell, arm: str, note: Callable[[str], None]) -> None:
 def print_cell(console: Console, cell: Cell) -> None:
     """The arms one below the other, then the ceiling."""
     config = cell.config
-    title = (
-        f"{config.layers} layers x {config.width}, batch {config.batch_size}, {config.dtype}: "
-        "samples/s (median of rounds)"
-    )
+    shape = f"{config.layers} layers x {config.width}, batch {config.batch_size}, {config.dtype}"
+    title = f"{shape}: samples/s (median of rounds)"
     made = table(title, ["arm", "processes", "threads", "samples/s", "range", "dni is", "loss"])
     for arm, runs in cell.runs.items():
         rate = cell.rate(arm)
@@ -152,8 +154,12 @@ def print_cell(console: Console, cell: Cell) -> None:
             f"{runs[-1].train_loss:.3f}",
         )
     for arm in cell.failed:
-        made.add_row(arm, "", "", "failed", "", "", "")
+        made.add_row(arm, "", "", "failed")
     console.print(made)
+    _print_ceiling(console, cell)
+
+
+def _print_ceiling(console: Console, cell: Cell) -> None:
     share = cell.share_of_ceiling
     if share is not None:
         stage_ms = ", ".join(f"{stage.batch_s * 1e3:.2f}" for stage in cell.stages)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.hosts.hosts import Host, check_hosts, far_hosts, hosts
-from benchmarks.hosts.joined_run import JoinedRun, joined_run
+from benchmarks.harness.hosts.hosts import Host, check_hosts, far_hosts, hosts
+from benchmarks.harness.hosts.joined_run import JoinedRun, joined_run
 from dni_async import ConfigError, DniError
 from dni_async.config.assembly import make_recorded_machine
 from dni_async.decisions.event_log import replay

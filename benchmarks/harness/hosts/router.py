@@ -1,8 +1,8 @@
 """A router between network namespaces that holds every packet back for a while.
 
-``python -m benchmarks.hosts.router SECONDS NAMESPACE...`` until its standard input ends. Every
-namespace gets a TUN device; a packet that leaves one is read here, and written into the namespace
-of its destination when its time has come. There is no limit on the rate but this process.
+``python -m benchmarks.harness.hosts.router SECONDS NAMESPACE...`` until its standard input ends.
+Every namespace gets a TUN device; a packet that leaves one is read here, and written into the
+namespace of its destination when its time has come. No rate is its limit but this process's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.hosts.hosts import INTERFACE
+from benchmarks.harness.hosts.hosts import INTERFACE
 
 __all__ = ["main"]
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.hosts.hosts import Host
+from benchmarks.harness.hosts.hosts import Host
 from dni_async.errors import DniError, WorkerDied
 from dni_async.launcher.places.local import command_for, thread_environment
 from dni_async.transport.gate import RUN_ID_VARIABLE

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 import zmq
 
-from benchmarks.lanes.lanes import Task, link_address
+from benchmarks.rivals.lanes.lanes import Task, link_address
 from dni_async.transport.frame_parts import join_parts, split_frame
 from dni_async.transport.sockets import LINGER_MS
 from dni_async.wire.tensors import VIEW_BYTES, to_buffer

@@ -8,7 +8,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
-from benchmarks.lanes.lanes import Task
+from benchmarks.rivals.lanes.lanes import Task
 
 __all__ = ["GlooLower", "GlooUpper", "join_group"]
 

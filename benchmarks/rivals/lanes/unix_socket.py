@@ -8,7 +8,7 @@ from typing import Final
 
 import torch
 
-from benchmarks.lanes.lanes import Task
+from benchmarks.rivals.lanes.lanes import Task
 from dni_async.wire.tensors import to_buffer
 
 __all__ = ["UnixLower", "UnixUpper"]

@@ -1,6 +1,6 @@
 """The process at one end of a lane: measures what it is told to, one lane at a time.
 
-Started twice, by benchmarks.lanes.lane_pair. Member 0 is the lower end and holds the clock.
+Started twice, by benchmarks.rivals.lanes.lane_pair. Member 0 is the lower end and holds the clock.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch
 import zmq
 
 from benchmarks.harness.member import answer
-from benchmarks.lanes.lanes import LinkLower, LinkUpper, Lower, Task, Upper
-from benchmarks.rivals.raw_frames import RawLower, RawUpper, make_socket
-from benchmarks.rivals.unix_socket import UnixLower, UnixUpper
+from benchmarks.rivals.lanes.lanes import LinkLower, LinkUpper, Lower, Task, Upper
+from benchmarks.rivals.lanes.raw_frames import RawLower, RawUpper, make_socket
+from benchmarks.rivals.lanes.unix_socket import UnixLower, UnixUpper
 from dni_async.stage.stage import prepare_torch
 from dni_async.transport.gate import Guard
 from dni_async.transport.sockets import open_sockets
@@ -34,7 +34,7 @@ def main(member: int) -> None:
     for line in sys.stdin:
         order = json.loads(line)
         if "store" in order:
-            from benchmarks.rivals.gloo import join_group
+            from benchmarks.rivals.lanes.gloo import join_group
 
             join_group(order["store"], member, 2)
             answer({"joined": True})
@@ -136,7 +136,7 @@ def _tensors(task: Task) -> list[torch.Tensor]:
 @contextmanager
 def _lower(task: Task) -> Iterator[Lower]:
     if task.lane == "gloo":
-        from benchmarks.rivals.gloo import GlooLower
+        from benchmarks.rivals.lanes.gloo import GlooLower
 
         yield GlooLower(task)
     elif task.lane == "unix-socket":
@@ -155,7 +155,7 @@ def _lower(task: Task) -> Iterator[Lower]:
 @contextmanager
 def _upper(task: Task) -> Iterator[Upper]:
     if task.lane == "gloo":
-        from benchmarks.rivals.gloo import GlooUpper
+        from benchmarks.rivals.lanes.gloo import GlooUpper
 
         yield GlooUpper(task)
     elif task.lane == "unix-socket":

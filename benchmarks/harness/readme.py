@@ -1,7 +1,7 @@
 """Write the README's tables from what is kept in benchmarks/results/.
 
-``python -m benchmarks.readme`` replaces the text between the markers of speed and of learning;
-``--check`` only says whether both are up to date.
+``python -m benchmarks.harness.readme`` replaces what stands between the markers of speed and of
+learning; ``--check`` only says whether both are up to date.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import click
 
 __all__ = ["learning_section", "main", "speed_section"]
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def speed_section(documents: Mapping[str, Mapping[str, Any]]) -> str:

@@ -17,7 +17,7 @@ from dni_async.errors import ConfigError, DniError
 
 __all__ = ["INTERFACE", "FarHosts", "Host", "check_hosts", "far_hosts", "hosts"]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SUBNET = "10.177.0"
 INTERFACE = "dni0"
 FAR_BUFFER_BYTES = 64 * 2**20
@@ -124,7 +124,7 @@ def far_hosts(
             [
                 sys.executable,
                 "-m",
-                "benchmarks.hosts.router",
+                "benchmarks.harness.hosts.router",
                 str(delay_s),
                 *(h.name for h in made),
             ],

@@ -9,8 +9,8 @@ from pathlib import Path
 
 def test_the_readme_shows_the_results_that_are_kept() -> None:
     checked = subprocess.run(
-        [sys.executable, "-m", "benchmarks.readme", "--check"],
-        cwd=Path(__file__).parents[2],
+        [sys.executable, "-m", "benchmarks.harness.readme", "--check"],
+        cwd=Path(__file__).parents[3],
         check=False,
     )
-    assert checked.returncode == 0, "run: python -m benchmarks.readme"
+    assert checked.returncode == 0, "run: python -m benchmarks.harness.readme"

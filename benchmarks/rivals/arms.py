@@ -14,8 +14,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.harness.hosts.hosts import Host
 from benchmarks.harness.team import Team
-from benchmarks.hosts.hosts import Host
 from dni_async.config.run_config import RunConfig
 from dni_async.launcher.coordination.coordinator import train_decoupled
 from dni_async.launcher.jobs.balance import balance, needs_balance

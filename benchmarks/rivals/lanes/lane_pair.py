@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from benchmarks.harness.team import Team
-from benchmarks.lanes.lane_end import WARM_UP
+from benchmarks.rivals.lanes.lane_end import WARM_UP
 
 __all__ = ["LANES", "Crossing", "LanePair"]
 
@@ -57,7 +57,7 @@ class LanePair:
     """A lower and an upper process, which measure one lane after another."""
 
     def __init__(self, *, window: int = 4, reads: bool = False) -> None:
-        self._team = Team("benchmarks.lanes.lane_end", 2)
+        self._team = Team("benchmarks.rivals.lanes.lane_end", 2)
         self._window = window
         self._reads = reads
         self._num_measured = 0

@@ -1,0 +1,141 @@
+"""A run that listens on tcp and goes on for ever: its pace, memory and descriptors."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from dni_async.errors import DniError, WorkerDied
+from dni_async.launcher.places.local import command_for
+
+PATIENCE_S = 60.0
+SETTLE_S = 10.0  # longer than a handshake may take
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a run is, and what processor time its processes take for it."""
+
+    epochs_per_second: float
+    cpu_seconds_per_epoch: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A moment of a run: when, how many epochs have ended, processor time of its processes."""
+
+    at_s: float
+    num_epochs: int
+    cpu_s: float
+
+    def since(self, earlier: Mark) -> Pace:
+        """The pace from then to here."""
+        epochs = self.num_epochs - earlier.num_epochs
+        cpu_s = (self.cpu_s - earlier.cpu_s) / epochs if epochs else float("inf")
+        return Pace(epochs / (self.at_s - earlier.at_s), cpu_s)
+
+
+@dataclass(slots=True)
+class ListeningRun:
+    """A run over loopback tcp that would go on for ever."""
+
+    launcher: psutil.Process
+    members: list[psutil.Process]
+    folder: Path
+    output: Path
+
+    @property
+    def num_epochs(self) -> int:
+        """How many have ended. Raises WorkerDied when the run has."""
+        if not self.launcher.is_running() or self.launcher.status() == psutil.STATUS_ZOMBIE:
+            raise WorkerDied(f"the run has ended:\n{self.output.read_text()}", 1)
+        try:
+            return (self.folder / "metrics.jsonl").read_text().count('"train_loss"')
+        except OSError:
+            return 0
+
+    @property
+    def rss_bytes(self) -> list[int]:
+        """Of each member."""
+        return [member.memory_info().rss for member in self.members]
+
+    @property
+    def num_descriptors(self) -> list[int]:
+        """Of each member."""
+        return [member.num_fds() for member in self.members]
+
+    def settled(self, before: list[int]) -> list[int]:
+        """num_descriptors, once they are as few as before or SETTLE_S have passed."""
+        deadline = time.monotonic() + SETTLE_S
+        while time.monotonic() < deadline:
+            if all(a <= b for a, b in zip(self.num_descriptors, before, strict=True)):
+                break
+            time.sleep(0.1)
+        return self.num_descriptors
+
+    def ports(self) -> list[int]:
+        """Where strangers can knock."""
+        return [
+            connection.laddr.port
+            for member in self.members
+            for connection in member.net_connections(kind="tcp")
+            if connection.status == psutil.CONN_LISTEN
+        ]
+
+    def mark(self) -> Mark:
+        """Where it stands now."""
+        times = [member.cpu_times() for member in self.members]
+        cpu_s = sum(each.user + each.system for each in times)
+        return Mark(time.perf_counter(), self.num_epochs, cpu_s)
+
+    def watch(self, seconds: float) -> Pace:
+        """Its pace over that time from now."""
+        since = self.mark()
+        time.sleep(seconds)
+        return self.mark().since(since)
+
+
+@contextmanager
+def listening_run() -> Iterator[ListeningRun]:
+    """A run that has trained for two epochs; it is ended after the block."""
+    with tempfile.TemporaryDirectory(prefix="dni-hostile-") as name:
+        folder, output = Path(name) / "run", Path(name) / "output"
+        flags = ("--epochs=1000000", "--no-baseline", "--width=64", "--transport=tcp")
+        with output.open("wb") as out:
+            process = subprocess.Popen(
+                command_for("dni_async.launcher.cli", *flags, "--run-dir", str(folder)),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+        try:
+            launcher = psutil.Process(process.pid)
+            run = ListeningRun(launcher, [], folder, output)
+            wait_until(lambda: run.num_epochs >= 2, "the run did not begin")
+            children = launcher.children(recursive=True)
+            run.members = [launcher, *(c for c in children if c.name().startswith("dni-stage"))]
+            yield run
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(PATIENCE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def wait_until(done: Callable[[], bool], complaint: str) -> None:
+    """Raises DniError after a minute."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not done():
+        if time.monotonic() > deadline:
+            raise DniError(f"hostile: {complaint} within {PATIENCE_S:.0f} s")
+        time.sleep(0.05)
