@@ -10,10 +10,13 @@ from rich.console import Console
 from torch import nn
 
 from dni_async.config.run_config import RunConfig
+from dni_async.files.beside import read_values
 from dni_async.launcher.interruption import interruptible_call
+from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.run import run
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.network.building import build_network
+from dni_async.stage.own_state import OwnState, load_trained
 
 __all__ = ["carry_out", "interruptible_call"]
 
@@ -28,6 +31,15 @@ def carry_out(
     console = Console() if progress else Console(quiet=True, force_terminal=False)
     folder = RunFolder(run_dir)
     plan, report = run(config, folder, console, overwrite=overwrite)
+    return _trained(plan, folder).eval(), report
+
+
+def _trained(plan: Plan, folder: RunFolder) -> nn.Sequential:
+    """The network with all that training changed."""
     network = build_network(plan.config, plan.input_shape, plan.num_classes)
-    network.load_state_dict(safetensors.torch.load_file(folder.model), strict=True)
-    return network.eval(), report
+    state = OwnState()
+    if folder.model_state.exists():
+        values = read_values(folder.model_state)
+        state = OwnState(values, safetensors.torch.load_file(folder.model_state))
+    load_trained(network, safetensors.torch.load_file(folder.model), state)
+    return network

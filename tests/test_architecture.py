@@ -65,7 +65,7 @@ WORKERS = {
     "joining": "startup worker | addresses errors system transport wire",
     "worker": "startup training | errors system transport wire",
     "training": "reporting saving startup | decisions errors files stage transport wire",
-    "saving": "reporting startup | decisions errors files network wire",
+    "saving": "reporting startup | decisions errors files network stage wire",
     "reporting": "startup | decisions errors files seeding stage synthesizers system transport"
     " wire",
     "startup": "| config data decisions errors files network seeding stage synthesizers system"
@@ -75,7 +75,7 @@ LAUNCHER = {
     "__init__": "|",
     "cli": "commands interruption report run run_folder | config errors",
     "options_page": "cli commands | config decisions",
-    "engine": "interruption run run_folder | config network",
+    "engine": "interruption plan run run_folder | config files network stage",
     "run": "coordination interruption jobs monitoring places plan report run_folder"
     " | config errors files",
     "commands": "interruption report | config decisions errors files transport",

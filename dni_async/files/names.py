@@ -13,6 +13,7 @@ __all__ = [
     "MANIFEST",
     "METRICS",
     "MODEL",
+    "MODEL_STATE",
     "OF_RUN",
     "PART",
     "PROFILE",
@@ -38,6 +39,7 @@ CONFIG: Final = "config.toml"
 METRICS: Final = "metrics.jsonl"
 REPORT: Final = "report.json"
 MODEL: Final = "model.safetensors"
+MODEL_STATE: Final = "model-state.safetensors"
 TRACE: Final = "trace.json"
 RUN_ID: Final = "run-id"
 CHECKPOINTS: Final = "checkpoints"  # a folder, as are those that follow
@@ -47,8 +49,8 @@ EVENTS: Final = "events"
 WEIGHTS: Final = "weights"
 TENSORBOARD: Final = "tensorboard"
 OF_RUN: Final = (
-    CONFIG, METRICS, REPORT, MODEL, TRACE, CHECKPOINTS, LOGS, PROFILE, EVENTS, RUN_ID, WEIGHTS,
-    TENSORBOARD,
+    CONFIG, METRICS, REPORT, MODEL, MODEL_STATE, TRACE, CHECKPOINTS, LOGS, PROFILE, EVENTS, RUN_ID,
+    WEIGHTS, TENSORBOARD,
 )  # fmt: skip
 
 MANIFEST: Final = "manifest.json"  # in the folder of a checkpoint

@@ -41,7 +41,8 @@ class Shard:
     """tensors on the CPU. facts, JSON values:
 
     layers: child of the network -> its layer. cut: batch_id, epoch, index. stage: its counts of
-    updates, and what it alone can go on from. boundaries: of each synthesizer, by the layer that it
+    updates, and what it alone can go on from. own: what modules keep beside their weights, by name,
+    with tensors under ``own/NAME``. boundaries: of each synthesizer, by the layer that it
     stands above, the shape it was made for and what it was compared with. run: what the source and
     the head know of the running epoch.
     """
@@ -109,6 +110,12 @@ def _part(shards: Sequence[Shard], layers: Mapping[str, int], first: int, end: i
         "layers": children,
         "cut": holder.facts["cut"],
         "stage": counts,
+        "own": {
+            name: value
+            for shard in shards
+            for name, value in shard.facts.get("own", {}).items()
+            if name.partition(".")[0] in children
+        },
         "boundaries": boundaries,
         "run": {**shards[0].facts["run"], **shards[-1].facts["run"]},
     }

@@ -26,6 +26,7 @@ __all__ = [
     "OwnState",
     "attributes_of",
     "is_extra",
+    "load_trained",
     "marks_of",
     "put_back",
     "take",
@@ -82,6 +83,16 @@ def take(layers: nn.Module, since: Marks) -> OwnState:
     return state
 
 
+def load_trained(network: nn.Module, weights: Mapping[str, torch.Tensor], state: OwnState) -> None:
+    """Give network a whole network's weights, by the names of its state dict, and state.
+
+    Raises RuntimeError, as load_state_dict does, for names or shapes that are not the network's.
+    """
+    extra = {name: value for name, value in network.state_dict().items() if is_extra(name)}
+    network.load_state_dict({**extra, **weights}, strict=True)
+    put_back(network, state)
+
+
 @torch.no_grad()
 def put_back(layers: nn.Module, state: OwnState) -> None:
     """Give layers what take found; what they do not have is passed over. Extra state comes last."""
@@ -115,8 +126,14 @@ def attributes_of(layers: nn.Module) -> Iterator[tuple[str, nn.Module, object]]:
 
 
 def _registered(layers: nn.Module) -> frozenset[int]:
-    """The ids of what has its own way to travel, or belongs to others."""
-    return frozenset(map(id, (*layers.parameters(), *layers.buffers(), *layers.modules())))
+    """The ids of what has its own way to travel."""
+    buffers = (
+        buffer
+        for module in layers.modules()
+        for name, buffer in module._buffers.items()
+        if name not in module._non_persistent_buffers_set
+    )
+    return frozenset(map(id, (*layers.parameters(), *buffers, *layers.modules())))
 
 
 def _add(state: OwnState, name: str, value: object, *, is_needed: bool) -> None:

@@ -19,6 +19,7 @@ from dni_async.stage.autograd import pull_back, pull_through
 from dni_async.stage.dense import DenseLayers, cross_entropy
 from dni_async.stage.draws import Draws
 from dni_async.stage.optimizers import Optimizer, clip_gradients
+from dni_async.stage.own_state import is_extra, marks_of
 from dni_async.stage.passes import Layers, Passes, is_reentrant
 from dni_async.stage.rates import RateFactor
 
@@ -82,6 +83,7 @@ class Stage:
         draws: Draws | None = None,
     ) -> None:
         self._passes = Passes(layers, autocast=autocast, draws=draws)
+        self.marks = marks_of(layers)  # of what modules keep beside their weights, as built
         self._is_reentrant: bool | None = None  # until the first training forward with a graph
         self._checks_gradients = checks_gradients
         self.index = index
@@ -234,7 +236,11 @@ class Stage:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Weights, buffers and what the optimizer remembers, as ``KIND/NAME``; not copied."""
-        found = {f"weights/{name}": tensor for name, tensor in self.layers.state_dict().items()}
+        found = {
+            f"weights/{name}": tensor
+            for name, tensor in self.layers.state_dict().items()
+            if not is_extra(name)
+        }
         names = [name for name, _ in self.layers.named_parameters()]
         for name, remembered in zip(names, self._optimizer.tensors(), strict=False):
             found |= {f"{kind}/{name}": tensor for kind, tensor in remembered.items()}

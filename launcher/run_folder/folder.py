@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from dni_async.errors import ConfigError, DniError
 from dni_async.files import names
+from dni_async.files.beside import METADATA, apart, read_values
 from dni_async.files.checkpoint import drop_partial
 from dni_async.files.writing import whole, write_whole
 
@@ -164,6 +165,14 @@ class RunFolder:
         return self.path / names.MODEL
 
     @property
+    def model_state(self) -> Path:
+        """What modules keep beside their weights and training changed; there only if anything is.
+
+        JSON in the metadata, and the tensors that it refers to.
+        """
+        return self.path / names.MODEL_STATE
+
+    @property
     def trace(self) -> Path:
         """All workers' spans on one time line."""
         return self.path / names.TRACE
@@ -235,17 +244,26 @@ class RunFolder:
     def join_model(self, num_stages: int) -> Path:
         """Join the stages' weights into model.safetensors and remove the parts.
 
-        Raises DniError when the place does not take it; the parts stay then.
+        What modules keep beside them goes into model-state.safetensors. Raises DniError when the
+        place does not take it; the parts stay then.
         """
         import safetensors.numpy
 
-        model: dict[str, Any] = {}
+        weights: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for stage in range(num_stages):
-            model.update(safetensors.numpy.load_file(self.stage_weights(stage)))
-        path = self.model
+            path = self.stage_weights(stage)
+            values |= read_values(path)
+            ours, beside = apart(safetensors.numpy.load_file(path))
+            weights |= ours
+            own |= beside
         try:
-            with whole(path) as part:
-                safetensors.numpy.save_file(model, part)
+            if values:
+                with whole(self.model_state) as part:
+                    safetensors.numpy.save_file(own, part, {METADATA: json.dumps(values)})
+            with whole(self.model) as part:
+                safetensors.numpy.save_file(weights, part)
         except (OSError, safetensors.SafetensorError) as error:
             self._keeps_weights = True
             reason = getattr(error, "strerror", None) or error
@@ -253,7 +271,7 @@ class RunFolder:
                 f"model: cannot be written: {reason}; the stages' weights are in {self.weights}"
             ) from error
         shutil.rmtree(self.weights)
-        return path
+        return self.model
 
     def close(self) -> None:
         """Close the metrics; drop half-made checkpoints, and weights of stages that lack others."""

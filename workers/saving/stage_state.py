@@ -6,21 +6,28 @@ and copies kept for replays. With a window of 1 there are none of the former.
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 
 from dni_async.decisions.actions import Cut
 from dni_async.decisions.rules import restore_rule, rule_state
 from dni_async.errors import CheckpointError
+from dni_async.files.beside import METADATA, OWN, apart
 from dni_async.files.shards import RNG, Shard
 from dni_async.network.building import layer_children
+from dni_async.stage.own_state import OwnState, put_back, take
+from dni_async.stage.stage import Stage
 from dni_async.workers.reporting.epochs import Epochs
 from dni_async.workers.startup.equipment import Equipment
 from dni_async.workers.startup.seat import Seat
 
-__all__ = ["capture", "restore", "start_of"]
+__all__ = ["capture", "restore", "save_weights", "start_of"]
 
 
 def capture(cut: Cut, seat: Seat, equipment: Equipment, epochs: Epochs) -> Shard:
@@ -31,6 +38,8 @@ def capture(cut: Cut, seat: Seat, equipment: Equipment, epochs: Epochs) -> Shard
         name: tensor.detach().to("cpu", copy=True)
         for name, tensor in _live_tensors(equipment, first, end).items()
     }
+    beside = take(stage.layers, stage.marks)
+    tensors |= {f"{OWN}/{name}": t.to("cpu", copy=True) for name, t in beside.tensors.items()}
     own: dict[str, Any] = {
         "updates": stage.version,
         "scheduled": stage.scheduled,
@@ -51,10 +60,26 @@ def capture(cut: Cut, seat: Seat, equipment: Equipment, epochs: Epochs) -> Shard
         "layers": {child: first + i for i, child in layer_children(stage.layers)},
         "cut": [cut.batch_id, cut.epoch, cut.index],
         "stage": own,
+        "own": beside.values,
         "boundaries": boundaries,
         "run": epochs.state(cut),
     }
     return Shard(tensors | _generators(stage.layers), facts)
+
+
+def save_weights(stage: Stage, path: Path) -> None:
+    """Write the trained layers, and what their modules keep beside the weights, to path.
+
+    What cannot travel, though no trial before the run showed it, is named in the worker's log.
+    """
+    beside = take(stage.layers, stage.marks)
+    tensors = {n: t for n, t in stage.layers.state_dict().items() if isinstance(t, torch.Tensor)}
+    tensors |= {f"{OWN}/{name}": tensor for name, tensor in beside.tensors.items()}
+    # Copies: safetensors refuses two names for the same memory.
+    copies = {n: t.detach().to("cpu", copy=True).contiguous() for n, t in tensors.items()}
+    safetensors.torch.save_file(copies, path, {METADATA: json.dumps(beside.values)})
+    for name, kind in beside.left.items():
+        print(f"{name} has changed, but a {kind} cannot travel", file=sys.stderr, flush=True)
 
 
 def start_of(shard: Shard | None) -> tuple[int, int]:
@@ -77,6 +102,7 @@ def restore(shard: Shard, seat: Seat, equipment: Equipment, epochs: Epochs) -> N
     with torch.no_grad():
         for name, tensor in _live_tensors(equipment, first, end).items():
             _put_back(name, tensor, shard.tensors)
+    put_back(stage.layers, OwnState(shard.facts.get("own", {}), apart(shard.tensors)[1]))
     stage.version, stage.scheduled = own["updates"], own["scheduled"]
     if stage.accumulated is not None and own.get("gathered"):
         device = next(stage.layers.parameters()).device

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
 
 from dni_async.decisions.actions import (
@@ -42,7 +41,7 @@ from dni_async.workers.reporting.spans import Spans
 from dni_async.workers.reporting.tally import Tally
 from dni_async.workers.reporting.torch_profile import TorchProfile
 from dni_async.workers.saving.shard_writer import ShardWriter
-from dni_async.workers.saving.stage_state import capture
+from dni_async.workers.saving.stage_state import capture, save_weights
 from dni_async.workers.startup.equipment import Equipment
 from dni_async.workers.startup.seat import Seat
 from dni_async.workers.training.batches import Batches, Work
@@ -303,6 +302,5 @@ class Performer:
     def _finish(self, _action: Finish) -> None:
         """Write the weights, whole or not at all."""
         path = Path(self._seat.welcome.weights_path)
-        weights = self._equipment.stage.layers.state_dict()
         with whole(path, writer=str(os.getpid())) as part:
-            safetensors.torch.save_file({k: v.contiguous().cpu() for k, v in weights.items()}, part)
+            save_weights(self._equipment.stage, part)
