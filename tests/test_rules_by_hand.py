@@ -18,20 +18,22 @@ from dni_async.decisions.rules import (
     Rule,
     WarmUpRule,
 )
+from dni_async.stage.losses.catalog import make_loss
 from dni_async.stage.optimizers import Sgd
+from dni_async.stage.passes import Passes
 from dni_async.stage.stage import Stage
-from dni_async.synthesizers import (
-    ConvSynthesizer,
-    CriticSynthesizer,
-    LinearSynthesizer,
-    MlpSynthesizer,
-    PooledSynthesizer,
-    Synthesizer,
-)
+from dni_async.stage.updates import Updates
 from dni_async.synthesizers.boundary import Boundary
+from dni_async.synthesizers.conv import ConvSynthesizer
+from dni_async.synthesizers.critic import CriticSynthesizer
 from dni_async.synthesizers.input_synthesizer import InputSynthesizer
+from dni_async.synthesizers.interface import Synthesizer
+from dni_async.synthesizers.linear import LinearSynthesizer
+from dni_async.synthesizers.mlp import MlpSynthesizer
+from dni_async.synthesizers.pooled import PooledSynthesizer
 
 RATE, SYNTHESIZER_RATE = 0.5, 0.25
+LOSS = make_loss("cross-entropy", (2,))
 X = torch.tensor([[1.0, 2.0], [-1.0, 0.5], [0.0, -1.0], [2.0, 1.0]])
 Y = torch.tensor([0, 1, 1, 0])
 ONE_HOT = torch.eye(2)[Y]
@@ -48,23 +50,29 @@ def linear(weight: torch.Tensor) -> nn.Sequential:
     return nn.Sequential(layer)
 
 
+def make_stage(index: int, layers: nn.Sequential) -> Stage:
+    """Whose update subtracts RATE times the gradient."""
+    updates = Updates(layers, Sgd(layers.parameters(), lr=RATE))
+    return Stage(index, Passes(layers), updates, loss=LOSS)
+
+
 def make_line(rule: Rule, synthesizer: Synthesizer, *, scale: float = 1.0) -> ReferenceLine:
     """Two stages of one linear layer each."""
     layers = [linear(W0), linear(W1)]
-    stages = [Stage(k, each, Sgd(each.parameters(), lr=RATE)) for k, each in enumerate(layers)]
-    return ReferenceLine(stages, [Boundary(lambda _: synthesizer, scale=scale)], rule)
+    stages = [make_stage(k, each) for k, each in enumerate(layers)]
+    return ReferenceLine(stages, [Boundary(lambda _: synthesizer, LOSS, scale=scale)], rule)
 
 
 def critic() -> CriticSynthesizer:
     """Whose A is known and whose B is zero."""
-    made = CriticSynthesizer(3, 2, lambda tensors: Sgd(tensors, lr=SYNTHESIZER_RATE))
+    made = CriticSynthesizer(3, LOSS, lambda tensors: Sgd(tensors, lr=SYNTHESIZER_RATE))
     made.weight.copy_(A)
     return made
 
 
 def zero_linear() -> LinearSynthesizer:
     """The paper's synthesizer at its start."""
-    return LinearSynthesizer(3, 2, lambda tensors: Sgd(tensors, lr=SYNTHESIZER_RATE))
+    return LinearSynthesizer(3, LOSS.encoding, lambda tensors: Sgd(tensors, lr=SYNTHESIZER_RATE))
 
 
 def class_error(logits: torch.Tensor) -> torch.Tensor:
@@ -143,8 +151,8 @@ def test_the_papers_linear_synthesizer_starts_at_zero_and_learns_the_true_gradie
     slope = -2 / H.numel() * TRUE * len(X)
     torch.testing.assert_close(synthesizer.weight, -SYNTHESIZER_RATE * H.t() @ slope)
     torch.testing.assert_close(synthesizer.bias, -SYNTHESIZER_RATE * slope.sum(0))
-    torch.testing.assert_close(synthesizer.label_weight, -SYNTHESIZER_RATE * ONE_HOT.t() @ slope)
-    predicted = H @ synthesizer.weight + synthesizer.bias + ONE_HOT @ synthesizer.label_weight
+    torch.testing.assert_close(synthesizer.code_weight, -SYNTHESIZER_RATE * ONE_HOT.t() @ slope)
+    predicted = H @ synthesizer.weight + synthesizer.bias + ONE_HOT @ synthesizer.code_weight
     line.train(X, Y)
     torch.testing.assert_close(weights(line)[0], W0 - RATE * (predicted / len(X)).t() @ X)
 
@@ -230,7 +238,7 @@ def test_a_linear_synthesizer_learns_returned_gradients_before_the_stage_moves()
     for _ in range(2):
         line.train(X, Y)
         assert torch.equal(weights(line)[0], W0)
-    predicted = H @ synthesizer.weight + synthesizer.bias + ONE_HOT @ synthesizer.label_weight
+    predicted = H @ synthesizer.weight + synthesizer.bias + ONE_HOT @ synthesizer.code_weight
     assert predicted.abs().min() > 0
     line.train(X, Y)
     torch.testing.assert_close(weights(line)[0], W0 - RATE * (predicted / len(X)).t() @ X)
@@ -238,7 +246,9 @@ def test_a_linear_synthesizer_learns_returned_gradients_before_the_stage_moves()
 
 def test_without_hidden_layers_the_mlp_is_linear() -> None:
     """g(h, y) = M [h, y] + b, zero at the start, on the squared error."""
-    synthesizer = MlpSynthesizer(3, 2, lambda ps: Sgd(ps, lr=SYNTHESIZER_RATE), layers=0)
+    synthesizer = MlpSynthesizer(
+        3, LOSS.encoding, lambda ps: Sgd(ps, lr=SYNTHESIZER_RATE), layers=0
+    )
     make_line(BootstrapRule(), synthesizer).train(X, Y)
     slope = -2 / H.numel() * TRUE * len(X)
     weight, bias = synthesizer.parameters
@@ -263,13 +273,13 @@ def make_image_line(rule: Rule, synthesizer: Synthesizer) -> ReferenceLine:
     convolution = nn.Conv2d(1, 1, 1, bias=False)
     nn.init.constant_(convolution.weight, FILTER)
     layers = [nn.Sequential(convolution), nn.Sequential(nn.Flatten(), linear(HEAD))]
-    stages = [Stage(k, each, Sgd(each.parameters(), lr=RATE)) for k, each in enumerate(layers)]
-    return ReferenceLine(stages, [Boundary(lambda _: synthesizer)], rule)
+    stages = [make_stage(k, each) for k, each in enumerate(layers)]
+    return ReferenceLine(stages, [Boundary(lambda _: synthesizer, LOSS)], rule)
 
 
 def test_a_pooled_critic_updates_a_convolution_by_a_loss_on_the_mean() -> None:
     """One region: p = softmax(a m), m the mean of the places; a quarter of (p - y) a at each."""
-    inner = CriticSynthesizer(1, 2, lambda tensors: Sgd(tensors, lr=SYNTHESIZER_RATE))
+    inner = CriticSynthesizer(1, LOSS, lambda tensors: Sgd(tensors, lr=SYNTHESIZER_RATE))
     a = torch.tensor([[0.4], [-0.6]])
     inner.weight.copy_(a)
     synthesizer = PooledSynthesizer((1, 2, 2), 1, lambda _: inner)
@@ -282,7 +292,7 @@ def test_a_pooled_critic_updates_a_convolution_by_a_loss_on_the_mean() -> None:
 
 
 def test_what_a_pooled_critic_learns_is_the_sum_over_its_region() -> None:
-    inner = CriticSynthesizer(1, 2, lambda tensors: Sgd(tensors, lr=SYNTHESIZER_RATE))
+    inner = CriticSynthesizer(1, LOSS, lambda tensors: Sgd(tensors, lr=SYNTHESIZER_RATE))
     a = torch.tensor([[0.4], [-0.6]])
     inner.weight.copy_(a)
     synthesizer = PooledSynthesizer((1, 2, 2), 1, lambda _: inner)
@@ -296,12 +306,14 @@ def test_what_a_pooled_critic_learns_is_the_sum_over_its_region() -> None:
 
 def test_conv_without_hidden_layers_is_one_filter_and_a_bias_for_each_label() -> None:
     """The gradient of its centre weight is the product of place and slope, of V[y] the slope."""
-    synthesizer = ConvSynthesizer((1, 2, 2), 2, lambda ps: Sgd(ps, lr=SYNTHESIZER_RATE), layers=0)
+    synthesizer = ConvSynthesizer(
+        (1, 2, 2), LOSS.encoding, lambda ps: Sgd(ps, lr=SYNTHESIZER_RATE), layers=0
+    )
     line = make_image_line(BootstrapRule(), synthesizer)
     line.train(IMAGES, IMAGE_LABELS)
     assert weights(line)[0].item() == FILTER  # a gradient of zero
     slope = -2 / IMAGE_TRUE.numel() * IMAGE_TRUE
-    weight, bias, label_bias = (p.detach() for p in synthesizer.parameters)
+    weight, bias, code_bias = (p.detach() for p in synthesizer.parameters)
     hidden = PLACES.view(2, 1, 2, 2)
     rate = SYNTHESIZER_RATE
     torch.testing.assert_close(weight[0, 0, 2, 2], -rate * (hidden * slope).sum())
@@ -309,4 +321,4 @@ def test_conv_without_hidden_layers_is_one_filter_and_a_bias_for_each_label() ->
         weight[0, 0, 2, 3], -rate * (hidden[..., 1] * slope[..., 0]).sum()
     )
     torch.testing.assert_close(bias, -rate * slope.sum((0, 2, 3)))
-    torch.testing.assert_close(label_bias, -rate * slope.sum((2, 3)))  # a sample of each label
+    torch.testing.assert_close(code_bias, -rate * slope.sum((2, 3)))  # a sample of each label

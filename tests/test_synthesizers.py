@@ -11,19 +11,20 @@ import torch
 from torch.nn import functional
 
 from dni_async import ConfigError, RunConfig
+from dni_async.stage.losses.catalog import make_loss
+from dni_async.stage.losses.interface import Encoding
 from dni_async.stage.optimizers import Adam, Optimizer, Sgd
-from dni_async.synthesizers import (
-    ConvSynthesizer,
-    CriticSynthesizer,
-    DeepCriticSynthesizer,
-    LinearSynthesizer,
-    MlpSynthesizer,
-    PooledSynthesizer,
-    Synthesizer,
-    make_synthesizer,
-)
+from dni_async.synthesizers.conv import ConvSynthesizer
+from dni_async.synthesizers.critic import CriticSynthesizer
+from dni_async.synthesizers.deep_critic import DeepCriticSynthesizer
+from dni_async.synthesizers.interface import Synthesizer
+from dni_async.synthesizers.linear import LinearSynthesizer
+from dni_async.synthesizers.making import make_synthesizer
+from dni_async.synthesizers.mlp import MlpSynthesizer
+from dni_async.synthesizers.pooled import PooledSynthesizer
 
 NUM_UNITS, NUM_CLASSES, NUM_SAMPLES = 6, 3, 5
+LOSS = make_loss("cross-entropy", (NUM_CLASSES,))
 IMAGE = (2, 4, 5)  # the shape of an activation of convolutions
 
 
@@ -67,13 +68,13 @@ def assert_close(mine: list[torch.Tensor], reference: list[torch.Tensor]) -> Non
         torch.testing.assert_close(m, r, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("num_labels", [0, NUM_CLASSES])
-def test_linear_learns_by_the_gradient_of_the_squared_error(num_labels: int) -> None:
+@pytest.mark.parametrize("encoding", [None, LOSS.encoding])
+def test_linear_learns_by_the_gradient_of_the_squared_error(encoding: Encoding | None) -> None:
     hidden, labels, target = random_task()
-    synthesizer = shuffled(LinearSynthesizer(NUM_UNITS, num_labels, plain))
+    synthesizer = shuffled(LinearSynthesizer(NUM_UNITS, encoding, plain))
     before = copies(synthesizer)
     prediction = hidden @ before[0] + before[1]
-    if num_labels:
+    if encoding:
         prediction = prediction + before[2][labels]
     torch.testing.assert_close(synthesizer.predict(hidden, labels), prediction.detach())
     reference = torch.autograd.grad(functional.mse_loss(prediction, target), before)
@@ -83,7 +84,7 @@ def test_linear_learns_by_the_gradient_of_the_squared_error(num_labels: int) -> 
 
 def test_critic_without_correction_is_the_gradient_of_its_own_loss() -> None:
     hidden, labels, _ = random_task()
-    synthesizer = shuffled(CriticSynthesizer(NUM_UNITS, NUM_CLASSES, plain))
+    synthesizer = shuffled(CriticSynthesizer(NUM_UNITS, LOSS, plain))
     synthesizer.correction.zero_()
     weight, bias, _ = before = copies(synthesizer)
     inputs = hidden.clone().requires_grad_()
@@ -100,7 +101,7 @@ def test_critic_without_correction_is_the_gradient_of_its_own_loss() -> None:
 
 def test_critic_corrects_itself_by_the_gradient_of_the_squared_error() -> None:
     hidden, labels, target = random_task()
-    synthesizer = shuffled(CriticSynthesizer(NUM_UNITS, NUM_CLASSES, plain))
+    synthesizer = shuffled(CriticSynthesizer(NUM_UNITS, LOSS, plain))
     weight, bias, correction = before = copies(synthesizer)
     error = torch.softmax(hidden @ weight.t() + bias, 1) - functional.one_hot(labels, NUM_CLASSES)
     loss = functional.mse_loss(error @ (weight + correction), target)
@@ -114,7 +115,7 @@ class DeepCritic:
     """A critic with one hidden layer, and by autograd what it should give for a task."""
 
     def __init__(self, hidden: torch.Tensor, labels: torch.Tensor) -> None:
-        self.made = shuffled(DeepCriticSynthesizer(NUM_UNITS, NUM_CLASSES, plain, width=4))
+        self.made = shuffled(DeepCriticSynthesizer(NUM_UNITS, LOSS, plain, width=4))
         self.before = copies(self.made)
         *network, self.correction = self.before
         scale, shift, first, first_bias, last, last_bias = network
@@ -148,22 +149,24 @@ def test_deep_critic_corrects_itself_by_the_gradient_of_the_squared_error() -> N
 
 def test_critic_predicts_with_its_correction() -> None:
     hidden, labels, _ = random_task()
-    synthesizer = shuffled(CriticSynthesizer(NUM_UNITS, NUM_CLASSES, plain))
+    synthesizer = shuffled(CriticSynthesizer(NUM_UNITS, LOSS, plain))
     weight, bias, correction = (p.clone() for p in synthesizer.parameters)
     error = torch.softmax(hidden @ weight.t() + bias, 1) - functional.one_hot(labels, NUM_CLASSES)
     torch.testing.assert_close(synthesizer.predict(hidden, labels), error @ (weight + correction))
 
 
-@pytest.mark.parametrize("num_labels", [0, NUM_CLASSES])
+@pytest.mark.parametrize("encoding", [None, LOSS.encoding])
 @pytest.mark.parametrize("layers", [0, 1, 2])
-def test_mlp_learns_by_the_gradient_of_the_squared_error(num_labels: int, layers: int) -> None:
+def test_mlp_learns_by_the_gradient_of_the_squared_error(
+    encoding: Encoding | None, layers: int
+) -> None:
     hidden, labels, target = random_task()
-    synthesizer = shuffled(MlpSynthesizer(NUM_UNITS, num_labels, plain, layers=layers, width=16))
+    synthesizer = shuffled(MlpSynthesizer(NUM_UNITS, encoding, plain, layers=layers, width=16))
     assert len(synthesizer.parameters) == 4 * layers + 2
     before = copies(synthesizer)
     inputs = hidden
-    if num_labels:
-        inputs = torch.cat([hidden, functional.one_hot(labels, num_labels).float()], 1)
+    if encoding:
+        inputs = torch.cat([hidden, functional.one_hot(labels, NUM_CLASSES).float()], 1)
     names = [name for name, _ in synthesizer.network.named_parameters()]
     prediction = torch.func.functional_call(
         synthesizer.network, dict(zip(names, before, strict=True)), (inputs,)
@@ -176,17 +179,17 @@ def test_mlp_learns_by_the_gradient_of_the_squared_error(num_labels: int, layers
 
 def linear(optimize: Callable[[list[torch.Tensor]], Optimizer]) -> Synthesizer:
     """Conditioned on the label."""
-    return LinearSynthesizer(NUM_UNITS, NUM_CLASSES, optimize)
+    return LinearSynthesizer(NUM_UNITS, LOSS.encoding, optimize)
 
 
 def mlp(optimize: Callable[[list[torch.Tensor]], Optimizer]) -> Synthesizer:
     """Conditioned on the label."""
-    return MlpSynthesizer(NUM_UNITS, NUM_CLASSES, optimize)
+    return MlpSynthesizer(NUM_UNITS, LOSS.encoding, optimize)
 
 
 def critic(optimize: Callable[[list[torch.Tensor]], Optimizer]) -> Synthesizer:
     """Always sees the label."""
-    return CriticSynthesizer(NUM_UNITS, NUM_CLASSES, optimize)
+    return CriticSynthesizer(NUM_UNITS, LOSS, optimize)
 
 
 @pytest.mark.parametrize("make", [linear, mlp])
@@ -234,7 +237,7 @@ def test_predictions_carry_no_graph(make: Callable[[Any], Synthesizer]) -> None:
 @pytest.mark.parametrize("synthesizer_type", [LinearSynthesizer, MlpSynthesizer])
 def test_unconditioned_predictions_ignore_the_labels(synthesizer_type: Any) -> None:
     hidden, labels, _ = random_task()
-    synthesizer = shuffled(synthesizer_type(NUM_UNITS, 0, plain))
+    synthesizer = shuffled(synthesizer_type(NUM_UNITS, None, plain))
     other = (labels + 1) % NUM_CLASSES
     first, second = (synthesizer.predict(hidden, y) for y in (labels, other))
     torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-4)
@@ -265,28 +268,30 @@ def image_task(num_samples: int = NUM_SAMPLES) -> tuple[torch.Tensor, torch.Tens
 
 def conv(optimize: Callable[[list[torch.Tensor]], Optimizer]) -> Synthesizer:
     """Conditioned on the label."""
-    return ConvSynthesizer(IMAGE, NUM_CLASSES, optimize)
+    return ConvSynthesizer(IMAGE, LOSS.encoding, optimize)
 
 
 def pooled(optimize: Callable[[list[torch.Tensor]], Optimizer]) -> Synthesizer:
     """A critic on four regions."""
-    return PooledSynthesizer(IMAGE, 2, lambda n: CriticSynthesizer(n, NUM_CLASSES, optimize))
+    return PooledSynthesizer(IMAGE, 2, lambda n: CriticSynthesizer(n, LOSS, optimize))
 
 
 def flat_critic(optimize: Callable[[list[torch.Tensor]], Optimizer]) -> Synthesizer:
     """A critic on every place."""
-    return CriticSynthesizer(2 * 4 * 5, NUM_CLASSES, optimize)
+    return CriticSynthesizer(2 * 4 * 5, LOSS, optimize)
 
 
-@pytest.mark.parametrize("num_labels", [0, NUM_CLASSES])
+@pytest.mark.parametrize("encoding", [None, LOSS.encoding])
 @pytest.mark.parametrize("layers", [0, 1, 2])
-def test_conv_learns_by_the_gradient_of_the_squared_error(num_labels: int, layers: int) -> None:
+def test_conv_learns_by_the_gradient_of_the_squared_error(
+    encoding: Encoding | None, layers: int
+) -> None:
     """With a bias for each label at every filter of the first convolution."""
     hidden, labels, target = image_task()
-    synthesizer = shuffled(ConvSynthesizer(IMAGE, num_labels, plain, layers=layers, width=3))
+    synthesizer = shuffled(ConvSynthesizer(IMAGE, encoding, plain, layers=layers, width=3))
     before = copies(synthesizer)
     weights = list(before)
-    bias = weights.pop()[labels][:, :, None, None] if num_labels else torch.zeros(())
+    bias = weights.pop()[labels][:, :, None, None] if encoding else torch.zeros(())
     outputs = functional.conv2d(hidden, weights.pop(0), weights.pop(0), padding=2) + bias
     for _ in range(layers):
         normed = functional.batch_norm(
@@ -305,9 +310,9 @@ def test_a_labels_bias_is_a_plane_of_ones_but_for_the_border() -> None:
     """Within the border the fifth row and column on, a plane meets every weight of the filter."""
     hidden, labels, _ = image_task()
     hidden = torch.nn.functional.pad(hidden, (3, 3, 3, 3))
-    synthesizer = shuffled(ConvSynthesizer(IMAGE, NUM_CLASSES, plain, layers=0))
-    weight, bias, label_bias = synthesizer.parameters
-    plane = (label_bias.t() / 25)[:, :, None, None].expand(-1, -1, 5, 5)
+    synthesizer = shuffled(ConvSynthesizer(IMAGE, LOSS.encoding, plain, layers=0))
+    weight, bias, code_bias = synthesizer.parameters
+    plane = (code_bias.t() / 25)[:, :, None, None].expand(-1, -1, 5, 5)
     planes = functional.one_hot(labels, NUM_CLASSES).float()[:, :, None, None]
     inputs = torch.cat([hidden, planes.expand(-1, -1, *hidden.shape[2:])], 1)
     expected = functional.conv2d(inputs, torch.cat([weight, plane], 1), bias, padding=2)
@@ -349,7 +354,7 @@ def test_a_pooled_critic_learns_the_nearest_gradient_that_is_even_over_regions()
         def learn(self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor) -> None:
             learnt.append(target)
 
-    synthesizer = PooledSynthesizer(IMAGE, 2, lambda n: Recorder(n, NUM_CLASSES, plain))
+    synthesizer = PooledSynthesizer(IMAGE, 2, lambda n: Recorder(n, LOSS, plain))
     synthesizer.learn(hidden, labels, target)
     gradient = learnt[0].view(NUM_SAMPLES, 2, 4)
     nearest = torch.empty_like(hidden)
@@ -367,7 +372,7 @@ def test_there_are_no_more_regions_than_places(grid: int, num_regions: int) -> N
 
     def make(num_units: int) -> Synthesizer:
         made.append(num_units)
-        return CriticSynthesizer(num_units, NUM_CLASSES, plain)
+        return CriticSynthesizer(num_units, LOSS, plain)
 
     hidden, labels, target = image_task()
     synthesizer = PooledSynthesizer(IMAGE, grid, make)
@@ -378,7 +383,7 @@ def test_there_are_no_more_regions_than_places(grid: int, num_regions: int) -> N
 
 def test_a_critic_pooled_over_single_places_is_the_critic() -> None:
     hidden, labels, target = image_task()
-    every = PooledSynthesizer(IMAGE, 5, lambda n: CriticSynthesizer(n, NUM_CLASSES, plain))
+    every = PooledSynthesizer(IMAGE, 5, lambda n: CriticSynthesizer(n, LOSS, plain))
     one, other = shuffled(flat_critic(plain)), shuffled(every)
     for _ in range(2):
         one.learn(hidden, labels, target)
@@ -402,16 +407,16 @@ def test_learning_of_images_reduces_the_error(make: Callable[[Any], Synthesizer]
 def test_the_first_prediction_of_conv_is_zero() -> None:
     hidden, labels, _ = image_task()
     for layers in (0, 2):
-        made = ConvSynthesizer(IMAGE, NUM_CLASSES, plain, layers=layers)
+        made = ConvSynthesizer(IMAGE, LOSS.encoding, plain, layers=layers)
         assert torch.equal(made.predict(hidden, labels), torch.zeros_like(hidden))
 
 
 def test_conv_passes_over_what_batch_norm_cannot_normalise() -> None:
-    synthesizer = ConvSynthesizer((2, 1, 1), NUM_CLASSES, plain)
+    synthesizer = ConvSynthesizer((2, 1, 1), LOSS.encoding, plain)
     one, label = torch.ones(1, 2, 1, 1), torch.tensor([1])
     synthesizer.learn(one, label, one)
     assert torch.equal(synthesizer.predict(one, label), torch.zeros_like(one))
-    linear_one = ConvSynthesizer((2, 1, 1), NUM_CLASSES, plain, layers=0)
+    linear_one = ConvSynthesizer((2, 1, 1), LOSS.encoding, plain, layers=0)
     linear_one.learn(one, label, one)
     assert linear_one.predict(one, label).abs().sum() > 0
 
@@ -445,7 +450,7 @@ def test_what_a_config_names_takes_every_shape(
     settings: dict[str, Any], shape: tuple[int, ...], kind: type, num_parameters: int
 ) -> None:
     config = RunConfig(**settings)
-    synthesizer = make_synthesizer(config, shape, NUM_CLASSES, torch.device("cpu"))
+    synthesizer = make_synthesizer(config, shape, LOSS, torch.device("cpu"))
     assert type(synthesizer) is kind
     assert len(synthesizer.parameters) == num_parameters
     hidden, labels = torch.randn(4, *shape), torch.tensor([0, 1, 2, 0])
@@ -465,7 +470,7 @@ def test_what_a_config_names_takes_every_shape(
 )
 def test_the_width_of_hidden_layers(settings: dict[str, Any], widths: set[int]) -> None:
     config = RunConfig(model="cnn", **settings)
-    made: Any = make_synthesizer(config, IMAGE, NUM_CLASSES, torch.device("cpu"))
+    made: Any = make_synthesizer(config, IMAGE, LOSS, torch.device("cpu"))
     assert {
         len(part.weight) for part in list(made.network)[:-1] if hasattr(part, "weight")
     } == widths
@@ -474,7 +479,7 @@ def test_the_width_of_hidden_layers(settings: dict[str, Any], widths: set[int]) 
 def test_conv_needs_images() -> None:
     config = RunConfig(model="cnn", synthesizer="conv")
     with pytest.raises(ConfigError, match=re.escape("needs activations [B, C, H, W], but these")):
-        make_synthesizer(config, (6,), NUM_CLASSES, torch.device("cpu"))
+        make_synthesizer(config, (6,), LOSS, torch.device("cpu"))
 
 
 def test_the_gradients_a_synthesizer_learns_by_are_clipped() -> None:
@@ -483,7 +488,7 @@ def test_the_gradients_a_synthesizer_learns_by_are_clipped() -> None:
     given = []
     for clip in (None, 1e-3):
         config = RunConfig(synthesizer="linear", synthesizer_clip=clip)
-        made: Any = make_synthesizer(config, (NUM_UNITS,), NUM_CLASSES, torch.device("cpu"))
+        made: Any = make_synthesizer(config, (NUM_UNITS,), LOSS, torch.device("cpu"))
         made.learn(hidden, labels, target)
         squares = sum(moment.sum().item() for moment in made._optimizer.second_moments)
         given.append((squares / 0.001) ** 0.5)
@@ -502,7 +507,7 @@ def test_the_gradients_a_synthesizer_learns_by_are_clipped() -> None:
     ],
 )
 def test_a_config_names_its_synthesizer(config: RunConfig, kind: type, num_parameters: int) -> None:
-    synthesizer = make_synthesizer(config, (NUM_UNITS,), NUM_CLASSES, torch.device("cpu"))
+    synthesizer = make_synthesizer(config, (NUM_UNITS,), LOSS, torch.device("cpu"))
     hidden, labels, target = random_task()
     assert type(synthesizer) is kind
     assert len(synthesizer.parameters) == num_parameters
@@ -514,7 +519,7 @@ def test_a_config_names_its_synthesizer(config: RunConfig, kind: type, num_param
 def test_the_rate_of_a_synthesizer(synthesizer_lr: float | None, moved: float) -> None:
     """Adam's first update moves every weight by the rate itself, whatever the stage's is."""
     config = RunConfig(synthesizer="linear", lr=0.5, synthesizer_lr=synthesizer_lr)
-    synthesizer = make_synthesizer(config, (NUM_UNITS,), NUM_CLASSES, torch.device("cpu"))
+    synthesizer = make_synthesizer(config, (NUM_UNITS,), LOSS, torch.device("cpu"))
     hidden, labels, target = random_task()
     synthesizer.learn(hidden, labels, target)
     bias = synthesizer.parameters[1]

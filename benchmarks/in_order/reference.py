@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from benchmarks.harness.member import answer
 from benchmarks.harness.team import Team
@@ -19,11 +20,12 @@ from dni_async.decisions.rules import OccasionalRule, Rule
 from dni_async.network.building import build_network, cut_stage, layer_starts
 from dni_async.network.partition import split_layers
 from dni_async.seeding import stage_seed
-from dni_async.stage.optimizers import make_optimizer
-from dni_async.stage.rates import make_rate_factor
-from dni_async.stage.stage import Stage, add_scores, prepare_torch, score
-from dni_async.synthesizers import make_synthesizer
-from dni_async.synthesizers.boundary import Boundary
+from dni_async.stage.losses.catalog import run_loss
+from dni_async.stage.losses.interface import Loss
+from dni_async.stage.losses.score import add_scores
+from dni_async.stage.making import make_stage
+from dni_async.stage.threads import prepare_torch
+from dni_async.synthesizers.making import make_boundary
 
 __all__ = ["main", "train_in_order", "train_over_wire"]
 
@@ -54,44 +56,39 @@ def main(_member: int) -> None:
     dataset = load_dataset(config.data, folder)
     inputs = Inputs(dataset, batch_size=config.batch_size, seed=config.seed)
     wire = make_format(order.get("wire", "same"), config.seed)
-    line = _build(config, inputs, dataset.input_shape, dataset.num_classes, wire.carry)
+    network = build_network(config, dataset.input_shape, dataset.num_classes)
+    loss = run_loss(dataset.num_classes)
+    line = _build(config, inputs, network, loss, wire.carry)
     for epoch in range(1, config.epochs + 1):
         for index in range(inputs.num_train_batches):
             line.train(*inputs.train_batch(epoch, index))
-        answer({"accuracy": _accuracy(line, inputs), **wire.errors()})
+        answer({"accuracy": _accuracy(line, inputs, loss), **wire.errors()})
 
 
-def _accuracy(line: ReferenceLine, inputs: Inputs) -> float:
+def _accuracy(line: ReferenceLine, inputs: Inputs, loss: Loss) -> float:
     scores = []
     for index in range(inputs.num_test_batches):
         x, y = inputs.test_batch(index)
-        scores.append(score(line.evaluate(x), y))
-    total = add_scores(scores)
-    return total.num_correct / total.num_samples
+        scores.append(loss.score(line.evaluate(x), y))
+    return add_scores(scores).means["accuracy"]
 
 
 def _build(
-    config: RunConfig,
-    inputs: Inputs,
-    input_shape: tuple[int, ...],
-    num_classes: int,
-    carry: Carry,
+    config: RunConfig, inputs: Inputs, network: nn.Sequential, loss: Loss, carry: Carry
 ) -> ReferenceLine:
     """Stages and boundaries as the workers build theirs, each with its own seed."""
-    network = build_network(config, input_shape, num_classes)
     rule: Rule = config.make_rule()
     if config.update_probability < 1:
         rule = OccasionalRule(rule, config.update_probability, config.seed)
-    factor = make_rate_factor(config, config.epochs * inputs.num_train_batches)
-    device = torch.device("cpu")
-    stages = []
-    for index, layers in enumerate(split_layers(len(layer_starts(network)), config.num_stages)):
-        part = cut_stage(network, *layers)
-        optimizer = make_optimizer(part.parameters(), config)
-        stages.append(Stage(index, part, optimizer, rate_factor=factor))
+    num_batches = config.epochs * inputs.num_train_batches
+    ranges = split_layers(len(layer_starts(network)), config.num_stages)
+    stages = [
+        make_stage(cut_stage(network, *layers), config, loss, index=index, num_batches=num_batches)
+        for index, layers in enumerate(ranges)
+    ]
     torch.manual_seed(stage_seed(config.seed, 0))
     boundaries = [
-        Boundary(lambda shape: make_synthesizer(config, shape, num_classes, device))
+        make_boundary(config, loss, torch.device("cpu"))
         for _ in range(len(stages) - 1 if rule.needs_synthesizer else 0)
     ]
     return ReferenceLine(stages, boundaries, rule, carry)

@@ -18,7 +18,7 @@ from benchmarks.rivals.lanes.gloo import join_group
 from dni_async.config.run_config import RunConfig
 from dni_async.data import Dataset, batch_order, load_dataset
 from dni_async.stage.dtypes import AUTOCAST_DTYPES
-from dni_async.stage.stage import prepare_torch
+from dni_async.stage.threads import prepare_torch
 
 __all__ = ["Rank", "Share", "autocast", "join", "train"]
 

@@ -32,11 +32,12 @@ from dni_async.decisions.actions import (
 from dni_async.decisions.rules import Rule
 from dni_async.network.building import build_network, cut_stage, layer_starts
 from dni_async.network.partition import split_layers
-from dni_async.stage.dtypes import AUTOCAST_DTYPES
-from dni_async.stage.optimizers import make_optimizer
-from dni_async.stage.stage import Stage, prepare_torch
-from dni_async.synthesizers import make_synthesizer
+from dni_async.stage.losses.catalog import run_loss
+from dni_async.stage.making import make_stage
+from dni_async.stage.stage import Stage
+from dni_async.stage.threads import prepare_torch
 from dni_async.synthesizers.boundary import Boundary
+from dni_async.synthesizers.making import make_boundary
 
 __all__ = ["StageTimes", "ceiling", "main", "measure_stages", "middle"]
 
@@ -104,13 +105,15 @@ class _Line:
         network = build_network(config, dataset.input_shape, dataset.num_classes)
         ranges = ranges or split_layers(len(layer_starts(network)), config.num_stages)
         self._rule = config.make_rule()
+        loss = run_loss(dataset.num_classes)
+        num_batches = config.epochs * self._inputs.num_train_batches
         self._timed = [
             _Timed(
-                index,
-                index == len(ranges) - 1,
-                cut_stage(network, *layers),
-                config,
-                dataset.num_classes,
+                make_stage(
+                    cut_stage(network, *layers), config, loss, index=index, num_batches=num_batches
+                ),
+                make_boundary(config, loss, torch.device("cpu")),
+                has_above=index < len(ranges) - 1,
             )
             for index, layers in enumerate(ranges)
         ]
@@ -155,25 +158,8 @@ class _Line:
 class _Timed:
     """One stage with its boundary, and what its actions took."""
 
-    def __init__(
-        self,
-        index: int,
-        is_head: bool,
-        layers: torch.nn.Sequential,
-        config: RunConfig,
-        num_classes: int,
-    ) -> None:
-        self._has_below, self._has_above = index > 0, not is_head
-        stage = Stage(
-            index,
-            layers,
-            make_optimizer(layers.parameters(), config),
-            autocast=AUTOCAST_DTYPES[config.dtype],
-        )
-        boundary = Boundary(
-            lambda shape: make_synthesizer(config, shape, num_classes, torch.device("cpu")),
-            scale=config.synthesizer_scale,
-        )
+    def __init__(self, stage: Stage, boundary: Boundary, *, has_above: bool) -> None:
+        self._has_below, self._has_above = stage.index > 0, has_above
         self._labels = torch.empty(0)
         self.place = Place(stage, boundary)
         self.seconds = _no_times()

@@ -18,6 +18,7 @@ from dni_async.config.extensions import find_callable, is_extension
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.network.models import make_model
+from dni_async.stage.losses.interface import Loss
 
 __all__ = [
     "build_network",
@@ -90,17 +91,15 @@ def has_batch_norm(network: nn.Sequential) -> bool:
 def check_network(
     network: nn.Sequential,
     x: torch.Tensor,
-    num_classes: int,
-    *,
-    label_shape: tuple[int, ...] = (),
+    targets: torch.Tensor,
+    loss: Loss,
 ) -> None:
     """Run a few samples x [B, ...] through network. Raises ConfigError if they do not fit.
 
-    label_shape: of one sample, (T,) for a label at each position. Every activation between layers
-    must be one floating-point tensor [B, ...] or [B, T, ...], and the output logits [B, at least
-    num_classes] or [B, T, at least num_classes].
+    Every activation between layers must be one floating-point tensor led by what numbers the
+    samples in targets, [B, ...] or [B, T, ...]; the loss says what the output must be.
     """
-    leading = (len(x), *label_shape)
+    leading = tuple(targets.shape[: loss.sample_dims(targets)])
     names = [name for name, _ in network.named_parameters(remove_duplicate=False)]
     if len(names) > len(list(network.parameters())):
         raise ConfigError("model: two layers share parameters, but stages update on their own")
@@ -122,11 +121,7 @@ def check_network(
         ) from error
     finally:
         network.train(was_training)
-    if hidden.shape[:-1] != leading or hidden.shape[-1] < num_classes:
-        raise ConfigError(
-            f"model: the output is {list(hidden.shape)}, needs "
-            f"[{_listed(leading)}, at least {num_classes}]"
-        )
+    loss.check_outputs(hidden, targets)
 
 
 def _is_trainable(module: nn.Module) -> bool:

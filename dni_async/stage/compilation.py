@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import sysconfig
+from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from dni_async.errors import ConfigError
@@ -13,26 +16,45 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from dni_async.stage.stage import Layers, Stage
+    from dni_async.stage.passes import Layers
+    from dni_async.stage.stage import Stage
 
-__all__ = ["COMPILE_S", "check_compiler", "compile_layers", "warm_up"]
+__all__ = ["COMPILE_S", "check_compiler", "compile_layers", "out_of_pool", "warm_up"]
 
 COMPILE_S: Final = 300.0  # how long workers that compile may take longer to be ready
+GPU_ROUNDS: Final = 3
 
 
-def check_compiler() -> None:
-    """Raises ConfigError where torch.compile would find no C++ compiler for the CPU."""
-    default = "clang++" if sys.platform == "darwin" else "g++"
-    name = os.environ.get("CXX", default)
-    if shutil.which(name) is None:
-        raise ConfigError(f"compile: needs a C++ compiler, but {name!r} is not there (set CXX)")
+def check_compiler(devices: Collection[str]) -> None:
+    """Raises ConfigError where torch.compile lacks what it builds kernels with for devices.
+
+    For the CPU it is a C++ compiler, for a GPU a C compiler (Triton builds its launchers with it),
+    for both the headers of Python.
+    """
+    if "cpu" in devices:
+        _check_found("CXX", ["clang++" if sys.platform == "darwin" else "g++"], "C++ compiler")
+    if any(device.startswith("cuda") for device in devices):
+        _check_found("CC", ["gcc", "clang"], "C compiler")
+    folders = {sysconfig.get_path(name) for name in ("include", "platinclude")}
+    if sys.platform == "linux" and not any(Path(f, "Python.h").exists() for f in folders):
+        raise ConfigError(
+            f"compile: needs Python.h, but {' and '.join(sorted(folders))} has none "
+            "(Debian: python3-dev)"
+        )
+
+
+def _check_found(variable: str, defaults: Sequence[str], what: str) -> None:
+    """The program that variable names, else one of defaults, must be there."""
+    names = [os.environ[variable]] if os.environ.get(variable) else defaults
+    if not any(shutil.which(name) for name in names):
+        missing = " nor ".join(map(repr, names))
+        raise ConfigError(f"compile: needs a {what}, but {missing} is not there (set {variable})")
 
 
 def compile_layers(layers: nn.Sequential, device: torch.device) -> Layers:
     """layers, forwards and backwards, as fused kernels; on a GPU replayed as CUDA graphs.
 
-    Compiled at the first batch, which takes seconds: see warm_up. On a GPU each call's output lies
-    in memory that the next call writes again, so this gives a copy.
+    Compiled at the first batch, which takes seconds: see warm_up.
     """
     import torch
 
@@ -41,29 +63,48 @@ def compile_layers(layers: nn.Sequential, device: torch.device) -> Layers:
     if device.type != "cuda":
         compiled: Layers = torch.compile(layers, dynamic=False)
         return compiled
-    graphed = torch.compile(layers, dynamic=False, mode="reduce-overhead")
+    graphed = out_of_pool(torch.compile(layers, dynamic=False, mode="reduce-overhead"))
 
     def run(inputs: torch.Tensor) -> torch.Tensor:
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        outputs: torch.Tensor = graphed(inputs).clone()
-        return outputs
+        return graphed(inputs)
 
     return run
 
 
-def warm_up(stage: Stage, inputs: torch.Tensor, *, has_below: bool) -> None:
+def out_of_pool(graphed: Layers) -> Layers:
+    """graphed, with an output and a gradient of the inputs that nothing writes again.
+
+    Those of a CUDA graph lie in its own memory, which its next run overwrites, while a stage may
+    hold several batches.
+    """
+
+    def run(inputs: torch.Tensor) -> torch.Tensor:
+        if inputs.requires_grad:
+            inputs.register_hook(_copied)  # type: ignore[no-untyped-call]
+        return graphed(inputs).clone()
+
+    return run
+
+
+def _copied(gradient: torch.Tensor) -> torch.Tensor:
+    return gradient.clone()
+
+
+def warm_up(stage: Stage, inputs: torch.Tensor) -> None:
     """Compile what stage will need for batches shaped as inputs, and leave it as it was.
 
-    has_below: whether gradients of the inputs will be asked for as well.
+    On a GPU graphs are captured at the second call, and replayed from the third on.
     """
     import torch
 
     weights = {name: tensor.clone() for name, tensor in stage.layers.state_dict().items()}
-    random_state = torch.get_rng_state()
-    for needs_input_gradient in {False, has_below}:
-        hidden = stage.forward(0, inputs.clone(), needs_input_gradient=needs_input_gradient)
-        stage.pull_back(0, torch.zeros_like(hidden), source="gradient of the warm-up")
-        for parameter in stage.layers.parameters():
-            parameter.grad = None
+    inputs = inputs.to(next(stage.layers.parameters()).device)
+    is_gpu = inputs.device.type == "cuda"
+    with torch.random.fork_rng(devices=[inputs.device] if is_gpu else []):
+        for needs_input_gradient in [False, True] if stage.index > 0 else [False]:
+            for _ in range(GPU_ROUNDS if is_gpu else 1):
+                hidden = stage.forward(0, inputs.clone(), needs_input_gradient=needs_input_gradient)
+                stage.pull_back(0, torch.zeros_like(hidden), source="gradient of the warm-up")
+                stage.discard()
     stage.layers.load_state_dict(weights)
-    torch.set_rng_state(random_state)

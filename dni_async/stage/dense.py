@@ -13,10 +13,7 @@ from typing import cast
 import torch
 from torch import nn
 
-__all__ = ["DenseLayers", "cross_entropy"]
-
-_MEAN = 1  # torch's number for reduction="mean"
-_IGNORE_INDEX = -100  # torch's default: a label that never occurs
+__all__ = ["DenseLayers"]
 
 
 class _Block:
@@ -111,24 +108,6 @@ class DenseLayers:
             if index > 0 or to_inputs:
                 gradient = torch.mm(gradient, block.plain_weight)
         return gradient if to_inputs else None
-
-
-@torch.no_grad()
-def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> tuple[float, torch.Tensor]:
-    """The mean cross-entropy of logits and its gradient, in the logits' shape and dtype.
-
-    logits [B, C] with labels [B], or [B, T, C] with [B, T]: the mean is over all labels. As
-    autograd's, bit for bit; computed in float32.
-    """
-    aten = torch.ops.aten
-    labels = labels.flatten()
-    log_p = torch.log_softmax(logits.flatten(0, -2).float(), 1)
-    loss, weight = aten.nll_loss_forward(log_p, labels, None, _MEAN, _IGNORE_INDEX)
-    gradient = aten.nll_loss_backward(
-        torch.ones_like(loss), log_p, labels, None, _MEAN, _IGNORE_INDEX, weight
-    )
-    gradient = aten._log_softmax_backward_data(gradient, log_p, 1, log_p.dtype)
-    return loss.item(), gradient.view(logits.shape).to(logits.dtype)
 
 
 def _flatten(layers: nn.Sequential) -> Iterator[nn.Module]:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from dni_async.stage.losses.interface import Loss
 from dni_async.stage.optimizers import Optimizer
-from dni_async.synthesizers import Synthesizer
 from dni_async.synthesizers.agreement import Comparison
+from dni_async.synthesizers.interface import Synthesizer
 
 __all__ = ["Boundary"]
 
@@ -17,9 +18,9 @@ class Boundary:
     """Owns the synthesizer of one boundary.
 
     Gradients on this surface are of the batch's mean loss and have the activation's dtype;
-    inside, the synthesizer works in per-sample units and float32. With labels [B, T], each of the
-    B T positions of an activation [B, T, ...] is a sample. make_synthesizer is called once, with
-    the shape of one sample of the first activation. scale: multiplies what it predicts.
+    inside, the synthesizer works in per-sample units and float32. The loss says what a sample is:
+    a row, or each of B T positions of an activation [B, T, ...]. make_synthesizer is called once,
+    with the shape of one sample of the first activation. scale: multiplies what it predicts.
 
     comparison: of each gradient learnt from with what the synthesizer, as it then is, gives for
     that activation, before it learns and unscaled. A synthesizer whose learn gives nothing is not
@@ -29,30 +30,34 @@ class Boundary:
     def __init__(
         self,
         make_synthesizer: Callable[[tuple[int, ...]], Synthesizer],
+        loss: Loss,
         *,
         scale: float = 1.0,
         optimizers: Sequence[Optimizer] = (),
     ) -> None:
         self._make = make_synthesizer
+        self._loss = loss
         self._scale = scale
         self._optimizers = optimizers
         self.shape: tuple[int, ...] | None = None
         self._made: Synthesizer | None = None
         self.comparison = Comparison()
 
-    def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient of the mean loss, shaped as hidden [B, ...]."""
-        samples, labels = _samples(hidden, labels).float(), labels.flatten()
-        gradient = self._synthesizer(samples).predict(samples, labels)
+        num_dims = self._loss.sample_dims(targets)
+        samples, rows = _samples(hidden, num_dims).float(), _samples(targets, num_dims)
+        gradient = self._synthesizer(samples).predict(samples, rows)
         return gradient.mul_(self._scale / len(samples)).view_as(hidden).to(hidden.dtype)
 
-    def learn(self, hidden: torch.Tensor, labels: torch.Tensor, returned: torch.Tensor) -> None:
+    def learn(self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor) -> None:
         """One synthesizer update from the returned gradient [B, ...] of the batch's mean loss."""
-        samples = _samples(hidden, labels).float()
-        target = _samples(returned, labels).float() * len(samples)
-        synthetic = self._synthesizer(samples).learn(samples, labels.flatten(), target)
+        num_dims = self._loss.sample_dims(targets)
+        samples, rows = _samples(hidden, num_dims).float(), _samples(targets, num_dims)
+        wanted = _samples(returned, num_dims).float() * len(samples)
+        synthetic = self._synthesizer(samples).learn(samples, rows, wanted)
         if synthetic is not None:
-            self.comparison.add(synthetic, target)
+            self.comparison.add(synthetic, wanted)
 
     def make(self, shape: tuple[int, ...]) -> Synthesizer:
         """The synthesizer, made for samples of that shape if there is none yet."""
@@ -77,6 +82,6 @@ class Boundary:
         return self.make(tuple(samples.shape[1:]))
 
 
-def _samples(tensor: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """tensor [B, ...] or [B, T, ...] with a sample for each label in its first dimension."""
-    return tensor.flatten(0, labels.ndim - 1)
+def _samples(tensor: torch.Tensor, num_dims: int) -> torch.Tensor:
+    """tensor [B, ...] or [B, T, ...] with all its samples in its first dimension."""
+    return tensor.flatten(0, num_dims - 1)

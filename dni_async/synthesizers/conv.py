@@ -1,8 +1,9 @@
 """5x5 convolutions for images: the paper's synthesizer of its CNNs (Jaderberg et al. 2016, 3.1).
 
-Hidden layers of convolution, BatchNorm and ReLU, then a convolution that starts at zero. A label
-adds a bias of its own to every filter of the first convolution, which is what a plane of ones for
-its class does, but for the border. docs/rules.md says what it costs.
+Hidden layers of convolution, BatchNorm and ReLU, then a convolution that starts at zero. The
+code of the targets adds a bias to every filter of the first convolution: a label one of its own,
+which is what a plane of ones for its class does, but for the border. docs/rules.md says what it
+costs.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from dni_async.stage.losses.interface import Encoding
 from dni_async.synthesizers.interface import MakeOptimizer
 
 __all__ = ["ConvSynthesizer"]
@@ -21,14 +23,14 @@ __all__ = ["ConvSynthesizer"]
 class ConvSynthesizer:
     """For activations [B, C, H, W]; shape: (C, H, W).
 
-    num_labels: classes to condition on, 0 for none. layers: hidden ones, each of width filters;
+    encoding: of the targets, None to ignore them. layers: hidden ones, each of width filters;
     width None: as many as the activation has channels.
     """
 
     def __init__(
         self,
         shape: tuple[int, ...],
-        num_labels: int,
+        encoding: Encoding | None,
         optimize: MakeOptimizer,
         *,
         layers: int = 2,
@@ -46,45 +48,47 @@ class ConvSynthesizer:
         self.network = nn.Sequential(*parts, last).to(device)
         first = self.network[0]
         assert isinstance(first, nn.Conv2d)
-        self.label_bias = torch.zeros(num_labels, first.out_channels, device=device)
+        self._encoding = encoding
+        code_width = 0 if encoding is None else encoding.width
+        self.code_bias = torch.zeros(code_width, first.out_channels, device=device)
         if layers:  # with none, the first convolution is the last one, which starts at zero
             bound = first.weight[0].numel() ** -0.5
-            self.label_bias.uniform_(-bound, bound)
-        self.label_bias.requires_grad_()
+            self.code_bias.uniform_(-bound, bound)
+        self.code_bias.requires_grad_()
         self._optimizer = optimize(self.parameters)
 
     @property
     def parameters(self) -> list[torch.Tensor]:
-        """Of the convolutions and normalisations, and the labels' biases [K, F] if conditioned."""
-        conditioned = [self.label_bias] if len(self.label_bias) else []
+        """Of the convolutions and normalisations, and V [W, F] if conditioned."""
+        conditioned = [] if self._encoding is None else [self.code_bias]
         return [*self.network.parameters(), *conditioned]
 
     @torch.no_grad()
-    def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient [B, C, H, W] in per-sample units.
 
         Zero for a batch of one value per channel, which BatchNorm cannot normalise.
         """
-        return self._run(hidden, labels) if self._takes(hidden) else torch.zeros_like(hidden)
+        return self._run(hidden, targets) if self._takes(hidden) else torch.zeros_like(hidden)
 
     def learn(
-        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+        self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor
     ) -> torch.Tensor | None:
         """One update on the mean squared error; a batch of one value per channel is passed over."""
         if not self._takes(hidden):
             return None
-        prediction = self._run(hidden, labels)
-        torch.autograd.backward(functional.mse_loss(prediction, target))
+        prediction = self._run(hidden, targets)
+        torch.autograd.backward(functional.mse_loss(prediction, returned))
         self._optimizer.update()
         return prediction.detach()
 
     def _takes(self, hidden: torch.Tensor) -> bool:
         return len(self.network) == 1 or hidden[:, 0].numel() > 1
 
-    def _run(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _run(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         outputs: torch.Tensor = self.network[0](hidden)
-        if len(self.label_bias):
-            outputs = outputs + self.label_bias.index_select(0, labels)[:, :, None, None]
+        if self._encoding is not None:
+            outputs = outputs + self._encoding.select(self.code_bias, targets)[:, :, None, None]
         for part in list(self.network)[1:]:
             outputs = part(outputs)
         return outputs

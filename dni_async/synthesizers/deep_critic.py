@@ -1,9 +1,9 @@
-"""A critic with hidden layers: where a linear classifier asks too much of the activation.
+"""A critic with hidden layers: where a linear readout asks too much of the activation.
 
 An auxiliary network deeper than a classifier, as decoupled greedy learning has it (Belilovsky et
-al. 2019, 1901.08164): LayerNorm, hidden layers with GELU, K logits. With f for all that, p =
-softmax(f(h)) and J = df/dh the synthetic gradient is g = (p - y)(J + B). f learns to classify from
-the labels of every batch, B (zero at the start) learns from returned gradients.
+al. 2019, 1901.08164): LayerNorm, hidden layers with GELU, K outputs. With f for all that, e = dL/do
+by the run's own loss at o = f(h) and J = df/dh, the synthetic gradient is g = e (J + B). f learns
+by that loss from the targets of every batch, B (zero at the start) from returned gradients.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn import functional
 
+from dni_async.stage.losses.interface import Loss
 from dni_async.synthesizers.interface import MakeOptimizer
 
 __all__ = ["DeepCriticSynthesizer"]
 
 
 class DeepCriticSynthesizer:
-    """num_units: D, the values of one sample. num_classes: K. Labels are needed always.
+    """num_units: D, the values of one sample. The loss says what is read out, K outputs.
 
     layers: hidden ones, each of width units (None: D).
     """
@@ -28,7 +28,7 @@ class DeepCriticSynthesizer:
     def __init__(
         self,
         num_units: int,
-        num_classes: int,
+        loss: Loss,
         optimize: MakeOptimizer,
         *,
         layers: int = 1,
@@ -39,12 +39,12 @@ class DeepCriticSynthesizer:
         sizes = [num_units, *[width or num_units] * layers]
         for fan_in, fan_out in pairwise(sizes):
             parts += [nn.Linear(fan_in, fan_out), nn.GELU()]
-        parts.append(nn.Linear(sizes[-1], num_classes))
+        parts.append(nn.Linear(sizes[-1], loss.readout_size))
         self.network = nn.Sequential(*parts).to(device)
-        self.correction = torch.zeros(num_classes, num_units, device=device)
-        self._num_classes = num_classes
+        self.correction = torch.zeros(loss.readout_size, num_units, device=device)
+        self._loss = loss
         self._weights: list[torch.Tensor] = list(self.network.parameters())
-        self._classifier_optimizer = optimize(self._weights)
+        self._readout_optimizer = optimize(self._weights)
         self._correction_optimizer = optimize([self.correction])
 
     @property
@@ -52,32 +52,31 @@ class DeepCriticSynthesizer:
         """Weights and biases of f, then B [K, D]."""
         return [*self._weights, self.correction]
 
-    def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The synthetic gradient of hidden [B, ...], per-sample units; then f takes one update."""
-        inputs, logits, error = self._classify(hidden, labels)
-        gradients = torch.autograd.grad(logits, [inputs, *self._weights], error)
+    def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The synthetic gradient of hidden [N, ...], per-sample units; then f takes one update."""
+        inputs, outputs, error = self._read_out(hidden, targets)
+        gradients = torch.autograd.grad(outputs, [inputs, *self._weights], error)
         for weight, gradient in zip(self._weights, gradients[1:], strict=True):
             weight.grad = gradient.div_(len(inputs))
-        self._classifier_optimizer.update()
+        self._readout_optimizer.update()
         return (gradients[0] + error @ self.correction).view(hidden.shape)
 
     def learn(
-        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+        self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor
     ) -> torch.Tensor:
-        """One update of B on the mean squared error to target [B, ...], f held fixed."""
-        inputs, logits, error = self._classify(hidden, labels)
-        (own,) = torch.autograd.grad(logits, inputs, error)
+        """One update of B on the mean squared error to returned [N, ...], f held fixed."""
+        inputs, outputs, error = self._read_out(hidden, targets)
+        (own,) = torch.autograd.grad(outputs, inputs, error)
         gradient = own + error @ self.correction
-        residual = gradient - target.flatten(1)
-        self.correction.grad = (error.t() @ residual).mul_(2 / target.numel())
+        residual = gradient - returned.flatten(1)
+        self.correction.grad = (error.t() @ residual).mul_(2 / returned.numel())
         self._correction_optimizer.update()
         return gradient.view(hidden.shape)
 
-    def _classify(
-        self, hidden: torch.Tensor, labels: torch.Tensor
+    def _read_out(
+        self, hidden: torch.Tensor, targets: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The activation as autograd's leaf, logits, and p - y: dL/dlogits of each sample."""
+        """The activation as autograd's leaf, the outputs [N, K], and e [N, K]."""
         inputs = hidden.detach().flatten(1).requires_grad_()
-        logits: torch.Tensor = self.network(inputs)
-        one_hot = functional.one_hot(labels, self._num_classes)
-        return inputs, logits, torch.softmax(logits.detach(), dim=1).sub_(one_hot)
+        outputs: torch.Tensor = self.network(inputs)
+        return inputs, outputs, self._loss.sample_gradients(outputs.detach(), targets, dim=1)

@@ -1,4 +1,4 @@
-"""What every synthesizer does."""
+"""What every synthesizer does, and what it is made of."""
 
 from __future__ import annotations
 
@@ -15,23 +15,27 @@ MakeOptimizer = Callable[[list[torch.Tensor]], Optimizer]
 
 
 class Synthesizer(Protocol):
-    """Predicts dL/dh of each sample from h [B, *shape] float and labels y [B] int64."""
+    """Predicts dL/dh of each of N samples from h [N, *shape] float and its targets [N, ...].
+
+    The targets are what the run's loss compares with: class labels [N] int64, or numbers.
+    """
 
     @property
     def parameters(self) -> list[torch.Tensor]:
         """The tensors that learning changes."""
 
-    def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The synthetic gradient [B, *shape], newly made, in per-sample units.
+    def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The synthetic gradient [N, *shape], newly made, in per-sample units.
 
-        May learn from the labels alone.
+        May learn from the targets alone.
         """
 
     def learn(
-        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+        self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor
     ) -> torch.Tensor | None:
-        """One update towards target [B, *shape], a returned gradient in per-sample units.
+        """One update towards a returned gradient [N, *shape] in per-sample units.
 
-        Gives the synthetic gradient [B, *shape] of hidden as it was before this update, or None
-        where there is none; it is compared with target and changes nothing. target stays as it is.
+        Gives the synthetic gradient [N, *shape] of hidden as it was before this update, or None
+        where there is none; it is compared with returned and changes nothing. returned stays as it
+        is.
         """

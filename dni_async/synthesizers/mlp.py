@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from dni_async.stage.losses.interface import Encoding
 from dni_async.synthesizers.interface import MakeOptimizer
 
 __all__ = ["MlpSynthesizer"]
@@ -20,7 +21,7 @@ HIDDEN_UNITS = 1024
 
 
 class MlpSynthesizer:
-    """num_units: D, the values of one sample. num_labels: classes to condition on, 0 for none.
+    """num_units: D, the values of one sample. encoding: of the targets, None to ignore them.
 
     layers: hidden ones, each of width units; with none it is linear. The last layer starts at zero.
     """
@@ -28,15 +29,16 @@ class MlpSynthesizer:
     def __init__(
         self,
         num_units: int,
-        num_labels: int,
+        encoding: Encoding | None,
         optimize: MakeOptimizer,
         *,
         layers: int = 2,
         width: int | None = None,
         device: torch.device | None = None,
     ) -> None:
-        self._num_labels = num_labels
-        sizes = [num_units + num_labels, *[width or HIDDEN_UNITS] * layers]
+        self._encoding = encoding
+        code_width = 0 if encoding is None else encoding.width
+        sizes = [num_units + code_width, *[width or HIDDEN_UNITS] * layers]
         parts: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
             parts += [nn.Linear(fan_in, fan_out), nn.BatchNorm1d(fan_out), nn.ReLU()]
@@ -52,33 +54,32 @@ class MlpSynthesizer:
         return list(self.network.parameters())
 
     @torch.no_grad()
-    def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The synthetic gradient of hidden [B, ...] in per-sample units.
+    def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The synthetic gradient of hidden [N, ...] in per-sample units.
 
         Zero for a batch of one sample, which BatchNorm cannot normalise.
         """
         if not self._takes(hidden):
             return torch.zeros_like(hidden)
-        return self._run(hidden, labels).view(hidden.shape)
+        return self._run(hidden, targets).view(hidden.shape)
 
     def learn(
-        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+        self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor
     ) -> torch.Tensor | None:
         """One update on the mean squared error; a batch of one sample is passed over."""
         if not self._takes(hidden):
             return None
-        prediction = self._run(hidden, labels)
-        torch.autograd.backward(functional.mse_loss(prediction, target.flatten(1)))
+        prediction = self._run(hidden, targets)
+        torch.autograd.backward(functional.mse_loss(prediction, returned.flatten(1)))
         self._optimizer.update()
         return prediction.detach().view(hidden.shape)
 
     def _takes(self, hidden: torch.Tensor) -> bool:
         return len(self.network) == 1 or len(hidden) > 1
 
-    def _run(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _run(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         inputs = hidden.flatten(1)
-        if self._num_labels:
-            one_hot = functional.one_hot(labels, self._num_labels).to(hidden.dtype)
-            inputs = torch.cat([inputs, one_hot], dim=1)
+        if self._encoding is not None:
+            inputs = torch.cat([inputs, self._encoding.codes(targets)], dim=1)
         gradient: torch.Tensor = self.network(inputs)
         return gradient

@@ -2,8 +2,8 @@
 
 P means over regions, a grid of equal or nearly equal parts of the H x W places; its transpose P'
 spreads a region's gradient over its places. The synthetic gradient is S(P h, y) P': what the chain
-rule makes of a loss on P h. S learns from the sum of the target over each region, the returned
-gradient of a shift of that region, and so the spread gradient nearest to the target.
+rule makes of a loss on P h. S learns from the sum of the returned gradient over each region, that
+of a shift of the region, and so the spread gradient nearest to the returned one.
 """
 
 from __future__ import annotations
@@ -43,18 +43,18 @@ class PooledSynthesizer:
         """The other's."""
         return self._inner.parameters
 
-    def predict(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient [B, C, H, W] in per-sample units."""
         pooled = hidden.flatten(2) @ self._mean
-        gradient = self._inner.predict(pooled.flatten(1), labels).view_as(pooled)
+        gradient = self._inner.predict(pooled.flatten(1), targets).view_as(pooled)
         return (gradient @ self._mean.t()).view(hidden.shape)
 
     def learn(
-        self, hidden: torch.Tensor, labels: torch.Tensor, target: torch.Tensor
+        self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor
     ) -> torch.Tensor | None:
-        """One update of the other towards target [B, C, H, W]."""
-        pooled, summed = hidden.flatten(2) @ self._mean, target.flatten(2) @ self._sum
-        gradient = self._inner.learn(pooled.flatten(1), labels, summed.flatten(1))
+        """One update of the other towards returned [B, C, H, W]."""
+        pooled, summed = hidden.flatten(2) @ self._mean, returned.flatten(2) @ self._sum
+        gradient = self._inner.learn(pooled.flatten(1), targets, summed.flatten(1))
         if gradient is None:
             return None
         return (gradient.view_as(pooled) @ self._mean.t()).view(hidden.shape)

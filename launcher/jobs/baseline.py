@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -24,13 +24,15 @@ from dni_async.data import load_dataset
 from dni_async.data.inputs import Inputs
 from dni_async.launcher.report.results import EpochResult
 from dni_async.network.building import build_network, layer_starts
-from dni_async.stage.compilation import compile_layers, warm_up
+from dni_async.stage.compilation import warm_up
 from dni_async.stage.draws import Draws
-from dni_async.stage.dtypes import AUTOCAST_DTYPES
-from dni_async.stage.optimizers import make_optimizer
-from dni_async.stage.rates import make_rate_factor
-from dni_async.stage.stage import Score, Stage, add_scores, prepare_torch, score
+from dni_async.stage.losses.catalog import run_loss
+from dni_async.stage.losses.score import Score, add_scores
+from dni_async.stage.making import make_stage
+from dni_async.stage.stage import Stage
+from dni_async.stage.threads import prepare_torch
 from dni_async.system import die_with_parent, name_process
+from dni_async.transport.staging import Staging
 
 __all__ = ["main", "train"]
 
@@ -45,66 +47,86 @@ def train(
     Calls started() when all is built and report(epoch) after each epoch that ends with a test.
     Raises NonFiniteError before a non-finite loss is applied.
     """
-    folder = None if config.data_dir is None else Path(config.data_dir)
-    dataset = load_dataset(config.data, folder)
+    dataset = load_dataset(config.data, None if config.data_dir is None else Path(config.data_dir))
     inputs = Inputs(dataset, batch_size=config.batch_size, seed=config.seed)
     network = build_network(config, dataset.input_shape, dataset.num_classes).to(device)
-    whole = Stage(
-        0,
+    whole = make_stage(
         network,
-        make_optimizer(network.parameters(), config),
-        autocast=AUTOCAST_DTYPES[config.dtype],
-        compiled=compile_layers(network, device) if config.compile else None,
-        rate_factor=make_rate_factor(config, config.epochs * inputs.num_train_batches),
-        accumulate=config.accumulate,
-        clip_norm=config.clip_norm,
+        config,
+        run_loss(dataset.num_classes),
+        num_batches=config.epochs * inputs.num_train_batches,
         draws=Draws(config.seed, 0, layer_starts(network)),
         checks_gradients=False,  # its loss is checked, as in any plain loop
     )
     if config.compile:
-        warm_up(whole, inputs.train_batch(1, 0)[0].to(device), has_below=False)
+        warm_up(whole, inputs.train_batch(1, 0)[0])
+    line = _Line(whole, inputs, Staging(str(device)))
     started()
-    seconds, loss_sum, num_samples = 0.0, 0.0, 0
+    trained = _Trained()
     for epoch in range(1, config.epochs + 1):
-        first_id = (epoch - 1) * sum(inputs.num_batches)  # as in the schedule: draws go by it
-        began = time.perf_counter()
-        for index in range(inputs.num_train_batches):
-            x, y = (tensor.to(device) for tensor in inputs.train_batch(epoch, index))
-            batch_id = first_id + index
-            whole.forward(batch_id, x, needs_input_gradient=False)
-            value, gradient = whole.loss_gradient(batch_id, y)
-            whole.update(batch_id, gradient, source="loss gradient")
-            loss_sum += value * len(y)
-        num_samples += inputs.num_train
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds += time.perf_counter() - began
+        line.train(epoch, trained)
         if config.tested_at(epoch) != epoch:
             continue
-        tested = _test(whole, inputs, device)
-        accuracy = tested.num_correct / tested.num_samples
-        report(
-            EpochResult(
-                epoch=epoch,
-                seconds=seconds,
-                train_loss=loss_sum / num_samples,
-                test_accuracy=accuracy,
-                test_loss=tested.loss_sum / tested.num_samples,
-                num_samples=num_samples,
-            )
-        )
-        seconds, loss_sum, num_samples = 0.0, 0.0, 0
-        if config.ends_at(accuracy):
+        result = _result(epoch, trained, line.test())
+        report(result)
+        if config.ends_at(result.test_accuracy):
             break
+        trained = _Trained()
     return network
 
 
-def _test(whole: Stage, inputs: Inputs, device: torch.device) -> Score:
-    scores = []
-    for index in range(inputs.num_test_batches):
-        x, y = (tensor.to(device) for tensor in inputs.test_batch(index))
-        scores.append(score(whole.evaluate(x), y))
-    return add_scores(scores)
+@dataclass(slots=True)
+class _Trained:
+    """What has been done since the last test."""
+
+    seconds: float = 0.0
+    loss_sum: float = 0.0
+    num_samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """The whole network as one stage, with the data that pass it."""
+
+    whole: Stage
+    inputs: Inputs
+    staging: Staging
+
+    def train(self, epoch: int, trained: _Trained) -> None:
+        """One epoch, counted in trained."""
+        began = time.perf_counter()
+        first_id = (epoch - 1) * sum(self.inputs.num_batches)  # as in the schedule: draws go by it
+        for index in range(self.inputs.num_train_batches):
+            x, y = map(self.staging.to_device, self.inputs.train_batch(epoch, index))
+            batch_id = first_id + index
+            self.whole.forward(batch_id, x, needs_input_gradient=False)
+            value, gradient = self.whole.loss_gradient(batch_id, y)
+            self.whole.update(batch_id, gradient, source="loss gradient")
+            trained.loss_sum += value * len(y)
+        trained.num_samples += self.inputs.num_train
+        if self.staging.device.type == "cuda":
+            torch.cuda.synchronize(self.staging.device)
+        trained.seconds += time.perf_counter() - began
+
+    def test(self) -> Score:
+        """On all test samples."""
+        scores = []
+        for index in range(self.inputs.num_test_batches):
+            x, y = map(self.staging.to_device, self.inputs.test_batch(index))
+            scores.append(self.whole.score(self.whole.evaluate(x), y))
+        return add_scores(scores)
+
+
+def _result(epoch: int, trained: _Trained, tested: Score) -> EpochResult:
+    means = tested.means
+    return EpochResult(
+        epoch=epoch,
+        seconds=trained.seconds,
+        train_loss=trained.loss_sum / trained.num_samples,
+        test_accuracy=means.get("accuracy", 0.0),
+        test_loss=means["loss"],
+        num_samples=trained.num_samples,
+    )
 
 
 def main() -> None:

@@ -16,7 +16,8 @@ from dni_async.config.run_config import RunConfig
 from dni_async.data.inputs import Inputs
 from dni_async.launcher.jobs.layer_costs import layer_costs
 from dni_async.network.building import build_network
-from dni_async.stage.stage import prepare_torch
+from dni_async.stage.losses.catalog import run_loss
+from dni_async.stage.threads import prepare_torch
 
 __all__ = ["main"]
 
@@ -30,6 +31,7 @@ def main() -> None:
     inputs = Inputs.from_config(config)
     network = build_network(config, tuple(job["input_shape"]), job["num_classes"]).to(device)
     x, y = inputs.train_batch(1, 0)
-    costs = layer_costs(network, x.to(device), y.to(device), config, job["num_classes"])
+    loss = run_loss(job["num_classes"])
+    costs = layer_costs(network, x.to(device), y.to(device), config, loss)
     print(json.dumps({"costs": [asdict(cost) for cost in costs]}), flush=True)
     os._exit(0)  # torch's own threads take their time to end

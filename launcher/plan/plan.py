@@ -140,8 +140,8 @@ def make_plan(config: RunConfig) -> Plan:
     layer_ranges = split_layers(num_layers, config.num_stages)
     allow_descriptors(len(layer_ranges))
     devices = _resolve_devices(config.devices)
-    if config.compile and "cpu" in devices:
-        check_compiler()
+    if config.compile:
+        check_compiler(devices)
     cores = available_cores()
     return Plan(
         config=dataclasses.replace(
@@ -225,14 +225,12 @@ def _try_model(config: RunConfig, dataset: Dataset) -> int:
         has_batch_norm,
         layer_starts,
     )
+    from dni_async.stage.losses.catalog import run_loss
 
     network = build_network(config, dataset.input_shape, dataset.num_classes)
-    check_network(
-        network,
-        torch.from_numpy(_few_samples(dataset)),
-        dataset.num_classes,
-        label_shape=dataset.label_shape,
-    )
+    x = torch.from_numpy(_few_samples(dataset))
+    targets = torch.zeros(len(x), *dataset.label_shape, dtype=torch.int64)
+    check_network(network, x, targets, run_loss(dataset.num_classes))
     if has_batch_norm(network):
         _check_last_batch(config, len(dataset.y_train))
     return len(layer_starts(network))

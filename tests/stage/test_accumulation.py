@@ -7,9 +7,7 @@ import torch
 from torch import nn
 
 from dni_async.stage.accumulation import Accumulated
-from dni_async.stage.optimizers import Sgd
-from dni_async.stage.stage import Stage
-from tests.stage.test_stage import RATE, assert_unchanged, random, snapshot, two_layers
+from tests.stage.test_stage import assert_unchanged, make_stage, random, snapshot, two_layers
 
 
 def test_the_mean_is_given_after_every_nth_batch() -> None:
@@ -33,7 +31,7 @@ def test_two_halves_make_the_update_of_the_whole_batch(is_dense: bool) -> None:
     if not is_dense:
         layers, whole = nn.Sequential(layers, nn.Tanh()), nn.Sequential(whole, nn.Tanh())
     x, gradient = random(8, 4), random(8, 3, seed=2)
-    stage = Stage(0, layers, Sgd(layers.parameters(), lr=RATE), accumulate=2)
+    stage = make_stage(layers, accumulate=2)
     before = snapshot(layers)
     for batch_id, part in enumerate((slice(4), slice(4, 8))):
         stage.forward(batch_id, x[part], needs_input_gradient=False)
@@ -44,7 +42,7 @@ def test_two_halves_make_the_update_of_the_whole_batch(is_dense: bool) -> None:
             assert stage.version == 0
             assert_unchanged(layers, before)
     assert stage.version == 1
-    reference = Stage(0, whole, Sgd(whole.parameters(), lr=RATE))
+    reference = make_stage(whole)
     reference.forward(0, x, needs_input_gradient=False)
     reference.update(0, gradient, source="gradient")
     for mine, theirs in zip(layers.parameters(), whole.parameters(), strict=True):

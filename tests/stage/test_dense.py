@@ -8,9 +8,8 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
 
-from dni_async.stage.dense import DenseLayers, cross_entropy
+from dni_async.stage.dense import DenseLayers
 
 
 def random(*shape: int, seed: int = 1) -> torch.Tensor:
@@ -132,25 +131,3 @@ def test_inputs_that_fit(inputs: torch.Tensor, fits: bool) -> None:
     dense = DenseLayers.match(NETWORKS["one"]())
     assert dense is not None
     assert dense.takes(inputs) is fits
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("scale", [1.0, 100.0])
-def test_cross_entropy_equals_autograds_bit_for_bit(dtype: torch.dtype, scale: float) -> None:
-    logits = (random(16, 10) * scale).to(dtype).requires_grad_()
-    labels = torch.arange(16) % 10
-    expected = functional.cross_entropy(logits.float(), labels)
-    expected.backward()  # type: ignore[no-untyped-call]
-    value, gradient = cross_entropy(logits.detach(), labels)
-    assert value == expected.item()
-    assert torch.equal(gradient, logits.grad)  # type: ignore[arg-type]
-
-
-def test_cross_entropy_is_the_mean_over_all_positions() -> None:
-    logits = random(4, 3, 10).requires_grad_()
-    labels = torch.arange(12).reshape(4, 3) % 10
-    expected = functional.cross_entropy(logits.transpose(1, 2), labels)
-    expected.backward()  # type: ignore[no-untyped-call]
-    value, gradient = cross_entropy(logits.detach(), labels)
-    assert value == pytest.approx(expected.item())
-    torch.testing.assert_close(gradient, logits.grad)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,8 +10,12 @@ from torch import nn
 from torch.nn import functional
 
 from dni_async import NonFiniteError
+from dni_async.stage.losses.catalog import make_loss
 from dni_async.stage.optimizers import Sgd
-from dni_async.stage.stage import Score, Stage, add_scores, score
+from dni_async.stage.passes import Passes
+from dni_async.stage.rates import RateFactor
+from dni_async.stage.stage import Stage
+from dni_async.stage.updates import Updates
 
 RATE = 0.5
 INFINITY, NAN = float("inf"), float("nan")
@@ -27,9 +28,23 @@ def two_layers() -> nn.Sequential:
         return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
 
 
-def make_stage(layers: nn.Sequential, index: int = 0) -> Stage:
-    """A stage whose update subtracts RATE times the gradient."""
-    return Stage(index, layers, Sgd(layers.parameters(), lr=RATE))
+def make_stage(
+    layers: nn.Sequential,
+    index: int = 0,
+    *,
+    rate_factor: RateFactor | None = None,
+    accumulate: int = 1,
+    clip_norm: float | None = None,
+) -> Stage:
+    """A stage whose update subtracts RATE times the gradient; the loss is of three classes."""
+    updates = Updates(
+        layers,
+        Sgd(layers.parameters(), lr=RATE),
+        rate_factor=rate_factor,
+        accumulate=accumulate,
+        clip_norm=clip_norm,
+    )
+    return Stage(index, Passes(layers), updates, loss=make_loss("cross-entropy", (3,)))
 
 
 def random(*shape: int, seed: int = 1) -> torch.Tensor:
@@ -204,7 +219,7 @@ def test_a_carried_gradient_that_is_not_finite_is_named(layers: nn.Sequential) -
 @pytest.mark.parametrize("most", [0.01, 1.0, 1e6])
 def test_gradients_are_clipped_as_torch_clips_them(most: float) -> None:
     layers, reference = two_layers(), two_layers()
-    stage = Stage(0, layers, Sgd(layers.parameters(), lr=RATE), clip_norm=most)
+    stage = make_stage(layers, clip_norm=most)
     x, gradient = random(6, 4), random(6, 3, seed=2)
     stage.forward(0, x, needs_input_gradient=False)
     stage.update(0, gradient, source="synthetic gradient")
@@ -217,7 +232,7 @@ def test_gradients_are_clipped_as_torch_clips_them(most: float) -> None:
 
 def test_the_rate_follows_its_schedule() -> None:
     layers = nn.Sequential(nn.Linear(4, 3, bias=False))
-    stage = Stage(0, layers, Sgd(layers.parameters(), lr=RATE), rate_factor=[0.5, 0.0].__getitem__)
+    stage = make_stage(layers, rate_factor=[0.5, 0.0].__getitem__)
     x, gradient = random(6, 4), random(6, 3, seed=2)
     for factor in (0.5, 0.0):
         before = layers[0].weight.detach().clone()
@@ -250,7 +265,7 @@ def test_updates_outside_the_schedule_do_not_move_it_on() -> None:
         rates.append(update)
         return 1.0
 
-    stage = Stage(0, layers, Sgd(layers.parameters(), lr=RATE), rate_factor=factor)
+    stage = make_stage(layers, rate_factor=factor)
     for is_scheduled in (True, False, False, True):
         stage.forward(0, torch.ones(1, 1), needs_input_gradient=False)
         stage.pull_back(0, torch.ones(1, 1), source="synthetic gradient")
@@ -331,7 +346,7 @@ def test_a_loss_that_is_not_finite_is_named_and_not_applied(bad: float) -> None:
 def test_a_huge_gradient_with_an_overflowing_sum_is_applied() -> None:
     """Every term is finite, though adding them up gives infinity."""
     layers = nn.Sequential(nn.Linear(4, 3, bias=False))
-    stage = Stage(0, layers, Sgd(layers.parameters(), lr=1e-30))
+    stage = Stage(0, Passes(layers), Updates(layers, Sgd(layers.parameters(), lr=1e-30)))
     gradient = torch.full((1, 3), 2e38)
     assert gradient.sum().isinf()
     before = snapshot(layers)
@@ -387,61 +402,10 @@ def test_evaluation_between_forward_and_update_changes_nothing() -> None:
 def test_frozen_weights_stay() -> None:
     layers = two_layers()
     layers[0].weight.requires_grad_(False)
-    stage = Stage(0, layers, Sgd(layers.parameters(), lr=RATE, weight_decay=0.1))
+    updates = Updates(layers, Sgd(layers.parameters(), lr=RATE, weight_decay=0.1))
+    stage = Stage(0, Passes(layers), updates)
     before = snapshot(layers)
     stage.forward(0, random(6, 4), needs_input_gradient=True)
     stage.update(0, random(6, 3), source="returned gradient")
     assert torch.equal(layers[0].weight, before["0.weight"])
     assert not torch.equal(layers[2].weight, before["2.weight"])
-
-
-def test_scores_add_up() -> None:
-    logits, labels = random(10, 3), torch.arange(10) % 3
-    parts = [score(logits[:7], labels[:7]), score(logits[7:], labels[7:])]
-    whole = score(logits, labels)
-    total = add_scores(parts)
-    assert (total.num_samples, total.num_correct) == (10, whole.num_correct)
-    assert total.loss_sum == pytest.approx(whole.loss_sum)
-    assert whole.loss_sum == pytest.approx(functional.cross_entropy(logits, labels).item() * 10)
-    assert add_scores([]) == Score(0, 0, 0)
-
-
-def test_each_position_with_a_label_is_scored() -> None:
-    logits, labels = random(4, 3, 5), torch.arange(12).reshape(4, 3) % 5
-    assert score(logits, labels) == score(logits.flatten(0, 1), labels.flatten())
-    assert score(logits, labels).num_samples == 12
-
-
-def test_score_counts_the_largest_logit() -> None:
-    logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, 4.0]])
-    assert score(logits, torch.tensor([0, 1, 1])).num_correct == 2
-
-
-@pytest.fixture
-def flushing() -> None:
-    """Skip where the processor cannot flush denormals; leave the mode as it was."""
-    can = torch.set_flush_denormal(True)
-    torch.set_flush_denormal(False)
-    if not can:
-        pytest.skip("this processor cannot flush denormals")
-
-
-TWO_THREADS = """
-import torch
-from dni_async.stage.stage import prepare_torch
-prepare_torch(2)
-assert torch.get_num_threads() == 2
-tiny = torch.full((1 << 21,), 1, dtype=torch.int32).view(torch.float32)
-left = (tiny * 1.0).view(torch.int32)  # each thread multiplies one half
-print(*(int(half.count_nonzero()) for half in left.chunk(2)))
-"""
-
-
-@pytest.mark.usefixtures("flushing")
-def test_denormals_are_flushed_in_every_thread() -> None:
-    """Flushed too late, when threads already run, it is in the first half only."""
-    root = Path(__file__).resolve().parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", TWO_THREADS], cwd=root, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == ["0", "0"]

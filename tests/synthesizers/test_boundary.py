@@ -10,33 +10,33 @@ import pytest
 import torch
 from torch.nn import functional
 
+from dni_async.stage.losses.catalog import make_loss
 from dni_async.stage.optimizers import Adam, Sgd
-from dni_async.synthesizers import (
-    CriticSynthesizer,
-    LinearSynthesizer,
-    MlpSynthesizer,
-    Synthesizer,
-)
 from dni_async.synthesizers.agreement import Agreement
 from dni_async.synthesizers.boundary import Boundary
+from dni_async.synthesizers.critic import CriticSynthesizer
+from dni_async.synthesizers.interface import Synthesizer
+from dni_async.synthesizers.linear import LinearSynthesizer
+from dni_async.synthesizers.mlp import MlpSynthesizer
 
 NUM_CLASSES = 3
+LOSS = make_loss("cross-entropy", (NUM_CLASSES,))
 Make = Callable[[tuple[int, ...]], Synthesizer]
 
 
 def make_linear(shape: tuple[int, ...]) -> Synthesizer:
     """A synthesizer whose update subtracts the gradient itself."""
-    return LinearSynthesizer(math.prod(shape), NUM_CLASSES, lambda ps: Sgd(ps, lr=1.0))
+    return LinearSynthesizer(math.prod(shape), LOSS.encoding, lambda ps: Sgd(ps, lr=1.0))
 
 
 def make_critic(shape: tuple[int, ...]) -> Synthesizer:
     """The default of a run."""
-    return CriticSynthesizer(math.prod(shape), NUM_CLASSES, lambda ps: Adam(ps, lr=1e-2))
+    return CriticSynthesizer(math.prod(shape), LOSS, lambda ps: Adam(ps, lr=1e-2))
 
 
 def make_mlp(shape: tuple[int, ...]) -> Synthesizer:
     """The one that cannot do with one sample."""
-    return MlpSynthesizer(math.prod(shape), NUM_CLASSES, lambda ps: Adam(ps, lr=1e-2))
+    return MlpSynthesizer(math.prod(shape), LOSS.encoding, lambda ps: Adam(ps, lr=1e-2))
 
 
 def batch(*shape: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -54,7 +54,7 @@ def test_the_synthesizer_works_in_per_sample_units() -> None:
         made.append(make_linear(shape))
         return made[-1]
 
-    boundary, twin = Boundary(make), make_linear((6,))
+    boundary, twin = Boundary(make, LOSS), make_linear((6,))
     boundary.predict(hidden, labels)
     boundary.learn(hidden, labels, returned)
     twin.learn(hidden, labels, returned * 4)
@@ -75,7 +75,7 @@ def test_the_batch_size_does_not_change_the_scale(make: Make) -> None:
         torch.manual_seed(0)
         return make(shape)
 
-    small, large = Boundary(seeded), Boundary(seeded)
+    small, large = Boundary(seeded, LOSS), Boundary(seeded, LOSS)
     for _ in range(3):
         once = small.predict(hidden, labels)
         twice = large.predict(hidden_twice, labels_twice)
@@ -88,7 +88,7 @@ def test_the_batch_size_does_not_change_the_scale(make: Make) -> None:
 @pytest.mark.parametrize("make", [make_linear, make_critic, make_mlp])
 def test_activations_of_any_shape(make: Make, shape: tuple[int, ...]) -> None:
     hidden, labels, returned = batch(*shape)
-    boundary = Boundary(make)
+    boundary = Boundary(make, LOSS)
     for _ in range(2):
         assert boundary.predict(hidden, labels).shape == shape
         boundary.learn(hidden, labels, returned)
@@ -97,7 +97,7 @@ def test_activations_of_any_shape(make: Make, shape: tuple[int, ...]) -> None:
 def test_channels_last_predicts_the_same() -> None:
     hidden, labels, returned = batch(4, 3, 2, 2)
     rearranged = hidden.contiguous(memory_format=torch.channels_last)
-    first, second = Boundary(make_linear), Boundary(make_linear)
+    first, second = Boundary(make_linear, LOSS), Boundary(make_linear, LOSS)
     first.learn(hidden, labels, returned)
     second.learn(rearranged, labels, returned)
     assert torch.equal(first.predict(hidden, labels), second.predict(rearranged, labels))
@@ -106,7 +106,7 @@ def test_channels_last_predicts_the_same() -> None:
 def test_what_a_boundary_is_given_is_left_alone() -> None:
     hidden, labels, returned = batch(4, 6)
     given = [tensor.clone() for tensor in (hidden, labels, returned)]
-    boundary = Boundary(make_critic)
+    boundary = Boundary(make_critic, LOSS)
     boundary.predict(hidden, labels)
     boundary.learn(hidden, labels, returned)
     for tensor, before in zip((hidden, labels, returned), given, strict=True):
@@ -116,7 +116,7 @@ def test_what_a_boundary_is_given_is_left_alone() -> None:
 def test_a_boundary_may_learn_before_it_predicts() -> None:
     """The first batch of a run may be one that only passes through."""
     hidden, labels, returned = batch(4, 6)
-    boundary = Boundary(make_linear)
+    boundary = Boundary(make_linear, LOSS)
     boundary.learn(hidden, labels, returned)
     assert boundary.predict(hidden, labels).abs().sum() > 0
 
@@ -133,7 +133,7 @@ def test_each_position_with_a_label_is_a_sample(
         torch.manual_seed(0)
         return make(shape)
 
-    sequences, samples = Boundary(seeded), Boundary(seeded)
+    sequences, samples = Boundary(seeded, LOSS), Boundary(seeded, LOSS)
     for _ in range(2):
         predicted = sequences.predict(hidden, labels)
         expected = samples.predict(hidden.flatten(0, 1), labels.flatten())
@@ -144,7 +144,7 @@ def test_each_position_with_a_label_is_a_sample(
 
 def test_a_scale_multiplies_what_is_predicted_and_nothing_else() -> None:
     hidden, labels, returned = batch(4, 6)
-    plain, scaled = Boundary(make_linear), Boundary(make_linear, scale=0.5)
+    plain, scaled = Boundary(make_linear, LOSS), Boundary(make_linear, LOSS, scale=0.5)
     for boundary in (plain, scaled):
         boundary.learn(hidden, labels, returned)
     expected = plain.predict(hidden, labels)
@@ -162,7 +162,7 @@ def test_a_synthesizer_is_made_for_the_shape_of_a_sample() -> None:
         shapes.append(shape)
         return make_linear(shape)
 
-    Boundary(make).predict(hidden, labels)
+    Boundary(make, LOSS).predict(hidden, labels)
     assert shapes == [(3, 2, 2)]
 
 
@@ -178,7 +178,7 @@ def test_what_is_compared_is_the_prediction_before_learning(
         made.append(make(shape))
         return made[-1]
 
-    boundary = Boundary(keep)
+    boundary = Boundary(keep, LOSS)
     boundary.learn(hidden, labels, returned)
     boundary.comparison.take()
     twin = copy.deepcopy(made[0])  # predicting may change it
@@ -194,6 +194,6 @@ def test_what_is_compared_is_the_prediction_before_learning(
 
 def test_a_synthesizer_that_gives_nothing_when_it_learns_is_not_compared() -> None:
     hidden, labels, returned = batch(1, 6)
-    boundary = Boundary(make_mlp)
+    boundary = Boundary(make_mlp, LOSS)
     boundary.learn(hidden, labels, returned)
     assert boundary.comparison.take() == Agreement()

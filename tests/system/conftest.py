@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dni_async.launcher.places.local import command_for
-from dni_async.stage.stage import prepare_torch
+from dni_async.stage.threads import prepare_torch
 from tests.marked_process import MarkedProcess
 
 

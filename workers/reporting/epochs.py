@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dni_async.decisions.actions import Cut, Mark
-from dni_async.stage.stage import Score, add_scores
+from dni_async.stage.losses.score import Score, add_scores
 from dni_async.synthesizers.agreement import Agreement
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.transport.channels import ControlClient
@@ -83,7 +83,7 @@ class Epochs:
         self._num_samples += num_samples
 
     def add_score(self, score: Score) -> None:
-        """Head: how a test batch was classified."""
+        """Head: how well it did on a test batch."""
         self._scores.append(score)
 
     def add_lesson(self, staleness: int) -> None:
@@ -112,10 +112,8 @@ class Epochs:
     def _announce_score(self, epoch: int) -> None:
         total = add_scores(self._scores)
         self._scores.clear()
-        accuracy, loss = 0.0, -1.0  # of none: its stage was replaced when all had passed
-        if total.num_samples:
-            accuracy = total.num_correct / total.num_samples
-            loss = total.loss_sum / total.num_samples
+        # Of no samples there are none: the stage was replaced when all had passed.
+        accuracy, loss = total.means.get("accuracy", 0.0), total.means.get("loss", -1.0)
         self._control.send(Evaluated(self._seat.run_id, epoch, accuracy, loss, total.num_samples))
 
     def _announce_boundary(self, epoch: int) -> None:

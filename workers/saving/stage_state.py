@@ -42,11 +42,11 @@ def capture(cut: Cut, seat: Seat, equipment: Equipment, epochs: Epochs) -> Shard
     tensors |= {f"{OWN}/{name}": t.to("cpu", copy=True) for name, t in beside.tensors.items()}
     own: dict[str, Any] = {
         "updates": stage.version,
-        "scheduled": stage.scheduled,
+        "scheduled": stage.updates.scheduled,
         "rule": rule_state(equipment.rule),
     }
-    if stage.accumulated is not None:
-        own["gathered"], sums = stage.accumulated.gathered
+    if stage.updates.accumulated is not None:
+        own["gathered"], sums = stage.updates.accumulated.gathered
         tensors |= {f"gathered/{place}": each.to("cpu", copy=True) for place, each in sums.items()}
     boundaries = {}
     if boundary is not None and boundary.shape is not None:
@@ -103,15 +103,15 @@ def restore(shard: Shard, seat: Seat, equipment: Equipment, epochs: Epochs) -> N
         for name, tensor in _live_tensors(equipment, first, end).items():
             _put_back(name, tensor, shard.tensors)
     put_back(stage.layers, OwnState(shard.facts.get("own", {}), apart(shard.tensors)[1]))
-    stage.version, stage.scheduled = own["updates"], own["scheduled"]
-    if stage.accumulated is not None and own.get("gathered"):
+    stage.updates.version, stage.updates.scheduled = own["updates"], own["scheduled"]
+    if stage.updates.accumulated is not None and own.get("gathered"):
         device = next(stage.layers.parameters()).device
         sums = {
             int(name.partition("/")[2]): tensor.to(device)
             for name, tensor in shard.tensors.items()
             if name.startswith("gathered/")
         }
-        stage.accumulated.restore(own["gathered"], sums)
+        stage.updates.accumulated.restore(own["gathered"], sums)
     restore_rule(equipment.rule, own.get("rule"))
     if not seat.is_replacement:  # which enters an epoch that has gone on since
         epochs.restore(shard.facts["run"], start_of(shard)[0])

@@ -14,15 +14,16 @@ from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.rules import Rule
 from dni_async.network.building import build_network, cut_stage, layer_starts
 from dni_async.seeding import stage_seed
-from dni_async.stage.compilation import compile_layers, warm_up
+from dni_async.stage.compilation import warm_up
 from dni_async.stage.draws import Draws
-from dni_async.stage.dtypes import AUTOCAST_DTYPES, WIRE_DTYPES
-from dni_async.stage.optimizers import Optimizer, make_optimizer
-from dni_async.stage.rates import make_rate_factor
-from dni_async.stage.stage import Stage, prepare_torch
-from dni_async.synthesizers import make_synthesizer
+from dni_async.stage.dtypes import WIRE_DTYPES
+from dni_async.stage.losses.catalog import run_loss
+from dni_async.stage.making import make_stage
+from dni_async.stage.stage import Stage
+from dni_async.stage.threads import prepare_torch
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.input_synthesizer import InputSynthesizer, make_input_synthesizer
+from dni_async.synthesizers.making import make_boundary
 from dni_async.transport.staging import Staging
 from dni_async.wire.messages import Welcome
 
@@ -63,51 +64,32 @@ def equip(
     prepare_torch(welcome.num_threads)
     seed = stage_seed(config.seed, index)
     rule = make_stage_rule(config, seed)
-    staging = Staging(
-        welcome.device,
-        is_exact=rule.is_exact,
-        wire_dtype=WIRE_DTYPES[config.wire_dtype],
-        rounding_seed=seed if config.wire_rounding == "stochastic" else None,
-    )
-    if staging.device.type == "cuda":
-        torch.cuda.set_device(staging.device)
+    staging = _make_staging(welcome, config, seed, is_exact=rule.is_exact)
     network = build_network(config, welcome.input_shape, welcome.num_classes)
     layers = cut_stage(network, welcome.first_layer, welcome.end_layer).to(staging.device)
     torch.manual_seed(seed)
-    is_unlocked = index > 0 and config.unlock == "forward"
-    inputs = Inputs.from_config(config) if index == 0 or is_unlocked else None
-    has_above = index < welcome.num_stages - 1
-    boundary = None
-    if has_above and rule.needs_synthesizer:
-        optimizers: list[Optimizer] = []
-        boundary = Boundary(
-            lambda shape: make_synthesizer(
-                config, shape, welcome.num_classes, staging.device, optimizers
-            ),
-            scale=config.synthesizer_scale,
-            optimizers=optimizers,
-        )
-    stage = Stage(
-        index,
+    loss = run_loss(welcome.num_classes)
+    stage = make_stage(
         layers,
-        make_optimizer(layers.parameters(), config),
-        autocast=AUTOCAST_DTYPES[config.dtype],
-        compiled=compile_layers(layers, staging.device) if config.compile else None,
-        rate_factor=make_rate_factor(config, welcome.num_updates),
-        accumulate=config.accumulate,
-        clip_norm=config.clip_norm,
+        config,
+        loss,
+        index=index,
+        num_batches=welcome.num_updates,
         draws=Draws(config.seed, welcome.first_layer, layer_starts(layers)),
     )
-    below = cut_stage(network, 0, welcome.first_layer) if index else None
+    below = cut_stage(network, 0, welcome.first_layer)
     if config.compile:
-        dtype = torch.int64 if welcome.holds_ids else torch.float32
-        samples = torch.zeros(config.batch_size, *welcome.input_shape, dtype=dtype)
-        warm_up(stage, _pass_below(samples, below).to(staging.device), has_below=index > 0)
-    input_synthesizer = None
+        warm_up(stage, _pass_below(below, welcome, config.batch_size))
+    boundary = None
+    if index < welcome.num_stages - 1 and rule.needs_synthesizer:
+        boundary = make_boundary(config, loss, staging.device)
+    inputs, input_synthesizer = None, None
+    is_unlocked = index > 0 and config.unlock == "forward"
+    if index == 0 or is_unlocked:
+        inputs = Inputs.from_config(config)
     if is_unlocked:
-        sample = torch.zeros(1, *welcome.input_shape)
         input_synthesizer = make_input_synthesizer(
-            welcome.input_shape, _pass_below(sample, below).shape[1:], staging.device
+            welcome.input_shape, _pass_below(below, welcome, 1).shape[1:], staging.device
         )
     machine = make_stage_machine(
         config,
@@ -129,10 +111,23 @@ def equip(
     )
 
 
-def _pass_below(samples: torch.Tensor, below: nn.Sequential | None) -> torch.Tensor:
-    """What the stages below make of samples, to know the shape and dtype of this one's inputs."""
-    if below is None:
-        return samples
+def _make_staging(welcome: Welcome, config: RunConfig, seed: int, *, is_exact: bool) -> Staging:
+    """The stage's way between device and links; its GPU, if it has one, becomes the present one."""
+    staging = Staging(
+        welcome.device,
+        is_exact=is_exact,
+        wire_dtype=WIRE_DTYPES[config.wire_dtype],
+        rounding_seed=seed if config.wire_rounding == "stochastic" else None,
+    )
+    if staging.device.type == "cuda":
+        torch.cuda.set_device(staging.device)
+    return staging
+
+
+def _pass_below(below: nn.Sequential, welcome: Welcome, num_samples: int) -> torch.Tensor:
+    """What the stages below make of zeros: of the shape and dtype of this one's inputs."""
+    dtype = torch.int64 if welcome.holds_ids else torch.float32
+    samples = torch.zeros(num_samples, *welcome.input_shape, dtype=dtype)
     below.eval()
     with torch.no_grad():
         hidden: torch.Tensor = below(samples)

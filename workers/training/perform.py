@@ -34,7 +34,6 @@ from dni_async.decisions.actions import (
     Update,
 )
 from dni_async.files.writing import whole
-from dni_async.stage.stage import score
 from dni_async.wire.messages import Activation, CheckpointMark, Credit, Marker, ReturnedGradient
 from dni_async.workers.reporting.epochs import Epochs
 from dni_async.workers.reporting.spans import Spans
@@ -142,7 +141,7 @@ class Performer:
         work.hidden = self._equipment.stage.evaluate(work.inputs)
         work.inputs = None
         if self._seat.outbox is None:
-            self._epochs.add_score(score(work.hidden, work.labels))
+            self._epochs.add_score(self._equipment.stage.score(work.hidden, work.labels))
         self._spans.lap("evaluate", batch_id)
 
     def _send(self, action: Send) -> None:

@@ -19,7 +19,7 @@ from benchmarks.harness.member import answer
 from benchmarks.rivals.lanes.lanes import LinkLower, LinkUpper, Lower, Task, Upper
 from benchmarks.rivals.lanes.raw_frames import RawLower, RawUpper, make_socket
 from benchmarks.rivals.lanes.unix_socket import UnixLower, UnixUpper
-from dni_async.stage.stage import prepare_torch
+from dni_async.stage.threads import prepare_torch
 from dni_async.transport.gate import Guard
 from dni_async.transport.sockets import open_sockets
 

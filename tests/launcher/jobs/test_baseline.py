@@ -15,7 +15,7 @@ from dni_async.data.inputs import Inputs
 from dni_async.launcher.jobs import baseline
 from dni_async.launcher.report.results import EpochResult
 from dni_async.network.building import build_network
-from dni_async.stage.stage import prepare_torch
+from dni_async.stage.threads import prepare_torch
 
 
 @pytest.fixture(autouse=True)

@@ -9,9 +9,10 @@ import torch
 
 from dni_async.config.run_config import RunConfig
 from dni_async.decisions.actions import Cut, Mark
-from dni_async.stage.stage import Score
-from dni_async.synthesizers import make_synthesizer
+from dni_async.stage.losses.catalog import make_loss
+from dni_async.stage.losses.score import Score
 from dni_async.synthesizers.boundary import Boundary
+from dni_async.synthesizers.making import make_boundary
 from dni_async.wire.messages import (
     BoundaryEpoch,
     EpochLoss,
@@ -68,7 +69,7 @@ def test_what_is_told_of_an_epoch(place: str, kind: MarkerKind, kinds: list[type
     epochs, told = make(place)
     epochs.begin(4)
     epochs.add_loss(0.5, 10)
-    epochs.add_score(Score(10, 7, 3.0))
+    epochs.add_score(Score(10, {"loss": 3.0, "accuracy": 7}))
     epochs.announce(Mark(kind, 4))
     assert [type(message) for message in told] == kinds
     assert all(getattr(message, "epoch", None) == 4 for message in told)
@@ -85,7 +86,7 @@ def test_above_the_source_the_epoch_is_the_last_that_ended(place: str) -> None:
 
 def test_a_boundary_tells_of_one_epoch_at_a_time() -> None:
     config = RunConfig(synthesizer="linear", targets="bootstrap")
-    boundary = Boundary(lambda units: make_synthesizer(config, units, 10, torch.device("cpu")))
+    boundary = make_boundary(config, make_loss("cross-entropy", (10,)), torch.device("cpu"))
     epochs, told = make("middle", boundary)
     hidden, labels = torch.ones(4, 6), torch.arange(4)
     for staleness in (3, 1, 1):

@@ -1,0 +1,67 @@
+"""What every loss does, and how a synthesizer sees what the loss compares with."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from dni_async.stage.losses.score import Score
+
+__all__ = ["Encoding", "Loss"]
+
+
+class Encoding(Protocol):
+    """The targets of N samples as rows of W numbers, codes [N, W].
+
+    select and collect are its two products with a table; they may be done without making codes.
+    """
+
+    @property
+    def width(self) -> int:
+        """W."""
+
+    def codes(self, targets: torch.Tensor) -> torch.Tensor:
+        """[N, W] float32."""
+
+    def select(self, table: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """codes @ table, for table [W, D]: [N, D]. Differentiable by table."""
+
+    def collect(self, targets: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """codes.T @ rows, for rows [N, D]: [W, D]."""
+
+
+class Loss(Protocol):
+    """The loss of a batch is the mean over its samples of what each one's outputs cost.
+
+    A sample is a row of a batch [B, ...]; where targets have more leading dimensions than that,
+    [B, T, ...], it is each of B T positions, and outputs and activations lead with them too.
+    """
+
+    @property
+    def readout_size(self) -> int:
+        """K, the numbers in one sample's outputs: what a local readout gives."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """How a synthesizer sees the targets."""
+
+    def sample_dims(self, targets: torch.Tensor) -> int:
+        """How many leading dimensions of targets number the samples: 1 for [B, ...]."""
+
+    def check_outputs(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        """Raises ConfigError where a network's outputs do not fit its targets."""
+
+    def gradient(self, outputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, torch.Tensor]:
+        """The mean loss and its gradient, in the outputs' shape and dtype."""
+
+    def sample_gradients(
+        self, outputs: torch.Tensor, targets: torch.Tensor, *, dim: int
+    ) -> torch.Tensor:
+        """The gradient of each sample's own loss by its outputs, newly made, in their layout.
+
+        outputs float32: [N, K] with dim 1, or [K, N] with dim 0; targets: [N, ...].
+        """
+
+    def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> Score:
+        """How well outputs fit targets."""

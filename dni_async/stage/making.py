@@ -1,0 +1,53 @@
+"""The one maker of a stage: worker, baseline and the probe of layers compute with the same."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from dni_async.config.run_config import RunConfig
+from dni_async.stage.compilation import compile_layers
+from dni_async.stage.draws import Draws
+from dni_async.stage.dtypes import AUTOCAST_DTYPES
+from dni_async.stage.layers import StageLayers
+from dni_async.stage.losses.interface import Loss
+from dni_async.stage.optimizers import make_optimizer
+from dni_async.stage.rates import make_rate_factor
+from dni_async.stage.stage import Stage
+from dni_async.stage.updates import Updates
+
+__all__ = ["make_stage"]
+
+
+def make_stage(
+    layers: nn.Sequential,
+    config: RunConfig,
+    loss: Loss,
+    *,
+    index: int = 0,
+    num_batches: int,
+    draws: Draws,
+    checks_gradients: bool = True,
+) -> Stage:
+    """The run's stage of layers, on the device that they are on.
+
+    num_batches: of the whole run's training, for the rate's schedule. Where the run compiles, what
+    it compiles is made at the first batch; see compilation.warm_up.
+    """
+    compiled = None
+    if config.compile:
+        compiled = compile_layers(layers, next(layers.parameters()).device)
+    updates = Updates(
+        layers,
+        make_optimizer(layers.parameters(), config),
+        rate_factor=make_rate_factor(config, num_batches),
+        accumulate=config.accumulate,
+        clip_norm=config.clip_norm,
+    )
+    stage_layers = StageLayers(
+        layers,
+        has_below=index > 0,
+        autocast=AUTOCAST_DTYPES[config.dtype],
+        compiled=compiled,
+        draws=draws,
+    )
+    return Stage(index, stage_layers, updates, loss=loss, checks_gradients=checks_gradients)
