@@ -30,7 +30,6 @@ YET: dict[str, set[str]] = {
     },
     "constructor": {
         "dni_async/decisions/machines/uneven.py: UnevenMachine",
-        "dni_async/stage/stage.py: Stage",
         "launcher/coordination/coordinator.py: _Coordinator",
         "launcher/coordination/deaths.py: Losses",
         "launcher/coordination/ledger.py: Account",

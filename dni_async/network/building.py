@@ -18,7 +18,6 @@ from dni_async.config.extensions import find_callable, is_extension
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.network.models import make_model
-from dni_async.stage.losses.interface import Loss
 
 __all__ = [
     "build_network",
@@ -91,15 +90,13 @@ def has_batch_norm(network: nn.Sequential) -> bool:
 def check_network(
     network: nn.Sequential,
     x: torch.Tensor,
-    targets: torch.Tensor,
-    loss: Loss,
-) -> None:
-    """Run a few samples x [B, ...] through network. Raises ConfigError if they do not fit.
+    leading: tuple[int, ...],
+) -> torch.Tensor:
+    """What network makes of a few samples x [B, ...]. Raises ConfigError if they do not fit.
 
-    Every activation between layers must be one floating-point tensor led by what numbers the
-    samples in targets, [B, ...] or [B, T, ...]; the loss says what the output must be.
+    leading: what numbers the samples of every activation between layers, (B,) or (B, T); each must
+    be one floating-point tensor [*leading, ...]. Of the output that is for the loss to say.
     """
-    leading = tuple(targets.shape[: loss.sample_dims(targets)])
     names = [name for name, _ in network.named_parameters(remove_duplicate=False)]
     if len(names) > len(list(network.parameters())):
         raise ConfigError("model: two layers share parameters, but stages update on their own")
@@ -121,7 +118,7 @@ def check_network(
         ) from error
     finally:
         network.train(was_training)
-    loss.check_outputs(hidden, targets)
+    return hidden
 
 
 def _is_trainable(module: nn.Module) -> bool:

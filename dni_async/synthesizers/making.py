@@ -10,6 +10,7 @@ from typing import Final, cast
 import torch
 
 from dni_async.config.extensions import is_extension, make_extension
+from dni_async.config.names import OWN_SYNTHESIZER, SYNTHESIZERS, SynthesizerTraits
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.stage.losses.interface import Encoding, Loss
@@ -23,10 +24,7 @@ from dni_async.synthesizers.linear import LinearSynthesizer
 from dni_async.synthesizers.mlp import MlpSynthesizer
 from dni_async.synthesizers.pooled import PooledSynthesizer
 
-__all__ = ["SYNTHESIZERS", "Order", "make_boundary", "make_synthesizer"]
-
-OWN_LR = 1e-3
-HIDDEN_LAYERS = 2  # of mlp and conv, the paper's
+__all__ = ["MAKERS", "Order", "make_boundary", "make_synthesizer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +46,12 @@ class Order:
     def encoding(self) -> Encoding | None:
         """Of the targets, where the run conditions on them."""
         return self.loss.encoding if self.config.label_conditioning else None
+
+    @property
+    def hidden_layers(self) -> int:
+        """As asked for, else what the synthesizer has by itself."""
+        asked = self.config.synthesizer_layers
+        return _traits(self.config).hidden_layers or 0 if asked is None else asked
 
 
 def make_boundary(config: RunConfig, loss: Loss, device: torch.device) -> Boundary:
@@ -75,8 +79,7 @@ def make_synthesizer(
     A class of the user's own is made as Class(shape, num_labels, optimize, device=device).
     Raises ConfigError when it cannot be made, is no Synthesizer, or needs images and gets none.
     """
-    make, default_lr = SYNTHESIZERS.get(config.synthesizer, (_own, OWN_LR))
-    lr = config.synthesizer_lr or default_lr
+    lr = config.synthesizer_lr or _traits(config).lr
 
     def optimize(parameters: list[torch.Tensor]) -> Optimizer:
         made = Adam(parameters, lr=lr, clip_norm=config.synthesizer_clip)
@@ -84,6 +87,7 @@ def make_synthesizer(
             optimizers.append(made)
         return made
 
+    make = MAKERS.get(config.synthesizer, _own)
     return make(Order(config, shape, loss, optimize, device))
 
 
@@ -107,13 +111,13 @@ def _critic(order: Order) -> Synthesizer:
     config, shape = order.config, order.shape
 
     def make(num_units: int) -> Synthesizer:
-        if not config.synthesizer_layers:
+        if not order.hidden_layers:
             return CriticSynthesizer(num_units, order.loss, order.optimize, device=order.device)
         return DeepCriticSynthesizer(
             num_units,
             order.loss,
             order.optimize,
-            layers=config.synthesizer_layers,
+            layers=order.hidden_layers,
             width=config.synthesizer_width,
             device=order.device,
         )
@@ -132,7 +136,7 @@ def _mlp(order: Order) -> Synthesizer:
         order.num_units,
         order.encoding,
         order.optimize,
-        layers=_hidden_layers(order.config),
+        layers=order.hidden_layers,
         width=order.config.synthesizer_width,
         device=order.device,
     )
@@ -148,22 +152,20 @@ def _conv(order: Order) -> Synthesizer:
         order.shape,
         order.encoding,
         order.optimize,
-        layers=_hidden_layers(order.config),
+        layers=order.hidden_layers,
         width=order.config.synthesizer_width,
         device=order.device,
     )
 
 
-def _hidden_layers(config: RunConfig) -> int:
-    layers = config.synthesizer_layers
-    return HIDDEN_LAYERS if layers is None else layers
+def _traits(config: RunConfig) -> SynthesizerTraits:
+    return SYNTHESIZERS.get(config.synthesizer, OWN_SYNTHESIZER)
 
 
-SYNTHESIZERS: Final[dict[str, tuple[Callable[[Order], Synthesizer], float]]] = {
-    # A critic is a linear readout, which learns ten times as fast as the layers it serves.
-    "critic": (_critic, 1e-2),
-    "linear": (_linear, 1e-3),
-    "mlp": (_mlp, 1e-4),
-    "conv": (_conv, 1e-3),
+MAKERS: Final[dict[str, Callable[[Order], Synthesizer]]] = {
+    "critic": _critic,
+    "linear": _linear,
+    "mlp": _mlp,
+    "conv": _conv,
 }
-"""By name: what makes it, and the rate that it learns at."""
+"""What makes each of config.names.SYNTHESIZERS."""

@@ -230,7 +230,10 @@ def _try_model(config: RunConfig, dataset: Dataset) -> int:
     network = build_network(config, dataset.input_shape, dataset.num_classes)
     x = torch.from_numpy(_few_samples(dataset))
     targets = torch.zeros(len(x), *dataset.label_shape, dtype=torch.int64)
-    check_network(network, x, targets, run_loss(dataset.num_classes))
+    loss = run_loss(dataset.num_classes)
+    loss.check_outputs(
+        check_network(network, x, targets.shape[: loss.sample_dims(targets)]), targets
+    )
     if has_batch_norm(network):
         _check_last_batch(config, len(dataset.y_train))
     return len(layer_starts(network))
