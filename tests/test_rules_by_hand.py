@@ -18,11 +18,11 @@ from dni_async.decisions.rules import (
     Rule,
     WarmUpRule,
 )
+from dni_async.stage.descent.optimizers import Sgd
+from dni_async.stage.descent.updates import Updates
+from dni_async.stage.layers import StageLayers
 from dni_async.stage.losses.catalog import make_loss
-from dni_async.stage.optimizers import Sgd
-from dni_async.stage.passes import Passes
 from dni_async.stage.stage import Stage
-from dni_async.stage.updates import Updates
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.conv import ConvSynthesizer
 from dni_async.synthesizers.critic import CriticSynthesizer
@@ -53,7 +53,7 @@ def linear(weight: torch.Tensor) -> nn.Sequential:
 def make_stage(index: int, layers: nn.Sequential) -> Stage:
     """Whose update subtracts RATE times the gradient."""
     updates = Updates(layers, Sgd(layers.parameters(), lr=RATE))
-    return Stage(index, Passes(layers), updates, loss=LOSS)
+    return Stage(index, StageLayers(layers, has_below=index > 0), updates, loss=LOSS)
 
 
 def make_line(rule: Rule, synthesizer: Synthesizer, *, scale: float = 1.0) -> ReferenceLine:

@@ -11,9 +11,9 @@ import torch
 from torch.nn import functional
 
 from dni_async import ConfigError, RunConfig
+from dni_async.stage.descent.optimizers import Adam, Optimizer, Sgd
 from dni_async.stage.losses.catalog import make_loss
 from dni_async.stage.losses.interface import Encoding
-from dni_async.stage.optimizers import Adam, Optimizer, Sgd
 from dni_async.synthesizers.conv import ConvSynthesizer
 from dni_async.synthesizers.critic import CriticSynthesizer
 from dni_async.synthesizers.deep_critic import DeepCriticSynthesizer

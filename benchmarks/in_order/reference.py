@@ -20,6 +20,7 @@ from dni_async.decisions.rules import OccasionalRule, Rule
 from dni_async.network.building import build_network, cut_stage, layer_starts
 from dni_async.network.partition import split_layers
 from dni_async.seeding import stage_seed
+from dni_async.stage.draws import Draws
 from dni_async.stage.losses.catalog import run_loss
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.score import add_scores
@@ -82,10 +83,13 @@ def _build(
         rule = OccasionalRule(rule, config.update_probability, config.seed)
     num_batches = config.epochs * inputs.num_train_batches
     ranges = split_layers(len(layer_starts(network)), config.num_stages)
-    stages = [
-        make_stage(cut_stage(network, *layers), config, loss, index=index, num_batches=num_batches)
-        for index, layers in enumerate(ranges)
-    ]
+    stages = []
+    for index, (first, end) in enumerate(ranges):
+        layers = cut_stage(network, first, end)
+        draws = Draws(config.seed, first, layer_starts(layers))
+        stages.append(
+            make_stage(layers, config, loss, index=index, num_batches=num_batches, draws=draws)
+        )
     torch.manual_seed(stage_seed(config.seed, 0))
     boundaries = [
         make_boundary(config, loss, torch.device("cpu"))

@@ -8,7 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.rivals.rank import Rank, Share, autocast, join, train
 from dni_async.network.building import build_network
-from dni_async.stage.optimizers import make_optimizer
+from dni_async.stage.descent.optimizers import make_optimizer
 
 __all__ = ["main"]
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from benchmarks.rivals.rank import Rank, Share, autocast, join, train
 from dni_async.network.building import build_network, cut_stage, layer_starts
 from dni_async.network.partition import split_layers
-from dni_async.stage.optimizers import make_optimizer
+from dni_async.stage.descent.optimizers import make_optimizer
 
 __all__ = ["main", "num_microbatches"]
 

@@ -32,6 +32,7 @@ from dni_async.decisions.actions import (
 from dni_async.decisions.rules import Rule
 from dni_async.network.building import build_network, cut_stage, layer_starts
 from dni_async.network.partition import split_layers
+from dni_async.stage.draws import Draws
 from dni_async.stage.losses.catalog import run_loss
 from dni_async.stage.making import make_stage
 from dni_async.stage.stage import Stage
@@ -107,16 +108,15 @@ class _Line:
         self._rule = config.make_rule()
         loss = run_loss(dataset.num_classes)
         num_batches = config.epochs * self._inputs.num_train_batches
-        self._timed = [
-            _Timed(
-                make_stage(
-                    cut_stage(network, *layers), config, loss, index=index, num_batches=num_batches
-                ),
-                make_boundary(config, loss, torch.device("cpu")),
-                has_above=index < len(ranges) - 1,
+        self._timed = []
+        for index, (first, end) in enumerate(ranges):
+            layers = cut_stage(network, first, end)
+            draws = Draws(config.seed, first, layer_starts(layers))
+            stage = make_stage(
+                layers, config, loss, index=index, num_batches=num_batches, draws=draws
             )
-            for index, layers in enumerate(ranges)
-        ]
+            boundary = make_boundary(config, loss, torch.device("cpu"))
+            self._timed.append(_Timed(stage, boundary, has_above=index < len(ranges) - 1))
 
     def train(self, batch_id: int) -> None:
         """One batch up the line, and what it sends back. Reading it is the source's work."""

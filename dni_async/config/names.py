@@ -1,7 +1,7 @@
 """The names that a run can give to what is built in, and what settings ask of each.
 
 No torch here: the command line and the checks read these tables. What a name stands for is made
-where it belongs: stage.optimizers, synthesizers, network.models.
+where it belongs: stage.descent.optimizers, synthesizers, network.models.
 """
 
 from __future__ import annotations

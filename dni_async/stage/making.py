@@ -6,14 +6,14 @@ from torch import nn
 
 from dni_async.config.run_config import RunConfig
 from dni_async.stage.compilation import compile_layers
+from dni_async.stage.descent.optimizers import make_optimizer
+from dni_async.stage.descent.rates import make_rate_factor
+from dni_async.stage.descent.updates import Updates
 from dni_async.stage.draws import Draws
 from dni_async.stage.dtypes import AUTOCAST_DTYPES
 from dni_async.stage.layers import StageLayers
 from dni_async.stage.losses.interface import Loss
-from dni_async.stage.optimizers import make_optimizer
-from dni_async.stage.rates import make_rate_factor
 from dni_async.stage.stage import Stage
-from dni_async.stage.updates import Updates
 
 __all__ = ["make_stage"]
 

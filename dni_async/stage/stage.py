@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from dni_async.errors import NonFiniteError
+from dni_async.stage.descent.updates import Updates
 from dni_async.stage.layers import Kept, StageLayers
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.score import Score
 from dni_async.stage.own_state import is_extra, marks_of
-from dni_async.stage.updates import Updates
 
 __all__ = ["Stage"]
 
@@ -78,9 +78,7 @@ class Stage:
                 batch_id, inputs, needs_input_gradient=needs_input_gradient
             )
         else:
-            kept = self._layers.forward(
-                batch_id, inputs, needs_input_gradient=needs_input_gradient
-            )
+            kept = self._layers.forward(batch_id, inputs, needs_input_gradient=needs_input_gradient)
             activation = kept.activation
         self._kept[batch_id] = kept
         return activation
@@ -153,7 +151,11 @@ class Stage:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Weights, buffers and what the optimizer remembers, as ``KIND/NAME``; not copied."""
-        weights = {f"weights/{name}": tensor for name, tensor in self.layers.state_dict().items()}
+        weights = {
+            f"weights/{name}": tensor
+            for name, tensor in self.layers.state_dict().items()
+            if not is_extra(name)
+        }
         return weights | self.updates.tensors()
 
     def check_gradient(self, batch_id: int, gradient: torch.Tensor, source: str) -> None:

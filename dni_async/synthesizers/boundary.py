@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import torch
 
+from dni_async.stage.descent.optimizers import Optimizer
 from dni_async.stage.losses.interface import Loss
-from dni_async.stage.optimizers import Optimizer
 from dni_async.synthesizers.agreement import Comparison
 from dni_async.synthesizers.interface import Synthesizer
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from dni_async.errors import LinkError
 from dni_async.stage.dense import DenseLayers
-from dni_async.stage.optimizers import Adam, Optimizer
+from dni_async.stage.descent.optimizers import Adam, Optimizer
 
 __all__ = ["InputSynthesizer", "make_input_synthesizer"]
 

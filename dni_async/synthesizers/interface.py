@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from dni_async.stage.optimizers import Optimizer
+from dni_async.stage.descent.optimizers import Optimizer
 
 __all__ = ["MakeOptimizer", "Synthesizer"]
 

@@ -13,8 +13,8 @@ from dni_async.config.extensions import is_extension, make_extension
 from dni_async.config.names import OWN_SYNTHESIZER, SYNTHESIZERS, SynthesizerTraits
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
+from dni_async.stage.descent.optimizers import Adam, Optimizer
 from dni_async.stage.losses.interface import Encoding, Loss
-from dni_async.stage.optimizers import Adam, Optimizer
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.conv import ConvSynthesizer
 from dni_async.synthesizers.critic import CriticSynthesizer

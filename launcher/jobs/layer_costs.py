@@ -14,6 +14,7 @@ from dni_async.config.run_config import RunConfig
 from dni_async.network.building import cut_stage, layer_starts
 from dni_async.network.partition import LayerCost
 from dni_async.stage.compilation import warm_up
+from dni_async.stage.draws import Draws
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.making import make_stage
 from dni_async.stage.stage import Stage
@@ -38,7 +39,14 @@ def layer_costs(
     hidden = x
     for index in range(count):
         layers = cut_stage(network, index, index + 1)
-        stage = make_stage(layers, config, loss, index=index, num_batches=config.accumulate)
+        stage = make_stage(
+            layers,
+            config,
+            loss,
+            index=index,
+            num_batches=config.accumulate,
+            draws=Draws(config.seed, index, layer_starts(layers)),
+        )
         if config.compile:
             warm_up(stage, hidden)
         is_head = index == count - 1

@@ -12,8 +12,10 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from dni_async.network.building import layer_starts
+from dni_async.stage.descent.optimizers import Sgd
+from dni_async.stage.descent.updates import Updates
 from dni_async.stage.draws import Draws
-from dni_async.stage.optimizers import Sgd
+from dni_async.stage.layers import StageLayers
 from dni_async.stage.stage import Stage
 
 
@@ -71,7 +73,8 @@ class Checkpointed(nn.Module):
 def stage_of(layers: nn.Sequential, index: int = 1, first_layer: int = 0) -> Stage:
     """A stage above the source, whose draws are set."""
     draws = Draws(7, first_layer, layer_starts(layers))
-    return Stage(index, layers, Sgd(layers.parameters(), lr=0.1), draws=draws)
+    computed = StageLayers(layers, has_below=index > 0, draws=draws)
+    return Stage(index, computed, Updates(layers, Sgd(layers.parameters(), lr=0.1)))
 
 
 def numbers(*shape: int, seed: int = 1) -> torch.Tensor:

@@ -10,12 +10,12 @@ from torch import nn
 from torch.nn import functional
 
 from dni_async import NonFiniteError
+from dni_async.stage.descent.optimizers import Sgd
+from dni_async.stage.descent.rates import RateFactor
+from dni_async.stage.descent.updates import Updates
+from dni_async.stage.layers import StageLayers
 from dni_async.stage.losses.catalog import make_loss
-from dni_async.stage.optimizers import Sgd
-from dni_async.stage.passes import Passes
-from dni_async.stage.rates import RateFactor
 from dni_async.stage.stage import Stage
-from dni_async.stage.updates import Updates
 
 RATE = 0.5
 INFINITY, NAN = float("inf"), float("nan")
@@ -44,7 +44,12 @@ def make_stage(
         accumulate=accumulate,
         clip_norm=clip_norm,
     )
-    return Stage(index, Passes(layers), updates, loss=make_loss("cross-entropy", (3,)))
+    return Stage(
+        index,
+        StageLayers(layers, has_below=index > 0),
+        updates,
+        loss=make_loss("cross-entropy", (3,)),
+    )
 
 
 def random(*shape: int, seed: int = 1) -> torch.Tensor:
@@ -346,7 +351,9 @@ def test_a_loss_that_is_not_finite_is_named_and_not_applied(bad: float) -> None:
 def test_a_huge_gradient_with_an_overflowing_sum_is_applied() -> None:
     """Every term is finite, though adding them up gives infinity."""
     layers = nn.Sequential(nn.Linear(4, 3, bias=False))
-    stage = Stage(0, Passes(layers), Updates(layers, Sgd(layers.parameters(), lr=1e-30)))
+    stage = Stage(
+        0, StageLayers(layers, has_below=False), Updates(layers, Sgd(layers.parameters(), lr=1e-30))
+    )
     gradient = torch.full((1, 3), 2e38)
     assert gradient.sum().isinf()
     before = snapshot(layers)
@@ -403,7 +410,7 @@ def test_frozen_weights_stay() -> None:
     layers = two_layers()
     layers[0].weight.requires_grad_(False)
     updates = Updates(layers, Sgd(layers.parameters(), lr=RATE, weight_decay=0.1))
-    stage = Stage(0, Passes(layers), updates)
+    stage = Stage(0, StageLayers(layers, has_below=False), updates)
     before = snapshot(layers)
     stage.forward(0, random(6, 4), needs_input_gradient=True)
     stage.update(0, random(6, 3), source="returned gradient")

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from dni_async.stage.descent.optimizers import Adam, Sgd
 from dni_async.stage.losses.catalog import make_loss
-from dni_async.stage.optimizers import Adam, Sgd
 from dni_async.synthesizers.agreement import Agreement
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.critic import CriticSynthesizer

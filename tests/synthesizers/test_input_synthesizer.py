@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from dni_async import LinkError
-from dni_async.stage.optimizers import Optimizer, Sgd
+from dni_async.stage.descent.optimizers import Optimizer, Sgd
 from dni_async.synthesizers.input_synthesizer import InputSynthesizer, make_input_synthesizer
 
 CPU = torch.device("cpu")

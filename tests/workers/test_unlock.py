@@ -13,7 +13,7 @@ from dni_async.config.run_config import RunConfig
 from dni_async.data.inputs import Inputs
 from dni_async.network.building import build_network
 from dni_async.seeding import stage_seed
-from dni_async.stage.optimizers import make_optimizer
+from dni_async.stage.descent.optimizers import make_optimizer
 from dni_async.synthesizers.input_synthesizer import make_input_synthesizer
 from dni_async.transport.link import open_outbox
 from dni_async.transport.sockets import Poller, Sockets, open_sockets

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from dni_async import RunConfig
-from dni_async.stage.optimizers import Adam, Optimizer, Sgd, make_optimizer
+from dni_async.stage.descent.optimizers import Adam, Optimizer, Sgd, make_optimizer
 
 SHAPES = [(33, 17), (17,), (), (1, 1)]
 Make = Callable[[list[torch.Tensor]], Any]

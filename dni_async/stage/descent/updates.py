@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dni_async.stage.accumulation import Accumulated
-from dni_async.stage.optimizers import Optimizer, clip_gradients
-from dni_async.stage.rates import RateFactor
+from dni_async.stage.descent.accumulation import Accumulated
+from dni_async.stage.descent.optimizers import Optimizer, clip_gradients
+from dni_async.stage.descent.rates import RateFactor
 
 __all__ = ["Updates"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dni_async import RunConfig
-from dni_async.stage.rates import make_rate_factor, rate_factor
+from dni_async.stage.descent.rates import make_rate_factor, rate_factor
 
 
 @pytest.mark.parametrize(

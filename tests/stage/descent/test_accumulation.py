@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from dni_async.stage.accumulation import Accumulated
+from dni_async.stage.descent.accumulation import Accumulated
 from tests.stage.test_stage import assert_unchanged, make_stage, random, snapshot, two_layers
 
 

@@ -1,0 +1,1 @@
+"""How gradients become updates: gathered, clipped, at what rate, by which optimizer."""
