@@ -66,8 +66,8 @@ def _take_part(assignment: Assignment, guard: Guard) -> int:
             seat = join(sockets, control, poller, assignment)
             device = seat.welcome.device
             loop = WorkerLoop(seat, sockets, control, poller, assignment.lifeline)
-            await_start(seat, control, poller, assignment.lifeline)
-            loop.run()
+            is_drained = await_start(seat, control, poller, assignment.lifeline)
+            loop.run(is_drained=is_drained)
         except Orphaned:
             sockets.close(control)
             if assignment.has_joined:

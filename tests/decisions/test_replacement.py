@@ -13,12 +13,18 @@ from hypothesis import strategies as st
 from dni_async.decisions.actions import (
     Action,
     Announce,
+    Arrived,
     Batch,
+    Drained,
     Event,
     Finish,
     Forward,
     LinkRemade,
+    LowerMarker,
     Mark,
+    MarkerReturned,
+    RaiseMarker,
+    Turn,
 )
 from dni_async.decisions.machines.kept_batches import ReplayBuffer
 from dni_async.decisions.machines.machine import StageMachine
@@ -31,6 +37,7 @@ from dni_async.decisions.rules import (
     Rule,
 )
 from dni_async.decisions.schedule import plan_work
+from dni_async.errors import LinkError
 from tests.decisions.line import Line
 
 RULES = {"bootstrap": BootstrapRule(), "anchor 1": AnchorRule(1), "anchor 4": AnchorRule(4),
@@ -145,6 +152,42 @@ class MortalLine(Line):
         self.sends_down[stage].append(event)
 
 
+class DrainedLine(MortalLine):
+    """Whose source is told to end early at some moment, and every source after it before it begins.
+
+    word_at: at which step that is. deaths_at: at or after which steps somebody dies.
+    """
+
+    word_at = 0
+    deaths_at: tuple[int, ...] = ()
+    num_steps = 0
+    is_drained = False
+
+    def choices(self) -> list[tuple[int, str]]:
+        """Deaths when it is time for them, and then alone if there can be any."""
+        possible = super().choices()
+        deaths = [choice for choice in possible if choice[1] == "die"]
+        num_died = len(self.deaths_at) - self.deaths_left
+        if deaths and self.num_steps >= self.deaths_at[num_died]:
+            return deaths
+        return [choice for choice in possible if choice not in deaths]
+
+    def step(self, stage: int, what: str) -> None:
+        """Let one of choices happen, and the word come when it is time."""
+        super().step(stage, what)
+        self.num_steps += 1
+        if self.num_steps >= self.word_at and not self.is_drained:
+            self.is_drained = True
+            if 0 not in self.dead and not self.machines[0].finished:
+                self.hear(0, Drained())
+
+    def replace(self, stage: int) -> None:
+        """A fresh source is told again."""
+        super().replace(stage)
+        if stage == 0 and self.is_drained:
+            self.hear(0, Drained())
+
+
 class UnevenMortalLine(MortalLine):
     """Whose stages skip and replay."""
 
@@ -207,6 +250,52 @@ def test_a_line_whose_stages_die_ends_and_loses_what_was_in_flight_at_most(
         num_batches = sum(isinstance(i, Batch) and i.purpose == "train" for i in work)
         died = deaths - line.deaths_left
         assert len(trained) >= num_batches - 2 * line.window * died
+
+
+@pytest.mark.parametrize("seed", range(400))
+def test_a_line_whose_stages_die_while_it_ends_early_ends(seed: int) -> None:
+    draw = random.Random(seed)
+    num_stages, deaths = draw.randint(2, 4), draw.randint(1, 3)
+    work = list(plan_work(3, 4, draw.choice((0, 2))))
+    line = DrainedLine(num_stages, 2, BootstrapRule(), work, deaths)
+    line.word_at = draw.randrange(100 * num_stages)
+    line.deaths_at = tuple(sorted(line.word_at + draw.randint(-20, 40) for _ in range(deaths)))
+    line.run(draw)
+    for stage in line.dead:  # nobody can take the place, and the launcher ends the run
+        assert any(above.finished for above in line.machines[stage + 1 :])
+    for stage, machine in enumerate(line.machines):
+        assert line.dead or machine.finished, stage
+        assert line.dead or (machine.pending == 0 and not line.kept[stage])
+    assert_in_order(line, work)
+
+
+def test_a_new_source_that_repeats_a_marker_may_raise_the_next_one_again() -> None:
+    """Both were on their way or back when the one before it died."""
+    machine = StageMachine(stage=1, num_stages=3, window=2, rule=BootstrapRule())
+    evaluated, stop = Mark("evaluated", 3), Mark("stop", 3)
+    for mark in (evaluated, stop):
+        machine.handle(Arrived(mark))
+        assert machine.handle(Turn()) == [RaiseMarker(mark)]
+        if mark == evaluated:
+            machine.handle(MarkerReturned(mark))
+    machine.handle(LinkRemade("below"))
+    assert machine.handle(Arrived(evaluated)) == [LowerMarker(evaluated)]
+    assert machine.handle(Arrived(stop)) == []
+    assert machine.handle(MarkerReturned(stop)) == [LowerMarker(stop), Announce(stop), Finish()]
+
+
+def test_a_new_source_that_is_told_to_end_waits_behind_the_marker_on_its_way() -> None:
+    machine = StageMachine(stage=1, num_stages=3, window=2, rule=BootstrapRule())
+    evaluated, stop = Mark("evaluated", 1), Mark("stop", 0)
+    machine.handle(Arrived(evaluated))
+    machine.handle(Turn())
+    machine.handle(LinkRemade("below"))
+    assert machine.handle(Arrived(stop)) == []
+    assert not machine.has_turn
+    assert machine.handle(MarkerReturned(evaluated)) == [Announce(evaluated)]
+    assert machine.handle(Turn()) == [RaiseMarker(stop)]
+    with pytest.raises(LinkError, match="past a marker that has yet to come back"):
+        machine.handle(Arrived(Batch(50, "train")))
 
 
 def is_forward(action: Action) -> TypeGuard[Forward]:

@@ -15,7 +15,9 @@ from dni_async.transport.sockets import Poller, Sockets, open_sockets
 from dni_async.wire.messages import (
     Activation,
     BoundaryEpoch,
+    CoordinatorMessage,
     Credit,
+    Drain,
     Failed,
     Hello,
     LinkHello,
@@ -54,10 +56,19 @@ class Stage0(OneWorker):
 def stage0(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Stage0]:
     """Start stage 0 of a run and shake hands with it; param: the window."""
     with open_sockets() as sockets:
-        yield from _start(tmp_path, sockets, request.param)
+        yield from _start(tmp_path, sockets, request.param, Start(RUN_ID))
 
 
-def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Stage0]:
+@pytest.fixture
+def drained0(tmp_path: Path) -> Iterator[Stage0]:
+    """The same stage, as a run is ending early in which it takes another one's place."""
+    with open_sockets() as sockets:
+        yield from _start(tmp_path, sockets, 2, Drain(RUN_ID), Start(RUN_ID))
+
+
+def _start(
+    folder: Path, sockets: Sockets, window: int, *words: CoordinatorMessage
+) -> Iterator[Stage0]:
     control = sockets.control_server(f"ipc://{folder}/control")
     above = open_inbox(sockets, f"ipc://{folder}/stage-1")
     poller = Poller()
@@ -90,7 +101,8 @@ def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Stage0]:
         assert link_hello == [LinkHello(RUN_ID, 0, window)]
         above.send(LinkReady(RUN_ID, 1))
         stage.hear_control(Ready)
-        control.send(stage.peer, Start(RUN_ID))
+        for word in words:
+            control.send(stage.peer, word)
         yield stage
         if process.poll() is None:
             control.send(stage.peer, Stop(RUN_ID, "the test is over"))
@@ -217,3 +229,8 @@ def test_a_new_stage_above_gets_the_batches_that_come_next(stage0: Stage0, tmp_p
         stage0.link.send(LinkReady(RUN_ID, 1))  # once for each link
         assert "LinkReady came from above" in stage0.hear_control(Failed).summary
     assert stage0.process.wait(10) == 1
+
+
+def test_a_source_that_is_told_to_end_before_it_begins_does_nothing_else(drained0: Stage0) -> None:
+    first, _ = drained0.hear_link()
+    assert (type(first), getattr(first, "kind", "")) == (Marker, "stop")

@@ -18,6 +18,7 @@ from dni_async.transport.link import Link
 from dni_async.transport.sockets import Poller, Sockets
 from dni_async.wire.messages import (
     PROTOCOL,
+    Drain,
     FilePart,
     FileWanted,
     Heartbeat,
@@ -115,11 +116,15 @@ def _fetch(courier: FileCourier, welcome: Welcome, control: ControlClient, wait:
     return dataclasses.replace(redirected, shard=str(incoming.path))
 
 
-def await_start(seat: Seat, control: ControlClient, poller: Poller, lifeline: int | None) -> None:
-    """Say Ready and wait for Start. Raises Stopped or HandshakeError."""
+def await_start(seat: Seat, control: ControlClient, poller: Poller, lifeline: int | None) -> bool:
+    """Say Ready and wait for Start; whether Drain came before it, as to a source that takes the
+    place of one in a run that is ending early. Raises Stopped or HandshakeError.
+    """
     control.send(Ready(seat.run_id, seat.stage))
     deadline_s = seat.config.start_timeout_s + COMPILE_S  # others may still be building
-    _Wait(seat.stage, control, poller, lifeline, deadline_s).hear(control, Start, "the coordinator")
+    wait = _Wait(seat.stage, control, poller, lifeline, deadline_s)
+    wait.hear(control, Start, "the coordinator")
+    return wait.is_drained
 
 
 class _Wait:
@@ -138,6 +143,7 @@ class _Wait:
         self._deadline_s = deadline_s
         self._is_patient = is_patient
         self.stage = stage
+        self.is_drained = False
         self._control = control
         self._poller = poller
         self._lifeline = lifeline
@@ -178,4 +184,5 @@ class _Wait:
         message = received[0] if isinstance(received, tuple) else received
         if isinstance(message, Stop):
             raise Stopped(message.reason, again=message.again)
-        return None if isinstance(message, Heartbeat) else message
+        self.is_drained = self.is_drained or isinstance(message, Drain)
+        return None if isinstance(message, Heartbeat | Drain) else message

@@ -127,8 +127,8 @@ class WorkerLoop:
         if lifeline is not None:
             self._launcher_end.register(lifeline, select.POLLIN)
 
-    def run(self) -> None:
-        """Train until the line has drained.
+    def run(self, *, is_drained: bool = False) -> None:
+        """Train until the line has drained; a source that is_drained has nothing to begin.
 
         Raises Stopped when the coordinator says so or is gone, NonFiniteError, LinkError,
         WireError; whatever is raised, nothing wrong has been applied.
@@ -137,6 +137,8 @@ class WorkerLoop:
         self._report()  # what it starts from
         self._epochs.start()
         self._plan_checkpoint()
+        if is_drained:
+            self._handle(Drained())
         try:
             self._train()
         except Stopped:

@@ -110,7 +110,9 @@ class StageMachine:
     def has_turn(self) -> bool:
         """Whether a Turn would lead to any action."""
         item = self._peek()
-        return item is not None and (isinstance(item, Mark) or self._has_room)
+        if isinstance(item, Mark):
+            return self._marks.raised is None
+        return item is not None and self._has_room
 
     @property
     def is_blocked(self) -> bool:
@@ -260,7 +262,7 @@ class StageMachine:
         actions = self._answer(mark)
         if self.has_above:  # the head announced it before it turned it round
             actions.append(Announce(mark))
-        return actions + self._finish(mark)
+        return actions + (self._finish(mark) if self._marks.is_awaited else [])
 
     def _answer(self, mark: Mark) -> list[Action]:
         """Pass a marker that is back on to the stage below, once that has raised it."""
@@ -269,7 +271,7 @@ class StageMachine:
 
     def _finish(self, mark: Mark) -> list[Action]:
         """Leave when the run's last marker has been passed on."""
-        if mark.kind != "stop" or not self._marks.is_awaited:
+        if mark.kind != "stop":
             return []
         self.finished = True
         return [Finish()]
@@ -295,14 +297,17 @@ class StageMachine:
     def _accept(self, item: Item) -> list[Action]:
         if isinstance(item, Mark) and self._marks.hear_again(item):
             is_back = item != self._marks.raised
-            return [*self._answer(item), *self._finish(item)] if is_back else []
+            return [*self._settle(), LowerMarker(item), *self._finish(item)] if is_back else []
         self._admit(item)
         self._queue.append(item)
         return []
 
     def _admit(self, item: Item) -> None:
         """Check that item may come now; a batch's place below counts as taken from here on."""
-        if self._marks.raised is not None or (self._queue and isinstance(self._queue[-1], Mark)):
+        may_follow = self._marks.raised is None
+        if isinstance(item, Mark):
+            may_follow = self._marks.may_be_followed
+        if not may_follow or (self._queue and isinstance(self._queue[-1], Mark)):
             raise LinkError(
                 f"stage {self.stage - 1} sent {item} past a marker that has yet to come back"
             )

@@ -38,9 +38,19 @@ class Markers:
         self._may_repeat = False
 
     def hear_again(self, mark: Mark) -> bool:
-        """Whether this is such a repetition, which is awaited from now on."""
-        is_known = mark in self._passed or (mark == self.raised and not self.is_awaited)
-        if not (self._may_repeat and is_known):
+        """Whether this is such a repetition: of the one on its way, which is awaited from now on, or
+        of one that is back.
+        """
+        if not self._may_repeat:
             return False
-        self.is_awaited = True
-        return True
+        if mark == self.raised and not self.is_awaited:
+            self.is_awaited = True
+            return True
+        return mark in self._passed
+
+    @property
+    def may_be_followed(self) -> bool:
+        """Whether another marker may come from below; one that a new source raises at once, told to
+        end, waits until the one on its way is back.
+        """
+        return self.raised is None or (self._may_repeat and not self.is_awaited)
