@@ -259,22 +259,17 @@ class StageMachine:
                 f"and {len(self._in_flight)} batches were in flight"
             )
         self._marks.come_back(mark)
-        actions = self._answer(mark)
+        actions = self._settle()
+        if self.has_below and self._marks.is_awaited:  # else the stage below has yet to raise it
+            actions.append(LowerMarker(mark))
         if self.has_above:  # the head announced it before it turned it round
             actions.append(Announce(mark))
-        return actions + (self._finish(mark) if self._marks.is_awaited else [])
-
-    def _answer(self, mark: Mark) -> list[Action]:
-        """Pass a marker that is back on to the stage below, once that has raised it."""
-        is_lowered = self.has_below and self._marks.is_awaited
-        return [*self._settle(), LowerMarker(mark)] if is_lowered else self._settle()
+        return [*actions, *self._finish(mark)] if self._marks.is_awaited else actions
 
     def _finish(self, mark: Mark) -> list[Action]:
         """Leave when the run's last marker has been passed on."""
-        if mark.kind != "stop":
-            return []
-        self.finished = True
-        return [Finish()]
+        self.finished = mark.kind == "stop"
+        return [Finish()] if self.finished else []
 
     def _give_up(self) -> list[Action]:
         """The stage above is new: nothing that was in flight comes back."""
@@ -296,17 +291,16 @@ class StageMachine:
 
     def _accept(self, item: Item) -> list[Action]:
         if isinstance(item, Mark) and self._marks.hear_again(item):
-            is_back = item != self._marks.raised
-            return [*self._settle(), LowerMarker(item), *self._finish(item)] if is_back else []
+            if item == self._marks.raised:
+                return []
+            return [*self._settle(), LowerMarker(item), *self._finish(item)]
         self._admit(item)
         self._queue.append(item)
         return []
 
     def _admit(self, item: Item) -> None:
         """Check that item may come now; a batch's place below counts as taken from here on."""
-        may_follow = self._marks.raised is None
-        if isinstance(item, Mark):
-            may_follow = self._marks.may_be_followed
+        may_follow = self._marks.may_be_followed(by_marker=isinstance(item, Mark))
         if not may_follow or (self._queue and isinstance(self._queue[-1], Mark)):
             raise LinkError(
                 f"stage {self.stage - 1} sent {item} past a marker that has yet to come back"

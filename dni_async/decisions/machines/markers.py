@@ -38,8 +38,9 @@ class Markers:
         self._may_repeat = False
 
     def hear_again(self, mark: Mark) -> bool:
-        """Whether this is such a repetition: of the one on its way, which is awaited from now on, or
-        of one that is back.
+        """Whether this is a repetition, of one that is back or of the one on its way.
+
+        That one is awaited from now on.
         """
         if not self._may_repeat:
             return False
@@ -48,9 +49,10 @@ class Markers:
             return True
         return mark in self._passed
 
-    @property
-    def may_be_followed(self) -> bool:
-        """Whether another marker may come from below; one that a new source raises at once, told to
-        end, waits until the one on its way is back.
+    def may_be_followed(self, *, by_marker: bool) -> bool:
+        """Whether more may come from below: nothing, as long as one is on its way.
+
+        But a new source that is told to end raises its end at once, which waits then.
         """
-        return self.raised is None or (self._may_repeat and not self.is_awaited)
+        is_disowned = self._may_repeat and not self.is_awaited
+        return self.raised is None or (by_marker and is_disowned)
