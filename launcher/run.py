@@ -22,6 +22,7 @@ from dni_async.launcher.monitoring.watchers import WatchedDisplay, Watchers, ope
 from dni_async.launcher.plan.plan import Plan, make_plan, regrouped
 from dni_async.launcher.report.building import build_report
 from dni_async.launcher.report.results import RunResult
+from dni_async.launcher.report.rows import layer_range
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.resume import Resumption, find_resumption, stage_files
 from dni_async.launcher.run_folder.trace import phase_seconds, read_spans, write_trace
@@ -245,9 +246,7 @@ def _merge_spans(folder: RunFolder, display: Display, ours: RunResult) -> None:
 
 
 def _headline(plan: Plan, folder: RunFolder) -> str:
-    ranges = " ".join(
-        str(first) if end == first + 1 else f"{first}-{end - 1}" for first, end in plan.layer_ranges
-    )
+    ranges = " ".join(layer_range(first, end) for first, end in plan.layer_ranges)
     return (
         f"{plan.dataset_name}: {plan.num_train:,} training and {plan.num_test:,} test samples, "
         f"{plan.num_classes} classes\n"

@@ -78,7 +78,7 @@ LAUNCHER = {
     "run": "coordination interruption jobs monitoring places plan report run_folder"
     " | config errors files",
     "commands": "interruption report | config decisions errors files transport",
-    "doctor": "commands places | addresses config decisions errors system transport wire",
+    "doctor": "commands places report | addresses config decisions errors system transport wire",
     "coordination": "decisions monitoring places plan report run_folder"
     " | errors stage system transport wire",
     "jobs": "monitoring places plan report run_folder"

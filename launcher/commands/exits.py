@@ -9,6 +9,7 @@ import click
 
 from dni_async.errors import ConfigError, DniError, HandshakeError, WorkerDied
 from dni_async.launcher.interruption import Interrupted, interruptible
+from dni_async.launcher.report.foreign_text import legible
 
 __all__ = ["exit_code_of"]
 
@@ -34,7 +35,7 @@ def exit_code_of(command: click.Command, arguments: Sequence[str], name: str) ->
         error.show()
         return error.exit_code
     except DniError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {legible(str(error))}", err=True)
         return _code_of(error)
     except Interrupted as error:
         click.echo(f"{name}: ended by {error}", err=True)

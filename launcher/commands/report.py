@@ -11,6 +11,7 @@ from rich.console import Console
 
 from dni_async.errors import ConfigError
 from dni_async.launcher.commands.replay_events import replay_run
+from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.html.page import build_page
 from dni_async.launcher.report.reading import read_report
 from dni_async.launcher.report.tables import print_diagnosis, print_report
@@ -46,7 +47,7 @@ def main(run_dir: Path, as_json: bool, html: Path | None, replays: bool) -> None
         if html is not None:
             _write_page(html, build_page(report))
     except ConfigError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {legible(str(error))}", err=True)
         sys.exit(2)
     if as_json:
         click.echo(json.dumps(report, indent=1))
@@ -55,7 +56,7 @@ def main(run_dir: Path, as_json: bool, html: Path | None, replays: bool) -> None
     print_report(report, console)
     print_diagnosis(report, console)
     if html is not None:
-        console.print(f"page: {html}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"page: {legible(str(html))}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_replay(run_dir: Path) -> int:
@@ -63,7 +64,7 @@ def _show_replay(run_dir: Path) -> int:
     for name, (count, divergence) in replay_run(run_dir).items():
         is_same = is_same and divergence is None
         said = f"{count:,} events, the same actions" if divergence is None else str(divergence)
-        click.echo(f"{name}: {said}")
+        click.echo(legible(f"{name}: {said}"))
     return 0 if is_same else 1
 
 

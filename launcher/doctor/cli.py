@@ -18,6 +18,7 @@ from dni_async.launcher.doctor.examination import Doctor, Question
 from dni_async.launcher.doctor.finding import Finding, count, is_passed
 from dni_async.launcher.doctor.link.reach import Address
 from dni_async.launcher.doctor.show import show, to_json
+from dni_async.launcher.report.foreign_text import legible
 from dni_async.transport.gate import RUN_ID_VARIABLE, Guard
 from dni_async.transport.keys import read_keys
 
@@ -129,7 +130,7 @@ def command(
             show(console, finding)
 
     def note(text: str) -> None:
-        click.echo(text, err=as_json)
+        click.echo(legible(text), err=as_json)
 
     doctor = Doctor(question, found, note)
     doctor.examine()

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from dni_async.launcher.doctor.finding import Finding, is_passed
 from dni_async.launcher.doctor.link.findings import Figures
+from dni_async.launcher.report.foreign_text import legible
 
 __all__ = ["show", "to_json"]
 
@@ -22,9 +23,9 @@ VERDICT_WIDTH = 8
 def show(console: Console, finding: Finding) -> None:
     """One finding, and below it the remedy."""
     verdict = Text(finding.verdict, STYLES[finding.verdict])
-    rows = [(verdict, Text.assemble((finding.name, "bold"), f": {finding.what}"))]
+    rows = [(verdict, Text.assemble((legible(finding.name), "bold"), f": {legible(finding.what)}"))]
     if finding.remedy:
-        rows.append((Text(""), Text(f"remedy: {finding.remedy}")))
+        rows.append((Text(""), Text(f"remedy: {legible(finding.remedy)}")))
     if console.is_terminal:
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(width=VERDICT_WIDTH)

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.results import EpochResult, RunResult
 from dni_async.wire.messages import Progress
 
@@ -24,8 +25,8 @@ class Display:
         self.console = console
 
     def note(self, text: str) -> None:
-        """A sentence for the user."""
-        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        """A sentence for the user, which may quote what peers said."""
+        self.console.print(legible(text), highlight=False, markup=False, soft_wrap=True)
 
     def begin(self, run: RunResult) -> None:
         """A network is trained from now on; its epochs say so themselves."""

@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dni_async.wire.counters import FIGURES
+
 __all__ = ["Limit", "Line", "StageLoad", "measure_line"]
 
 LITTLE_WAITING = 0.1
@@ -95,7 +97,7 @@ def measure_line(report: Mapping[str, Any]) -> Line | None:
     share = config.get("update_probability", 1.0) / config.get("accumulate", 1)
     # Not every batch is an update with every rule.
     trained = [round(worker["updates"] / share) or in_epochs for worker in workers]
-    if not all(trained) or not all(worker.get("train_cpu_seconds") for worker in workers):
+    if not all(trained) or not all(map(_tells_enough, workers)):
         return None
     loads = tuple(
         _load(worker, run, cores, batches) for worker, batches in zip(workers, trained, strict=True)
@@ -119,6 +121,12 @@ def measure_line(report: Mapping[str, Any]) -> Line | None:
         used_cores=passed * sum(load.cpu_seconds for load in loads),
         ready_cores=passed * sum(at_work),
     )
+
+
+def _tells_enough(worker: Mapping[str, Any]) -> bool:
+    """Older reports lack some figures; a worker that has not trained took no time."""
+    is_whole = all(each.shown.report in worker for each in FIGURES if each.shown.report)
+    return is_whole and worker["train_cpu_seconds"] > 0 and worker["train_busy_seconds"] > 0
 
 
 def _load(

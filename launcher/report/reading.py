@@ -1,4 +1,4 @@
-"""Reads a report that was written by anybody."""
+"""Reads a report that was written by anybody: what is not as it must be is one sentence."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.launcher.report.building import SCHEMA
+from dni_async.launcher.report.shape import fault_in
 
 __all__ = ["read_report"]
 
@@ -16,12 +17,18 @@ __all__ = ["read_report"]
 def read_report(path: Path) -> dict[str, Any]:
     """A report from a run directory or a file. Raises ConfigError with what is wrong."""
     file = path / names.REPORT if path.is_dir() else path
+    if not file.exists() and (file.parent / names.CONFIG).is_file():
+        raise ConfigError(
+            f"{file.parent}: this run has no report yet; {names.REPORT} is written when it ends"
+        )
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: is not JSON: {error}") from error
     if not isinstance(report, dict) or report.get("schema") != SCHEMA:
         raise ConfigError(f"{file}: is no report of schema {SCHEMA}")
+    if fault := fault_in(report):
+        raise ConfigError(f"{file}: is no whole report: {fault}")
     return report

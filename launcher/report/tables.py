@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from dni_async.launcher.report.boundary_rows import boundary_rows
 from dni_async.launcher.report.diagnosis import Diagnosis, diagnose
-from dni_async.launcher.report.link_rows import LINK_COLUMNS, link_rows
+from dni_async.launcher.report.foreign_text import legible
+from dni_async.launcher.report.rows import LINK_COLUMNS, boundary_rows, layer_range, link_rows
+from dni_async.wire.counters import FIGURES
 
 __all__ = ["print_diagnosis", "print_report"]
 
 BUSY = 0.5  # of the cores, taken by others
+TO_TARGET = "s to target"
+_FORMS: Final[Mapping[str, Callable[[Any], str]]] = {
+    "part": lambda share: f"{share:.0%}",
+    "count": lambda count: f"{count:,}",
+    "bytes": lambda size: f"{size / 2**20:,.0f}",
+}
 
 
 def print_report(report: Mapping[str, Any], console: Console) -> None:
@@ -30,17 +38,22 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
             console.print(_boundaries_table(run))
         if link_rows(run):
             console.print(_links_table(run))
+    _print_speedup(report, console)
+
+
+def _print_speedup(report: Mapping[str, Any], console: Console) -> None:
+    """How the decoupled run compares with the baselines."""
     speed = report["speedup"] or {}
-    lines = [
-        ("one thread", speed.get("vs_one_thread")),
-        ("all threads", speed.get("vs_all_threads")),
-    ]
-    for name, factor in lines:
+    factors = {
+        "one thread": speed.get("vs_one_thread"),
+        "all threads": speed.get("vs_all_threads"),
+    }
+    for name, factor in factors.items():
         if factor is not None:
             word = "faster" if factor >= 1 else "SLOWER"
             console.print(f"{factor:.2f}x the samples/s of the baseline on {name} ({word})")
     cores, load = report["environment"]["cores"], report["environment"].get("load", 0.0)
-    if load >= BUSY * cores and any(factor is not None for _, factor in lines):
+    if load >= BUSY * cores and any(factor is not None for factor in factors.values()):
         console.print(
             f"before the run {load:.1f} processes wanted {cores} cores: speeds beside other work "
             "compare little, least of all that of all threads",
@@ -90,60 +103,36 @@ def print_diagnosis(report: Mapping[str, Any], console: Console) -> None:
     run = next(run for run in report["runs"] if run["kind"] == "decoupled")
     console.print(_stages_table(run, diagnosis))
     for text in (*diagnosis.findings, *diagnosis.advice):
-        console.print(f"- {text}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"- {legible(text)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _stages_table(run: Mapping[str, Any], diagnosis: Diagnosis) -> Table:
-    table = Table(
-        title="stage by stage; samples/s if it never waited; stale: the median",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    names = (
-        "stage",
-        "ms/batch",
-        "samples/s",
-        "window",
-        "stale",
-        "p99",
-        "max",
-        "MB sent",
-        "peak MB",
-    )
-    for name in names:
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = ("stage", "ms/batch", "samples/s", "window", "stale", "p99", "max", "MB sent")
     batch_samples = diagnosis.line.batch_samples
+    rows = []
     for worker, load in zip(run["workers"], diagnosis.line.loads, strict=True):
         occupancy = worker["occupancy"]
-        table.add_row(
-            str(load.stage),
-            f"{load.batch_seconds * 1000:.2f}",
-            f"{batch_samples / load.batch_seconds:,.0f}",
-            "-" if occupancy is None else f"{occupancy:.0%}",
-            str(worker["staleness_median"]),
-            str(worker["staleness_p99"]),
-            str(worker["max_staleness"]),
-            f"{(worker['frame_bytes'] + worker['shared_bytes']) / 1e6:,.0f}",
-            f"{worker['peak_rss_bytes'] / 2**20:,.0f}",
+        rows.append(
+            [
+                str(load.stage),
+                f"{load.batch_seconds * 1000:.2f}",
+                f"{batch_samples / load.batch_seconds:,.0f}",
+                "-" if occupancy is None else f"{occupancy:.0%}",
+                str(worker["staleness_median"]),
+                str(worker["staleness_p99"]),
+                str(worker["max_staleness"]),
+                f"{(worker['frame_bytes'] + worker['shared_bytes']) / 1e6:,.0f}",
+                f"{worker['peak_rss_bytes'] / 2**20:,.0f}",
+            ]
         )
-    return table
+    title = "stage by stage; samples/s if it never waited; stale: the median"
+    return _table(title, (*columns, "peak MB"), rows)
 
 
 def _runs_table(report: Mapping[str, Any]) -> Table:
-    table = Table(
-        title=f"{report['data']['name']} ({report['status']})",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for name in ("run", "workers", "threads", "samples/s", "train s", "accuracy", "loss"):
-        table.add_column(name, justify="left" if name == "run" else "right", no_wrap=True)
+    columns = ["run", "workers", "threads", "samples/s", "train s", "accuracy", "loss"]
     has_target = report["config"].get("target_accuracy") is not None
-    if has_target:
-        table.add_column("s to target", justify="right")
+    rows = []
     for run in report["runs"]:
         accuracy, test_loss = run["test_accuracy"], run.get("test_loss")
         cells = [
@@ -155,68 +144,51 @@ def _runs_table(report: Mapping[str, Any]) -> Table:
             "-" if accuracy is None else f"{accuracy:.2%}",
             "-" if test_loss is None else f"{test_loss:.4f}",
         ]
-        if has_target:
-            to_target = run["seconds_to_target"]
-            cells.append("not reached" if to_target is None else f"{to_target:.2f}")
-        table.add_row(*cells)
-    return table
+        to_target = run["seconds_to_target"]
+        reached = "not reached" if to_target is None else f"{to_target:.2f}"
+        rows.append([*cells, reached] if has_target else cells)
+    title = f"{report['data']['name']} ({report['status']})"
+    return _table(title, [*columns, TO_TARGET] if has_target else columns, rows)
 
 
 def _workers_table(run: Mapping[str, Any]) -> Table:
-    table = Table(
-        title=f"workers of {run['name']}",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    columns = ("stage", "layers", "pid", "device", "busy", "wait", "send", "updates")
-    for name in (*columns, "stale", "pend", "MB"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for worker in run["workers"]:
-        first, end = worker["layers"]
-        table.add_row(
+    shown = [figure.shown for figure in FIGURES if figure.shown.column]
+    rows = [
+        [
             str(worker["stage"]),
-            str(first) if end == first + 1 else f"{first}-{end - 1}",
+            layer_range(*worker["layers"]),
             str(worker["pid"]),
             worker["device"],
-            f"{worker['busy']:.0%}",
-            f"{worker['waiting']:.0%}",
-            f"{worker['sending']:.0%}",
-            f"{worker['updates']:,}",
-            str(worker["max_staleness"]),
-            str(worker["max_pending"]),
-            f"{worker['rss_bytes'] / 2**20:,.0f}",
-        )
-    return table
+            *(_FORMS[each.unit](worker[each.report]) for each in shown),
+        ]
+        for worker in run["workers"]
+    ]
+    columns = ("stage", "layers", "pid", "device", *(each.column for each in shown))
+    return _table(f"workers of {run['name']}", columns, rows)
 
 
 def _boundaries_table(run: Mapping[str, Any]) -> Table:
-    table = Table(
-        title="synthetic against returned gradients, first to last epoch",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
     columns = ("boundary", "gradients", "cosine", "error", "norm ratio", "stale", "max")
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in boundary_rows(run):
-        table.add_row(*row)
-    return table
+    title = "synthetic against returned gradients, first to last epoch"
+    return _table(title, columns, boundary_rows(run))
 
 
 def _links_table(run: Mapping[str, Any]) -> Table:
+    return _table("links; bytes of a batch, credits in ms", LINK_COLUMNS, link_rows(run))
+
+
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+    """Numbers to the right, names of runs to the left. Cells may hold anybody's text."""
     table = Table(
-        title="links; bytes of a batch, credits in ms",
+        title=Text(legible(title), "table.title"),
         title_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    for name in LINK_COLUMNS:
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in link_rows(run):
-        table.add_row(*row)
+    for name in columns:
+        may_wrap = name == TO_TARGET  # where there is little room, this gives way
+        table.add_column(name, justify="left" if name == "run" else "right", no_wrap=not may_wrap)
+    for row in rows:
+        table.add_row(*(Text(legible(cell)) for cell in row))
     return table

@@ -31,6 +31,8 @@ def worker(stage: int, work: float, **changes: Any) -> dict[str, Any]:
         "frame_bytes": 1_000_000,
         "shared_bytes": 3_000_000,
         "peak_rss_bytes": 200 * 2**20,
+        "skipped": 0,
+        "replayed": 0,
         "phases": {},
         **changes,
     }

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from dni_async.launcher.report.boundary_rows import boundary_rows
 from dni_async.launcher.report.html.parts import hue, legend, section, table
 from dni_async.launcher.report.html.svg import Series, draw_curves
+from dni_async.launcher.report.rows import boundary_rows
 
 __all__ = ["draw_boundaries", "draw_learning"]
 

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from html import escape
 
-__all__ = ["hue", "legend", "percent", "section", "table"]
+from dni_async.launcher.report.foreign_text import html_of
+
+__all__ = ["Html", "hue", "legend", "percent", "section", "table"]
+
+
+class Html(str):
+    """Text that is HTML already: all that is not of this kind is escaped in a table."""
 
 
 def section(title: str, body: str) -> str:
     """A card with a heading. body: HTML."""
-    return f"<section><h2>{escape(title)}</h2>{body}</section>"
+    return f"<section><h2>{html_of(title)}</h2>{body}</section>"
 
 
-def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """names are escaped here, cells by who makes them."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in names)
-    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with a heading. Cells that are not Html are anybody's text."""
+    head = "".join(f"<th>{html_of(name)}</th>" for name in names)
+    body = "".join(f"<tr>{''.join(f'<td>{_cell(each)}</td>' for each in row)}</tr>" for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def legend(entries: Iterable[tuple[str, str]]) -> str:
     """Names with the class of the colour that stands for each."""
-    items = "".join(f'<li><i class="{hue}"></i>{escape(name)}</li>' for name, hue in entries)
+    items = "".join(f'<li><i class="{hue}"></i>{html_of(name)}</li>' for name, hue in entries)
     return f'<ul class="legend">{items}</ul>'
 
 
@@ -34,3 +39,7 @@ def hue(index: int) -> str:
 def percent(share: float | None) -> str:
     """A share of 1 with one decimal."""
     return "-" if share is None else f"{share:.1%}"
+
+
+def _cell(cell: str) -> str:
+    return cell if isinstance(cell, Html) else html_of(cell)

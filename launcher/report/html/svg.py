@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
+
+from dni_async.launcher.report.foreign_text import html_of
 
 __all__ = ["Bar", "Part", "Series", "draw_bars", "draw_curves", "draw_meter", "nice_ticks"]
 
@@ -61,7 +62,7 @@ def draw_curves(
     """
     points = [point for each in series for point in each.points if _is_finite(point)]
     if not points:
-        return f'<p class="empty">{escape(title)}: nothing to draw yet.</p>'
+        return f'<p class="empty">{html_of(title)}: nothing to draw yet.</p>'
     x_ticks = _ticks([x for x, _ in points])
     y_ticks = _ticks([*(y for _, y in points), *encloses])
 
@@ -83,10 +84,10 @@ def draw_curves(
     for each in reversed(series):  # the first lies on top
         kept = [point for point in each.points if _is_finite(point)]
         path = " ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y in kept)
-        parts.append(f'<polyline class="curve {escape(each.hue)}" points="{path}" />')
+        parts.append(f'<polyline class="curve {html_of(each.hue)}" points="{path}" />')
         parts += [
-            f'<circle class="dot {escape(each.hue)}" cx="{x_at(x):.1f}" cy="{y_at(y):.1f}" r="3">'
-            f"<title>{escape(f'{each.name}: {show(y)} at {x:g}')}</title></circle>"
+            f'<circle class="dot {html_of(each.hue)}" cx="{x_at(x):.1f}" cy="{y_at(y):.1f}" r="3">'
+            f"<title>{html_of(f'{each.name}: {show(y)} at {x:g}')}</title></circle>"
             for x, y in kept[: MAX_DOTS if len(kept) <= MAX_DOTS else 0]
         ]
     return _svg(WIDTH, HEIGHT, title, parts)
@@ -104,9 +105,9 @@ def draw_meter(share: float, says: str, hue: str = "hue-0") -> str:
     """How full something is, 0 to 1."""
     filled = 100 * min(1.0, max(0.0, share))
     return (
-        f'<svg class="meter" viewBox="0 0 100 8" role="img" aria-label="{escape(says)}">'
+        f'<svg class="meter" viewBox="0 0 100 8" role="img" aria-label="{html_of(says)}">'
         f'<rect class="rest" width="100" height="8" rx="4" />'
-        f'<rect class="{escape(hue)}" width="{filled:.1f}" height="8" rx="4" /></svg>'
+        f'<rect class="{html_of(hue)}" width="{filled:.1f}" height="8" rx="4" /></svg>'
     )
 
 
@@ -130,9 +131,9 @@ def _row(bar: Bar, top: float, scale: float) -> Iterator[str]:
     for part in bar.parts:
         width = part.size * scale
         yield (
-            f'<rect class="{escape(part.hue)}" x="{x:.1f}" y="{top + 3:.1f}" '
+            f'<rect class="{html_of(part.hue)}" x="{x:.1f}" y="{top + 3:.1f}" '
             f'width="{max(0.0, width):.1f}" height="{THICK}">'
-            f"<title>{escape(part.says)}</title></rect>"
+            f"<title>{html_of(part.says)}</title></rect>"
         )
         x += width
     yield _text(x + 8, base, bar.note, "tick")
@@ -140,7 +141,7 @@ def _row(bar: Bar, top: float, scale: float) -> Iterator[str]:
 
 def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
     return (
-        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{escape(title)}">'
+        f'<svg viewBox="0 0 {width} {height}" role="img" aria-label="{html_of(title)}">'
         f"{''.join(parts)}</svg>"
     )
 
@@ -148,7 +149,7 @@ def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:
 def _text(x: float, y: float, text: str, style: str, *, anchor: str = "start") -> str:
     return (
         f'<text class="{style}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">'
-        f"{escape(text)}</text>"
+        f"{html_of(text)}</text>"
     )
 
 

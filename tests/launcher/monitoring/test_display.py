@@ -39,6 +39,12 @@ def printed(console: Console) -> list[str]:
     return console.file.getvalue().splitlines()
 
 
+def test_what_a_peer_said_does_not_command_the_terminal() -> None:
+    screen = console()
+    Display(screen).note("\x1b]0;owned\x07 has joined [red]")
+    assert printed(screen) == ["\\x1b]0;owned\\x07 has joined [red]"]
+
+
 @pytest.mark.parametrize(
     ("cosines", "end"),
     [((0.5, 0.234), "2,000/s  cosine 0.23"), ((0.5, -0.1), "2,000/s  cosine -0.10"), ((), "/s")],

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dni_async.launcher.report.boundary_rows import boundary_rows
+from dni_async.launcher.report.rows import boundary_rows
 from tests.launcher.reports import boundary
 
 ROWS: dict[str, tuple[dict[str, Any], list[list[str]]]] = {

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dni_async.config.run_config import RunConfig
-from dni_async.launcher.report.link_rows import LINK_COLUMNS, link_rows
+from dni_async.launcher.report.rows import LINK_COLUMNS, link_rows
 from dni_async.launcher.report.worker_results import LinkResult
 from tests.launcher.reports import link
 from tests.launcher.told import progress

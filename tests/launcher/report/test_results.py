@@ -50,6 +50,7 @@ RUN = {
     "name": "dni",
     "kind": "decoupled",
     "rule": "dni",
+    "is_lockstep": False,
     "num_workers": 2,
     "num_threads": 2,
     "startup_seconds": 0.3333,
