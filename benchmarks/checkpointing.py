@@ -113,7 +113,6 @@ def train(config: RunConfig) -> Row:
         rule=config.rule,
         num_workers=plan.num_stages,
         num_threads=plan.num_stages * plan.threads_per_worker,
-        num_train=plan.num_train,
     )
     with tempfile.TemporaryDirectory(prefix="dni-bench-") as temporary:
         folder = CountingFolder(Path(temporary) / "run")

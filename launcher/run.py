@@ -173,7 +173,6 @@ def _train(
         rule=config.rule,
         num_workers=plan.num_stages,
         num_threads=plan.num_stages * plan.threads_per_worker,
-        num_train=plan.num_train,
         is_lockstep=plan.rule.is_lockstep,
     )
     runs.append(ours)
@@ -182,7 +181,7 @@ def _train(
         at = resumption.manifest
         shards = stage_files(resumption, plan, folder)
         ours.epochs, ours.boundaries = resumption.epochs, resumption.boundaries
-        folder.record({"run": ours.name, "resumed": at.batch_id})
+        folder.add_metrics({"run": ours.name, "resumed": at.batch_id})
         display.note(
             f"resumed from checkpoint {at.batch_id}: epoch {at.epoch}, batch {at.index + 1}"
         )
@@ -207,7 +206,6 @@ def _train(
             rule="backprop",
             num_workers=1,
             num_threads=num_threads,
-            num_train=plan.num_train,
         )
         runs.append(baseline)
         display.begin(baseline)

@@ -45,12 +45,11 @@ PIPELINE_RANKS = 4
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One run of one arm. num_train: samples per epoch. workers, restarts, links: of dni only."""
+    """One run of one arm. workers, restarts, links: of dni only."""
 
     arm: str
     num_processes: int
     num_threads: int
-    num_train: int
     epochs: Sequence[EpochResult]
     startup_seconds: float = 0.0
     workers: Sequence[WorkerResult] = field(default_factory=list)
@@ -63,6 +62,11 @@ class Trained:
         counted = self.epochs[1:] or self.epochs
         seconds = sum(epoch.seconds for epoch in counted)
         return sum(epoch.num_samples for epoch in counted) / seconds
+
+    @property
+    def num_train(self) -> int:
+        """Samples per epoch."""
+        return self.epochs[0].num_samples
 
     @property
     def train_loss(self) -> float:
@@ -78,7 +82,6 @@ class Trained:
             rule="",
             num_workers=self.num_processes,
             num_threads=self.num_threads,
-            num_train=self.num_train,
             epochs=list(self.epochs),
         )
 
@@ -121,7 +124,6 @@ def _train_ours(arm: str, config: RunConfig, watching: Display | None) -> Traine
             rule=config.rule,
             num_workers=plan.num_stages,
             num_threads=plan.num_stages * plan.threads_per_worker,
-            num_train=plan.num_train,
         )
         train_decoupled(plan, folder, watching or display, result)
         return result
@@ -138,7 +140,6 @@ def _train_baseline(arm: str, config: RunConfig) -> Trained:
             rule="backprop",
             num_workers=1,
             num_threads=1 if arm == "baseline-1-thread" else plan.cores,
-            num_train=plan.num_train,
         )
         train_baseline(plan, folder, display, result)
         return result
@@ -163,7 +164,6 @@ def _trained(result: RunResult) -> Trained:
         arm=result.name,
         num_processes=result.num_workers,
         num_threads=result.num_threads,
-        num_train=result.num_train,
         epochs=result.epochs,
         startup_seconds=result.startup_seconds,
         workers=result.workers,
@@ -187,7 +187,7 @@ def _train_rival(arm: str, module: str, config: RunConfig, hosts: Sequence[Host]
         }
         team.tell_all([order] * num_ranks)
         epochs = [_epoch(team, arm, num_ranks, num_train) for _ in range(config.epochs)]
-    return Trained(arm, num_ranks, num_ranks * num_threads, num_train, epochs)
+    return Trained(arm, num_ranks, num_ranks * num_threads, epochs)
 
 
 def _epoch(team: Team, arm: str, num_ranks: int, num_train: int) -> EpochResult:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
@@ -21,7 +20,6 @@ __all__ = ["main"]
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run_dir", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print report.json itself.")
 @click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -35,7 +33,7 @@ __all__ = ["main"]
     help="Take the decisions of --record-events again, and compare; nothing else.",
 )
 @click.version_option(package_name="dni-async")
-def main(run_dir: Path, as_json: bool, html: Path | None, replays: bool) -> None:
+def main(run_dir: Path, html: Path | None, replays: bool) -> None:
     """Show the report of RUN_DIR (a run directory or its report.json) and a diagnosis.
 
     With --replay: exit code 1 when a stage would decide otherwise now.
@@ -49,9 +47,6 @@ def main(run_dir: Path, as_json: bool, html: Path | None, replays: bool) -> None
     except ConfigError as error:
         click.echo(f"Error: {legible(str(error))}", err=True)
         sys.exit(2)
-    if as_json:
-        click.echo(json.dumps(report, indent=1))
-        return
     console = Console()
     print_report(report, console)
     print_diagnosis(report, console)

@@ -88,11 +88,11 @@ class Account:
         result, name = whole.result, self._result.name
         self._result.epochs.append(result)
         self._result.boundaries += whole.boundaries
-        self._folder.record({"run": name, **asdict(result)})
+        self._folder.add_metrics({"run": name, **asdict(result)})
         for boundary in whole.boundaries:
-            self._folder.record({"run": name, "boundary": asdict(boundary)})
+            self._folder.add_metrics({"run": name, "boundary": asdict(boundary)})
         for progress in self._progress.values():
-            self._folder.record({"run": name, "worker": progress.to_dict()})
+            self._folder.add_metrics({"run": name, "worker": progress.to_dict()})
         self._display.epoch(self._result, result)  # what the user has seen is written down
 
     def close(self, pids: Mapping[int, int]) -> None:

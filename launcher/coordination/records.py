@@ -15,7 +15,7 @@ from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import EpochResult
 from dni_async.launcher.run_folder.checkpoints import OpenCheckpoints
 from dni_async.launcher.run_folder.folder import RunFolder
-from dni_async.launcher.run_folder.received_files import CarriedFiles
+from dni_async.launcher.run_folder.received_files import ReceivedFiles
 from dni_async.launcher.run_folder.resume import identity
 from dni_async.wire.messages import (
     BoundaryEpoch,
@@ -58,7 +58,7 @@ class Records:
             sync=folder.sync_metrics,
         )
         self.account = account
-        self.carried = CarriedFiles(folder)
+        self.carried = ReceivedFiles(folder)
         self.source = SourceClock(plan.config.tested_at)
         self.is_at_target = False
 

@@ -88,5 +88,5 @@ def _follow(
         epoch = EpochResult(**row)
         result.epochs.append(epoch)
         display.epoch(result, epoch)
-        folder.record({"run": result.name, **row})
+        folder.add_metrics({"run": result.name, **row})
     process.wait()

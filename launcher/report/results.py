@@ -68,7 +68,6 @@ class RunResult:
     rule: str
     num_workers: int
     num_threads: int
-    num_train: int
     startup_seconds: float = 0.0
     first_update_seconds: float | None = None
     is_lockstep: bool = False

@@ -207,7 +207,7 @@ class RunFolder:
         """A worker's standard output and error."""
         return self.logs / names.log(stage)
 
-    def record(self, line: Mapping[str, Any]) -> None:
+    def add_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one line of metrics; what a full disk does not take is tried with the next."""
         assert self._metrics is not None
         with suppress(OSError):

@@ -13,10 +13,10 @@ from dni_async.files.writing import drop_partial_file, write_part
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.wire.messages import MAX_PART_BYTES, FilePart, Saved
 
-__all__ = ["CarriedFiles", "parts_of"]
+__all__ = ["ReceivedFiles", "parts_of"]
 
 
-class CarriedFiles:
+class ReceivedFiles:
     """Puts what comes in parts where workers that see the run directory would have written it."""
 
     def __init__(self, folder: RunFolder) -> None:

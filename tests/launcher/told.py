@@ -39,7 +39,7 @@ def counted(**changes: Any) -> Counters:
 
 def decoupled(*epochs: EpochResult, cosine: float = 0.5) -> RunResult:
     """A run of two stages whose boundary has told of these epochs; stage 1 was replaced once."""
-    run = RunResult("dni", "decoupled", "dni", 2, 2, 1000, epochs=list(epochs))
+    run = RunResult("dni", "decoupled", "dni", 2, 2, epochs=list(epochs))
     run.boundaries = [
         BoundaryEpoch("run", 0, epoch.epoch, 9, cosine, 0.75, 0.25, 2, 7) for epoch in epochs
     ]
@@ -49,4 +49,4 @@ def decoupled(*epochs: EpochResult, cosine: float = 0.5) -> RunResult:
 
 def baseline(*epochs: EpochResult) -> RunResult:
     """The same network by backpropagation."""
-    return RunResult("baseline", "baseline", "backprop", 1, 1, 1000, epochs=list(epochs))
+    return RunResult("baseline", "baseline", "backprop", 1, 1, epochs=list(epochs))

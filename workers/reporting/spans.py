@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from dni_async.files.writing import whole
 
-__all__ = ["MAX_SPANS", "NO_BATCH", "SpanKind", "SpanRecorder", "Spans"]
+__all__ = ["MAX_SPANS", "NO_BATCH", "KeptSpans", "SpanKind", "Spans"]
 
 MAX_SPANS = 200_000  # about 40 MB
 NO_BATCH = -1
@@ -49,7 +49,7 @@ class _Versioned(Protocol):
 
 
 class Spans:
-    """Records nothing: what a worker holds when nobody asked for a profile."""
+    """Keeps nothing: what a worker holds when nobody asked for a profile."""
 
     def begin(self) -> None:
         """A span begins here."""
@@ -61,7 +61,7 @@ class Spans:
         """Leave the spans in a file, whole or not at all."""
 
 
-class SpanRecorder(Spans):
+class KeptSpans(Spans):
     """Keeps the first max_spans spans and counts the rest.
 
     updates tells the version, which every span is stamped with as it ends.

@@ -51,7 +51,7 @@ from dni_async.wire.messages import (
 from dni_async.workers.reporting.epochs import Epochs
 from dni_async.workers.reporting.event_recorder import events_path, make_recorder
 from dni_async.workers.reporting.progress import take_stock
-from dni_async.workers.reporting.spans import SpanRecorder, Spans
+from dni_async.workers.reporting.spans import KeptSpans, Spans
 from dni_async.workers.reporting.tally import Tally
 from dni_async.workers.reporting.torch_profile import TorchProfile
 from dni_async.workers.saving.shard_writer import ShardWriter
@@ -98,7 +98,7 @@ class WorkerLoop:
         self._link_window = LinkWindow(seat, self._machine, self._tally)
         self._recorder = make_recorder(seat, self._equipment, start)
         self._decide = (self._recorder or self._machine).handle
-        self._spans = SpanRecorder(self._equipment.stage) if seat.config.profile else Spans()
+        self._spans = KeptSpans(self._equipment.stage) if seat.config.profile else Spans()
         self._torch_profile = _torch_profile(seat)
         self._epochs = Epochs(seat, control, self._equipment.boundary)
         if shard is not None:

@@ -19,7 +19,7 @@ EPOCH = EpochResult(2, 0.5, 0.25, 0.75, 0.5, 1000)
 
 def decoupled(*cosines: float) -> RunResult:
     """A run of which every boundary has told of two epochs, the second with these cosines."""
-    run = RunResult("dni", "decoupled", "dni", 3, 3, 1000)
+    run = RunResult("dni", "decoupled", "dni", 3, 3)
     for epoch, told in ((1, [0.01 for _ in cosines]), (2, cosines)):
         run.boundaries += [
             BoundaryEpoch("run", stage, epoch, 5, cosine, 1.0, 0.5, 2, 7)

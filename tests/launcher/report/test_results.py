@@ -102,7 +102,7 @@ def test_a_run_has_the_keys_and_digits_that_it_always_had() -> None:
         busy_s=1.0, waiting_s=1.5, sending_s=0.5, credit_waiting_s=THIRD, train_busy_s=THIRD,
         train_sending_s=2 / 3, train_cpu_s=1.0, occupancy=THIRD,
     )  # fmt: skip
-    run = RunResult("dni", "decoupled", "dni", 2, 2, 1000, startup_seconds=THIRD)
+    run = RunResult("dni", "decoupled", "dni", 2, 2, startup_seconds=THIRD)
     run.epochs = [EpochResult(1, THIRD, THIRD, THIRD, THIRD, 1000)]
     run.restarts = [RestartResult(1, "killed", THIRD), RestartResult(0, "killed", 1, THIRD)]
     run.boundaries = [
@@ -114,5 +114,5 @@ def test_a_run_has_the_keys_and_digits_that_it_always_had() -> None:
 
 
 def test_a_baseline_has_the_same_keys() -> None:
-    run = RunResult("baseline-1-thread", "baseline", "backprop", 1, 1, 1000)
+    run = RunResult("baseline-1-thread", "baseline", "backprop", 1, 1)
     assert run.to_dict(target_accuracy=None).keys() == RUN.keys()

@@ -41,7 +41,7 @@ def test_a_place_without_a_run_is_free(tmp_path: Path) -> None:
 
 
 def test_a_run_is_replaced_only_when_asked(folder: RunFolder) -> None:
-    folder.record({"epoch": 1})
+    folder.add_metrics({"epoch": 1})
     folder.close()
     (folder.path / "notes.txt").write_text("mine")
     (folder.path / "report.json").write_text("{}")
@@ -73,7 +73,7 @@ def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
 def test_metrics_can_be_read_line_by_line_while_the_run_goes_on(folder: RunFolder) -> None:
     lines = [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.25}]
     for line in lines:
-        folder.record(line)
+        folder.add_metrics(line)
     text = (folder.path / "metrics.jsonl").read_text()
     assert [json.loads(line) for line in text.splitlines()] == lines
     folder.close()
@@ -133,7 +133,7 @@ def test_one_launcher_at_a_time_works_in_a_folder(folder: RunFolder) -> None:
     for enter in (lambda: RunFolder(folder.path).create(""), lambda: reopen(folder.path)):
         with pytest.raises(ConfigError, match="run_dir: another launcher is at work in"):
             enter()
-    folder.record({"epoch": 1})
+    folder.add_metrics({"epoch": 1})
     folder.close()
     reopen(folder.path).close()
 
@@ -149,15 +149,15 @@ def reopen(path: Path) -> RunFolder:
 def test_a_reopened_folder_goes_on_with_what_stays_and_drops_what_was_half_made(
     folder: RunFolder,
 ) -> None:
-    folder.record({"epoch": 1})
-    folder.record({"epoch": 2})
+    folder.add_metrics({"epoch": 1})
+    folder.add_metrics({"epoch": 2})
     (folder.checkpoints / "7.part").mkdir(parents=True)
     (folder.checkpoints / "6").mkdir()
     folder.log(0).write_text("said before")
     again = RunFolder(folder.path)
     folder.close()
     again.reopen("layers = 4\n", '{"epoch": 1}\n')
-    again.record({"epoch": 2})
+    again.add_metrics({"epoch": 2})
     again.close()
     assert (folder.path / "config.toml").read_text() == "layers = 4\n"
     lines = (folder.path / "metrics.jsonl").read_text().splitlines()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dni_async.launcher.run_folder.folder import RunFolder
-from dni_async.launcher.run_folder.received_files import CarriedFiles, parts_of
+from dni_async.launcher.run_folder.received_files import ReceivedFiles, parts_of
 from dni_async.wire.messages import MAX_PART_BYTES, FileKind, FilePart, Saved
 
 RUN = "run-1"
@@ -43,10 +43,10 @@ def test_files_lie_where_they_belong(
 ) -> None:
     folder.make_profile()
     folder.events.mkdir()
-    carried = CarriedFiles(folder)
-    assert carried.enter(part(kind, b"one", is_last=False, batch_id=batch_id), incarnation) is None
+    received = ReceivedFiles(folder)
+    assert received.enter(part(kind, b"one", is_last=False, batch_id=batch_id), incarnation) is None
     assert not list(folder.path.rglob("stage-2*.safetensors"))
-    assert carried.enter(part(kind, b"two", is_last=True, batch_id=batch_id), incarnation) is None
+    assert received.enter(part(kind, b"two", is_last=True, batch_id=batch_id), incarnation) is None
     (written,) = [each for each in folder.path.rglob("*stage-2*") if each.is_file()]
     assert written.read_bytes() == b"onetwo"
     assert written == folder.path / path or kind == "shard"
@@ -54,22 +54,22 @@ def test_files_lie_where_they_belong(
 
 
 def test_what_nobody_asked_for_is_not_kept(folder: RunFolder) -> None:
-    carried = CarriedFiles(folder)
-    assert carried.enter(part("events", b"x", is_last=True), 0) is None
+    received = ReceivedFiles(folder)
+    assert received.enter(part("events", b"x", is_last=True), 0) is None
     assert not folder.events.exists()
     folder.close()
 
 
 def test_a_shard_that_cannot_be_written_is_no_part_of_a_checkpoint(folder: RunFolder) -> None:
     folder.checkpoints.write_text("in the way")
-    carried = CarriedFiles(folder)
-    sentence = carried.enter(part("shard", b"x", is_last=False, batch_id=7), 0)
+    received = ReceivedFiles(folder)
+    sentence = received.enter(part("shard", b"x", is_last=False, batch_id=7), 0)
     assert sentence is not None
     assert sentence.startswith("stage 2: its shard could not be written: ")
-    assert carried.enter(part("shard", b"x", is_last=True, batch_id=7), 0) is None  # told once
+    assert received.enter(part("shard", b"x", is_last=True, batch_id=7), 0) is None  # told once
     saved = Saved(RUN, 2, 7, 1, 0, 1, "hash", "")
-    assert carried.check(saved).reason != ""
-    assert carried.check(saved).reason == ""
+    assert received.check(saved).reason != ""
+    assert received.check(saved).reason == ""
     folder.close()
 
 
@@ -84,11 +84,11 @@ def test_a_shard_is_sent_in_parts(tmp_path: Path, size: int) -> None:
 
 
 def test_the_mark_is_for_this_user_alone(folder: RunFolder) -> None:
-    carried = CarriedFiles(folder)
-    carried.mark(RUN)
+    received = ReceivedFiles(folder)
+    received.mark(RUN)
     mark = folder.path / "run-id"
     assert mark.read_text() == RUN
     assert stat.S_IMODE(mark.stat().st_mode) == 0o600
-    carried.unmark()
+    received.unmark()
     assert not mark.exists()
     folder.close()

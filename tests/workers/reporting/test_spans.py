@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dni_async.workers.reporting.spans import NO_BATCH, SpanRecorder, Spans
+from dni_async.workers.reporting.spans import NO_BATCH, KeptSpans, Spans
 from dni_async.workers.reporting.staleness import Staleness
 from dni_async.workers.reporting.tally import Tally
 
@@ -23,34 +23,34 @@ class Updates:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The time, in nanoseconds, as the recorder sees it."""
+    """The time, in nanoseconds, as the spans see it."""
     now = [1000]
     monkeypatch.setattr(time, "perf_counter_ns", lambda: now[0])
     return now
 
 
-def written(recorder: SpanRecorder, path: Path) -> dict[str, object]:
-    """What the recorder leaves in a file."""
-    recorder.write(path, stage=2, device="cpu")
+def written(spans: KeptSpans, path: Path) -> dict[str, object]:
+    """What the spans leave in a file."""
+    spans.write(path, stage=2, device="cpu")
     left: dict[str, object] = json.loads(path.read_text())
     return left
 
 
 def test_a_span_lasts_from_the_lap_before_or_from_begin(clock: list[int], tmp_path: Path) -> None:
     stage = Updates()
-    recorder = SpanRecorder(stage)
+    spans = KeptSpans(stage)
     clock[0] = 1010
-    recorder.begin()
+    spans.begin()
     clock[0] = 1015
-    recorder.lap("forward", 7)
+    spans.lap("forward", 7)
     clock[0] = 1030
     stage.version = 1
-    recorder.lap("optimize", 7)
+    spans.lap("optimize", 7)
     clock[0] = 1050
-    recorder.begin()
+    spans.begin()
     clock[0] = 1100
-    recorder.lap("wait")
-    left = written(recorder, tmp_path / "stage-2.json")
+    spans.lap("wait")
+    left = written(spans, tmp_path / "stage-2.json")
     assert left["fields"] == ["kind", "batch_id", "version", "began_ns", "ended_ns"]
     assert left["spans"] == [
         ["forward", 7, 0, 1010, 1015],
@@ -62,14 +62,14 @@ def test_a_span_lasts_from_the_lap_before_or_from_begin(clock: list[int], tmp_pa
 
 
 def test_the_first_spans_are_kept_and_the_rest_counted(tmp_path: Path) -> None:
-    recorder = SpanRecorder(Updates(), max_spans=3)
+    spans = KeptSpans(Updates(), max_spans=3)
     for batch_id in range(10):
-        recorder.lap("forward", batch_id)
-    left = written(recorder, tmp_path / "stage-2.json")
+        spans.lap("forward", batch_id)
+    left = written(spans, tmp_path / "stage-2.json")
     kept = left["spans"]
     assert isinstance(kept, list)
     assert [span[1] for span in kept] == [0, 1, 2]
-    assert left["dropped"] == recorder.dropped == 7
+    assert left["dropped"] == spans.dropped == 7
 
 
 def test_without_a_profile_nothing_is_recorded_or_written(tmp_path: Path) -> None:
