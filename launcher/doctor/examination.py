@@ -6,7 +6,6 @@ import platform
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import dni_async
 from dni_async.errors import WireError
 from dni_async.launcher.doctor.finding import Finding
 from dni_async.launcher.doctor.host.facts import (
@@ -147,7 +146,7 @@ class Doctor:
 
 
 def _ourselves() -> Introduction:
-    return Introduction(platform.node(), dni_async.__version__, installed("torch"), PROTOCOL)
+    return Introduction(platform.node(), installed("dni-async"), installed("torch"), PROTOCOL)
 
 
 def _find(peer: Address) -> tuple[Reach, str]:

@@ -1,0 +1,96 @@
+"""The docs name what there is: every path and every module in them exists, and links lead on."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.structure import ROOT, sources
+
+DOCS = sorted(
+    path
+    for pattern in ("*.md", "docs/**/*.md", "benchmarks/*.md", "docker/*.md", "examples/**/*.md")
+    for path in ROOT.glob(pattern)
+)
+TOPS = ("dni_async", "launcher", "workers", "benchmarks", "tests", "docs", "docker", "examples")
+PATH = re.compile(r"(?<![\w/.-])((?:%s|scripts)/[\w./-]*\w)" % "|".join(TOPS))
+FILE = re.compile(r"`(\w+\.py)`")
+DOTTED = re.compile(r"(?<![\w/.@-])((?:dni_async|benchmarks)(?:\.[A-Za-z_]\w*)+)")
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+HISTORY = {"CHANGELOG.md"}  # says what there was, too
+
+
+def found(pattern: re.Pattern[str], path: Path) -> Iterator[str]:
+    """Each match in the file."""
+    yield from pattern.findall(path.read_text(encoding="utf-8"))
+
+
+def named(path: Path) -> str:
+    """The path as people write it."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def of_today() -> list[Path]:
+    """Docs that speak of the source as it is."""
+    return [path for path in DOCS if path.name not in HISTORY]
+
+
+def test_every_path_exists() -> None:
+    lost = {
+        f"{named(doc)}: {place}"
+        for doc in of_today()
+        for place in found(PATH, doc)
+        if not (ROOT / place).exists() and not list(ROOT.glob(f"{place}*"))
+    }
+    assert not lost, "\n".join(sorted(lost))
+
+
+def test_every_file_named_alone_exists() -> None:
+    names = {path.name for top in TOPS for path in (ROOT / top).rglob("*.py")}
+    lost = {f"{named(d)}: {name}" for d in of_today() for name in found(FILE, d) if name not in names}
+    assert not lost, "\n".join(sorted(lost))
+
+
+def test_every_link_leads_to_a_file() -> None:
+    lost = {
+        f"{named(doc)}: {link}"
+        for doc in DOCS
+        for link in found(LINK, doc)
+        if "://" not in link and not (doc.parent / link).exists()
+    }
+    assert not lost, "\n".join(sorted(lost))
+
+
+def test_every_dotted_name_in_the_docs_exists() -> None:
+    lost = {f"{named(d)}: {n}" for d in of_today() for n in found(DOTTED, d) if not is_there(n)}
+    assert not lost, "\n".join(sorted(lost))
+
+
+def test_every_dotted_name_in_a_string_exists() -> None:
+    """Processes and their modules are named in strings, which no checker of imports sees."""
+    tests = {path: ast.parse(path.read_text()) for path in (ROOT / "tests").rglob("*.py")}
+    trees = {source.path: source.tree for source in sources()} | tests
+    lost = {
+        f"{named(path)}: {name}"
+        for path, tree in trees.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+        for name in DOTTED.findall(node.value)
+        if not is_there(name)
+    }
+    assert not lost, "\n".join(sorted(lost))
+
+
+def is_there(name: str) -> bool:
+    """Whether the dotted name is a module of ours, or something in one."""
+    modules = {source.name for source in sources()}
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        module = ".".join(parts[:cut])
+        if module in modules:
+            rest = parts[cut:]
+            return not rest or hasattr(importlib.import_module(module), rest[0])
+    return False
