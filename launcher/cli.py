@@ -13,6 +13,7 @@ from rich.console import Console
 from dni_async.config.run_config import RunConfig, read_toml
 from dni_async.config.settings import SETTINGS
 from dni_async.errors import ConfigError, WorkerDied
+from dni_async.files import names
 from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.keys import keys_command
 from dni_async.launcher.commands.options import GroupedCommand, GroupedOption, run_settings
@@ -37,9 +38,9 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 
 def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
     """Let the settings of an earlier run stand where neither a flag nor the environment speaks."""
-    if path is not None and not (path / "config.toml").is_file():
+    if path is not None and not (path / names.CONFIG).is_file():
         raise ConfigError(f"resume: {path} holds no run")
-    _read_file(ctx, _param, None if path is None else path / "config.toml")
+    _read_file(ctx, _param, None if path is None else path / names.CONFIG)
     return path
 
 

@@ -69,7 +69,7 @@ WORKERS = {
 }
 LAUNCHER = {
     "__init__": "|",
-    "cli": "commands interruption report run run_folder | config errors",
+    "cli": "commands interruption report run run_folder | config errors files",
     "options_page": "cli commands | config decisions",
     "engine": "interruption plan run run_folder | config files network stage",
     "run": "coordination interruption jobs monitoring places plan report run_folder"
