@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dni_async.config.extensions import is_importing
-from dni_async.config.given import carry, open_folder
+from dni_async.config.given import give, open_folder
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError, HandshakeError, WorkerDied
 
@@ -139,13 +139,13 @@ def _settings(
     asked = dict(settings)
     for name in _BY_NAME:
         if callable(asked.get(name)):
-            asked[name] = carry(folder, name, asked[name])
+            asked[name] = give(folder, name, asked[name])
     if isinstance(asked.get("data_dir"), os.PathLike):
         asked["data_dir"] = os.fspath(asked["data_dir"])
     if isinstance(model, str):
         asked["model"] = model
     elif model is not None:
-        asked["model"] = carry(folder, "model", _factory(model))
+        asked["model"] = give(folder, "model", _factory(model))
     if isinstance(data, str | os.PathLike):
         asked["data"] = os.fspath(data)
     elif data is not None:

@@ -40,7 +40,7 @@ def check_together(config: Settings) -> None:
         raise ConfigError("early_stop: needs a target_accuracy to stop at")
     _check_waiting(config)
     _check_engine(config)
-    _check_places(config)
+    _check_hosts(config)
     _check_network(config)
 
 
@@ -192,7 +192,7 @@ def _check_engine(config: Settings) -> None:
             raise ConfigError(f"{name}: is for engine ray, but that is {config.engine}")
 
 
-def _check_places(config: Settings) -> None:
+def _check_hosts(config: Settings) -> None:
     """What goes with workers that join from elsewhere."""
     for place in config.workers or ("",):
         if place not in ("local", "remote"):

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from dni_async.errors import ConfigError
 
-__all__ = ["carry", "given_folder", "open_folder"]
+__all__ = ["give", "given_folder", "open_folder"]
 
 VARIABLE = "DNI_GIVEN"
 PATH_FILE = "path.json"
@@ -66,7 +66,7 @@ def given_folder() -> Path | None:
     return Path(value)
 
 
-def carry(folder: Path, setting: str, value: object) -> str:
+def give(folder: Path, setting: str, value: object) -> str:
     """The ``module:name`` under which every process of the run finds value.
 
     Its own, if it is imported from a module; else, as in a script or a notebook, it is written
@@ -93,7 +93,7 @@ def carry(folder: Path, setting: str, value: object) -> str:
 
 
 def __getattr__(name: str) -> object:
-    """The object that carry wrote under this name, made anew. Raises ConfigError."""
+    """The object that give wrote under this name, made anew. Raises ConfigError."""
     if not _NAME.fullmatch(name):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     setting = name.partition("_")[0]

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dni_async.addresses import address_towards, try_listening
 from dni_async.config.extensions import find_callable, is_extension
 from dni_async.config.run_config import RunConfig
 from dni_async.data import Dataset, load_dataset
 from dni_async.decisions.rules import Traits
 from dni_async.errors import ConfigError
 from dni_async.launcher.plan.descriptors import allow_descriptors
+from dni_async.launcher.plan.devices import resolve_devices
+from dni_async.launcher.plan.listening import control_address, own_address, resolve_keys
+from dni_async.launcher.plan.trial import check_last_batch, try_model
 from dni_async.network.partition import deal_devices, split_layers
 from dni_async.stage.compilation import check_compiler
-from dni_async.system import available_cores, has_nvidia_device
-from dni_async.transport.keys import read_keys
+from dni_async.system import available_cores
 
 __all__ = ["Plan", "make_plan", "regrouped"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """A run that can start: config with devices and folders resolved, and the stages' shares.
 
@@ -68,22 +65,15 @@ class Plan:
         """Whether the stage's worker joins from elsewhere."""
         return self.hosts[stage] == "remote"
 
-    @property
+    @cached_property
     def own_address(self) -> str:
-        """Where local workers listen beside remote ones: as --listen says, or on any address."""
-        host = self.config.listen_host
-        if host != "0.0.0.0":
-            return socket.gethostbyname(host)
-        try:
-            return address_towards()
-        except OSError:  # nowhere else
-            return "127.0.0.1"
+        """Where local workers listen beside remote ones; the name service is asked once."""
+        return own_address(self.config)
 
-    @property
+    @cached_property
     def control_address(self) -> str:
-        """What --listen names, as a socket takes it."""
-        host, port = self.config.listen_host, (self.config.listen or ":0").rpartition(":")[2]
-        return f"tcp://{socket.gethostbyname(host)}:{port}"
+        """What --listen names, as a socket takes it; the name service is asked once."""
+        return control_address(self.config)
 
     @property
     def num_stages(self) -> int:
@@ -108,38 +98,15 @@ def make_plan(config: RunConfig) -> Plan:
 
     Raises ConfigError (DataError for data) with a sentence that names the setting.
     """
-    data_dir = config.data_dir or os.environ.get("DNI_DATA_DIR") or None
-    folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
-    if folder is not None and not folder.is_dir():
-        raise ConfigError(f"data_dir: {folder} is no folder")
+    folder = _data_folder(config)
     dataset = load_dataset(_resolve_data(config.data), folder)
-    num_train = len(dataset.y_train)
-    if config.batch_size > num_train:
-        raise ConfigError(
-            f"batch_size: {config.batch_size} is larger than the {num_train} training samples "
-            f"of {dataset.name}"
-        )
-    num_layers = config.layers
-    if config.model is not None:
-        num_layers = _try_model(config, dataset)
-    elif dataset.holds_ids or dataset.label_shape:
-        what = "int64 ids" if dataset.holds_ids else "a label for each position"
-        raise ConfigError(
-            f"model: {dataset.name} holds {what}, which the built-in MLP does not take; name a "
-            "model of your own"
-        )
-    if dataset.holds_ids and config.unlock == "forward":
-        raise ConfigError(
-            f"unlock: forward predicts inputs from numbers, but {dataset.name} holds int64 ids"
-        )
-    if config.norm == "batch" and config.model is None:
-        _check_last_batch(config, num_train)
+    num_layers = _num_layers(config, dataset)
     config.make_rule()  # a user's own may not import, or not go with the rest
     if is_extension(config.synthesizer):
         find_callable("synthesizer", config.synthesizer)
     layer_ranges = split_layers(num_layers, config.num_stages)
     allow_descriptors(len(layer_ranges))
-    devices = _resolve_devices(config.devices)
+    devices = resolve_devices(config.devices)
     if config.compile:
         check_compiler(devices)
     cores = available_cores()
@@ -149,13 +116,13 @@ def make_plan(config: RunConfig) -> Plan:
             data=_resolve_data(config.data),
             data_dir=None if folder is None else str(folder),
             devices=tuple(devices),
-            keys=_resolve_keys(config),
+            keys=resolve_keys(config),
         ),
         dataset_name=dataset.name,
         input_shape=dataset.input_shape,
         holds_ids=dataset.holds_ids,
         num_classes=dataset.num_classes,
-        num_train=num_train,
+        num_train=len(dataset.y_train),
         num_test=len(dataset.y_test),
         num_test_labels=dataset.y_test.size,
         num_layers=num_layers,
@@ -166,6 +133,39 @@ def make_plan(config: RunConfig) -> Plan:
         load=os.getloadavg()[0],
         threads_per_worker=_threads(config, cores, len(layer_ranges)),
     )
+
+
+def _data_folder(config: RunConfig) -> Path | None:
+    """Where the files of data sets lie, if anything says so."""
+    data_dir = config.data_dir or os.environ.get("DNI_DATA_DIR") or None
+    folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
+    if folder is not None and not folder.is_dir():
+        raise ConfigError(f"data_dir: {folder} is no folder")
+    return folder
+
+
+def _num_layers(config: RunConfig, dataset: Dataset) -> int:
+    """The layers of the network, which takes these data. Raises ConfigError where it does not."""
+    num_train = len(dataset.y_train)
+    if config.batch_size > num_train:
+        raise ConfigError(
+            f"batch_size: {config.batch_size} is larger than the {num_train} training samples "
+            f"of {dataset.name}"
+        )
+    if config.model is None and (dataset.holds_ids or dataset.label_shape):
+        what = "int64 ids" if dataset.holds_ids else "a label for each position"
+        raise ConfigError(
+            f"model: {dataset.name} holds {what}, which the built-in MLP does not take; name a "
+            "model of your own"
+        )
+    num_layers = config.layers if config.model is None else try_model(config, dataset)
+    if dataset.holds_ids and config.unlock == "forward":
+        raise ConfigError(
+            f"unlock: forward predicts inputs from numbers, but {dataset.name} holds int64 ids"
+        )
+    if config.norm == "batch" and config.model is None:
+        check_last_batch(config, num_train)
+    return num_layers
 
 
 def _hosts(config: RunConfig) -> tuple[str, ...]:
@@ -181,99 +181,3 @@ def _threads(config: RunConfig, cores: int, num_stages: int) -> int:
 def _resolve_data(name: str) -> str:
     """Workers run in the same folder, but a report should say which file it was."""
     return str(Path(name).expanduser().resolve()) if name.endswith(".npz") else name
-
-
-def _resolve_keys(config: RunConfig) -> str | None:
-    """The folder of the keys, which whoever runs here can read, and an address that is ours."""
-    if config.listen is not None:
-        port = int(config.listen.rpartition(":")[2])
-        _try_address("listen", config.listen, config.listen_host, port)
-    elif config.transport == "tcp":
-        _try_address("interface", config.interface, config.interface, 0)
-    if config.keys is None:
-        return None
-    folder = Path(config.keys).expanduser().resolve()
-    read_keys(folder, "coordinator")
-    if "local" in config.workers:
-        read_keys(folder, "worker")
-    return str(folder)
-
-
-def _try_address(name: str, asked: str, host: str, port: int) -> None:
-    try:
-        try_listening(host, port)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{name}: {asked} cannot be listened on: {reason}") from error
-
-
-def _check_last_batch(config: RunConfig, num_train: int) -> None:
-    if config.batch_size == 1 or num_train % config.batch_size == 1:
-        raise ConfigError(
-            f"batch_size: {config.batch_size} leaves a batch of one of the {num_train} training "
-            "samples, which BatchNorm cannot normalise"
-        )
-
-
-def _try_model(config: RunConfig, dataset: Dataset) -> int:
-    """Build the user's network and pass it a few samples; the number of its layers."""
-    import torch
-
-    from dni_async.network.building import (
-        build_network,
-        check_network,
-        has_batch_norm,
-        layer_starts,
-    )
-    from dni_async.stage.losses.catalog import run_loss
-
-    network = build_network(config, dataset.input_shape, dataset.num_classes)
-    x = torch.from_numpy(_few_samples(dataset))
-    targets = torch.zeros(len(x), *dataset.label_shape, dtype=torch.int64)
-    loss = run_loss(dataset.num_classes)
-    loss.check_outputs(
-        check_network(network, x, targets.shape[: loss.sample_dims(targets)]), targets
-    )
-    if has_batch_norm(network):
-        _check_last_batch(config, len(dataset.y_train))
-    return len(layer_starts(network))
-
-
-def _few_samples(dataset: Dataset) -> NDArray[Any]:
-    """Test samples; of ids also those with the largest one, which the model may not know."""
-    few = [dataset.x_test[:4]]
-    if dataset.holds_ids:
-        for x in (dataset.x_train, dataset.x_test):
-            largest = int(x.argmax()) // dataset.num_features
-            few.append(x[largest : largest + 1])
-    return dataset.decode(np.concatenate(few))
-
-
-def _resolve_devices(asked: tuple[str, ...]) -> list[str]:
-    """Every device with its index; auto is all CUDA devices there are, else the CPU."""
-    kinds = {device.partition(":")[0] for device in asked}
-    if kinds == {"cpu"} or (kinds == {"auto"} and not has_nvidia_device()):
-        return ["cpu"] * len(asked)
-    import torch
-
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if kinds == {"auto"}:
-        return [f"cuda:{index}" for index in range(count)] or ["cpu"]
-    devices = [_expand(device, count) for device in asked]
-    return [device for group in devices for device in group]
-
-
-def _expand(device: str, count: int) -> list[str]:
-    kind, _, index = device.partition(":")
-    if kind == "cpu":
-        return ["cpu"]
-    if count == 0:
-        raise ConfigError(f"devices: {device} was asked for, but torch finds no CUDA device here")
-    if not index:
-        return [f"cuda:{number}" for number in range(count)]
-    if int(index) >= count:
-        raise ConfigError(
-            f"devices: {device} was asked for, but there are {count} CUDA devices "
-            f"(cuda:0 to cuda:{count - 1})"
-        )
-    return [f"cuda:{int(index)}"]

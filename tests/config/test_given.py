@@ -15,7 +15,7 @@ import pytest
 from dni_async import ConfigError
 from dni_async.config import given as module
 from dni_async.config.extensions import find_callable
-from dni_async.config.given import carry, given_folder, open_folder
+from dni_async.config.given import give, given_folder, open_folder
 from dni_async.data import load_dataset
 from dni_async.errors import DataError
 from dni_async.network.partition import split_layers
@@ -30,7 +30,7 @@ made_here.__module__ = "__main__"
 
 
 def test_what_has_a_module_keeps_its_name(tmp_path: Path) -> None:
-    assert carry(tmp_path, "model", split_layers) == "dni_async.network.partition:split_layers"
+    assert give(tmp_path, "model", split_layers) == "dni_async.network.partition:split_layers"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -44,7 +44,7 @@ def test_what_has_a_module_keeps_its_name(tmp_path: Path) -> None:
 )
 def test_what_has_none_is_found_by_the_name_it_gets(value: Callable[[int], int], name: str) -> None:
     with open_folder() as folder:
-        assert carry(folder, "rule", value) == name
+        assert give(folder, "rule", value) == name
         found = cast("Callable[[int], int]", find_callable("rule", name))
         assert found is not value
         assert found(1) == 2
@@ -67,7 +67,7 @@ def test_the_folder_is_known_while_it_is_there(monkeypatch: pytest.MonkeyPatch) 
 def test_what_cannot_travel_is_named(tmp_path: Path) -> None:
     lock = threading.Lock()
     with pytest.raises(ConfigError, match=r"^synthesizer: .*lambda.* cannot travel to the workers"):
-        carry(tmp_path, "synthesizer", lambda: lock)
+        give(tmp_path, "synthesizer", lambda: lock)
 
 
 def test_without_a_folder_the_names_say_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_no_name_reaches_another_file(name: str) -> None:
 
 def test_what_others_could_have_written_is_not_read() -> None:
     with open_folder() as folder:
-        name = carry(folder, "rule", made_here)
+        name = give(folder, "rule", made_here)
         written = folder / name.partition(":")[2]
         written.chmod(0o620)
         with pytest.raises(ConfigError, match=r"rule: .* is not this user's alone"):
@@ -106,7 +106,7 @@ def test_what_others_could_have_written_is_not_read() -> None:
 
 def test_what_cannot_be_made_again_says_why() -> None:
     with open_folder() as folder:
-        name = carry(folder, "rule", made_here)
+        name = give(folder, "rule", made_here)
         (folder / name.partition(":")[2]).write_bytes(b"cno_such_module\nRule\n.")
         with pytest.raises(ConfigError, match="rule: rule_made_here cannot be made again: Module"):
             find_callable("rule", name)

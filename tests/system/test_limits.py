@@ -21,7 +21,7 @@ pytestmark = pytest.mark.system
 COMMON = ["--no-baseline", "--width=64", "--anchor-every=8"]
 EXACT = ["--no-baseline", "--rule=backprop", "--layers=3", "--width=64", "--batch-size=1024"]
 EXACT += ["--epochs=30", "--threads-per-worker=1", "--partition=even"]  # 256 KB an activation
-SMALL_BYTES = 2_000_000  # more than any file of such a run, less than a window of activations
+SMALL_BYTES = 200_000  # more than any file of such a run, less than an activation
 OWN_NETWORK = ["unshare", "--net", "sh", "-c"]
 OWN_MOUNTS = ["unshare", "--mount", "sh", "-c"]
 

@@ -1,0 +1,56 @@
+"""Where a run listens, and by which keys: looked up and tried before any process starts."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from dni_async.addresses import address_towards, try_listening
+from dni_async.config.run_config import RunConfig
+from dni_async.errors import ConfigError
+from dni_async.transport.keys import read_keys
+
+__all__ = ["control_address", "own_address", "resolve_keys"]
+
+
+def own_address(config: RunConfig) -> str:
+    """Where local workers listen beside remote ones: as --listen says, or on any address."""
+    if config.listen_host != "0.0.0.0":
+        return socket.gethostbyname(config.listen_host)
+    try:
+        return address_towards()
+    except OSError:  # nowhere else
+        return "127.0.0.1"
+
+
+def control_address(config: RunConfig) -> str:
+    """What --listen names, as a socket takes it."""
+    host, port = config.listen_host, (config.listen or ":0").rpartition(":")[2]
+    return f"tcp://{socket.gethostbyname(host)}:{port}"
+
+
+def resolve_keys(config: RunConfig) -> str | None:
+    """The folder of the keys, which whoever runs here can read, and an address that is ours.
+
+    Raises ConfigError where a key cannot be read or the address cannot be listened on.
+    """
+    if config.listen is not None:
+        port = int(config.listen.rpartition(":")[2])
+        _try_address("listen", config.listen, config.listen_host, port)
+    elif config.transport == "tcp":
+        _try_address("interface", config.interface, config.interface, 0)
+    if config.keys is None:
+        return None
+    folder = Path(config.keys).expanduser().resolve()
+    read_keys(folder, "coordinator")
+    if "local" in config.workers:
+        read_keys(folder, "worker")
+    return str(folder)
+
+
+def _try_address(name: str, asked: str, host: str, port: int) -> None:
+    try:
+        try_listening(host, port)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{name}: {asked} cannot be listened on: {reason}") from error
