@@ -7,6 +7,7 @@ import builtins
 import importlib
 import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tests import folder_map
@@ -20,6 +21,7 @@ DOCS = sorted(
 TOPS = ("dni_async", "launcher", "workers", "benchmarks", "tests", "docs", "docker", "examples")
 OF_USERS = {"launcher.py", "workers.py", "types.py", "docker/keys"}  # theirs, or made by them
 PATH = re.compile(rf"(?<![\w/.-])((?:{'|'.join(TOPS)}|scripts)/[\w./-]*\w)")
+RESULT = re.compile(r"([\w*.-]+\.json)")
 FILE = re.compile(r"`(\w+\.py)`")
 DOTTED = re.compile(r"(?<![\w/.@-])((?:dni_async|benchmarks)(?:\.[a-z_]\w*)+)")
 LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
@@ -109,6 +111,13 @@ def classes() -> Iterator[tuple[str, list[str]]]:
             methods = [part.name for part in node.body if isinstance(part, ast.FunctionDef)]
             fields = [p.target for p in node.body if isinstance(p, ast.AnnAssign)]
             yield node.name, [*methods, *(ast.unparse(field) for field in fields)]
+
+
+def test_every_kept_result_is_spoken_of() -> None:
+    patterns = {p for doc in of_today() for p in found(RESULT, doc)}
+    kept = (ROOT / "benchmarks" / "results").glob("*.json")
+    silent = [path.name for path in kept if not any(fnmatch(path.name, p) for p in patterns)]
+    assert not silent
 
 
 def is_there(name: str) -> bool:

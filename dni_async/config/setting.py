@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -19,7 +18,6 @@ __all__ = [
     "Check",
     "Setting",
     "declared_in",
-    "matching",
     "name_or_own",
     "setting",
 ]
@@ -48,11 +46,6 @@ def name_or_own(names: tuple[str, ...], kind: str) -> Check:
         f"one of {', '.join(names)}, or package.module:{kind}",
         lambda value: value in names or is_extension(value),
     )
-
-
-def matching(pattern: str, need: str) -> Check:
-    """A text that matches the whole pattern."""
-    return Check(need, lambda value: re.fullmatch(pattern, value) is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
