@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from dni_async.config.copies import Copies
 from dni_async.config.extensions import is_importing
 from dni_async.config.given import give, open_folder
 from dni_async.config.run_config import RunConfig
@@ -156,13 +157,10 @@ def _settings(
 
 def _factory(model: object) -> object:
     """What makes the network: model, or a function that makes copies of it on the CPU."""
-    import copy
-    import functools
-
     from torch import nn
 
     if isinstance(model, nn.Sequential):
-        return functools.partial(copy.deepcopy, copy.deepcopy(model).cpu())
+        return Copies(model)
     if isinstance(model, nn.Module) or not callable(model):
         raise ConfigError(
             "model: must be a torch.nn.Sequential or a function that makes one, "

@@ -5,18 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 from rich.console import Console
 from torch import nn
 
 from dni_async.config.run_config import RunConfig
-from dni_async.files.beside import read_values
 from dni_async.launcher.interruption import interruptible_call
-from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.run import run
 from dni_async.launcher.run_folder.folder import RunFolder
-from dni_async.network.building import build_network
-from dni_async.stage.own_state import OwnState, load_trained
+from dni_async.launcher.run_folder.returned import trained_network
 
 __all__ = ["carry_out", "interruptible_call"]
 
@@ -31,15 +27,5 @@ def carry_out(
     console = Console() if progress else Console(quiet=True, force_terminal=False)
     folder = RunFolder(run_dir)
     plan, report = run(config, folder, console, overwrite=overwrite)
-    return _trained(plan, folder).eval(), report
-
-
-def _trained(plan: Plan, folder: RunFolder) -> nn.Sequential:
-    """The network with all that training changed."""
-    network = build_network(plan.config, plan.input_shape, plan.num_classes)
-    state = OwnState()
-    if folder.model_state.exists():
-        values = read_values(folder.model_state)
-        state = OwnState(values, safetensors.torch.load_file(folder.model_state))
-    load_trained(network, safetensors.torch.load_file(folder.model), state)
-    return network
+    network: nn.Sequential = trained_network(plan, folder)
+    return network.eval(), report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +21,13 @@ from dni_async.launcher.jobs.baseline_process import train_baseline
 from dni_async.launcher.monitoring.display import Display, live_display
 from dni_async.launcher.monitoring.watchers import WatchedDisplay, Watchers, open_watchers
 from dni_async.launcher.plan.plan import Plan, make_plan, regrouped
+from dni_async.launcher.plan.trial import try_regrouped
 from dni_async.launcher.report.building import build_report
 from dni_async.launcher.report.results import RunResult
 from dni_async.launcher.report.rows import layer_range
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.resume import Resumption, find_resumption, stage_files
+from dni_async.launcher.run_folder.returned import disagreement
 from dni_async.launcher.run_folder.trace import phase_seconds, read_spans, write_trace
 
 if TYPE_CHECKING:
@@ -111,6 +114,7 @@ def _carry_out(
             display = WatchedDisplay(shown, watchers.all)
             if needs_balance(plan) and (resumption is None or not resumption.keeps_stages(plan)):
                 plan, sentence = balance(plan)
+                try_regrouped(plan.config, plan.layer_ranges)
                 _check_profiled_stage(plan)
                 display.note(sentence)
             for note in (_headline(plan, folder), *watchers.notes):
@@ -196,6 +200,10 @@ def _train(
         if config.profile:
             _merge_spans(folder, display, ours)
     folder.join_model(plan.num_stages)
+    sentence = disagreement(plan, folder, ours)
+    if sentence is not None:
+        display.note(sentence)
+        warnings.warn(sentence, RuntimeWarning, stacklevel=2)
     if not config.baseline:
         return
     budgets = {"baseline-1-thread": 1, "baseline-all-threads": plan.cores}

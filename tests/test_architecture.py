@@ -71,7 +71,7 @@ LAUNCHER = {
     "__init__": "|",
     "cli": "commands interruption report run run_folder | config errors files",
     "options_page": "cli commands | config decisions",
-    "engine": "interruption plan run run_folder | config files network stage",
+    "engine": "interruption run run_folder | config",
     "run": "coordination interruption jobs monitoring places plan report run_folder"
     " | config errors files",
     "commands": "interruption report | config decisions errors files transport",
@@ -81,7 +81,7 @@ LAUNCHER = {
     "jobs": "monitoring places plan report run_folder"
     " | config data decisions errors network stage synthesizers system",
     "places": "decisions plan | config errors transport",
-    "run_folder": "plan report | config errors files wire",
+    "run_folder": "plan report | config data errors files network stage wire",
     "monitoring": "report | config errors wire",
     "report": "plan | config decisions errors files wire",
     "plan": "| addresses config data decisions errors network stage system transport",

@@ -8,6 +8,7 @@ file, and only this module pickles (docs/decisions/0040).
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -18,7 +19,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from dni_async.config.copies import Copies, reduced
 from dni_async.errors import ConfigError
 
 __all__ = ["give", "given_folder", "open_folder"]
@@ -72,19 +75,20 @@ def give(folder: Path, setting: str, value: object) -> str:
     Its own, if it is imported from a module; else, as in a script or a notebook, it is written
     into folder by value. Raises ConfigError, which begins with the setting, if it cannot be.
     """
-    import cloudpickle  # only for those who give objects
-
     own = _own_name(value)
     if own is not None:
         return own
     called = getattr(value, "__name__", type(value).__name__)
     name = f"{setting}_{re.sub(r'[^0-9A-Za-z_]', '', called)}"
     try:
-        content = cloudpickle.dumps(value)
+        content = _pickled(value)
     except Exception as error:  # whatever an object's own pickling raises
+        remedy = f"put it into a module and give its name, package.module:{called}"
+        if isinstance(value, Copies):
+            remedy = "give a function that makes it"
         raise ConfigError(
-            f"{setting}: {called} cannot travel to the workers: {error}; "
-            f"put it into a module and give its name, package.module:{called}"
+            f"{setting}: {_culprit(value) or called} cannot travel to the workers: {error}; "
+            f"{remedy}"
         ) from error
     file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(file, "wb") as stream:
@@ -119,6 +123,31 @@ def __getattr__(name: str) -> object:
         except Exception as error:  # whatever an import or an object's own unpickling raises
             raise ConfigError(f"{setting}: {name} cannot be made again: {error!r}") from error
     return value
+
+
+def _pickled(value: object) -> bytes:
+    import cloudpickle  # only for those who give objects
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+        def reducer_override(self, obj: object) -> Any:
+            how = reduced(obj) if "torch" in sys.modules else NotImplemented
+            return super().reducer_override(obj) if how is NotImplemented else how
+
+    stream = io.BytesIO()
+    Pickler(stream).dump(value)
+    return stream.getvalue()
+
+
+def _culprit(value: object) -> str | None:
+    """The first child of a network that does not travel by itself; None if that is not it."""
+    if not isinstance(value, Copies):
+        return None
+    for name, child in value.network.named_children():
+        try:
+            _pickled(child)
+        except Exception:
+            return f"child {name} ({type(child).__name__})"
+    return None
 
 
 def _is_private(status: os.stat_result) -> bool:

@@ -73,7 +73,7 @@ class StageLayers:
         """The activation in training mode, with no more kept than what replays it."""
         self._set_training(is_training=True)
         with torch.no_grad():
-            activation = self._passes.run(batch_id, inputs)
+            activation = self._passes.run(batch_id, inputs, keeps_state=True)
         return Kept(batch_id, inputs, needs_input_gradient), activation
 
     def forward(
@@ -82,11 +82,13 @@ class StageLayers:
         inputs: torch.Tensor,
         *,
         needs_input_gradient: bool,
+        keeps_state: bool = False,
         is_replay: bool = False,
     ) -> Kept:
         """Run inputs [B, ...] in training mode and keep what a backward needs.
 
-        is_replay: the batch has been run before; statistics and other state do not count it again.
+        keeps_state: and, until forget, what carry_back needs beside the inputs. is_replay: the
+        batch has been run before; statistics and other state do not count it again.
         """
         self._set_training(is_training=True)
         if self._dense is not None and self._dense.takes(inputs):
@@ -96,7 +98,9 @@ class StageLayers:
         is_leaf = may_be_leaf and self._is_reentrant is not False
         inputs.requires_grad_(needs_input_gradient or is_leaf)
         compiled = self._compiled_for(inputs)
-        outputs = self._passes.run(batch_id, inputs, compiled=compiled, is_replay=is_replay)
+        outputs = self._passes.run(
+            batch_id, inputs, compiled=compiled, keeps_state=keeps_state, is_replay=is_replay
+        )
         if self._is_reentrant is None:
             self._is_reentrant = is_reentrant(outputs)
         return Kept(batch_id, inputs, needs_input_gradient, outputs=outputs)
@@ -134,6 +138,10 @@ class StageLayers:
             outputs = self._passes.run(batch_id, inputs.requires_grad_(), is_replay=True)
             carried = self._pull_through(outputs, gradient, inputs)
         return torch.zeros_like(inputs) if carried is None else carried
+
+    def forget(self, batch_id: int) -> None:
+        """The batch will not be replayed any more."""
+        self._passes.forget(batch_id)
 
     def _pull_through(
         self, outputs: torch.Tensor, gradient: torch.Tensor, inputs: torch.Tensor

@@ -22,6 +22,7 @@ from dni_async.stage.fingerprint import Print, fingerprint
 
 __all__ = [
     "EXTRA",
+    "REFILLED",
     "Marks",
     "OwnState",
     "attributes_of",
@@ -29,6 +30,7 @@ __all__ = [
     "load_trained",
     "marks_of",
     "put_back",
+    "refill",
     "take",
 ]
 
@@ -38,6 +40,8 @@ _TORCHS: Final = frozenset(vars(nn.Module()))
 _CONTAINERS: Final[dict[str, type]] = {
     kind.__name__: kind for kind in (list, tuple, set, frozenset, deque)
 }
+REFILLED: Final = (list, deque, dict, set)
+"""Containers that several modules may hold, and fill."""
 _MAPPINGS: Final[dict[str, type]] = {kind.__name__: kind for kind in (dict, OrderedDict)}
 
 Marks = dict[str, Print]
@@ -109,8 +113,20 @@ def put_back(layers: nn.Module, state: OwnState) -> None:
         live = module._buffers.get(attribute)
         if live is not None and isinstance(value, torch.Tensor) and live.shape == value.shape:
             live.copy_(value)
-        else:
+        elif not refill(getattr(module, attribute, None), value):
             setattr(module, attribute, value)
+
+
+def refill(container: Any, content: Any) -> bool:
+    """Have container, which others may hold too, hold what content does.
+
+    False, and nothing is done, where they are not both a list, deque, dict or set.
+    """
+    if not isinstance(container, REFILLED) or type(container) is not type(content):
+        return False
+    container.clear()
+    container.extend(content) if isinstance(container, list | deque) else container.update(content)
+    return True
 
 
 def attributes_of(layers: nn.Module) -> Iterator[tuple[str, nn.Module, object]]:

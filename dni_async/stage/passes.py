@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from dni_async.stage.draws import Draws
-from dni_async.stage.volatile import Volatile
+from dni_async.stage.volatile import State, Volatile
 
-__all__ = ["Layers", "Passes"]
+__all__ = ["Layers", "Passes", "is_reentrant"]
 
 Layers = Callable[[torch.Tensor], torch.Tensor]
 _REENTRANT = "CheckpointFunctionBackward"  # torch.utils.checkpoint with use_reentrant=True
@@ -36,6 +36,7 @@ class Passes:
         self._autocast = autocast
         self._draws = draws
         self._volatile = Volatile(layers)
+        self._states: dict[int, State] = {}
         self._seen: set[bool] = set()  # modes (training or not) that the layers ran in
         self._writes = False
 
@@ -45,23 +46,35 @@ class Passes:
         inputs: torch.Tensor,
         *,
         compiled: Layers | None = None,
+        keeps_state: bool = False,
         is_replay: bool = False,
     ) -> torch.Tensor:
         """What the layers make of inputs [B, ...], in the mode that they are in.
 
-        inputs is not written to, and shares no memory with what is returned. is_replay: the batch
-        has been run before; statistics and other state do not count it again.
+        inputs is not written to, and shares no memory with what is returned. keeps_state: until
+        forget, what a replay needs beside the inputs. is_replay: the batch has been run before;
+        statistics and other state begin from what they were then, and do not count it again.
         """
+        if keeps_state:
+            self._states[batch_id] = self._volatile.state()
         given = self._safe(inputs)
         before = given._version
         with ExitStack() as held:
             if self._autocast is not None:
                 held.enter_context(torch.autocast(inputs.device.type, self._autocast))
             if self._layers.training:
-                held.enter_context(self._volatile.held() if is_replay else self._volatile.seen())
+                held.enter_context(
+                    self._volatile.held(self._states.get(batch_id, []))
+                    if is_replay
+                    else self._volatile.seen()
+                )
             outputs = self._through(batch_id, given, compiled)
         self._writes |= given._version != before
         return outputs.clone() if _share_memory(outputs, inputs) else outputs
+
+    def forget(self, batch_id: int) -> None:
+        """The batch will not be replayed any more."""
+        self._states.pop(batch_id, None)
 
     def _safe(self, inputs: torch.Tensor) -> torch.Tensor:
         """inputs, or a copy: the first time in each mode, and if the layers wrote to that."""

@@ -78,7 +78,12 @@ class Stage:
                 batch_id, inputs, needs_input_gradient=needs_input_gradient
             )
         else:
-            kept = self._layers.forward(batch_id, inputs, needs_input_gradient=needs_input_gradient)
+            kept = self._layers.forward(
+                batch_id,
+                inputs,
+                needs_input_gradient=needs_input_gradient,
+                keeps_state=keeps_inputs,
+            )
             activation = kept.activation
         self._kept[batch_id] = kept
         return activation
@@ -140,6 +145,7 @@ class Stage:
         """Drop what is kept of a batch, if anything is."""
         self._kept.pop(batch_id, None)
         self._carried.pop(batch_id, None)
+        self._layers.forget(batch_id)
 
     def apply(self, *, rate: float = 1.0, is_scheduled: bool = True) -> None:
         """Update the parameters with the gradients that pull_back left; see Updates.apply."""

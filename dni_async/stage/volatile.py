@@ -1,11 +1,11 @@
 """What a training forward changes in its modules beside the graph: statistics, counts, schedules.
 
-Found out at the first one. A replay works on copies of it, so that no batch counts twice.
+Found out at the first one. A replay begins from what was there before the forward that it repeats,
+and what is there now stays, so that no batch counts twice.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,12 +14,13 @@ import torch
 from torch import nn
 
 from dni_async.stage.fingerprint import Print, fingerprint
-from dni_async.stage.own_state import attributes_of, marks_of
+from dni_async.stage.own_state import REFILLED, attributes_of, marks_of, refill
 
-__all__ = ["Volatile"]
+__all__ = ["State", "Volatile"]
 
 _SCALARS = (bool, int, float, str, type(None))
 _Place = tuple[dict[str, Any], str]  # of an attribute or a buffer: whose, under which name
+State = list[tuple[dict[str, Any], str, Any]]  # of each place, with a copy of what is there
 
 
 class Volatile:
@@ -27,25 +28,30 @@ class Volatile:
 
     def __init__(self, layers: nn.Module) -> None:
         self._layers = layers
-        self._is_known = False
-        self._places: list[_Place] = []
+        self._places: list[_Place] | None = None  # until the first training forward
 
     @contextmanager
     def seen(self) -> Iterator[None]:
         """Around a training forward: the first one shows what forwards change."""
-        if self._is_known:
+        if self._places is not None:
             yield
             return
         before = marks_of(self._layers) | _marks_of_buffers(self._layers)
         yield
-        self._is_known = True
         now = marks_of(self._layers) | _marks_of_buffers(self._layers)
         self._places = list(_places(self._layers, {n for n in now if before.get(n) != now[n]}))
 
+    def state(self) -> State:
+        """What it is now; before the first forward all that it may be."""
+        places = list(_all_places(self._layers)) if self._places is None else self._places
+        return [(where, name, _copy(where[name])) for where, name in places if name in where]
+
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Around a replay, which works on copies; afterwards all is as it was."""
-        put_back = [_exchange(where, name) for where, name in self._places if name in where]
+    def held(self, state: State) -> Iterator[None]:
+        """Around a replay, which begins from state; afterwards all is as it is now."""
+        known = {(id(where), name) for where, name in self._places or ()}
+        then = [each for each in state if (id(each[0]), each[1]) in known]
+        put_back = [_exchange(*each) for each in then if each[1] in each[0]]
         try:
             yield
         finally:
@@ -68,35 +74,35 @@ def _places(layers: nn.Module, changed: set[str]) -> Iterator[_Place]:
             yield vars(module), attribute
 
 
-def _exchange(where: dict[str, Any], name: str) -> Callable[[], None]:
-    """Put a copy in the place of what where[name] is; what puts that back.
+def _all_places(layers: nn.Module) -> Iterator[_Place]:
+    for module in layers.modules():
+        yield from ((module._buffers, name) for name in module._buffers)
+    for name, module, _ in attributes_of(layers):
+        yield vars(module), name.rpartition(".")[2]
 
-    A tensor is exchanged, for a graph may hold it; a container is emptied and filled again, for
-    others may hold it.
-    """
-    value = where[name]
+
+def _copy(value: Any) -> Any:
+    """What later changes do not reach; one level deep, for what lies deeper seldom changes."""
     if isinstance(value, torch.Tensor):
-        where[name] = value.detach().clone()
-    refill = _refill(value)
+        return value.detach().clone()
+    return value.copy() if isinstance(value, REFILLED) else value
+
+
+def _exchange(where: dict[str, Any], name: str, then: Any) -> Callable[[], None]:
+    """Have where[name] be then; what puts back what it is.
+
+    A tensor is exchanged, for a graph may hold it; a container is filled with other things, for
+    other modules may hold it.
+    """
+    now, content = where[name], _copy(where[name])
+    if not refill(now, then):
+        where[name] = _copy(then)
 
     def put_back() -> None:
-        where[name] = value
-        refill()
+        where[name] = now
+        refill(now, content)
 
     return put_back
-
-
-def _refill(value: Any) -> Callable[[], None]:
-    """What makes a container hold again what it holds now."""
-    if not isinstance(value, dict | list | set | deque):
-        return lambda: None
-    content = value.copy()
-
-    def refill() -> None:
-        value.clear()
-        value.extend(content) if isinstance(value, list | deque) else value.update(content)
-
-    return refill
 
 
 def _marks_of_buffers(layers: nn.Module) -> dict[str, Print]:

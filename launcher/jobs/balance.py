@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dni_async.decisions.actions import Batch, ReturnGradient
 from dni_async.launcher.places.local import ask
+from dni_async.launcher.plan.choice import is_open, num_places
 from dni_async.launcher.plan.plan import Plan, regrouped
 from dni_async.network.partition import Cut, LayerCost, balance_layers, choose_cut, stage_seconds
 
@@ -15,11 +16,10 @@ TIMEOUT_S = 120.0
 
 
 def needs_balance(plan: Plan) -> bool:
-    """Whether there is a choice: of how many stages, or of where to cut for fewer than layers."""
-    if plan.config.stages == "auto":
-        return _places(plan) < plan.num_layers > 2
-    is_grouped = 1 < plan.num_stages < plan.num_layers
-    return is_grouped and plan.config.partition == "balanced"
+    """Whether there is a choice to make by measuring; see plan.choice."""
+    return is_open(
+        plan.config, num_layers=plan.num_layers, num_stages=plan.num_stages, cores=plan.cores
+    )
 
 
 def balance(plan: Plan) -> tuple[Plan, str]:
@@ -40,7 +40,9 @@ def balance(plan: Plan) -> tuple[Plan, str]:
     returns_all = _returns_all(plan)
     sentence = f"measured ms per batch: layers {_ms(cost.own for cost in costs)}"
     if plan.config.stages == "auto":
-        chosen, weighed = choose_cut(costs, _places(plan), returns_all=returns_all)
+        chosen, weighed = choose_cut(
+            costs, num_places(plan.config, plan.cores), returns_all=returns_all
+        )
         ranges = chosen.ranges
         sentence += f"; {_said(chosen, weighed)}"
     else:
@@ -48,14 +50,6 @@ def balance(plan: Plan) -> tuple[Plan, str]:
         stage_s = stage_seconds(costs, ranges, returns_all=returns_all)
         sentence += f"; balanced into stages {_ms(stage_s)}"
     return regrouped(plan, ranges), sentence
-
-
-def _places(plan: Plan) -> int:
-    """How many stages can work at once."""
-    devices = set(plan.config.devices)
-    if devices != {"cpu"}:
-        return len(devices)
-    return max(1, plan.cores // (plan.config.threads_per_worker or 1))
 
 
 def _returns_all(plan: Plan) -> bool:

@@ -14,10 +14,11 @@ from dni_async.config.run_config import RunConfig
 from dni_async.data import Dataset, load_dataset
 from dni_async.decisions.rules import Traits
 from dni_async.errors import ConfigError
+from dni_async.launcher.plan.choice import is_open
 from dni_async.launcher.plan.descriptors import allow_descriptors
 from dni_async.launcher.plan.devices import resolve_devices
 from dni_async.launcher.plan.listening import control_address, own_address, resolve_keys
-from dni_async.launcher.plan.trial import check_last_batch, try_model
+from dni_async.launcher.plan.trial import check_last_batch, try_model, try_stages
 from dni_async.network.partition import deal_devices, split_layers
 from dni_async.stage.compilation import check_compiler
 from dni_async.system import available_cores
@@ -110,7 +111,7 @@ def make_plan(config: RunConfig) -> Plan:
     if config.compile:
         check_compiler(devices)
     cores = available_cores()
-    return Plan(
+    plan = Plan(
         config=dataclasses.replace(
             config,
             data=_resolve_data(config.data),
@@ -133,6 +134,12 @@ def make_plan(config: RunConfig) -> Plan:
         load=os.getloadavg()[0],
         threads_per_worker=_threads(config, cores, len(layer_ranges)),
     )
+    open_stages = is_open(
+        plan.config, num_layers=num_layers, num_stages=plan.num_stages, cores=cores
+    )
+    whole = [(0, num_layers)]  # the stages are tried when they are chosen
+    try_stages(plan.config, dataset, whole if open_stages else layer_ranges)
+    return plan
 
 
 def _data_folder(config: RunConfig) -> Path | None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dni_async.config.extensions import is_extension
 from dni_async.config.run_config import RunConfig
-from dni_async.data import Dataset
+from dni_async.data import Dataset, load_dataset
+from dni_async.decisions.actions import Batch, Forward
 from dni_async.errors import ConfigError
 
-__all__ = ["check_last_batch", "try_model"]
+__all__ = ["check_last_batch", "try_model", "try_regrouped", "try_stages"]
+
+NUM_SAMPLES = 16  # of a batch: enough to tell numbers apart, and soon done
+NUM_BATCHES = 2
 
 
 def check_last_batch(config: RunConfig, num_train: int) -> None:
@@ -45,6 +52,51 @@ def try_model(config: RunConfig, dataset: Dataset) -> int:
     if has_batch_norm(network):
         check_last_batch(config, len(dataset.y_train))
     return len(layer_starts(network))
+
+
+def try_stages(config: RunConfig, dataset: Dataset, ranges: Sequence[tuple[int, int]]) -> None:
+    """Train the network of config on a few samples, in these stages and as it is.
+
+    Nothing is tried for networks that are ours. Raises ConfigError; see network.trial.
+    """
+    if config.model is None or not is_extension(config.model):
+        return
+    from dni_async.data.inputs import Inputs
+    from dni_async.network.building import build_network
+    from dni_async.network.trial.trial import try_network
+    from dni_async.stage.losses.catalog import run_loss
+
+    inputs = Inputs(dataset, batch_size=config.batch_size, seed=config.seed)
+    batches = [
+        inputs.train_batch(1, index % inputs.num_train_batches) for index in range(NUM_BATCHES)
+    ]
+    try_network(
+        lambda: build_network(config, dataset.input_shape, dataset.num_classes),
+        ranges,
+        [(x[:NUM_SAMPLES], y[:NUM_SAMPLES]) for x, y in batches],
+        config,
+        run_loss(dataset.num_classes),
+        replays=_replays(config),
+    )
+
+
+def try_regrouped(config: RunConfig, ranges: Sequence[tuple[int, int]]) -> None:
+    """As try_stages, where the stages were not known when the run was planned."""
+    if config.model is not None and is_extension(config.model):
+        folder = None if config.data_dir is None else Path(config.data_dir)
+        try_stages(config, load_dataset(config.data, folder), ranges)
+
+
+def _replays(config: RunConfig) -> bool:
+    """Whether stages of this rule run batches again, of anchors or of all."""
+    rule = config.make_rule()
+    forwards = [
+        action
+        for anchor in (False, True)
+        for action in rule.on_batch(Batch(1, "train", anchor), has_below=True, has_above=True)
+        if isinstance(action, Forward)
+    ]
+    return any(forward.keeps_inputs or not forward.keeps_graph for forward in forwards)
 
 
 def _few_samples(dataset: Dataset) -> NDArray[Any]:

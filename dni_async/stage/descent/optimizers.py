@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 
 from dni_async.config.run_config import RunConfig
+from dni_async.errors import ConfigError
 
 __all__ = ["Adam", "Optimizer", "Sgd", "clip_gradients", "make_optimizer"]
 
@@ -50,6 +51,8 @@ class Sgd:
     def update(self) -> None:
         """One update; the first one sets the velocity, which is zero before, to the gradient."""
         chosen, gradients = _take_gradients(self.parameters)
+        if any(map(_is_sparse, gradients)):
+            chosen, gradients = self._update_sparse(chosen, gradients)
         if not chosen:
             return
         with torch.no_grad():
@@ -69,6 +72,27 @@ class Sgd:
     def tensors(self) -> list[dict[str, torch.Tensor]]:
         """The velocity of each parameter; nothing without momentum."""
         return [{"velocity": velocity} for velocity in self.velocities]
+
+    @torch.no_grad()
+    def _update_sparse(
+        self, chosen: list[int], gradients: list[torch.Tensor]
+    ) -> tuple[list[int], list[torch.Tensor]]:
+        """Update where gradients are sparse, which no kernel takes; the others.
+
+        As torch.optim.SGD without a kernel. Raises ConfigError with weight decay, as that does.
+        """
+        if self.weight_decay:
+            raise ConfigError("weight_decay: does not go with sparse gradients; sparse=False does")
+        dense = []
+        for index, gradient in zip(chosen, gradients, strict=True):
+            if not _is_sparse(gradient):
+                dense.append((index, gradient))
+                continue
+            change = gradient
+            if self.velocities:
+                change = self.velocities[index].mul_(self.momentum).add_(gradient)
+            self.parameters[index].add_(change, alpha=-self.lr)
+        return [index for index, _ in dense], [gradient for _, gradient in dense]
 
 
 class Adam:
@@ -103,6 +127,11 @@ class Adam:
         if self._clip_norm is not None:
             clip_gradients(self.parameters, self._clip_norm)
         chosen, gradients = _take_gradients(self.parameters)
+        if any(map(_is_sparse, gradients)):
+            raise ConfigError(
+                "optimizer: Adam does not support sparse gradients; take sgd, or make the "
+                "embedding with sparse=False"
+            )
         if not chosen:
             return
         counts = _pick(self.counts, chosen)
@@ -159,6 +188,10 @@ def make_optimizer(parameters: Iterable[torch.Tensor], config: RunConfig) -> Opt
         weight_decay=config.weight_decay,
         decoupled=config.optimizer == "adamw",
     )
+
+
+def _is_sparse(tensor: torch.Tensor) -> bool:
+    return tensor.is_sparse
 
 
 def _take_gradients(parameters: list[torch.Tensor]) -> tuple[list[int], list[torch.Tensor]]:

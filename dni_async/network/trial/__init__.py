@@ -1,0 +1,1 @@
+"""What a network is tried for before any process starts."""

@@ -1,0 +1,77 @@
+"""The trained network out of the run directory, and whether it is the one that was reported on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dni_async.config.extensions import is_extension
+from dni_async.files.beside import read_values
+from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.report.results import RunResult
+from dni_async.launcher.run_folder.folder import RunFolder
+
+__all__ = ["disagreement", "trained_network"]
+
+TOLERANCE = 0.005  # in accuracy, beside two samples
+LOOSE_TOLERANCE = 0.02  # where numbers are rounded on the way, or another device computes
+
+
+def trained_network(plan: Plan, folder: RunFolder) -> Any:
+    """The network (nn.Sequential) with all that training changed, on the CPU."""
+    import safetensors.torch
+
+    from dni_async.network.building import build_network
+    from dni_async.stage.own_state import OwnState, load_trained
+
+    network = build_network(plan.config, plan.input_shape, plan.num_classes)
+    state = OwnState()
+    if folder.model_state.exists():
+        values = read_values(folder.model_state)
+        state = OwnState(values, safetensors.torch.load_file(folder.model_state))
+    load_trained(network, safetensors.torch.load_file(folder.model), state)
+    return network
+
+
+def disagreement(plan: Plan, folder: RunFolder, result: RunResult) -> str | None:
+    """What to say if the trained network does not test as was reported of it; None if it does.
+
+    Only a network of the user's own is tested, and only where the last epoch was the last word: a
+    run that ends early makes a few updates after its last test.
+    """
+    model = plan.config.model
+    is_own = model is not None and is_extension(model)
+    if not is_own or not result.epochs or result.epochs[-1].epoch != plan.config.epochs:
+        return None
+    reported, found = result.epochs[-1].test_accuracy, _accuracy(plan, folder)
+    allowed = (TOLERANCE if _is_same_arithmetic(plan) else LOOSE_TOLERANCE) + 2 / plan.num_test
+    if abs(found - reported) <= allowed:
+        return None
+    return (
+        f"model: the trained network that comes back has {found:.1%} test accuracy, but "
+        f"{reported:.1%} was reported: something that training changed did not come back with it"
+    )
+
+
+def _is_same_arithmetic(plan: Plan) -> bool:
+    config = plan.config
+    return set(plan.devices) == {"cpu"} and config.dtype == "fp32" and config.wire_dtype == "same"
+
+
+def _accuracy(plan: Plan, folder: RunFolder) -> float:
+    """The network's own forward on all test samples."""
+    import torch
+
+    from dni_async.data.inputs import Inputs
+    from dni_async.stage.dtypes import AUTOCAST_DTYPES
+    from dni_async.stage.losses.catalog import run_loss
+    from dni_async.stage.losses.score import add_scores
+
+    inputs = Inputs.from_config(plan.config)
+    network, loss = trained_network(plan, folder).eval(), run_loss(plan.num_classes)
+    dtype = AUTOCAST_DTYPES[plan.config.dtype]
+    scores = []
+    with torch.no_grad(), torch.autocast("cpu", dtype, enabled=dtype is not None):
+        for index in range(inputs.num_test_batches):
+            x, y = inputs.test_batch(index)
+            scores.append(loss.score(network(x.clone()), y))
+    return add_scores(scores).means["accuracy"]
