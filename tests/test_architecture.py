@@ -60,6 +60,7 @@ WORKERS = {
     "fork_server": "startup worker | system",
     "joining": "startup worker | addresses errors system transport wire",
     "worker": "startup training | errors system transport wire",
+    "in_memory": "reporting startup training | config data errors network transport wire",
     "training": "reporting saving startup | decisions errors files stage transport wire",
     "saving": "reporting startup | decisions errors files network stage wire",
     "reporting": "startup | decisions errors files seeding stage synthesizers system transport"

@@ -11,15 +11,16 @@ from types import FrameType
 
 from dni_async.errors import ConfigError, LinkError
 from dni_async.system import STACK_SIGNAL, compute_in_long_slices, name_process
-from dni_async.transport.channels import ControlClient
 from dni_async.transport.gate import Guard
+from dni_async.transport.interface import ControlChannel, Transport
 from dni_async.transport.keys import read_keys
-from dni_async.transport.sockets import Poller, open_sockets
+from dni_async.transport.sockets import open_sockets
 from dni_async.wire.messages import Failed
 from dni_async.workers.startup.assignment import Assignment
+from dni_async.workers.startup.connections import Connections
 from dni_async.workers.startup.handshake import await_start, join
 from dni_async.workers.startup.seat import Orphaned, Stopped
-from dni_async.workers.training.loop import WorkerLoop
+from dni_async.workers.training.loop import make_loop
 
 __all__ = ["guard_of", "run_worker"]
 
@@ -55,21 +56,16 @@ def run_worker(assignment: Assignment) -> int:
 
 def _take_part(assignment: Assignment, guard: Guard) -> int:
     """The exit code. Raises LinkError where the coordinator cannot be reached."""
-    with open_sockets(guard, _say) as sockets:
-        control = sockets.control_client(assignment.coordinator, assignment.name.encode())
-        poller = Poller()
-        poller.watch(control)
-        if assignment.lifeline is not None:
-            poller.watch(assignment.lifeline)
-        device = "unknown"
+    with open_sockets(guard, _say) as transport:
+        connections = _connect(transport, assignment)
+        control, device = connections.control, "unknown"
         try:
-            seat = join(sockets, control, poller, assignment)
+            seat = join(connections, assignment)
             device = seat.welcome.device
-            loop = WorkerLoop(seat, sockets, control, poller, assignment.lifeline)
-            is_drained = await_start(seat, control, poller, assignment.lifeline)
-            loop.run(is_drained=is_drained)
+            loop = make_loop(seat, connections)
+            loop.run(is_drained=await_start(seat, connections))
         except Orphaned:
-            sockets.close(control)
+            transport.close(control)
             if assignment.has_joined:
                 raise
             return 0
@@ -83,13 +79,23 @@ def _take_part(assignment: Assignment, guard: Guard) -> int:
     return 0
 
 
+def _connect(transport: Transport, assignment: Assignment) -> Connections:
+    """To the coordinator; links are made in the handshake."""
+    control = transport.control_client(assignment.coordinator, assignment.name.encode())
+    waiting = transport.waiting()
+    waiting.watch(control)
+    if assignment.lifeline is not None:
+        waiting.watch(assignment.lifeline)
+    return Connections(transport, control, waiting, assignment.lifeline)
+
+
 def _say(sentence: str) -> None:
     """Into the worker's log."""
     print(sentence, file=sys.stderr, flush=True)
 
 
 def _last_words(
-    control: ControlClient, assignment: Assignment, device: str, error: Exception
+    control: ControlChannel, assignment: Assignment, device: str, error: Exception
 ) -> None:
     text = traceback.format_exc()
     print(text, file=sys.stderr, flush=True)

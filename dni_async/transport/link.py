@@ -12,11 +12,10 @@ from collections.abc import Sequence
 import torch
 
 from dni_async.errors import LinkError
-from dni_async.transport.channels import FrameSocket
 from dni_async.transport.host_slots import can_share_memory
+from dni_async.transport.interface import FrameChannel, Transport
 from dni_async.transport.slot_ends import LowerSlots, SlotEnd, UpperSlots
 from dni_async.transport.slot_handover import SlotListener
-from dni_async.transport.sockets import Sockets
 from dni_async.wire.codec import decode, encode, size_bytes
 from dni_async.wire.messages import (
     PACKED,
@@ -45,7 +44,7 @@ class Link:
     omits_zeros: large tensors that travel in frames do so without their zeros, if those are many.
     """
 
-    def __init__(self, channel: FrameSocket, slots: SlotEnd, *, omits_zeros: bool = False) -> None:
+    def __init__(self, channel: FrameChannel, slots: SlotEnd, *, omits_zeros: bool = False) -> None:
         self.channel = channel
         self._slots = slots
         self._omits_zeros = omits_zeros
@@ -179,13 +178,13 @@ class Link:
 
 
 def open_inbox(
-    sockets: Sockets, address: str, *, near: str = "", shares_memory: bool = False
+    transport: Transport, address: str, *, near: str = "", shares_memory: bool = False
 ) -> Link:
     """The upper end of a link: listen for the stage below on ipc://PATH or tcp://HOST:0.
 
     near: listen on ipc://@NAME as well.
     """
-    channel = sockets.listening(address, near)
+    channel = transport.listening(address, near)
     listener = None
     shared = near or address
     if shares_memory and shared.startswith("ipc://") and can_share_memory():
@@ -193,6 +192,6 @@ def open_inbox(
     return Link(channel, UpperSlots(listener))
 
 
-def open_outbox(sockets: Sockets, address: str, *, omits_zeros: bool = False) -> Link:
+def open_outbox(transport: Transport, address: str, *, omits_zeros: bool = False) -> Link:
     """The lower end of a link: connect to the stage above."""
-    return Link(sockets.connected(address), LowerSlots(address), omits_zeros=omits_zeros)
+    return Link(transport.connected(address), LowerSlots(address), omits_zeros=omits_zeros)

@@ -26,6 +26,7 @@ from dni_async.transport.channels import (
 )
 from dni_async.transport.frame_parts import PART_BYTES
 from dni_async.transport.gate import Gate, Guard, protect_client, protect_server
+from dni_async.transport.interface import ControlChannel, FrameChannel
 from dni_async.transport.keys import KeyPair
 from dni_async.transport.tcp_buffers import receive_buffer, send_buffer
 from dni_async.wire.codec import MAX_HEADER_BYTES, MAX_TENSOR_BYTES
@@ -46,6 +47,8 @@ SEALED_BYTES: Final = 1024  # more than encryption adds to a frame
 MAX_WAITING: Final = 256  # control messages of one worker that the coordinator has not read
 MAX_UNSENT: Final = 32  # control messages that a connection holds; of parts of files 1.5 MB
 
+Watched = FrameChannel | ControlChannel | Channel | int
+
 
 class Poller:
     """Waits for any of several sockets and file descriptors to become readable.
@@ -59,17 +62,18 @@ class Poller:
         self._sockets: dict[int, zmq.Socket[bytes]] = {}
         self._gates: list[Gate] = []
 
-    def watch(self, source: Channel | int) -> None:
-        """Add a socket's owner or a file descriptor."""
+    def watch(self, source: Watched) -> None:
+        """Add a channel made by Sockets, or a file descriptor."""
         fd = _fd_of(source)
         if not isinstance(source, int):
-            self._sockets[fd] = source.socket
-            if source.gate is not None and source.gate not in self._gates:
-                self._gates.append(source.gate)
-                self._poll.register(source.gate.fd, select.POLLIN)
+            channel = _own(source)
+            self._sockets[fd] = channel.socket
+            if channel.gate is not None and channel.gate not in self._gates:
+                self._gates.append(channel.gate)
+                self._poll.register(channel.gate.fd, select.POLLIN)
         self._poll.register(fd, select.POLLIN)
 
-    def forget(self, source: Channel | int) -> None:
+    def forget(self, source: Watched) -> None:
         """Take back a watch."""
         fd = _fd_of(source)
         self._sockets.pop(fd, None)
@@ -160,10 +164,15 @@ class Sockets:
         gate = self._protect(socket, address)
         return FrameServer(socket, _bind(socket, address), gate)
 
-    def close(self, channel: FrameSocket | ControlClient) -> None:
+    def waiting(self) -> Poller:
+        """What waits for these sockets."""
+        return Poller()
+
+    def close(self, channel: FrameChannel | ControlChannel) -> None:
         """Close one socket at once; what it has not sent is for nobody any more."""
-        self._sockets.remove(channel.socket)
-        channel.socket.close(linger=0)
+        socket = _own(channel).socket
+        self._sockets.remove(socket)
+        socket.close(linger=0)
 
     def _guard_of(self, address: str) -> Guard | None:
         """The guard, where others than this user could connect: to names without a file too."""
@@ -237,10 +246,16 @@ def has_encryption() -> bool:
     return bool(zmq.has("curve"))
 
 
-def _fd_of(source: Channel | int) -> int:
+def _own(channel: FrameChannel | ControlChannel | Channel) -> Channel:
+    """The channel as what it is; one of another transport is a mistake of ours."""
+    assert isinstance(channel, Channel)
+    return channel
+
+
+def _fd_of(source: Watched) -> int:
     if isinstance(source, int):
         return source
-    fd = source.socket.get(_FD)
+    fd = _own(source).socket.get(_FD)
     assert isinstance(fd, int)
     return fd
 

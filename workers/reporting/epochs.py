@@ -10,7 +10,7 @@ from dni_async.decisions.actions import Cut, Mark
 from dni_async.stage.losses.score import Score, add_scores
 from dni_async.synthesizers.agreement import Agreement
 from dni_async.synthesizers.boundary import Boundary
-from dni_async.transport.channels import ControlClient
+from dni_async.transport.interface import ControlChannel
 from dni_async.wire.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
 from dni_async.workers.reporting.staleness import Staleness
 from dni_async.workers.startup.seat import Seat
@@ -26,7 +26,7 @@ class Epochs:
     gradients learnt from in this epoch.
     """
 
-    def __init__(self, seat: Seat, control: ControlClient, boundary: Boundary | None) -> None:
+    def __init__(self, seat: Seat, control: ControlChannel, boundary: Boundary | None) -> None:
         self.epoch = 0
         self._seat = seat
         self._control = control

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dni_async.errors import HandshakeError
 from dni_async.files import names
-from dni_async.transport.channels import ControlClient
+from dni_async.transport.interface import ControlChannel
 from dni_async.wire.messages import MAX_PART_BYTES, FileKind, FilePart, Message, Welcome
 
 __all__ = ["FileCourier", "Incoming", "sees_run"]
@@ -35,7 +35,7 @@ class FileCourier:
     A few parts at a time, as its owner's loop goes round and the connection takes them.
     """
 
-    def __init__(self, control: ControlClient, run_id: str, stage: int, folder: Path) -> None:
+    def __init__(self, control: ControlChannel, run_id: str, stage: int, folder: Path) -> None:
         self._control = control
         self._run_id = run_id
         self._stage = stage

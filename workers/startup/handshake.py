@@ -13,9 +13,8 @@ from typing import TypeVar
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import HandshakeError
 from dni_async.stage.compilation import COMPILE_S
-from dni_async.transport.channels import ControlClient
+from dni_async.transport.interface import ControlChannel
 from dni_async.transport.link import Link
-from dni_async.transport.sockets import Poller, Sockets
 from dni_async.wire.messages import (
     PROTOCOL,
     Drain,
@@ -32,6 +31,7 @@ from dni_async.wire.messages import (
     Welcome,
 )
 from dni_async.workers.startup.assignment import Assignment
+from dni_async.workers.startup.connections import Connections
 from dni_async.workers.startup.file_courier import FileCourier, sees_run
 from dni_async.workers.startup.neighbours import greet_above
 from dni_async.workers.startup.seat import Orphaned, Seat, Stopped
@@ -43,14 +43,15 @@ M = TypeVar("M", bound=Message)
 DEADLINE_S = 120.0  # the coordinator's own deadline is shorter and names who is missing
 
 
-def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: Assignment) -> Seat:
+def join(connections: Connections, assignment: Assignment) -> Seat:
     """Take part in the handshake up to, not including, Ready.
 
     Raises HandshakeError when the deadline passes, Stopped when the coordinator ends the run.
     """
     stage, run_id = assignment.stage, assignment.run_id
+    transport, control, waiting = connections.transport, connections.control, connections.waiting
     listens = assignment.inbox()
-    inbox = listens.open(sockets) if stage > 0 else None
+    inbox = listens.open(transport) if stage > 0 else None
     control.send(
         Hello(
             protocol=PROTOCOL,
@@ -66,7 +67,7 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
     )
     # Whose neighbours join from elsewhere waits for them as long as the coordinator does.
     is_patient = bool(assignment.interface)
-    wait = _Wait(stage, control, poller, assignment.lifeline, is_patient=is_patient)
+    wait = _Wait(stage, connections, is_patient=is_patient)
 
     welcome = wait.hear(control, Welcome, "the coordinator")
     courier = None
@@ -77,16 +78,16 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
     config = RunConfig.from_dict(welcome.config)
     outbox = None
     if welcome.peer:
-        outbox = greet_above(sockets, welcome.peer, config, (run_id, stage))
+        outbox = greet_above(transport, welcome.peer, config, (run_id, stage))
     next_batch_id = welcome.next_batch_id
     if outbox is not None:
-        poller.watch(outbox.channel)
+        waiting.watch(outbox.channel)
         ready = wait.hear(outbox, LinkReady, f"stage {stage + 1}")
         if (ready.run_id, ready.stage) != (run_id, stage + 1):
             raise HandshakeError(f"stage {stage}: the link above belongs to another run: {ready}")
         next_batch_id = max(next_batch_id, ready.next_batch_id)
     if inbox is not None:
-        poller.watch(inbox.channel)
+        waiting.watch(inbox.channel)
         hello = wait.hear(inbox, LinkHello, f"stage {stage - 1}")
         if (hello.run_id, hello.stage, hello.window) != (run_id, stage - 1, config.places):
             raise HandshakeError(f"stage {stage}: the link below belongs to another run: {hello}")
@@ -104,7 +105,7 @@ def join(sockets: Sockets, control: ControlClient, poller: Poller, assignment: A
     )
 
 
-def _fetch(courier: FileCourier, welcome: Welcome, control: ControlClient, wait: _Wait) -> Welcome:
+def _fetch(courier: FileCourier, welcome: Welcome, control: ControlChannel, wait: _Wait) -> Welcome:
     """What welcome says, with files of this host; the shard comes over the control socket."""
     redirected = courier.redirect(welcome)
     if not welcome.shard:
@@ -116,14 +117,14 @@ def _fetch(courier: FileCourier, welcome: Welcome, control: ControlClient, wait:
     return dataclasses.replace(redirected, shard=str(incoming.path))
 
 
-def await_start(seat: Seat, control: ControlClient, poller: Poller, lifeline: int | None) -> bool:
+def await_start(seat: Seat, connections: Connections) -> bool:
     """Say Ready and wait for Start; whether Drain came before it, as to a source that takes the
     place of one in a run that is ending early. Raises Stopped or HandshakeError.
     """
-    control.send(Ready(seat.run_id, seat.stage))
+    connections.control.send(Ready(seat.run_id, seat.stage))
     deadline_s = seat.config.start_timeout_s + COMPILE_S  # others may still be building
-    wait = _Wait(seat.stage, control, poller, lifeline, deadline_s)
-    wait.hear(control, Start, "the coordinator")
+    wait = _Wait(seat.stage, connections, deadline_s)
+    wait.hear(connections.control, Start, "the coordinator")
     return wait.is_drained
 
 
@@ -133,9 +134,7 @@ class _Wait:
     def __init__(
         self,
         stage: int,
-        control: ControlClient,
-        poller: Poller,
-        lifeline: int | None,
+        connections: Connections,
         deadline_s: float = DEADLINE_S,
         *,
         is_patient: bool = False,
@@ -144,12 +143,12 @@ class _Wait:
         self._is_patient = is_patient
         self.stage = stage
         self.is_drained = False
-        self._control = control
-        self._poller = poller
-        self._lifeline = lifeline
+        self._control = connections.control
+        self._waiting = connections.waiting
+        self._lifeline = connections.lifeline
         self._deadline = time.monotonic() + deadline_s
 
-    def hear(self, source: Link | ControlClient, kind: type[M], who: str) -> M:
+    def hear(self, source: Link | ControlChannel, kind: type[M], who: str) -> M:
         """The next message from source, which must be of that kind."""
         while True:
             message = self._next(source)
@@ -166,7 +165,7 @@ class _Wait:
                     f"stage {self.stage}: waited {self._deadline_s:.0f} s "
                     f"for {kind.__name__} from {who}"
                 )
-            if self._lifeline in self._poller.wait(min(left_s, 1.0)):
+            if self._lifeline in self._waiting.wait(min(left_s, 1.0)):
                 raise Orphaned("the launcher is gone")
 
     def _left_s(self) -> float:
@@ -175,7 +174,7 @@ class _Wait:
             return self._deadline - time.monotonic()
         return math.inf if self._lifeline is not None else self._deadline_s - self._control.silent_s
 
-    def _next(self, source: Link | ControlClient) -> Message | None:
+    def _next(self, source: Link | ControlChannel) -> Message | None:
         if source is not self._control:
             stop = self._control.receive()
             if isinstance(stop, Stop):

@@ -6,8 +6,8 @@ import secrets
 from dataclasses import dataclass
 
 from dni_async.system import place_id
+from dni_async.transport.interface import Transport
 from dni_async.transport.link import Link, open_inbox
-from dni_async.transport.sockets import Sockets
 
 __all__ = ["InboxAddress", "inbox_beside", "inbox_on"]
 
@@ -29,16 +29,16 @@ class InboxAddress:
         """Who is in the same one can connect to near; empty without near."""
         return place_id() if self.near else ""
 
-    def open(self, sockets: Sockets, incarnation: int = 0) -> Link:
+    def open(self, transport: Transport, incarnation: int = 0) -> Link:
         """Listen for that incarnation of the stage below. Raises LinkError.
 
         Each has files and names of its own, or another port of the same host.
         """
         suffix = f",{incarnation}" if incarnation else ""
-        is_file = self.address.startswith("ipc://")
+        has_ports = self.address.startswith("tcp://")
         return open_inbox(
-            sockets,
-            self.address + (suffix if is_file else ""),
+            transport,
+            self.address + ("" if has_ports else suffix),
             near=self.near and self.near + suffix,
             shares_memory=True,
         )

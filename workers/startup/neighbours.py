@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from dni_async.config.run_config import RunConfig
+from dni_async.transport.interface import Transport
 from dni_async.transport.link import Link, open_outbox
-from dni_async.transport.sockets import Poller, Sockets
 from dni_async.wire.messages import InboxMoved, LinkHello, LinkReady
+from dni_async.workers.startup.connections import Connections
 from dni_async.workers.startup.seat import Seat
 
 __all__ = ["Neighbours", "greet_above"]
 
 
-def greet_above(sockets: Sockets, endpoint: str, config: RunConfig, who: tuple[str, int]) -> Link:
+def greet_above(
+    transport: Transport, endpoint: str, config: RunConfig, who: tuple[str, int]
+) -> Link:
     """Connect to the stage above at endpoint, and say who is there: of which run, which stage."""
-    outbox = open_outbox(sockets, endpoint, omits_zeros=config.wire_zeros == "omit")
+    outbox = open_outbox(transport, endpoint, omits_zeros=config.wire_zeros == "omit")
     outbox.send(LinkHello(*who, config.places))
     return outbox
 
@@ -25,10 +28,10 @@ class Neighbours:
     how many activations the link above may hold in shared memory: the window that is really used.
     """
 
-    def __init__(self, seat: Seat, sockets: Sockets, poller: Poller, *, num_slots: int) -> None:
+    def __init__(self, seat: Seat, connections: Connections, *, num_slots: int) -> None:
         self._seat = seat
-        self._sockets = sockets
-        self._poller = poller
+        self._transport = connections.transport
+        self._waiting = connections.waiting
         self._num_slots = num_slots
         self._share_memory()
         self._awaits_hello = self._awaits_ready = False
@@ -39,7 +42,7 @@ class Neighbours:
         # The coordinator tells no source of a stage below.
         assert seat.inbox is not None
         assert seat.listens is not None
-        seat.inbox = self._exchange(seat.inbox, seat.listens.open(self._sockets, incarnation))
+        seat.inbox = self._exchange(seat.inbox, seat.listens.open(self._transport, incarnation))
         self._awaits_hello = True
         endpoint = seat.listens.told(seat.inbox)
         return InboxMoved(seat.run_id, seat.stage, incarnation, endpoint, seat.inbox.channel.near)
@@ -49,7 +52,7 @@ class Neighbours:
         seat = self._seat
         assert seat.outbox is not None
         who = (seat.run_id, seat.stage)
-        opened = greet_above(self._sockets, endpoint, seat.config, who)
+        opened = greet_above(self._transport, endpoint, seat.config, who)
         seat.outbox = self._exchange(seat.outbox, opened)
         self._share_memory()
         self._awaits_ready = True
@@ -78,10 +81,10 @@ class Neighbours:
 
     def _exchange(self, old: Link, new: Link) -> Link:
         """Leave the old link as it is, unread; its counts go on with the new one."""
-        self._poller.forget(old.channel)
+        self._waiting.forget(old.channel)
         old.close()
-        self._sockets.close(old.channel)
+        self._transport.close(old.channel)
         new.frame_bytes, new.shared_bytes = old.frame_bytes, old.shared_bytes
         new.received_bytes = old.received_bytes
-        self._poller.watch(new.channel)
+        self._waiting.watch(new.channel)
         return new

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,32 +16,23 @@ from dni_async.decisions.actions import (
     Finish,
     Forget,
     Forward,
-    GiveCredit,
     Keep,
     Learn,
     LearnInput,
     Load,
-    LowerMarker,
-    RaiseCut,
-    RaiseMarker,
     Recall,
-    ReturnGradient,
     Save,
-    Send,
     SynthesizeInput,
     Update,
 )
-from dni_async.files.writing import whole
-from dni_async.wire.messages import Activation, CheckpointMark, Credit, Marker, ReturnedGradient
-from dni_async.workers.reporting.epochs import Epochs
-from dni_async.workers.reporting.spans import Spans
-from dni_async.workers.reporting.tally import Tally
-from dni_async.workers.reporting.torch_profile import TorchProfile
+from dni_async.workers.reporting.instruments import Instruments
+from dni_async.workers.saving.outputs import write_weights
 from dni_async.workers.saving.shard_writer import ShardWriter
-from dni_async.workers.saving.stage_state import capture, save_weights
+from dni_async.workers.saving.stage_state import capture
 from dni_async.workers.startup.equipment import Equipment
 from dni_async.workers.startup.seat import Seat
 from dni_async.workers.training.batches import Batches, Work
+from dni_async.workers.training.link_actions import LinkActions
 
 __all__ = ["Performer"]
 
@@ -56,20 +45,15 @@ class Performer:
         seat: Seat,
         equipment: Equipment,
         batches: Batches,
-        epochs: Epochs,
-        tally: Tally,
-        spans: Spans,
-        torch_profile: TorchProfile | None,
-        saver: ShardWriter,
+        instruments: Instruments,
+        writer: ShardWriter,
     ) -> None:
         self._seat = seat
         self._equipment = equipment
-        self._tally = tally
-        self._spans = spans
-        self._torch_profile = torch_profile
-        self._saver = saver
         self._batches = batches
-        self._epochs = epochs
+        self._epochs, self._tally = instruments.epochs, instruments.tally
+        self._spans, self._torch_profile = instruments.spans, instruments.torch_profile
+        self._writer = writer
         self._handlers: dict[type[Action], Callable[[Any], None]] = {
             Load: self._load,
             Keep: self._keep,
@@ -77,20 +61,15 @@ class Performer:
             SynthesizeInput: self._synthesize_input,
             Forward: self._forward,
             Evaluate: self._evaluate,
-            Send: self._send,
             Update: self._update,
             CarryBack: self._carry_back,
             Learn: self._learn,
             LearnInput: self._learn_input,
-            ReturnGradient: self._return_gradient,
-            GiveCredit: self._give_credit,
             Forget: self._forget,
-            RaiseMarker: self._raise_marker,
-            RaiseCut: self._raise_cut,
             Save: self._save,
-            LowerMarker: self._lower_marker,
             Announce: self._announce,
             Finish: self._finish,
+            **LinkActions(seat, equipment, batches, instruments).handlers,
         }
 
     def perform(self, action: Action) -> None:
@@ -143,31 +122,6 @@ class Performer:
         if self._seat.outbox is None:
             self._epochs.add_score(self._equipment.stage.score(work.hidden, work.labels))
         self._spans.lap("evaluate", batch_id)
-
-    def _send(self, action: Send) -> None:
-        batch = action.batch
-        work = self._batches[batch.batch_id]
-        assert work.hidden is not None
-        assert self._seat.outbox is not None
-        began = time.perf_counter()
-        outbox = self._seat.outbox
-        parts = self._equipment.staging.for_link(outbox, batch.batch_id, work.hidden)
-        metas, inline = outbox.put(batch.batch_id, [*parts, work.labels_host])
-        message = Activation(
-            run_id=self._seat.run_id,
-            batch_id=batch.batch_id,
-            version=self._equipment.stage.version,
-            purpose=batch.purpose,
-            anchor=batch.anchor,
-            tensors=metas,
-        )
-        outbox.send(message, inline)
-        now = time.perf_counter()
-        self._tally.sending_s += now - began
-        self._tally.round_trips.sent(batch.batch_id, now)
-        if batch.purpose == "train":
-            self._tally.sent(self._equipment.machine.pending)
-        self._spans.lap("send", batch.batch_id)
 
     def _update(self, action: Update) -> None:
         batch_id = action.batch_id
@@ -241,57 +195,16 @@ class Performer:
             work.is_counted = True
         return work.returned
 
-    def _return_gradient(self, action: ReturnGradient) -> None:
-        batch_id = action.batch_id
-        gradient = self._batches[batch_id].input_gradient
-        assert gradient is not None
-        assert self._seat.inbox is not None
-        began = time.perf_counter()
-        parts = self._equipment.staging.for_link(self._seat.inbox, batch_id, gradient)
-        metas, inline = self._seat.inbox.put(batch_id, parts)
-        self._seat.inbox.release(batch_id)
-        version = self._equipment.stage.version
-        message = ReturnedGradient(self._seat.run_id, batch_id, version, True, metas)
-        self._seat.inbox.send(message, inline)
-        self._tally.sending_s += time.perf_counter() - began
-        self._spans.lap("send gradient", batch_id)
-
-    def _give_credit(self, action: GiveCredit) -> None:
-        assert self._seat.inbox is not None
-        began = time.perf_counter()
-        for batch_id in action.batch_ids:
-            self._seat.inbox.release(batch_id)
-        self._seat.inbox.send(Credit(self._seat.run_id, action.batch_ids))
-        self._tally.sending_s += time.perf_counter() - began
-        self._spans.lap("send credit", action.batch_ids[-1])
-
     def _forget(self, action: Forget) -> None:
         self._batches.forget(action.batch_id)
         self._equipment.stage.forget(action.batch_id)
         if self._seat.outbox is not None:
             self._seat.outbox.release(action.batch_id)
 
-    def _raise_marker(self, action: RaiseMarker) -> None:
-        assert self._seat.outbox is not None
-        mark = action.mark
-        self._seat.outbox.send(Marker(self._seat.run_id, mark.kind, mark.epoch))
-
-    def _raise_cut(self, action: RaiseCut) -> None:
-        assert self._seat.outbox is not None
-        cut = action.cut
-        mark = CheckpointMark(self._seat.run_id, cut.batch_id, cut.epoch, cut.index)
-        self._seat.outbox.send(mark)
-
     def _save(self, action: Save) -> None:
         shard = capture(action.cut, self._seat, self._equipment, self._epochs)
-        self._saver.save(action.cut, shard)
+        self._writer.save(action.cut, shard)
         self._spans.lap("save", action.cut.batch_id)
-
-    def _lower_marker(self, action: LowerMarker) -> None:
-        assert self._seat.inbox is not None
-        mark = action.mark
-        self._seat.inbox.send(Marker(self._seat.run_id, mark.kind, mark.epoch))
-        self._tally.came_back(mark.kind)
 
     def _announce(self, action: Announce) -> None:
         if self._seat.inbox is None:  # nobody below to lower it to
@@ -299,7 +212,6 @@ class Performer:
         self._epochs.announce(action.mark)
 
     def _finish(self, _action: Finish) -> None:
-        """Write the weights, whole or not at all."""
-        path = Path(self._seat.welcome.weights_path)
-        with whole(path, writer=str(os.getpid())) as part:
-            save_weights(self._equipment.stage, part)
+        path = self._seat.welcome.weights_path
+        if path:  # stages that share a process are read where they are
+            write_weights(Path(path), self._equipment.stage)

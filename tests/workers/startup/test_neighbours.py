@@ -15,6 +15,7 @@ from dni_async.transport.link import Link, open_inbox
 from dni_async.transport.sockets import Poller, Sockets, open_sockets
 from dni_async.wire.messages import Activation, LinkHello, Message, Welcome
 from dni_async.wire.tensors import VIEW_BYTES
+from dni_async.workers.startup.connections import Connections
 from dni_async.workers.startup.neighbours import Neighbours, greet_above
 from dni_async.workers.startup.seat import Seat
 
@@ -57,7 +58,8 @@ def test_there_are_as_many_slots_as_the_window_is_wide_and_a_new_link_has_as_man
     seat = Seat(WELCOME, CONFIG, 0, None, outbox)
     poller = Poller()
     poller.watch(outbox.channel)
-    neighbours = Neighbours(seat, sockets, poller, num_slots=1)
+    control = sockets.control_client(f"ipc://{tmp_path}/control", b"stage-0")
+    neighbours = Neighbours(seat, Connections(sockets, control, poller), num_slots=1)
     for upper in uppers:
         assert hear(upper) == LinkHello("run", 0, CONFIG.places)
         link = seat.outbox

@@ -1,0 +1,51 @@
+"""All that a worker measures itself by while it works."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from dni_async.files import names
+from dni_async.transport.interface import ControlChannel
+from dni_async.workers.reporting.epochs import Epochs
+from dni_async.workers.reporting.spans import KeptSpans, Spans
+from dni_async.workers.reporting.tally import Tally
+from dni_async.workers.reporting.torch_profile import TorchProfile
+from dni_async.workers.startup.equipment import Equipment
+from dni_async.workers.startup.seat import Seat
+
+__all__ = ["Instruments", "make_instruments", "profile_path", "torch_profile_path"]
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """epochs: times and sums them. tally: counts. spans: with --profile, what was done when.
+
+    torch_profile: with --torch-profiler, at the stage that was named.
+    """
+
+    epochs: Epochs
+    tally: Tally
+    spans: Spans
+    torch_profile: TorchProfile | None
+
+
+def make_instruments(seat: Seat, equipment: Equipment, control: ControlChannel) -> Instruments:
+    """Those that the run asks for."""
+    profiles = seat.config.torch_profiler == seat.stage
+    return Instruments(
+        epochs=Epochs(seat, control, equipment.boundary),
+        tally=Tally(),
+        spans=KeptSpans(equipment.stage) if seat.config.profile else Spans(),
+        torch_profile=TorchProfile(torch_profile_path(seat)) if profiles else None,
+    )
+
+
+def profile_path(seat: Seat) -> Path:
+    """Where the worker leaves its spans."""
+    return Path(seat.welcome.profile_folder) / names.spans(seat.stage)
+
+
+def torch_profile_path(seat: Seat) -> Path:
+    """Where the worker leaves torch's profile."""
+    return Path(seat.welcome.profile_folder) / names.torch_profile(seat.stage)
