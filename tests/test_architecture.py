@@ -22,15 +22,12 @@ YET: dict[str, set[str]] = {
         "dni_async.launcher.decisions -> dni_async.launcher.report",
     },
     "names": {"benchmarks"},
-    "long": {
-        "workers/training/loop.py",
-    },
+    "long": {},
     "constructor": {
         "dni_async/decisions/machines/uneven.py: UnevenMachine",
         "launcher/coordination/coordinator.py: _Coordinator",
         "launcher/coordination/deaths.py: Losses",
         "launcher/coordination/ledger.py: Account",
-        "workers/training/perform.py: Performer",
     },
 }
 

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 import torch
 
 from dni_async.errors import LinkError
-from dni_async.transport.host_slots import can_share_memory
 from dni_async.transport.interface import FrameChannel, Transport
-from dni_async.transport.slot_ends import LowerSlots, SlotEnd, UpperSlots
-from dni_async.transport.slot_handover import SlotListener
+from dni_async.transport.slots.ends import LowerSlots, SlotEnd, UpperSlots
+from dni_async.transport.slots.handover import SlotListener
+from dni_async.transport.slots.host import can_share_memory
 from dni_async.wire.codec import decode, encode, size_bytes
 from dni_async.wire.messages import (
     PACKED,

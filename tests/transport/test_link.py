@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from dni_async import LinkError, WireError
-from dni_async.transport.host_slots import can_share_memory, offer_host_slots
 from dni_async.transport.link import Link, open_inbox, open_outbox
-from dni_async.transport.slot_ends import UpperSlots
-from dni_async.transport.slot_handover import SlotListener
-from dni_async.transport.slots import SharedSlots
+from dni_async.transport.slots.ends import UpperSlots
+from dni_async.transport.slots.handover import SlotListener
+from dni_async.transport.slots.host import can_share_memory, offer_host_slots
+from dni_async.transport.slots.interface import SharedSlots
 from dni_async.transport.sockets import Poller, Sockets, open_sockets
 from dni_async.wire.codec import encode
 from dni_async.wire.messages import (
@@ -405,7 +405,7 @@ def test_slots_that_cannot_be_taken_up_are_withdrawn_and_tensors_travel_in_frame
         made.append(LostOffer())
         return made[-1]
 
-    monkeypatch.setattr("dni_async.transport.slot_ends.offer_slots", offer)
+    monkeypatch.setattr("dni_async.transport.slots.ends.offer_slots", offer)
     for lower, upper in join(sockets, f"ipc://{tmp_path}/s", shares_memory=True):
         lower.share_memory("run", NUM_SLOTS)
         for batch_id in range(3):

@@ -16,10 +16,10 @@ import torch
 
 from dni_async.errors import LinkError
 from dni_async.system import die_with_parent
-from dni_async.transport.device_slots import offer_device_slots
-from dni_async.transport.host_slots import can_share_memory, offer_host_slots
-from dni_async.transport.slot_handover import SlotListener
-from dni_async.transport.slots import SharedSlots, SlotOffer
+from dni_async.transport.slots.device import offer_device_slots
+from dni_async.transport.slots.handover import SlotListener
+from dni_async.transport.slots.host import can_share_memory, offer_host_slots
+from dni_async.transport.slots.interface import SharedSlots, SlotOffer
 from dni_async.wire.messages import TensorMeta
 
 __all__ = ["main"]

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from dni_async.config.run_config import RunConfig
-from dni_async.transport.host_slots import can_share_memory
 from dni_async.transport.link import Link, open_inbox
+from dni_async.transport.slots.host import can_share_memory
 from dni_async.transport.sockets import Poller, Sockets, open_sockets
 from dni_async.wire.messages import Activation, LinkHello, Message, Welcome
 from dni_async.wire.tensors import VIEW_BYTES

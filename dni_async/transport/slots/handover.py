@@ -11,9 +11,8 @@ import torch
 
 from dni_async.errors import LinkError
 from dni_async.system import unix_address
-from dni_async.transport.device_slots import accept_device_slots, offer_device_slots
-from dni_async.transport.host_slots import accept_host_slots, offer_host_slots
-from dni_async.transport.slot_greeting import (
+from dni_async.transport.slots.device import accept_device_slots, offer_device_slots
+from dni_async.transport.slots.greeting import (
     DEVICE_MAGIC,
     GREETING_BYTES,
     HANDOVER_TIMEOUT_S,
@@ -21,7 +20,8 @@ from dni_async.transport.slot_greeting import (
     check_user,
     read_greeting,
 )
-from dni_async.transport.slots import SharedSlots, SlotOffer
+from dni_async.transport.slots.host import accept_host_slots, offer_host_slots
+from dni_async.transport.slots.interface import SharedSlots, SlotOffer
 
 __all__ = ["SlotListener", "offer_slots"]
 

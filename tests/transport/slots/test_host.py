@@ -13,9 +13,9 @@ import pytest
 import torch
 
 from dni_async import LinkError
-from dni_async.transport.host_slots import HostSlots, can_share_memory, hand_over, make_slots
-from dni_async.transport.slot_handover import SlotListener
-from dni_async.transport.slots import SharedSlots
+from dni_async.transport.slots.handover import SlotListener
+from dni_async.transport.slots.host import HostSlots, can_share_memory, hand_over, make_slots
+from dni_async.transport.slots.interface import SharedSlots
 from dni_async.wire.messages import TensorMeta
 
 pytestmark = pytest.mark.skipif(not can_share_memory(), reason="needs sealed anonymous files")

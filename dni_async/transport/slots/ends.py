@@ -8,8 +8,8 @@ from typing import Protocol
 import torch
 
 from dni_async.errors import LinkError
-from dni_async.transport.slot_handover import SlotListener, offer_slots
-from dni_async.transport.slots import SharedSlots, SlotOffer
+from dni_async.transport.slots.handover import SlotListener, offer_slots
+from dni_async.transport.slots.interface import SharedSlots, SlotOffer
 from dni_async.wire.messages import SlotsAnswer, SlotsOffered
 from dni_async.wire.tensors import VIEW_BYTES
 

@@ -24,14 +24,14 @@ import torch
 
 from dni_async.errors import LinkError
 from dni_async.system import available_bytes
-from dni_async.transport.slot_greeting import (
+from dni_async.transport.slots.greeting import (
     HANDOVER_TIMEOUT_S,
     HOST_MAGIC,
     MAX_SLOTS,
     connect,
     make_greeting,
 )
-from dni_async.transport.slots import check_slot
+from dni_async.transport.slots.interface import check_slot
 from dni_async.wire.messages import TensorMeta
 from dni_async.wire.tensors import torch_dtype
 

@@ -20,14 +20,14 @@ from typing import Final
 
 import torch
 
-from dni_async.transport.cuda_runtime import HANDLE_BYTES, CudaRuntime, loaded_runtime
-from dni_async.transport.slot_greeting import (
+from dni_async.transport.slots.cuda_runtime import HANDLE_BYTES, CudaRuntime, loaded_runtime
+from dni_async.transport.slots.greeting import (
     DEVICE_MAGIC,
     HANDOVER_TIMEOUT_S,
     connect,
     make_greeting,
 )
-from dni_async.transport.slots import check_slot
+from dni_async.transport.slots.interface import check_slot
 from dni_async.wire.messages import TensorMeta
 from dni_async.wire.tensors import torch_dtype
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dni_async.transport.cuda_runtime import HANDLE_BYTES, CudaRuntime
+from dni_async.transport.slots.cuda_runtime import HANDLE_BYTES, CudaRuntime
 
 OUT_OF_MEMORY = 2
 

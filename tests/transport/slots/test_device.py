@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from dni_async.transport.device_slots import accept_device_slots
-from dni_async.transport.slot_greeting import DEVICE_MAGIC, make_greeting
+from dni_async.transport.slots.device import accept_device_slots
+from dni_async.transport.slots.greeting import DEVICE_MAGIC, make_greeting
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
