@@ -11,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from dni_async import ConfigError, RunConfig
+from dni_async.config.names import SYNTHESIZERS
 from dni_async.stage.descent.optimizers import Adam, Optimizer, Sgd
 from dni_async.stage.losses.catalog import make_loss
 from dni_async.stage.losses.interface import Encoding
@@ -109,6 +110,38 @@ def test_critic_corrects_itself_by_the_gradient_of_the_squared_error() -> None:
     synthesizer.learn(hidden, labels, target)
     zero, zeros = torch.zeros_like(weight), torch.zeros_like(bias)
     assert_close(steps(before, synthesizer), [zero, zeros, reference])
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_a_readout_of_numbers_is_the_gradient_of_its_own_squared_error(layers: int) -> None:
+    loss = make_loss("mse", (2,))
+    config = RunConfig(synthesizer_layers=layers, synthesizer_width=4 if layers else None)
+    made: Any = make_synthesizer(config, (NUM_UNITS,), loss, torch.device("cpu"))
+    shuffled(made)
+    hidden, _, returned = random_task()
+    targets = torch.randn(NUM_SAMPLES, 2, generator=torch.Generator().manual_seed(4))
+    inputs, *before = hidden.clone().requires_grad_(), *copies(made)
+    weights, correction = before[:-1], before[-1]
+    if layers:
+        scale, shift, first, first_bias, last, last_bias = weights
+        normed = functional.layer_norm(inputs, (NUM_UNITS,), scale, shift)
+        outputs = functional.gelu(normed @ first.t() + first_bias) @ last.t() + last_bias
+    else:
+        outputs = inputs @ weights[0].t() + weights[1]
+    of_samples = (outputs - targets).square().mean(1)
+    (own,) = torch.autograd.grad(of_samples.sum(), inputs, retain_graph=True)
+    error = (outputs - targets).detach()  # 2 / 2 of it: a mean of two squares
+    gradient = own + error @ correction
+    (step,) = torch.autograd.grad(functional.mse_loss(gradient, returned), correction)
+    made._correction_optimizer = plain([made.correction])
+    torch.testing.assert_close(made.learn(hidden, targets, returned), gradient.detach())
+    torch.testing.assert_close(correction - made.correction, step)
+    made.correction.copy_(correction.detach())
+    made._readout_optimizer = plain(made.parameters[:-1])
+    torch.testing.assert_close(made.predict(hidden, targets), gradient.detach())
+    taught = torch.autograd.grad(of_samples.mean(), weights)
+    for weight, step, now in zip(weights, taught, made.parameters[:-1], strict=True):
+        torch.testing.assert_close(weight - now, step, rtol=1e-4, atol=1e-6)
 
 
 class DeepCritic:
@@ -474,6 +507,14 @@ def test_the_width_of_hidden_layers(settings: dict[str, Any], widths: set[int]) 
     assert {
         len(part.weight) for part in list(made.network)[:-1] if hasattr(part, "weight")
     } == widths
+
+
+def test_every_name_has_its_maker() -> None:
+    for name, traits in SYNTHESIZERS.items():
+        config = RunConfig(synthesizer=name, model="cnn")
+        made = make_synthesizer(config, IMAGE, LOSS, torch.device("cpu"))
+        module = traits.maker.partition(":")[0]
+        assert type(made).__module__ in {module, PooledSynthesizer.__module__}
 
 
 def test_conv_needs_images() -> None:

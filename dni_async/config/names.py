@@ -36,23 +36,32 @@ MODELS: Final = {"cnn": ModelTraits(keeps_images=True), "residual": ModelTraits(
 class SynthesizerTraits:
     """What a synthesizer is like.
 
-    learns_labels: it is a classifier, taught by the labels of every batch. hidden_layers: how many
-    it has if not told otherwise; None where it can have none. needs_images: its activations are
-    [B, C, H, W]. lr: of its Adam, if not told otherwise.
+    learns_labels: it is a local readout, taught by the labels of every batch. hidden_layers: how
+    many it has if not told otherwise; None where it can have none. needs_images: its activations
+    are [B, C, H, W]. lr: of its Adam, if not told otherwise. maker: what makes it of an Order, as
+    ``module:name``; a class of the user's own is made by its name.
     """
 
     learns_labels: bool = False
     hidden_layers: int | None = None
     needs_images: bool = False
     lr: float = 1e-3
+    maker: str = ""
 
 
 SYNTHESIZERS: Final = {
-    "linear": SynthesizerTraits(),
-    "mlp": SynthesizerTraits(hidden_layers=2, lr=1e-4),
-    "conv": SynthesizerTraits(hidden_layers=2, needs_images=True),
-    # A linear classifier, which learns ten times as fast as the layers it serves.
-    "critic": SynthesizerTraits(learns_labels=True, hidden_layers=0, lr=1e-2),
+    "linear": SynthesizerTraits(maker="dni_async.synthesizers.linear:make_linear"),
+    "mlp": SynthesizerTraits(hidden_layers=2, lr=1e-4, maker="dni_async.synthesizers.mlp:make_mlp"),
+    "conv": SynthesizerTraits(
+        hidden_layers=2, needs_images=True, maker="dni_async.synthesizers.conv:make_conv"
+    ),
+    # A linear readout, which learns ten times as fast as the layers it serves.
+    "critic": SynthesizerTraits(
+        learns_labels=True,
+        hidden_layers=0,
+        lr=1e-2,
+        maker="dni_async.synthesizers.critic:make_critic",
+    ),
 }
 OWN_SYNTHESIZER: Final = SynthesizerTraits()
 """Of a class of the user's own."""

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from dni_async.config.given import given_folder
 from dni_async.data.dataset import Dataset
@@ -14,11 +17,17 @@ from dni_async.data.sources.mnist import FASHION_MNIST, MNIST, load_idx
 from dni_async.data.sources.npz import read_npz
 from dni_async.errors import DataError
 
-__all__ = ["DATASET_NAMES", "GIVEN_FILE", "load_dataset"]
+__all__ = ["DATASET_NAMES", "GIVEN_FILE", "SOURCES", "load_dataset"]
 
-_IDX_SOURCES = {source.name: source for source in (MNIST, FASHION_MNIST)}
+SOURCES: Final[dict[str, Callable[[Path | None], Dataset]]] = {
+    "digits": lambda _: load_digits(),
+    MNIST.name: partial(load_idx, MNIST),
+    FASHION_MNIST.name: partial(load_idx, FASHION_MNIST),
+    CIFAR10: load_cifar10,
+}
+"""Each is given the folder that the user names for data sets, if any."""
 
-DATASET_NAMES = ("digits", *_IDX_SOURCES, CIFAR10)
+DATASET_NAMES = tuple(SOURCES)
 """Names that load_dataset knows, besides the path of an .npz file."""
 
 GIVEN_FILE = "data.npz"
@@ -35,11 +44,8 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:
     x_test and y_test. given is what a caller of dni_async.train gave. Raises DataError for an
     unknown name and for data that is missing or damaged.
     """
-    if name == "digits":
-        return load_digits()
-    if name in (*_IDX_SOURCES, CIFAR10):
-        folder = _environment_dir() if data_dir is None else data_dir
-        return load_cifar10(folder) if name == CIFAR10 else load_idx(_IDX_SOURCES[name], folder)
+    if name in SOURCES:
+        return SOURCES[name](_environment_dir() if data_dir is None else data_dir)
     if name.endswith(".npz"):
         return read_npz(Path(name).expanduser())
     if name == "given":

@@ -14,10 +14,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from dni_async.errors import ConfigError
 from dni_async.stage.losses.interface import Encoding
-from dni_async.synthesizers.interface import MakeOptimizer
+from dni_async.synthesizers.interface import MakeOptimizer, Order, Synthesizer
 
-__all__ = ["ConvSynthesizer"]
+__all__ = ["ConvSynthesizer", "make_conv"]
 
 
 class ConvSynthesizer:
@@ -92,3 +93,20 @@ class ConvSynthesizer:
         for part in list(self.network)[1:]:
             outputs = part(outputs)
         return outputs
+
+
+def make_conv(order: Order) -> Synthesizer:
+    """The one that order asks for. Raises ConfigError where activations are no images."""
+    if len(order.shape) != 3:
+        here = ", ".join(["B", *map(str, order.shape)])
+        raise ConfigError(
+            f"synthesizer: conv needs activations [B, C, H, W], but these are [{here}]"
+        )
+    return ConvSynthesizer(
+        order.shape,
+        order.encoding,
+        order.optimize,
+        layers=order.hidden_layers,
+        width=order.config.synthesizer_width,
+        device=order.device,
+    )

@@ -13,9 +13,11 @@ from __future__ import annotations
 import torch
 
 from dni_async.stage.losses.interface import Loss
-from dni_async.synthesizers.interface import MakeOptimizer
+from dni_async.synthesizers.deep_critic import DeepCriticSynthesizer
+from dni_async.synthesizers.interface import MakeOptimizer, Order, Synthesizer
+from dni_async.synthesizers.pooled import PooledSynthesizer
 
-__all__ = ["CriticSynthesizer"]
+__all__ = ["CriticSynthesizer", "make_critic"]
 
 
 class CriticSynthesizer:
@@ -74,3 +76,24 @@ class CriticSynthesizer:
         """
         outputs = torch.addmm(self.bias.unsqueeze(1), self.weight, flat.t())
         return self._loss.sample_gradients(outputs, targets, dim=0)
+
+
+def make_critic(order: Order) -> Synthesizer:
+    """As deep as order asks for; of an image on regions, unless told otherwise."""
+    config, shape = order.config, order.shape
+
+    def make(num_units: int) -> Synthesizer:
+        if not order.hidden_layers:
+            return CriticSynthesizer(num_units, order.loss, order.optimize, device=order.device)
+        return DeepCriticSynthesizer(
+            num_units,
+            order.loss,
+            order.optimize,
+            layers=order.hidden_layers,
+            width=config.synthesizer_width,
+            device=order.device,
+        )
+
+    if config.synthesizer_pool and len(shape) == 3:
+        return PooledSynthesizer(shape, config.synthesizer_pool, make, device=order.device)
+    return make(order.num_units)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 
+from dni_async.config.names import OWN_SYNTHESIZER, SYNTHESIZERS
+from dni_async.config.run_config import RunConfig
 from dni_async.stage.descent.optimizers import Optimizer
+from dni_async.stage.losses.interface import Encoding, Loss
 
-__all__ = ["MakeOptimizer", "Synthesizer"]
+__all__ = ["MakeOptimizer", "Order", "Synthesizer"]
 
 MakeOptimizer = Callable[[list[torch.Tensor]], Optimizer]
 
@@ -39,3 +44,32 @@ class Synthesizer(Protocol):
         where there is none; it is compared with returned and changes nothing. returned stays as it
         is.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a synthesizer is to be made for; shape: of one sample of the activation."""
+
+    config: RunConfig
+    shape: tuple[int, ...]
+    loss: Loss
+    optimize: MakeOptimizer
+    device: torch.device
+
+    @property
+    def num_units(self) -> int:
+        """The values of one sample."""
+        return math.prod(self.shape)
+
+    @property
+    def encoding(self) -> Encoding | None:
+        """Of the targets, where the run conditions on them."""
+        return self.loss.encoding if self.config.label_conditioning else None
+
+    @property
+    def hidden_layers(self) -> int:
+        """As asked for, else what the synthesizer has by itself."""
+        asked = self.config.synthesizer_layers
+        if asked is not None:
+            return asked
+        return SYNTHESIZERS.get(self.config.synthesizer, OWN_SYNTHESIZER).hidden_layers or 0

@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 
 from dni_async.stage.losses.interface import Encoding
-from dni_async.synthesizers.interface import MakeOptimizer
+from dni_async.synthesizers.interface import MakeOptimizer, Order, Synthesizer
 
-__all__ = ["LinearSynthesizer"]
+__all__ = ["LinearSynthesizer", "make_linear"]
 
 
 class LinearSynthesizer:
@@ -60,3 +60,8 @@ class LinearSynthesizer:
             self.code_weight.grad = self._encoding.collect(targets, error)
         self._optimizer.update()
         return gradient
+
+
+def make_linear(order: Order) -> Synthesizer:
+    """The one that order asks for."""
+    return LinearSynthesizer(order.num_units, order.encoding, order.optimize, device=order.device)

@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from dni_async.stage.losses.interface import Encoding
-from dni_async.synthesizers.interface import MakeOptimizer
+from dni_async.synthesizers.interface import MakeOptimizer, Order, Synthesizer
 
-__all__ = ["MlpSynthesizer"]
+__all__ = ["MlpSynthesizer", "make_mlp"]
 
 HIDDEN_UNITS = 1024
 
@@ -83,3 +83,15 @@ class MlpSynthesizer:
             inputs = torch.cat([inputs, self._encoding.codes(targets)], dim=1)
         gradient: torch.Tensor = self.network(inputs)
         return gradient
+
+
+def make_mlp(order: Order) -> Synthesizer:
+    """The one that order asks for."""
+    return MlpSynthesizer(
+        order.num_units,
+        order.encoding,
+        order.optimize,
+        layers=order.hidden_layers,
+        width=order.config.synthesizer_width,
+        device=order.device,
+    )

@@ -8,15 +8,16 @@ hold them to that. Workers and baseline both use this module.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
 
 import torch
 
+from dni_async.config.names import OptimizerName
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 
-__all__ = ["Adam", "Optimizer", "Sgd", "clip_gradients", "make_optimizer"]
+__all__ = ["OPTIMIZERS", "Adam", "Optimizer", "Sgd", "clip_gradients", "make_optimizer"]
 
 CLIP_EPS = 1e-6  # torch's own
 
@@ -178,16 +179,27 @@ def clip_gradients(parameters: Iterable[torch.Tensor], most: float) -> None:
 
 def make_optimizer(parameters: Iterable[torch.Tensor], config: RunConfig) -> Optimizer:
     """The run's optimizer for parameters."""
-    if config.optimizer == "sgd":
-        return Sgd(
-            parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
-        )
-    return Adam(
-        parameters,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-        decoupled=config.optimizer == "adamw",
-    )
+    return OPTIMIZERS[config.optimizer](parameters, config)
+
+
+def _sgd(parameters: Iterable[torch.Tensor], config: RunConfig) -> Sgd:
+    return Sgd(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def _adam(parameters: Iterable[torch.Tensor], config: RunConfig) -> Adam:
+    return Adam(parameters, lr=config.lr, weight_decay=config.weight_decay)
+
+
+def _adamw(parameters: Iterable[torch.Tensor], config: RunConfig) -> Adam:
+    return Adam(parameters, lr=config.lr, weight_decay=config.weight_decay, decoupled=True)
+
+
+OPTIMIZERS: Final[dict[OptimizerName, Callable[[Iterable[torch.Tensor], RunConfig], Optimizer]]] = {
+    "sgd": _sgd,
+    "adam": _adam,
+    "adamw": _adamw,
+}
+"""What makes each that config.names has a name for."""
 
 
 def _is_sparse(tensor: torch.Tensor) -> bool:

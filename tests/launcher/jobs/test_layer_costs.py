@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from dni_async.config.run_config import RunConfig
+from dni_async.launcher.jobs import layer_costs as layer_costs_module
 from dni_async.launcher.jobs.layer_costs import layer_costs
 from dni_async.network.building import build_network
 from dni_async.stage.losses.catalog import make_loss
+from dni_async.stage.making import make_stage
+from dni_async.stage.stage import Stage
 
 
 @pytest.mark.parametrize(
@@ -17,6 +22,7 @@ from dni_async.stage.losses.catalog import make_loss
         ({"rule": "fdg", "norm": "batch"}, False),
         ({"rule": "backprop", "optimizer": "sgd"}, False),
         ({"dtype": "bf16"}, True),
+        ({"accumulate": 3, "clip_norm": 0.1, "lr_schedule": "cosine"}, True),
     ],
 )
 def test_every_layer_takes_time(settings: dict[str, object], has_boundaries: bool) -> None:
@@ -30,3 +36,22 @@ def test_every_layer_takes_time(settings: dict[str, object], has_boundaries: boo
     assert costs[0].inputs == 0
     assert [cost.boundary > 0 for cost in costs] == [has_boundaries, has_boundaries, False]
     assert all(bool(p.isfinite().all()) for p in network.parameters())
+
+
+def test_a_layer_is_measured_as_the_worker_computes_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With gathering, every batch has its part of an update, and every update is clipped."""
+    made = []
+
+    def remember(*args: Any, **named: Any) -> Stage:
+        made.append(make_stage(*args, **named))
+        return made[-1]
+
+    monkeypatch.setattr(layer_costs_module, "make_stage", remember)
+    config = RunConfig(layers=2, width=8, accumulate=4, clip_norm=0.5)
+    network = build_network(config, (64,), 10)
+    x, y = torch.rand(16, 64), torch.arange(16) % 10
+    layer_costs(network, x, y, config, make_loss("cross-entropy", (10,)))
+    counts = [(stage.index, stage.version) for stage in made]
+    rounds = layer_costs_module.WARM_UP + layer_costs_module.REPEATS
+    assert counts == [(0, rounds), (1, 2 * rounds)]  # the upper one with an input gradient too
+    assert all(stage.updates.accumulated is not None for stage in made)

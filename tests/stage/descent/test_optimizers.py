@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 from dni_async import RunConfig
-from dni_async.stage.descent.optimizers import Adam, Optimizer, Sgd, make_optimizer
+from dni_async.config.names import OptimizerName
+from dni_async.stage.descent.optimizers import OPTIMIZERS, Adam, Optimizer, Sgd, make_optimizer
 
 SHAPES = [(33, 17), (17,), (), (1, 1)]
 Make = Callable[[list[torch.Tensor]], Any]
@@ -148,3 +149,7 @@ def test_nothing_to_clip_is_no_fault() -> None:
     parameter = torch.ones(2, requires_grad=True)
     Adam([parameter], lr=1.0, clip_norm=1.0).update()
     assert torch.equal(parameter, torch.ones(2))
+
+
+def test_every_name_has_its_maker() -> None:
+    assert set(OPTIMIZERS) == set(get_args(OptimizerName))
