@@ -9,6 +9,7 @@ from dni_async.launcher.places.local import ask
 from dni_async.launcher.plan.choice import is_open, num_places
 from dni_async.launcher.plan.plan import Plan, regrouped
 from dni_async.network.partition import Cut, LayerCost, balance_layers, choose_cut, stage_seconds
+from dni_async.stage.compilation import COMPILE_S
 
 __all__ = ["balance", "needs_balance"]
 
@@ -35,7 +36,8 @@ def balance(plan: Plan) -> tuple[Plan, str]:
         "input_shape": plan.input_shape,
         "num_classes": plan.num_classes,
     }
-    answer = ask("dni_async.launcher.jobs.layer_probe", job, plan.threads_per_worker, TIMEOUT_S)
+    timeout_s = TIMEOUT_S + (COMPILE_S if plan.config.compile else 0)
+    answer = ask("dni_async.launcher.jobs.layer_probe", job, plan.threads_per_worker, timeout_s)
     costs = [LayerCost(**cost) for cost in answer["costs"]]
     returns_all = _returns_all(plan)
     sentence = f"measured ms per batch: layers {_ms(cost.own for cost in costs)}"
