@@ -98,13 +98,17 @@ def warm_up(stage: Stage, inputs: torch.Tensor) -> None:
     """
     import torch
 
-    weights = {name: tensor.clone() for name, tensor in stage.layers.state_dict().items()}
+    from dni_async.stage.volatile import undone
+
+    weights = [(parameter, parameter.detach().clone()) for parameter in stage.layers.parameters()]
     inputs = inputs.to(next(stage.layers.parameters()).device)
     is_gpu = inputs.device.type == "cuda"
-    with torch.random.fork_rng(devices=[inputs.device] if is_gpu else []):
+    devices = [inputs.device] if is_gpu else []
+    with torch.random.fork_rng(devices=devices), undone(stage.layers):
         for needs_input_gradient in [False, True] if stage.index > 0 else [False]:
             for _ in range(GPU_ROUNDS if is_gpu else 1):
                 hidden = stage.forward(0, inputs.clone(), needs_input_gradient=needs_input_gradient)
                 stage.pull_back(0, torch.zeros_like(hidden), source="gradient of the warm-up")
                 stage.discard()
-    stage.layers.load_state_dict(weights)
+    for parameter, before in weights:
+        parameter.detach().copy_(before)

@@ -16,7 +16,7 @@ from torch import nn
 from dni_async.stage.fingerprint import Print, fingerprint
 from dni_async.stage.own_state import REFILLED, attributes_of, marks_of, refill
 
-__all__ = ["State", "Volatile"]
+__all__ = ["State", "Volatile", "undone"]
 
 _SCALARS = (bool, int, float, str, type(None))
 _Place = tuple[dict[str, Any], str]  # of an attribute or a buffer: whose, under which name
@@ -57,6 +57,19 @@ class Volatile:
         finally:
             for act in put_back:
                 act()
+
+
+@contextmanager
+@torch.no_grad()
+def undone(layers: nn.Module) -> Iterator[None]:
+    """What forwards within this do to layers beside parameters is undone, in the same memory."""
+    before = [(where, name, where[name], _copy(where[name])) for where, name in _all_places(layers)]
+    yield
+    for where, name, value, content in before:
+        where[name] = value
+        if isinstance(value, torch.Tensor):
+            value.detach().copy_(content)
+        refill(value, content)
 
 
 def _places(layers: nn.Module, changed: set[str]) -> Iterator[_Place]:

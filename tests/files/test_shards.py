@@ -20,12 +20,14 @@ def shard(first: int, end: int, **run: float) -> Shard:
     for layer in range(first, end):
         for kind in ("weights", "first_moment"):
             tensors[f"{kind}/{layer}.0.weight"] = torch.full((2, 3), float(layer))
+        tensors[f"own/{layer}.0.seen/0"] = torch.full((2,), float(layer))
     tensors[f"synthesizer-{end - 1}/parameter/0"] = torch.full((4,), float(end - 1))
     tensors[f"input-{first}/weights/0.weight"] = torch.full((4,), float(first))
     facts: dict[str, Any] = {
         "layers": {str(layer): layer for layer in range(first, end)},
         "cut": [20, 2, 3],
         "stage": {"updates": 10 + first, "scheduled": 9, "gathered": 1, "rule": None},
+        "own": {f"{layer}.0.seen": {"tensor": f"{layer}.0.seen/0"} for layer in range(first, end)},
         "boundaries": {str(end - 1): {"shape": [4]}},
         "run": run,
     }

@@ -11,6 +11,7 @@ import pytest
 import safetensors.numpy
 
 from dni_async import ConfigError, DniError
+from dni_async.files.beside import read_values
 from dni_async.launcher.run_folder.folder import RunFolder
 
 
@@ -105,6 +106,23 @@ def test_the_stages_weights_become_one_model(folder: RunFolder) -> None:
         for name, array in part.items():
             assert np.array_equal(whole[name], array)
     assert names(folder.path) == {"config.toml", "metrics.jsonl", "logs", "model.safetensors"}
+    folder.close()
+
+
+def test_what_modules_keep_beside_their_weights_lies_in_a_file_beside_them(
+    folder: RunFolder,
+) -> None:
+    weight, mean = np.ones((2, 3), np.float32), np.full(2, 5, np.float32)
+    values = [{"0.mean": {"tensor": "0.mean/0"}}, {"1.temperature": 0.5}]
+    parts = [{"0.weight": weight, "own/0.mean/0": mean}, {"1.weight": weight}]
+    for stage, part in enumerate(parts):
+        told = {"own": json.dumps(values[stage])}
+        safetensors.numpy.save_file(part, folder.stage_weights(stage), told)
+    assert safetensors.numpy.load_file(folder.join_model(2)).keys() == {"0.weight", "1.weight"}
+    beside = safetensors.numpy.load_file(folder.model_state)
+    assert beside.keys() == {"0.mean/0"}
+    assert np.array_equal(beside["0.mean/0"], mean)
+    assert read_values(folder.model_state) == values[0] | values[1]
     folder.close()
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import safetensors.torch
 import torch
 
 from dni_async.config.run_config import RunConfig
 from dni_async.decisions.actions import Batch, Cut, Update
 from dni_async.errors import CheckpointError
-from dni_async.files.shards import Shard
+from dni_async.files.beside import read_values
+from dni_async.files.shards import Shard, pack, read_shard
+from dni_async.files.writing import write_whole
 from dni_async.wire.messages import Welcome
 from dni_async.workers.reporting.epochs import Epochs
-from dni_async.workers.saving.stage_state import capture, restore, start_of
+from dni_async.workers.saving.stage_state import capture, restore, save_weights, start_of
 from dni_async.workers.startup.equipment import Equipment, equip
 from dni_async.workers.startup.seat import Seat
 
@@ -113,6 +117,33 @@ def test_what_is_learnt_later_does_not_reach_what_was_taken() -> None:
         name for name, t in middle.taken().tensors.items() if not torch.equal(before[name], t)
     }
     assert {"weights/1.0.weight", "first_moment/1.0.weight", "count/1.0.weight"} <= changed
+
+
+def test_what_modules_keep_beside_their_weights_goes_on_as_well(tmp_path: Path) -> None:
+    middle, other = Middle(config_of()), Middle(config_of())
+    kept: Any = middle.equipment.stage.layers[0]
+    kept.temperature, kept.seen = 0.5, [torch.ones(3)]
+    write_whole(tmp_path / "shard", *pack(middle.taken()))
+    restore(read_shard(tmp_path / "shard"), other.seat, other.equipment, other.epochs)
+    again: Any = other.equipment.stage.layers[0]
+    assert again.temperature == 0.5
+    assert torch.equal(again.seen[0], torch.ones(3))
+    assert other.taken().facts["own"].keys() == middle.taken().facts["own"].keys()
+
+
+def test_weights_are_written_with_what_is_beside_them(tmp_path: Path) -> None:
+    """Also where two names stand for the same memory, which safetensors refuses."""
+    middle = Middle(config_of())
+    stage = middle.equipment.stage
+    kept: Any = stage.layers[0]
+    kept.temperature = 0.5
+    mean = kept[1].running_mean
+    kept[1].register_buffer("same", mean)
+    save_weights(stage, tmp_path / "weights")
+    assert read_values(tmp_path / "weights") == {"1.temperature": 0.5}
+    weights = safetensors.torch.load_file(tmp_path / "weights")
+    assert weights.keys() == stage.layers.state_dict().keys()
+    assert torch.equal(weights["1.1.same"], mean)
 
 
 def test_random_numbers_go_on_as_well() -> None:
