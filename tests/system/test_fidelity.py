@@ -131,7 +131,7 @@ def test_a_network_that_does_what_networks_do_comes_back_whole(
     assert told["temperature"] == [pytest.approx(max(0.1, 3.0 * 0.9**num_batches))] * 2
     assert told["counts"] == [[1 + num_batches, num_batches, 3.0 + num_batches, num_batches]] * 2
     assert told["lockstep"] == told["baseline"]
-    assert run.left() == []
+    assert run.left_after(10) == []
 
 
 def test_a_network_that_would_train_otherwise_is_refused_before_any_process_starts(
