@@ -94,8 +94,8 @@ def end_zygote() -> None:
 
 
 def can_fork(command: Sequence[str]) -> bool:
-    """Whether it is one of ours."""
-    return zygote.module_of(command) is not None
+    """Whether it is one that the zygote knows."""
+    return zygote.program_of(command) is not None
 
 
 def fork(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]) -> Forked:

@@ -18,6 +18,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import selectors
 import signal
 import socket
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
@@ -42,6 +43,7 @@ PRELOADED = (
     *("dni_async.launcher.doctor.cli", "dni_async.launcher.doctor.examination"),
 )
 _path: list[str] = []
+_main = sys.modules["__main__"]
 
 
 def main() -> None:
@@ -62,15 +64,14 @@ def main() -> None:
                     return
 
 
-def module_of(command: Sequence[str]) -> tuple[str, list[str]] | None:
-    """The module of ours that a command runs, and its arguments; None: it is something else."""
+def program_of(command: Sequence[str]) -> tuple[str, list[str]] | None:
+    """What is to run, and its arguments: a module of ours, or a script; None: something else."""
     if list(command[:1]) != [sys.executable] or len(command) < 3:
         return None
-    if command[1].endswith("launcher/places/bootstrap.py"):
-        return command[2], list(command[3:])
-    if command[1] == "-m" and command[2].startswith("benchmarks."):
-        return command[2], list(command[3:])
-    return None
+    is_ours = command[1].endswith("launcher/places/bootstrap.py")
+    is_benchmark = command[1] == "-m" and command[2].startswith("benchmarks.")
+    is_script = command[1] == "-u" and command[2].endswith(".py")
+    return (command[2], list(command[3:])) if is_ours or is_benchmark or is_script else None
 
 
 def _hear(control: socket.socket, selector: selectors.BaseSelector) -> bool:
@@ -111,7 +112,7 @@ def _become(asked: dict[str, Any], stdin: int, stdout: int, status: int) -> NoRe
     os.close(stdout)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     subprocess.Popen = _ForkingPopen  # type: ignore[misc]
-    _run(*module_of(asked["command"]), asked["environment"])  # type: ignore[misc]
+    _run(*program_of(asked["command"]), asked["environment"])  # type: ignore[misc]
 
 
 def _be_marked(mark: str) -> None:
@@ -133,8 +134,8 @@ def _redirect(streams: Sequence[int]) -> None:
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
 
 
-def _run(module: str, arguments: list[str], environment: Mapping[str, str]) -> NoReturn:
-    """Run a module's main, as the interpreter would: its exit code is the process's."""
+def _run(program: str, arguments: list[str], environment: Mapping[str, str]) -> NoReturn:
+    """Run it as the interpreter would: its exit code is the process's."""
     os.environ.clear()
     os.environ.update(environment)
     _forget_users_modules()
@@ -144,8 +145,8 @@ def _run(module: str, arguments: list[str], environment: Mapping[str, str]) -> N
     from dni_async.launcher.places.bootstrap import path_of_caller
 
     sys.path[:] = path_of_caller() or _path
-    sys.argv = [module, *arguments]
-    code = _code_of(importlib.import_module(module).main)
+    sys.argv = [program, *arguments]
+    code = _code_of(program)
     with suppress(Exception):
         threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
@@ -154,9 +155,14 @@ def _run(module: str, arguments: list[str], environment: Mapping[str, str]) -> N
     os._exit(code)
 
 
-def _code_of(main: Callable[[], object]) -> int:
+def _code_of(program: str) -> int:
     try:
-        main()
+        if program.endswith(".py"):
+            sys.path.insert(0, str(Path(program).parent))
+            sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
+            runpy.run_path(program, run_name="__main__")
+        else:
+            importlib.import_module(program).main()
     except SystemExit as leave:
         if leave.code is None or isinstance(leave.code, int):
             return leave.code or 0
@@ -169,7 +175,8 @@ def _code_of(main: Callable[[], object]) -> int:
 
 
 def _forget_users_modules() -> None:
-    """Those that a process before this one imported, from the folder of a test."""
+    """Those that a process before this one imported, from the folder of a test, and its script."""
+    sys.modules["__main__"] = _main
     for name, module in list(sys.modules.items()):
         place = getattr(module, "__file__", None)
         if place and not place.startswith(tuple(_path)):
@@ -180,7 +187,7 @@ class _ForkingPopen(subprocess.Popen[Any]):
     """One that forks where a module of ours is started, and executes everything else."""
 
     def _execute_child(self, args: Any, *rest: Any) -> None:
-        found = None if isinstance(args, (str, bytes)) else module_of(args)
+        found = None if isinstance(args, (str, bytes)) else program_of(args)
         if found is None or rest[1] is not None:  # preexec_fn
             super()._execute_child(args, *rest)  # type: ignore[misc]
             return

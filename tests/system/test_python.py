@@ -19,14 +19,13 @@ ROOT = Path(__file__).resolve().parents[2]
 class Script(MarkedProcess):
     """A Python program of a user's in a folder of its own."""
 
-    def __init__(self, folder: Path, program: str, *arguments: str) -> None:
-        self.folder = folder
-        (folder / "script.py").write_text(program, encoding="utf-8")
+    def __init__(self, folder: Path, program: Path, *, is_cold: bool) -> None:
         super().__init__(
-            [sys.executable, "-u", *(arguments or ("script.py",))],
+            [sys.executable, "-u", str(program)],
             cwd=folder,
             temporary=folder / "tmp",
             environment={"PYTHONPATH": str(ROOT)},
+            is_cold=is_cold,
         )
 
     def left(self) -> list[str]:
@@ -40,12 +39,14 @@ def script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
     """Start scripts; whatever the test does, all their processes are gone after it."""
     started: list[Script] = []
 
-    def start(program: str, *arguments: str, **files: str) -> Script:
+    def start(program: str | Path, *, is_cold: bool = False, **files: str) -> Script:
         folder = tmp_path / f"script-{len(started)}"
         folder.mkdir()
+        if isinstance(program, str):
+            files["script"], program = program, folder / "script.py"
         for name, content in files.items():
             (folder / f"{name}.py").write_text(content, encoding="utf-8")
-        started.append(Script(folder, program, *arguments))
+        started.append(Script(folder, program, is_cold=is_cold))
         return started[-1]
 
     yield start
@@ -68,7 +69,7 @@ model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(),
 
 @pytest.mark.parametrize("name", ["own_data", "own_rule"])
 def test_the_examples_run_from_another_folder(script: Callable[..., Script], name: str) -> None:
-    run = script("", str(ROOT / "examples" / f"{name}.py"))
+    run = script(ROOT / "examples" / f"{name}.py", is_cold=True)
     assert run.end() == 0, run.output
     accuracy = re.search(r"TrainingResult\(run_dir=None, accuracy=([\d.]+)\)", run.output)
     assert accuracy, run.output
