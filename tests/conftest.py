@@ -1,8 +1,15 @@
-"""What all tests share ends with them."""
+"""What all tests share, from their beginning to their end."""
 
 from __future__ import annotations
 
+import torch
+
 from tests.forked import end_zygote
+
+
+def pytest_configure() -> None:
+    """One thread for what tests compute: idle ones that spin take the cores from processes."""
+    torch.set_num_threads(1)
 
 
 def pytest_sessionfinish() -> None:

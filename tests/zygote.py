@@ -34,6 +34,7 @@ from typing import Any, NoReturn
 MARK = "DNI_TEST_MARK"
 ROOT = Path(__file__).resolve().parents[1]
 PRELOADED = (
+    "pytest",
     *("sklearn.datasets", "cloudpickle", "tensorboard.compat.proto.event_pb2", "prometheus_client"),
     *("dni_async", "dni_async.workers.worker", "dni_async.workers.__main__"),
     *("dni_async.workers.joining", "dni_async.launcher.cli", "dni_async.launcher.run"),

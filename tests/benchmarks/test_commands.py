@@ -14,7 +14,8 @@ import pytest
 from benchmarks.harness.facts import Observation
 from tests.marked_process import MarkedProcess
 
-pytestmark = [pytest.mark.system, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
+slow = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = set(Observation().facts())
@@ -79,6 +80,7 @@ def test_links(start: Callable[..., Command]) -> None:
     assert all(row["gb_per_s"]["median"] > 0 for row in rows.values() if "gb_per_s" in row)
 
 
+@slow
 def test_learning(start: Callable[..., Command]) -> None:
     command = start("learning", "--rows", "fdg;no-bprop")
     assert_clean_end(command)
@@ -89,6 +91,7 @@ def test_learning(start: Callable[..., Command]) -> None:
     assert (control["published"], control["verdicts"]) == (12.6, [])
 
 
+@slow
 def test_quantised(start: Callable[..., Command]) -> None:
     command = start("quantised")
     assert_clean_end(command)
@@ -101,6 +104,7 @@ def test_quantised(start: Callable[..., Command]) -> None:
         assert 0 < rows[rule, "int8", True]["up"][0] < rows[rule, "int8 stochastic", True]["up"][0]
 
 
+@slow
 def test_chaos(start: Callable[..., Command]) -> None:
     command = start("chaos")
     code, output = command.ended()
@@ -113,6 +117,7 @@ def test_chaos(start: Callable[..., Command]) -> None:
     assert command.left_after(5) == []
 
 
+@slow
 def test_checkpointing(start: Callable[..., Command]) -> None:
     command = start("checkpointing")
     assert_clean_end(command)
@@ -125,6 +130,7 @@ def test_checkpointing(start: Callable[..., Command]) -> None:
         assert spread["median"] == pair["with"][name] / pair["without"][name] - 1
 
 
+@slow
 def test_learning_a_text(start: Callable[..., Command]) -> None:
     command = start("learning", "--rows", "transformer, deep")
     assert_clean_end(command)
@@ -140,6 +146,7 @@ def test_rows_that_do_not_exist_are_refused(start: Callable[..., Command]) -> No
     assert "rows: none is called 'nothing'; default, 4 x 256 BN;" in output
 
 
+@slow
 def test_training_throughput(start: Callable[..., Command]) -> None:
     command = start("training", "--data", "digits", "--batch-sizes", "32", "--widths", "16")
     assert_clean_end(command)
@@ -159,6 +166,7 @@ def test_training_throughput(start: Callable[..., Command]) -> None:
     assert cell["ceiling"]["share_reached"]["median"] > 0
 
 
+@slow
 def test_training_to_an_accuracy(start: Callable[..., Command]) -> None:
     arguments = ("--data", "digits", "--max-samples", "0", "--batch-sizes", "32", "--epochs", "3")
     command = start("training", "--target-accuracy", "0.5", *arguments)
@@ -168,6 +176,7 @@ def test_training_to_an_accuracy(start: Callable[..., Command]) -> None:
     assert all(row["seconds_to_target"]["median"] > 0 for row in cell["arms"].values())
 
 
+@slow
 def test_scaling(start: Callable[..., Command]) -> None:
     command = start("scaling", "--data", "digits", "--stages", "1,2", "--longest", "16")
     assert_clean_end(command)
@@ -182,7 +191,10 @@ def test_scaling(start: Callable[..., Command]) -> None:
     ("name", "arguments", "words"),
     [
         ("links", ["--repeats", "50", "--sizes", "1024"], "round 1"),
-        ("training", ["--data", "digits", "--arms", "gpipe", "--repeats", "50"], "round 1"),
+        pytest.param(
+            *("training", ["--data", "digits", "--arms", "gpipe", "--repeats", "50"], "round 1"),
+            marks=slow,
+        ),
     ],
 )
 def test_a_signal_leaves_no_process_and_no_file(
@@ -224,6 +236,7 @@ def test_what_cannot_be_measured_is_said_at_once(
     assert "Traceback" not in output
 
 
+@slow
 def test_uneven_stages(start: Callable[..., Command]) -> None:
     command = start("uneven", "--layers", "3", "--width", "32", "--slow", "1")
     assert_clean_end(command)
@@ -240,6 +253,7 @@ def test_uneven_stages(start: Callable[..., Command]) -> None:
         assert case["updates"][0] == batches  # the source replays nothing and sees every batch
 
 
+@slow
 def test_hostile(start: Callable[..., Command]) -> None:
     """The command itself fails where a stranger costs more than may be."""
     command = start("hostile", "--connections", "60", "--frames", "6000")

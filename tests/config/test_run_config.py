@@ -127,7 +127,9 @@ CONFIGS = st.one_of(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(config=CONFIGS)
 def test_every_config_reads_back_from_toml_and_dict(config: RunConfig, tmp_path: Path) -> None:
     path = tmp_path / "config.toml"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,9 +21,9 @@ from dni_async.files.checkpoint import (
     seal,
 )
 from dni_async.files.writing import write_whole
+from tests.marked_process import outcome
 
 RUN = {"layers": 2, "rule": "dni"}
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def make(root: Path, batch_id: int) -> Path:
@@ -135,8 +134,7 @@ def test_what_was_begun_is_dropped_when_nobody_is_at_it(tmp_path: Path) -> None:
 
 
 CHILD = """
-import os, sys
-sys.path.insert(0, {root!r})
+import os
 calls = 0
 
 def counted(name):
@@ -161,7 +159,6 @@ prune(Path({folder!r}), 1)
 """
 
 
-@pytest.mark.slow
 def test_a_kill_between_any_two_system_calls_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
     """The child ends itself at its n-th call to the system, in the middle of it where it writes."""
     last, found = 0, []
@@ -170,8 +167,9 @@ def test_a_kill_between_any_two_system_calls_leaves_a_whole_checkpoint(tmp_path:
         last += 1
         folder = tmp_path / str(last)
         make(folder, 10)
-        program = CHILD.format(root=str(ROOT), last=last, folder=str(folder))
-        code = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode
+        program = tmp_path / "child.py"
+        program.write_text(CHILD.format(last=last, folder=str(folder)))
+        code, _ = outcome([sys.executable, "-u", str(program)], tmp_path)
         found.append(newest(folder)[0])
         make(folder, 30)  # and what was left behind is in nobody's way
         drop_partial(folder)

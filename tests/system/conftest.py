@@ -17,7 +17,10 @@ from tests.marked_process import MarkedProcess
 
 
 class Launch(MarkedProcess):
-    """One ``dni-launch`` process. prefix: a command that becomes the one behind it."""
+    """One ``dni-launch`` process.
+
+    prefix: a command that becomes the one behind it. is_cold: see MarkedProcess.
+    """
 
     def __init__(
         self,
@@ -25,6 +28,8 @@ class Launch(MarkedProcess):
         arguments: list[str],
         run_dir: Path | None = None,
         prefix: Sequence[str] = (),
+        *,
+        is_cold: bool = False,
     ) -> None:
         resumed = [Path(after) for flag, after in pairwise(arguments) if flag == "--resume"]
         self.run_dir = resumed[0] if resumed else run_dir or folder / "run"
@@ -34,6 +39,7 @@ class Launch(MarkedProcess):
             cwd=folder,
             temporary=folder / "tmp",
             environment={"COLUMNS": "120"},
+            is_cold=is_cold,
         )
 
     def worker_pids(self) -> dict[int, int]:
@@ -51,6 +57,30 @@ class Launch(MarkedProcess):
         assert self.left_after(deadline_s) == []
         assert list(self.temporary.iterdir()) == []
         assert list(self.run_dir.rglob("*.part")) == []
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Launch]:
+    """A run with these flags that has ended well, and of which tests look at what it left.
+
+    Who asks for the same flags again gets the same run, so nobody changes it. is_cold: its first
+    asker wants it started as a user does.
+    """
+    runs: dict[tuple[str, ...], Launch] = {}
+
+    def run(*arguments: str, is_cold: bool = False) -> Launch:
+        if arguments not in runs:
+            folder = tmp_path_factory.mktemp("finished") / "launch"
+            launched = Launch(folder, list(arguments), is_cold=is_cold)
+            try:
+                assert launched.end() == 0, launched.output
+                launched.assert_nothing_left()
+            finally:
+                launched.abort()
+            runs[arguments] = launched
+        return runs[arguments]
+
+    return run
 
 
 @pytest.fixture

@@ -86,29 +86,29 @@ def test_one_that_serves_ends_when_nobody_asks(start: Start) -> None:
     assert_nothing_left(doctor)
 
 
-def test_another_word_is_refused_and_both_ends_say_so(start: Start) -> None:
+def test_another_word_and_a_silent_peer_are_bad_in_time_and_it_is_said_why(start: Start) -> None:
+    """Both ends say so where there are two. Both visits at once, as each takes five seconds."""
     serving = start("--serve=tcp://127.0.0.1:0")
     address = serving.wait_for(r"serving on (tcp://127\.0\.0\.1:\d+)").group(1)
-    visiting = start(f"--peer={address}", run_id="another word")
-    assert visiting.end() == 1
-    assert f"bad       peer {address}: connects, but no answer within 5 s" in visiting.output
-    assert "remedy: the same DNI_RUN_ID at both ends" in visiting.output
-    serving.wait_for("was refused")
-
-
-def test_a_silent_peer_is_bad_in_time(start: Start) -> None:
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as server,
         socket.create_connection(server.getsockname()),  # fills the queue
     ):
-        doctor = start(f"--peer=tcp://127.0.0.1:{server.getsockname()[1]}")
-        assert doctor.end() == 1
-    assert "no answer within 5 s" in doctor.output
-    assert "firewall" in doctor.output
-    assert_nothing_left(doctor)
+        visiting = start(f"--peer={address}", run_id="another word")
+        unheard = start(f"--peer=tcp://127.0.0.1:{server.getsockname()[1]}")
+        assert visiting.end() == 1
+        assert unheard.end() == 1
+    assert f"bad       peer {address}: connects, but no answer within 5 s" in visiting.output
+    assert "remedy: the same DNI_RUN_ID at both ends" in visiting.output
+    serving.wait_for("was refused")
+    assert "no answer within 5 s" in unheard.output
+    assert "firewall" in unheard.output
+    assert_nothing_left(unheard)
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_an_interrupted_examination_leaves_nothing(start: Start, signum: int) -> None:
     doctor = start()
     doctor.wait_for("clock: ")  # torch is being looked at now

@@ -19,6 +19,7 @@ from tests.marked_process import MarkedProcess
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
+slow = pytest.mark.slow
 RUN_ID = "a-password-of-the-run"
 REMOTE = ("--workers=remote", "--listen=tcp://127.0.0.1:0", "--no-baseline", "--width=64")
 Join = Callable[..., MarkedProcess]
@@ -95,7 +96,7 @@ def test_local_and_remote_workers_mix(launch: Callable[..., Launch], join: Join)
     run.assert_nothing_left()
 
 
-@pytest.mark.parametrize("transport", ["auto", "tcp"])
+@pytest.mark.parametrize("transport", [pytest.param("auto", marks=slow), "tcp"])
 def test_lockstep_stays_exact(launch: Callable[..., Launch], join: Join, transport: str) -> None:
     flags = [flag for flag in REMOTE if flag != "--no-baseline"]
     run = launch(*flags, "--rule=backprop", "--epochs=2", f"--transport={transport}")
@@ -108,7 +109,7 @@ def test_lockstep_stays_exact(launch: Callable[..., Launch], join: Join, transpo
 
 
 def test_a_spare_takes_the_place_of_the_dead(launch: Callable[..., Launch], join: Join) -> None:
-    run = launch(*REMOTE, "--epochs=300", "--checkpoint-every=10")
+    run = launch(*REMOTE, "--epochs=60", "--checkpoint-every=10")
     address = address_of(run)
     workers = [join(address, f"--stage={stage}") for stage in range(4)]
     run.wait_for("workers started")
@@ -201,7 +202,7 @@ def test_who_does_not_see_the_run_directory_sends_its_files(
     launch: Callable[..., Launch], join: Join
 ) -> None:
     run = launch(
-        *REMOTE, "--epochs=200", "--checkpoint-every=10", "--record-events", "--profile",
+        *REMOTE, "--epochs=80", "--checkpoint-every=10", "--record-events", "--profile",
         "--torch-profiler=1",
     )  # fmt: skip
     address = address_of(run)
@@ -224,17 +225,17 @@ def test_who_does_not_see_the_run_directory_sends_its_files(
     left = {path.name for path in workers[1].temporary.iterdir()}
     assert all(name.startswith("torchinductor_") for name in left), left  # some torches' profiler
     run.assert_nothing_left()
-    resumed = launch("--resume", str(run.run_dir), "--epochs=202", "--workers=local")
+    resumed = launch("--resume", str(run.run_dir), "--epochs=82", "--workers=local")
     assert resumed.end() == 0, resumed.output
     assert "resumed from checkpoint" in resumed.output
 
 
 def test_nobody_joins(launch: Callable[..., Launch], join: Join) -> None:
-    run = launch(*REMOTE, "--join-timeout-s=12")
+    run = launch(*REMOTE, "--join-timeout-s=5")
     worker = join(address_of(run), "--stage=2")
     assert run.end() == 75
     assert "stage 2 joined" in run.output
-    assert re.search(r"Error: waited 12 s for Hello from stage 0, stage 1, stage 3", run.output)
+    assert re.search(r"Error: waited 5 s for Hello from stage 0, stage 1, stage 3", run.output)
     assert_all_left(worker)
     run.assert_nothing_left()
 

@@ -18,6 +18,7 @@ from tests.system.conftest import Launch
 from tests.system.sequences import write_sequences
 
 pytestmark = pytest.mark.system
+slow = pytest.mark.slow
 
 
 def train_plainly(config: RunConfig) -> tuple[nn.Sequential, list[EpochResult]]:
@@ -36,8 +37,14 @@ def assert_same_weights(run: Launch, network: nn.Sequential) -> None:
         assert torch.equal(trained[name], weight), name
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("stages", [1, 2, 4, 8])
+@pytest.mark.parametrize(
+    ("stages", "optimizer"),
+    [
+        *((2, "sgd"), (4, "adam"), (8, "sgd")),
+        *(pytest.param(*case, marks=slow) for case in ((1, "sgd"), (4, "sgd"))),
+        *(pytest.param(stages, "adam", marks=slow) for stages in (1, 2, 8)),
+    ],
+)
 def test_lockstep_equals_plain_backpropagation_bit_for_bit(
     launch: Callable[..., Launch], as_in_a_worker: None, stages: int, optimizer: str
 ) -> None:
@@ -72,7 +79,7 @@ def test_lockstep_equals_plain_backpropagation_where_zeros_do_not_travel(
         assert link["up_bytes"] < 0.75 * 100 * 256 * 4
 
 
-@pytest.mark.parametrize("stages", [1, 2, 4])
+@pytest.mark.parametrize("stages", [*(pytest.param(n, marks=slow) for n in (1, 2)), 4])
 def test_lockstep_equals_plain_backpropagation_for_sequences(
     launch: Callable[..., Launch],
     as_in_a_worker: None,

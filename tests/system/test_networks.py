@@ -11,31 +11,32 @@ import pytest
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
+slow = pytest.mark.slow
+MLP = "--synthesizer=mlp --synthesizer-layers=0 --synthesizer-lr=0.001"
 
 
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--model=cnn", "--norm=batch"],
-        ["--model=cnn", "--norm=layer", "--stages=2"],
-        ["--model=cnn", "--norm=batch", "--synthesizer-pool=0"],
-        ["--model=cnn", "--norm=batch", "--synthesizer=conv", "--targets=bootstrap", "--window=1"],
-        ["--model=residual", "--norm=batch", "--layers=5"],
-        ["--model=residual", "--layers=4", "--rule=fdg"],
-        [
-            "--synthesizer=mlp", "--synthesizer-layers=0", "--synthesizer-lr=0.001",
-            "--synthesizer-clip=1", "--synthesizer-warmup=20", "--targets=bootstrap", "--window=1",
-        ],
-        ["--synthesizer-scale=0.5", "--synthesizer-warmup=10"],
+        "--model=cnn --norm=layer --stages=2",
+        "--model=cnn --norm=batch --synthesizer=conv --targets=bootstrap --window=1",
+        "--model=residual --norm=batch --layers=5",
+        f"{MLP} --synthesizer-clip=1 --synthesizer-warmup=20 --targets=bootstrap --window=1",
+        *(
+            pytest.param(flags, marks=slow)
+            for flags in (
+                "--model=cnn --norm=batch",
+                "--model=cnn --norm=batch --synthesizer-pool=0",
+                "--model=residual --layers=4 --rule=fdg",
+                "--synthesizer-scale=0.5 --synthesizer-warmup=10",
+            )
+        ),
     ],
-    ids=" ".join,
-)  # fmt: skip
-def test_every_network_and_synthesizer_trains(
-    launch: Callable[..., Launch], flags: list[str]
-) -> None:
+)
+def test_every_network_and_synthesizer_trains(launch: Callable[..., Launch], flags: str) -> None:
     """A window of 1 where targets are bootstrapped: 12 batches an epoch are few to be stale for."""
     width = 16 if "--model=cnn" in flags else 64
-    run = launch("--epochs=20", "--layers=3", f"--width={width}", "--no-baseline", *flags)
+    run = launch("--epochs=20", "--layers=3", f"--width={width}", "--no-baseline", *flags.split())
     assert run.end() == 0, run.output
     assert run.report()["runs"][0]["test_accuracy"] > 0.8
     if "--stages=2" in flags:
@@ -82,7 +83,10 @@ def save_images(path: Path, shape: tuple[int, ...]) -> None:
     np.savez(path, x_train=x[:160], y_train=y[:160], x_test=x[160:], y_test=y[160:])
 
 
-@pytest.mark.parametrize("model", [[], ["--model=cnn", "--width=4"], ["--model=residual"]])
+@pytest.mark.parametrize(
+    "model",
+    [[], ["--model=cnn", "--width=4"], pytest.param(["--model=residual"], marks=slow)],
+)
 def test_samples_need_not_be_flat(
     launch: Callable[..., Launch], tmp_path: Path, model: list[str]
 ) -> None:

@@ -13,10 +13,10 @@ import torch
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
-# Epochs of a second and more, so that the launcher's end falls into one.
-COMMON = ["--no-baseline", "--layers=3", "--width=64", "--batch-size=2", "--epochs=4"]
+# Epochs of half a second and more, so that the launcher's end falls into one.
+COMMON = ["--no-baseline", "--layers=3", "--width=64", "--batch-size=4", "--epochs=4"]
 NEVER = "--checkpoint-every=99999999"  # but when the launcher is gone
-SOON_S = 5.0
+SOON_S = 10.0
 
 
 def kill_the_launcher(run: Launch) -> None:
@@ -38,10 +38,10 @@ def whole_checkpoints(run: Launch) -> list[int]:
     "flags",
     [
         ["--rule=dni"],
-        ["--rule=fdg", "--transport=tcp"],
+        pytest.param(["--rule=fdg", "--transport=tcp"], marks=pytest.mark.slow),
         ["--unlock=forward"],
-        ["--when-full=skip", "--when-empty=replay"],
-        ["--stages=1"],
+        pytest.param(["--when-full=skip", "--when-empty=replay"], marks=pytest.mark.slow),
+        pytest.param(["--stages=1"], marks=pytest.mark.slow),
     ],
 )
 def test_the_workers_of_a_killed_launcher_leave_a_last_checkpoint(

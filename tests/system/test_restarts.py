@@ -44,7 +44,7 @@ def decoupled(run: Launch) -> dict[str, Any]:
     return row
 
 
-@pytest.mark.parametrize("transport", ["auto", "tcp"])
+@pytest.mark.parametrize("transport", ["auto", pytest.param("tcp", marks=pytest.mark.slow)])
 def test_every_stage_may_be_killed_and_the_others_keep_their_processes(
     launch: Callable[..., Launch], transport: str
 ) -> None:
@@ -109,7 +109,7 @@ def test_when_restarts_are_used_up_the_first_cause_is_shown(launch: Callable[...
     before = dict(pids)
     kill(run, pids, 1)
     os.kill(pids[2], signal.SIGKILL)
-    assert run.end(10) == 128 + signal.SIGKILL
+    assert run.end(30) == 128 + signal.SIGKILL
     assert f"stage 2 (cpu, pid {pids[2]}) was killed by SIGKILL" in run.output
     assert f"stage 1 (cpu, pid {before[1]}) was killed" in run.output.splitlines()[-1]
     run.assert_nothing_left()
@@ -127,7 +127,7 @@ def test_an_exact_run_ends_with_a_worker(launch: Callable[..., Launch]) -> None:
     pids = run.worker_pids()
     run.wait_for("epoch +1 ")
     os.kill(pids[1], signal.SIGKILL)
-    assert run.end(10) == 128 + signal.SIGKILL
+    assert run.end(30) == 128 + signal.SIGKILL
     assert "--resume" in run.output.splitlines()[-1]
     run.assert_nothing_left()
 

@@ -20,8 +20,9 @@ from tests.marked_process import DEADLINE_S
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
+slow = pytest.mark.slow
 EXACT = [
-    "--rule=backprop", "--layers=3", "--width=64", "--epochs=40", "--batch-size=32",
+    "--rule=backprop", "--layers=3", "--width=64", "--epochs=15", "--batch-size=32",
     "--no-baseline", "--threads-per-worker=1", "--partition=even", "--checkpoint-every=20",
 ]  # fmt: skip
 
@@ -55,11 +56,11 @@ def checkpoints(run: Launch) -> list[int]:
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (["--optimizer=adam"], []),
+        pytest.param(["--optimizer=adam"], [], marks=slow),
         (["--optimizer=sgd", "--accumulate=3", "--lr=0.05"], ["--transport=tcp"]),
-        (["--norm=batch", "--lr-schedule=cosine"], ["--stages=2"]),
-        (["--stages=1"], ["--stages=3"]),
-        (["--evaluate-every=7"], []),
+        (["--norm=batch", "--lr-schedule=cosine", "--evaluate-every=7"], ["--stages=2"]),
+        pytest.param(["--stages=1"], ["--stages=3"], marks=slow),
+        pytest.param(["--evaluate-every=7"], [], marks=slow),
     ],
 )
 def test_a_lockstep_run_that_was_killed_goes_on_bit_for_bit(
@@ -68,7 +69,7 @@ def test_a_lockstep_run_that_was_killed_goes_on_bit_for_bit(
     whole = launch(*EXACT, *before)
     assert whole.end() == 0, whole.output
     killed = launch(*EXACT, *before)
-    kill_at_a_checkpoint(killed, 300)
+    kill_at_a_checkpoint(killed, 100)
     resumed = launch("--resume", str(killed.run_dir), *after)
     assert resumed.end() == 0, resumed.output
     assert "resumed from checkpoint" in resumed.output
@@ -85,7 +86,7 @@ def test_a_lockstep_run_that_was_killed_goes_on_bit_for_bit(
         json.loads(line) for line in (resumed.run_dir / "metrics.jsonl").read_text().splitlines()
     ]
     every = 7 if "--evaluate-every=7" in before else 1
-    tested = [epoch for epoch in range(1, 41) if epoch % every == 0 or epoch == 40]
+    tested = [epoch for epoch in range(1, 16) if epoch % every == 0 or epoch == 15]
     assert [line["epoch"] for line in lines if "epoch" in line] == tested
     assert sum("resumed" in line for line in lines) == 1
     assert len(checkpoints(resumed)) == 3
@@ -96,12 +97,17 @@ def test_a_lockstep_run_that_was_killed_goes_on_bit_for_bit(
     "flags",
     [
         ["--targets=bootstrap", "--synthesizer=mlp", "--synthesizer-width=32"],
-        ["--synthesizer=critic", "--synthesizer-warmup=100", "--update-probability=0.7"],
-        ["--unlock=forward"],
-        ["--when-full=skip", "--when-empty=replay"],
-        ["--rule=dgl", "--stages=2"],
         ["--stages=auto"],  # as many as they were, without another measurement
-        ["--rule=fdg"],
+        *(
+            pytest.param(flags, marks=slow)
+            for flags in (
+                ["--synthesizer=critic", "--synthesizer-warmup=100", "--update-probability=0.7"],
+                ["--unlock=forward"],
+                ["--when-full=skip", "--when-empty=replay"],
+                ["--rule=dgl", "--stages=2"],
+                ["--rule=fdg"],
+            )
+        ),
     ],
 )
 def test_every_way_to_train_goes_on_from_a_checkpoint(

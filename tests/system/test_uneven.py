@@ -44,8 +44,16 @@ def launch_slow(launch: Callable[..., Launch], tmp_path: Path) -> Callable[..., 
     return start
 
 
-@pytest.mark.parametrize("targets", ["anchor", "bootstrap"])
-@pytest.mark.parametrize("transport", ["auto", "tcp"])
+@pytest.mark.parametrize(
+    ("targets", "transport"),
+    [
+        *(("anchor", "auto"), ("bootstrap", "tcp")),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (("anchor", "tcp"), ("bootstrap", "auto"))
+        ),
+    ],
+)
 def test_with_skip_nobody_waits_for_a_slow_head_and_every_batch_is_accounted_for(
     launch_slow: Callable[..., Launch], targets: str, transport: str
 ) -> None:

@@ -9,23 +9,26 @@ import pytest
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
+slow = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--targets=bootstrap", "--synthesizer=linear", "--norm=batch"],
-        ["--anchor-every=4", "--window=3"],
-        ["--anchor-every=4", "--anchor-updates", "--layers=3"],
-        ["--rule=dgl", "--layers=2", "--transport=tcp"],
-        ["--dtype=bf16", "--layers=6", "--stages=3", "--update-probability=0.5"],
+        "--targets=bootstrap --synthesizer=linear --norm=batch",
+        "--rule=dgl --layers=2 --transport=tcp",
+        *(
+            pytest.param(flags, marks=slow)
+            for flags in (
+                "--anchor-every=4 --window=3",
+                "--anchor-every=4 --anchor-updates --layers=3",
+                "--dtype=bf16 --layers=6 --stages=3 --update-probability=0.5",
+            )
+        ),
     ],
-    ids=" ".join,
 )
-def test_stages_that_predict_their_inputs_learn(
-    launch: Callable[..., Launch], flags: list[str]
-) -> None:
-    run = launch("--unlock=forward", "--epochs=15", "--no-baseline", *flags)
+def test_stages_that_predict_their_inputs_learn(launch: Callable[..., Launch], flags: str) -> None:
+    run = launch("--unlock=forward", "--epochs=15", "--no-baseline", *flags.split())
     assert run.end() == 0, run.output
     (ours,) = run.report()["runs"]
     assert ours["test_accuracy"] > 0.8
@@ -34,7 +37,9 @@ def test_stages_that_predict_their_inputs_learn(
     run.assert_nothing_left()
 
 
-@pytest.mark.parametrize("flags", [["--targets=bootstrap"], ["--anchor-every=3"]])
+@pytest.mark.parametrize(
+    "flags", [["--targets=bootstrap"], pytest.param(["--anchor-every=3"], marks=slow)]
+)
 def test_stages_that_predict_their_inputs_with_a_window_of_one_train_the_same_each_time(
     launch: Callable[..., Launch], flags: list[str]
 ) -> None:

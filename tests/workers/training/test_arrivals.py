@@ -76,7 +76,7 @@ ANY_SHAPE = st.lists(st.integers(0, 3), min_size=1, max_size=4)
 ANY_TENSOR = st.builds(lambda shape, dtype: torch.ones(shape, dtype=dtype), ANY_SHAPE, ANY_DTYPE)
 
 
-@settings(deadline=None, max_examples=400, database=None)
+@settings(deadline=None, max_examples=200, database=None)
 @given(st.lists(ANY_TENSOR, max_size=4))
 def test_whatever_tensors_come_are_refused_or_computed_with(tensors: list[torch.Tensor]) -> None:
     staging = Staging("cpu", wire_dtype=torch.int8)
