@@ -18,6 +18,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import runpy
 import selectors
 import signal
@@ -33,16 +34,7 @@ from typing import Any, NoReturn
 
 MARK = "DNI_TEST_MARK"
 ROOT = Path(__file__).resolve().parents[1]
-PRELOADED = (
-    "pytest",
-    *("sklearn.datasets", "cloudpickle", "tensorboard.compat.proto.event_pb2", "prometheus_client"),
-    *("dni_async", "dni_async.workers.worker", "dni_async.workers.__main__"),
-    *("dni_async.workers.joining", "dni_async.launcher.cli", "dni_async.launcher.run"),
-    *("dni_async.launcher.report.tables", "dni_async.launcher.jobs.baseline"),
-    *("dni_async.launcher.jobs.layer_probe", "dni_async.launcher.monitoring.prometheus"),
-    *("dni_async.launcher.monitoring.tensorboard", "dni_async.launcher.commands.report"),
-    *("dni_async.launcher.doctor.cli", "dni_async.launcher.doctor.examination"),
-)
+FOREIGN = ("sklearn.datasets", "cloudpickle", "pytest", "tensorboard.compat.proto.event_pb2")
 _path: list[str] = []
 _main = sys.modules["__main__"]
 
@@ -50,8 +42,12 @@ _main = sys.modules["__main__"]
 def main() -> None:
     """Fork commands until the socket ends."""
     sys.path[:] = _path[:] = [str(ROOT), *(part for part in sys.path[1:] if part != str(ROOT))]
-    for name in PRELOADED:
+    for name in FOREIGN:
         importlib.import_module(name)
+    import dni_async
+
+    for module in pkgutil.walk_packages(dni_async.__path__, "dni_async."):
+        importlib.import_module(module.name)
     gc.collect()
     control = socket.socket(fileno=int(sys.argv[1]))
     with selectors.DefaultSelector() as selector:

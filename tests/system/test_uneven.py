@@ -44,16 +44,7 @@ def launch_slow(launch: Callable[..., Launch], tmp_path: Path) -> Callable[..., 
     return start
 
 
-@pytest.mark.parametrize(
-    ("targets", "transport"),
-    [
-        *(("anchor", "auto"), ("bootstrap", "tcp")),
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in (("anchor", "tcp"), ("bootstrap", "auto"))
-        ),
-    ],
-)
+@pytest.mark.parametrize(("targets", "transport"), [("anchor", "auto"), ("bootstrap", "tcp")])
 def test_with_skip_nobody_waits_for_a_slow_head_and_every_batch_is_accounted_for(
     launch_slow: Callable[..., Launch], targets: str, transport: str
 ) -> None:
