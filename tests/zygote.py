@@ -158,6 +158,8 @@ def _code_of(program: str) -> int:
             sys.path.insert(0, str(Path(program).parent))
             sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
             runpy.run_path(program, run_name="__main__")
+        elif program.startswith("benchmarks."):
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
         else:
             importlib.import_module(program).main()
     except SystemExit as leave:
