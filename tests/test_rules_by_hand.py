@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.in_order.in_order import ReferenceLine
-from dni_async.decisions.actions import Arrived, Batch, LearnInput, SynthesizeInput, Turn
-from dni_async.decisions.machines.unlocked import UnlockedMachine
+from dni_async.config.assembly import make_stage_machine
+from dni_async.config.run_config import RunConfig
+from dni_async.data import Dataset
+from dni_async.data.inputs import Inputs
 from dni_async.decisions.rules import (
     AnchorRule,
     BackpropRule,
@@ -31,8 +32,13 @@ from dni_async.synthesizers.interface import Synthesizer
 from dni_async.synthesizers.linear import LinearSynthesizer
 from dni_async.synthesizers.mlp import MlpSynthesizer
 from dni_async.synthesizers.pooled import PooledSynthesizer
+from dni_async.transport.staging import Staging
+from dni_async.wire.messages import EpochTrained, Welcome
+from dni_async.workers.in_memory import RUN_ID, InMemoryLine, Part
+from dni_async.workers.startup.equipment import Equipment
 
 RATE, SYNTHESIZER_RATE = 0.5, 0.25
+TOLD = ("cpu", 1, "", "", (2,), False, 2, 9)  # what a Welcome says beside the stage
 LOSS = make_loss("cross-entropy", (2,))
 X = torch.tensor([[1.0, 2.0], [-1.0, 0.5], [0.0, -1.0], [2.0, 1.0]])
 Y = torch.tensor([0, 1, 1, 0])
@@ -56,11 +62,78 @@ def make_stage(index: int, layers: nn.Sequential) -> Stage:
     return Stage(index, StageLayers(layers, has_below=index > 0), updates, loss=LOSS)
 
 
-def make_line(rule: Rule, synthesizer: Synthesizer, *, scale: float = 1.0) -> ReferenceLine:
+class SameBatch(Inputs):
+    """One batch, again and again; each time is an epoch of its own."""
+
+    def __init__(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        samples, labels = x.numpy(), y.numpy()
+        dataset = Dataset("by hand", samples, labels, samples[:0], labels[:0], num_classes=2)
+        super().__init__(dataset, batch_size=len(x), seed=0)
+        self._batch = x, y
+
+    def train_batch(self, epoch: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batch, in its own order."""
+        return self._batch
+
+
+class HandLine:
+    """Two stages, as workers run them, in order.
+
+    inputs: what the head predicts its inputs by, if it does.
+    """
+
+    def __init__(
+        self,
+        layers: tuple[nn.Sequential, nn.Sequential],
+        rule: Rule,
+        boundary: Boundary,
+        batch: tuple[torch.Tensor, torch.Tensor],
+        inputs: InputSynthesizer | None = None,
+    ) -> None:
+        unlock = "update" if inputs is None else "forward"
+        config = RunConfig(layers=2, epochs=9, window=1, unlock=unlock)
+        self.layers = layers
+        parts = []
+        for stage, each in enumerate(layers):
+            data = SameBatch(*batch) if stage == 0 or inputs is not None else None
+            machine = make_stage_machine(
+                config,
+                rule,
+                stage=stage,
+                num_stages=2,
+                num_batches=None if data is None else data.num_batches,
+            )
+            equipment = Equipment(
+                machine=machine,
+                rule=rule,
+                stage=make_stage(stage, each),
+                staging=Staging("cpu"),
+                boundary=boundary if stage == 0 and rule.needs_synthesizer else None,
+                inputs=data,
+                input_synthesizer=inputs if stage == 1 else None,
+            )
+            parts.append(Part(Welcome(RUN_ID, 2, stage, stage + 1, *TOLD), equipment))
+        self._line = InMemoryLine(config, parts)
+        self._turns = self._line.turns()
+
+    def train(self) -> float:
+        """The batch up the line, and all that comes back of it; its mean loss."""
+        for _, message in self._turns:
+            if isinstance(message, EpochTrained):  # the source has its marker back
+                break
+        return self._line.losses[-1]
+
+
+def make_line(
+    rule: Rule,
+    synthesizer: Synthesizer,
+    *,
+    scale: float = 1.0,
+    inputs: InputSynthesizer | None = None,
+) -> HandLine:
     """Two stages of one linear layer each."""
-    layers = [linear(W0), linear(W1)]
-    stages = [make_stage(k, each) for k, each in enumerate(layers)]
-    return ReferenceLine(stages, [Boundary(lambda _: synthesizer, LOSS, scale=scale)], rule)
+    boundary = Boundary(lambda _: synthesizer, LOSS, scale=scale)
+    return HandLine((linear(W0), linear(W1)), rule, boundary, (X, Y), inputs)
 
 
 def critic() -> CriticSynthesizer:
@@ -80,7 +153,7 @@ def class_error(logits: torch.Tensor) -> torch.Tensor:
     return torch.softmax(logits, 1) - ONE_HOT
 
 
-def weights(line: ReferenceLine) -> tuple[torch.Tensor, torch.Tensor]:
+def weights(line: HandLine) -> tuple[torch.Tensor, torch.Tensor]:
     """Of the two layers."""
     below, head = (next(layers.parameters()).detach() for layers in line.layers)
     return below, head
@@ -109,7 +182,7 @@ HEAD_AFTER = W1 - RATE * DELTA1.t() @ H
 )
 def test_the_first_update(rule: Rule, gradient: torch.Tensor) -> None:
     line = make_line(rule, critic())
-    loss = line.train(X, Y)
+    loss = line.train()
     below, head = weights(line)
     expected_loss = -torch.log_softmax(H @ W1.t(), 1)[range(len(Y)), Y].mean()
     assert loss == pytest.approx(expected_loss.item())
@@ -123,7 +196,7 @@ def test_the_first_update(rule: Rule, gradient: torch.Tensor) -> None:
 def test_what_a_critic_learns_from_the_returned_gradient(rule: Rule) -> None:
     """B moves against the mean squared error of (p - y)(A + B) to the per-sample gradient."""
     synthesizer = critic()
-    make_line(rule, synthesizer).train(X, Y)
+    make_line(rule, synthesizer).train()
     after = A
     if not (isinstance(rule, AnchorRule) and rule.updates):  # A learns where it predicts
         after = A - SYNTHESIZER_RATE * class_error(H @ A.t()).t() @ H / len(X)
@@ -138,7 +211,7 @@ def test_a_local_loss_never_corrects_its_critic() -> None:
     synthesizer = critic()
     line = make_line(AnchorRule(0), synthesizer)
     for _ in range(3):
-        line.train(X, Y)
+        line.train()
     assert torch.equal(synthesizer.correction, torch.zeros(2, 3))
 
 
@@ -146,14 +219,14 @@ def test_the_papers_linear_synthesizer_starts_at_zero_and_learns_the_true_gradie
     """g(h, y) = h W + V y + b, on the squared error to the head's gradient per sample."""
     synthesizer = zero_linear()
     line = make_line(BootstrapRule(), synthesizer)
-    line.train(X, Y)
+    line.train()
     assert torch.equal(weights(line)[0], W0)  # a gradient of zero
     slope = -2 / H.numel() * TRUE * len(X)
     torch.testing.assert_close(synthesizer.weight, -SYNTHESIZER_RATE * H.t() @ slope)
     torch.testing.assert_close(synthesizer.bias, -SYNTHESIZER_RATE * slope.sum(0))
     torch.testing.assert_close(synthesizer.code_weight, -SYNTHESIZER_RATE * ONE_HOT.t() @ slope)
     predicted = H @ synthesizer.weight + synthesizer.bias + ONE_HOT @ synthesizer.code_weight
-    line.train(X, Y)
+    line.train()
     torch.testing.assert_close(weights(line)[0], W0 - RATE * (predicted / len(X)).t() @ X)
 
 
@@ -169,27 +242,13 @@ def test_the_complete_unlock() -> None:
         with torch.no_grad():
             parameter.copy_(value)
     below = zero_linear()
-    source, head = make_line(BootstrapRule(), below).places
-    batch = Batch(0, "train", epoch=1)
-    machine = UnlockedMachine(
-        stage=1, num_stages=2, window=1, rule=BootstrapRule(), work=iter([batch])
-    )
-    hidden = X
-    for action in machine.handle(Turn()) + machine.handle(Arrived(batch)):
-        if isinstance(action, SynthesizeInput):
-            hidden = inputs.predict(X)
-        elif isinstance(action, LearnInput):
-            inputs.learn(X, H)
-        else:
-            head.perform(action, hidden, Y, None)
+    line = make_line(BootstrapRule(), below, inputs=inputs)
+    line.train()
 
     units = torch.relu(X @ v0.t())
     predicted = units @ v1.t()
     delta = class_error(predicted @ W1.t()) / len(X)
-    weight = next(head.stage.layers.parameters()).detach()
-    torch.testing.assert_close(weight, W1 - RATE * delta.t() @ predicted)
-    assert head.returned is not None
-    torch.testing.assert_close(head.returned, delta @ W1)
+    torch.testing.assert_close(weights(line)[1], W1 - RATE * delta.t() @ predicted)
     slope = 2 * (predicted - H) / H.numel()
     slope_of_units = (slope @ v1) * (units > 0)
     expected = [
@@ -201,15 +260,14 @@ def test_the_complete_unlock() -> None:
     for parameter, value in zip(inputs.network.parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.detach(), value)
 
-    assert source.boundary is not None
-    source.boundary.learn(H, Y, head.returned)  # at its own, real activation
+    # The source has learnt from what came back, at its own, real activation.
     learnt = 2 / H.numel() * H.t() @ (delta @ W1 * len(X))
     torch.testing.assert_close(below.weight, SYNTHESIZER_RATE * learnt)
 
 
 def test_a_scale_multiplies_the_synthetic_gradient() -> None:
     line = make_line(AnchorRule(0), critic(), scale=0.25)
-    line.train(X, Y)
+    line.train()
     below, head = weights(line)
     torch.testing.assert_close(below, W0 - RATE * 0.25 * LOCAL.t() @ X)
     torch.testing.assert_close(head, HEAD_AFTER)
@@ -221,13 +279,13 @@ def test_a_critic_learns_labels_before_the_stage_moves() -> None:
     line = make_line(WarmUpRule(AnchorRule(0), 2, learns_labels=True), synthesizer)
     a, bias = A, torch.zeros(2)
     for _ in range(2):
-        line.train(X, Y)
+        line.train()
         assert torch.equal(weights(line)[0], W0)
         error = class_error(H @ a.t() + bias) / len(X)
         a, bias = a - SYNTHESIZER_RATE * error.t() @ H, bias - SYNTHESIZER_RATE * error.sum(0)
         torch.testing.assert_close(synthesizer.weight, a)
         torch.testing.assert_close(synthesizer.bias, bias)
-    line.train(X, Y)
+    line.train()
     gradient = class_error(H @ a.t() + bias) @ a / len(X)
     torch.testing.assert_close(weights(line)[0], W0 - RATE * gradient.t() @ X)
 
@@ -236,11 +294,11 @@ def test_a_linear_synthesizer_learns_returned_gradients_before_the_stage_moves()
     synthesizer = zero_linear()
     line = make_line(WarmUpRule(BootstrapRule(), 2, learns_labels=False), synthesizer)
     for _ in range(2):
-        line.train(X, Y)
+        line.train()
         assert torch.equal(weights(line)[0], W0)
     predicted = H @ synthesizer.weight + synthesizer.bias + ONE_HOT @ synthesizer.code_weight
     assert predicted.abs().min() > 0
-    line.train(X, Y)
+    line.train()
     torch.testing.assert_close(weights(line)[0], W0 - RATE * (predicted / len(X)).t() @ X)
 
 
@@ -249,7 +307,7 @@ def test_without_hidden_layers_the_mlp_is_linear() -> None:
     synthesizer = MlpSynthesizer(
         3, LOSS.encoding, lambda ps: Sgd(ps, lr=SYNTHESIZER_RATE), layers=0
     )
-    make_line(BootstrapRule(), synthesizer).train(X, Y)
+    make_line(BootstrapRule(), synthesizer).train()
     slope = -2 / H.numel() * TRUE * len(X)
     weight, bias = synthesizer.parameters
     inputs = torch.cat([H, ONE_HOT], 1)
@@ -268,13 +326,12 @@ IMAGE_ERROR = torch.softmax(PLACES @ HEAD.t(), 1) - torch.eye(2)[IMAGE_LABELS]
 IMAGE_TRUE = (IMAGE_ERROR @ HEAD).view(2, 1, 2, 2)  # per sample
 
 
-def make_image_line(rule: Rule, synthesizer: Synthesizer) -> ReferenceLine:
+def make_image_line(rule: Rule, synthesizer: Synthesizer) -> HandLine:
     """A convolution by one number, and a linear head."""
     convolution = nn.Conv2d(1, 1, 1, bias=False)
     nn.init.constant_(convolution.weight, FILTER)
-    layers = [nn.Sequential(convolution), nn.Sequential(nn.Flatten(), linear(HEAD))]
-    stages = [make_stage(k, each) for k, each in enumerate(layers)]
-    return ReferenceLine(stages, [Boundary(lambda _: synthesizer, LOSS)], rule)
+    layers = (nn.Sequential(convolution), nn.Sequential(nn.Flatten(), linear(HEAD)))
+    return HandLine(layers, rule, Boundary(lambda _: synthesizer, LOSS), (IMAGES, IMAGE_LABELS))
 
 
 def test_a_pooled_critic_updates_a_convolution_by_a_loss_on_the_mean() -> None:
@@ -284,7 +341,7 @@ def test_a_pooled_critic_updates_a_convolution_by_a_loss_on_the_mean() -> None:
     inner.weight.copy_(a)
     synthesizer = PooledSynthesizer((1, 2, 2), 1, lambda _: inner)
     line = make_image_line(AnchorRule(0), synthesizer)
-    line.train(IMAGES, IMAGE_LABELS)
+    line.train()
     error = torch.softmax(PLACES.mean(1, keepdim=True) @ a.t(), 1) - torch.eye(2)[IMAGE_LABELS]
     gradient = (error @ a) / 4 / 2  # of each place, of the mean loss over two samples
     expected = FILTER - RATE * (gradient * IMAGES.flatten(1)).sum()
@@ -296,7 +353,7 @@ def test_what_a_pooled_critic_learns_is_the_sum_over_its_region() -> None:
     a = torch.tensor([[0.4], [-0.6]])
     inner.weight.copy_(a)
     synthesizer = PooledSynthesizer((1, 2, 2), 1, lambda _: inner)
-    make_image_line(AnchorRule(1, updates=True), synthesizer).train(IMAGES, IMAGE_LABELS)
+    make_image_line(AnchorRule(1, updates=True), synthesizer).train()
     means = PLACES.mean(1, keepdim=True)
     error = torch.softmax(means @ a.t(), 1) - torch.eye(2)[IMAGE_LABELS]
     residual = error @ a - IMAGE_TRUE.sum((1, 2, 3)).unsqueeze(1)
@@ -310,7 +367,7 @@ def test_conv_without_hidden_layers_is_one_filter_and_a_bias_for_each_label() ->
         (1, 2, 2), LOSS.encoding, lambda ps: Sgd(ps, lr=SYNTHESIZER_RATE), layers=0
     )
     line = make_image_line(BootstrapRule(), synthesizer)
-    line.train(IMAGES, IMAGE_LABELS)
+    line.train()
     assert weights(line)[0].item() == FILTER  # a gradient of zero
     slope = -2 / IMAGE_TRUE.numel() * IMAGE_TRUE
     weight, bias, code_bias = (p.detach() for p in synthesizer.parameters)

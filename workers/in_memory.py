@@ -25,16 +25,18 @@ from dni_async.transport.in_memory import CoordinatorEnd, InMemoryTransport
 from dni_async.transport.link import Link, open_inbox, open_outbox
 from dni_async.wire.counters import Counters
 from dni_async.wire.messages import EpochLoss, Evaluated, Message, Progress, Welcome
+from dni_async.workers.reporting.spans import KeptSpans, Span
 from dni_async.workers.startup.connections import Connections
 from dni_async.workers.startup.equipment import Equipment, equip
 from dni_async.workers.startup.seat import Seat
 from dni_async.workers.training.loop import Outcome, WorkerLoop
 
-__all__ = ["InMemoryLine", "Part", "build_line"]
+__all__ = ["RUN_ID", "Equipment", "InMemoryLine", "Part", "Span", "build_line", "endpoint_of"]
 
 RUN_ID = "in-memory"
 TICK_S = 0.01  # of the clock, each time that anybody looks at it
 
+Ranges = Sequence[tuple[int, int]]
 Adapt = Callable[[int, Equipment], Equipment]
 
 
@@ -76,7 +78,7 @@ class InMemoryLine:
         self._clock = lambda: next(ticks) * TICK_S
         inboxes: list[Link | None] = [None]
         for stage in range(1, len(parts)):
-            inboxes.append(open_inbox(self._transport, f"memory://stage-{stage}"))
+            inboxes.append(open_inbox(self._transport, endpoint_of(stage)))
         self._members = [self._seat(stage, part, inboxes) for stage, part in enumerate(parts)]
         for stage, member in enumerate(self._members):
             with self._as_member(stage):
@@ -101,6 +103,11 @@ class InMemoryLine:
     def accuracies(self) -> list[float]:
         """The test accuracy of each epoch that has been tested so far."""
         return [message.accuracy for _, message in self.told if isinstance(message, Evaluated)]
+
+    def spans(self, stage: int) -> Sequence[Span]:
+        """With profile: what the stage did and when, in order."""
+        spans = self._members[stage].loop.instruments.spans
+        return spans.kept if isinstance(spans, KeptSpans) else ()
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """The weights of the whole network, by the names of the plain one."""
@@ -181,15 +188,24 @@ class InMemoryLine:
                     self.told.append((stage, message))
 
 
-def build_line(config: RunConfig, *, adapt: Adapt | None = None) -> InMemoryLine:
-    """The run that config describes: its network, its data, one stage for each part.
+def endpoint_of(stage: int) -> str:
+    """Where a stage of a line listens for the one below."""
+    return f"memory://stage-{stage}"
+
+
+def build_line(
+    config: RunConfig, *, ranges: Ranges | None = None, adapt: Adapt | None = None
+) -> InMemoryLine:
+    """The run that config describes: its network, its data, its stages.
+
+    ranges: of layers, one for each stage; where there are none, they are dealt out evenly.
 
     As in workers, each stage draws at random from a seed of its own, and denormals are flushed, in
     this whole process from now on. adapt: gives a stage's equipment, changed. Raises DataError,
     ConfigError.
     """
     parts = []
-    for stage, welcome in enumerate(_welcomes(config)):
+    for stage, welcome in enumerate(_welcomes(config, ranges)):
         with torch.random.fork_rng(devices=[]):
             equipment = equip(stage, welcome, config)
             if adapt is not None:
@@ -198,17 +214,18 @@ def build_line(config: RunConfig, *, adapt: Adapt | None = None) -> InMemoryLine
     return InMemoryLine(config, parts)
 
 
-def _welcomes(config: RunConfig) -> Iterator[Welcome]:
-    """What each stage is told by a coordinator; layers are dealt out evenly."""
+def _welcomes(config: RunConfig, ranges: Ranges | None) -> Iterator[Welcome]:
+    """What each stage is told by a coordinator."""
     folder = None if config.data_dir is None else Path(config.data_dir)
     dataset = load_dataset(config.data, folder)
     network = build_network(config, dataset.input_shape, dataset.num_classes)
-    parts = split_layers(len(layer_starts(network)), config.num_stages)
+    if ranges is None:
+        ranges = split_layers(len(layer_starts(network)), config.num_stages)
     num_batches = -(-len(dataset.y_train) // config.batch_size)
-    for first, end in parts:
+    for first, end in ranges:
         yield Welcome(
             run_id=RUN_ID,
-            num_stages=len(parts),
+            num_stages=len(ranges),
             first_layer=first,
             end_layer=end,
             device="cpu",

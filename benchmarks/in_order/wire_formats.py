@@ -7,27 +7,36 @@ away is added to the next one over the same boundary.
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
+from dni_async.transport.link import Link
+from dni_async.transport.staging import Staging
 from dni_async.wire.quantising import dequantise, quantise
+from dni_async.workers.in_memory import Equipment, endpoint_of
 
 __all__ = ["WireFormat", "make_format"]
 
 
 class WireFormat:
-    """Carries tensors over boundaries and adds up how far they arrive from what they were."""
+    """Rounds what crosses boundaries and adds up how far it arrives from what it was."""
 
     def __init__(self, words: frozenset[str], seed: int) -> None:
         self._words = words
         self._generator = torch.Generator().manual_seed(seed)
-        self._left: dict[tuple[int, torch.Size], torch.Tensor] = {}
+        self._left: dict[tuple[str, torch.Size], torch.Tensor] = {}
         self._sums = {True: 0.0, False: 0.0}
         self._counts = {True: 0, False: 0}
 
-    def carry(self, boundary: int, is_up: bool, tensor: torch.Tensor) -> torch.Tensor:
-        """The tensor [B, ...] as it arrives."""
+    def between(self, stage: int, equipment: Equipment) -> Equipment:
+        """The equipment of a stage whose tensors travel in this format."""
         if "same" in self._words:
-            return tensor
+            return equipment
+        return dataclasses.replace(equipment, staging=_Rounding(self, stage))
+
+    def round(self, boundary: str, tensor: torch.Tensor, *, is_up: bool) -> torch.Tensor:
+        """The tensor [B, ...] as it arrives."""
         key = boundary, tensor.shape
         feeds_back = "feedback" in self._words and not is_up
         sent = tensor + self._left[key] if feeds_back and key in self._left else tensor
@@ -51,6 +60,20 @@ class WireFormat:
         generator = self._generator if "stochastic" in self._words else None
         rows = tensor.reshape(1, -1) if "per-tensor" in self._words else tensor
         return dequantise(*quantise(rows, generator)).view(tensor.shape)
+
+
+class _Rounding(Staging):
+    """Sends what the format makes of a tensor, in float32."""
+
+    def __init__(self, wire: WireFormat, stage: int) -> None:
+        super().__init__("cpu")
+        self._wire = wire
+        self._stage = stage
+
+    def for_link(self, link: Link, batch_id: int, tensor: torch.Tensor) -> list[torch.Tensor]:
+        """What arrives of an activation or gradient [B, ...]."""
+        is_up = link.endpoint != endpoint_of(self._stage)  # nothing goes up to oneself
+        return [self._wire.round(link.endpoint, tensor, is_up=is_up)]
 
 
 def make_format(name: str, seed: int) -> WireFormat:

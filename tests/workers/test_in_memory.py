@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,55 +12,11 @@ from torch.nn import functional
 
 from dni_async.config.run_config import RunConfig
 from dni_async.data.inputs import Inputs
-from dni_async.decisions.machines.machine import StageMachine
-from dni_async.errors import LinkError
 from dni_async.network.building import build_network
-from dni_async.stage.threads import prepare_torch
-from dni_async.wire.counters import Work
-from dni_async.wire.messages import Drain
-from dni_async.workers.in_memory import RUN_ID, InMemoryLine, build_line
+from tests.workers.lines import NUM_BATCHES, SMALL, assert_it_trained, named, trained, works
 
-SMALL = {"layers": 4, "width": 16, "batch_size": 100, "epochs": 2, "lr": 0.003}
+pytestmark = pytest.mark.usefixtures("as_in_a_worker")
 PAPER = {"layers": 2, "targets": "bootstrap", "lr": 0.01, "epochs": 8}
-NUM_BATCHES = 15  # the digits in batches of 100, the last one of 37
-
-
-@pytest.fixture(autouse=True)
-def as_in_a_worker() -> Iterator[None]:
-    """One thread and no denormals, as the processes of a run have it; undone afterwards."""
-    num_threads = torch.get_num_threads()
-    prepare_torch(1)
-    yield
-    torch.set_flush_denormal(False)
-    torch.set_num_threads(num_threads)
-
-
-def trained(*, draw: random.Random | None = None, **settings: Any) -> InMemoryLine:
-    """A line that has run to its end."""
-    line = build_line(RunConfig(**{**SMALL, **settings}))
-    line.run(draw)
-    return line
-
-
-def works(line: InMemoryLine) -> list[Work]:
-    """What each stage has told of its work."""
-    return [counters.work for _, counters in sorted(line.counters.items())]
-
-
-def named(settings: dict[str, Any]) -> str:
-    """Settings as the id of a test."""
-    return " ".join(f"{name}={value}" for name, value in settings.items()) or "default"
-
-
-def assert_it_trained(line: InMemoryLine, *, updates: int | None = None) -> None:
-    """Every batch is applied once at each stage, no window is exceeded, and the loss falls."""
-    expected = updates or line.config.epochs * NUM_BATCHES // line.config.accumulate
-    for equipment, counters in zip(line.equipments, line.counters.values(), strict=True):
-        assert equipment.stage.version == counters.work.updates == expected
-        assert counters.window.max_pending <= equipment.machine.window
-        assert (counters.work.skipped, counters.work.replayed) == (0, 0)
-    assert all(value.isfinite().all() for value in line.state_dict().values())
-    assert line.losses[-1] < line.losses[0] < 1.1 * math.log(10)
 
 
 # --- exactness ---------------------------------------------------------------------------------
@@ -230,28 +184,3 @@ def test_without_backpropagation_only_the_head_learns() -> None:
     weights = line.state_dict()
     unchanged = [name for name in drawn if torch.equal(weights[name], drawn[name])]
     assert unchanged == ["0.0.weight", "0.0.bias", "1.0.weight", "1.0.bias"]
-
-
-# --- the line itself ---------------------------------------------------------------------------
-
-
-def test_a_drained_line_ends_early_and_well() -> None:
-    line = build_line(RunConfig(**{**SMALL, "epochs": 500}))  # type: ignore[arg-type]
-    while not line.accuracies:
-        for stage in range(4):
-            line.step(stage)
-    line.send(0, Drain(RUN_ID))
-    line.run()
-    assert line.is_finished
-    assert len(line.losses) < 4
-
-
-def test_a_line_that_stands_still_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stage 1 never takes anything up."""
-    may_turn = StageMachine.has_turn.fget  # type: ignore[attr-defined]
-    stuck = property(lambda machine: machine.stage != 1 and may_turn(machine))
-    monkeypatch.setattr(StageMachine, "has_turn", stuck)
-    line = build_line(RunConfig(**SMALL))  # type: ignore[arg-type]
-    with pytest.raises(LinkError, match="the line stands still"):
-        line.run()
-    assert line.counters[0].window.max_pending <= line.equipments[0].machine.window

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from dni_async.files.writing import whole
 
-__all__ = ["MAX_SPANS", "NO_BATCH", "KeptSpans", "SpanKind", "Spans"]
+__all__ = ["MAX_SPANS", "NO_BATCH", "KeptSpans", "Span", "SpanKind", "Spans"]
 
 MAX_SPANS = 200_000  # about 40 MB
 NO_BATCH = -1
@@ -42,6 +42,10 @@ SpanKind = Literal[
 ]
 
 
+Span = tuple[SpanKind, int, int, int, int]
+"""Its kind, batch_id, version, and when it began and ended, in nanoseconds."""
+
+
 class _Versioned(Protocol):
     @property
     def version(self) -> int:
@@ -62,7 +66,7 @@ class Spans:
 
 
 class KeptSpans(Spans):
-    """Keeps the first max_spans spans and counts the rest.
+    """Keeps the first max_spans spans, in kept, and counts the rest.
 
     updates tells the version, which every span is stamped with as it ends.
     """
@@ -72,7 +76,7 @@ class KeptSpans(Spans):
         self._updates = updates
         self._room = max_spans
         self._began_ns = time.perf_counter_ns()
-        self._spans: list[tuple[SpanKind, int, int, int, int]] = []
+        self.kept: list[Span] = []
 
     def begin(self) -> None:
         """A span begins here."""
@@ -83,7 +87,7 @@ class KeptSpans(Spans):
         now_ns = time.perf_counter_ns()
         if self._room > 0:
             self._room -= 1
-            self._spans.append((kind, batch_id, self._updates.version, self._began_ns, now_ns))
+            self.kept.append((kind, batch_id, self._updates.version, self._began_ns, now_ns))
         else:
             self.dropped += 1
         self._began_ns = now_ns
@@ -92,6 +96,6 @@ class KeptSpans(Spans):
         """Leave the spans in a file, whole or not at all."""
         head = {"stage": stage, "pid": os.getpid(), "device": device, "dropped": self.dropped}
         fields = ["kind", "batch_id", "version", "began_ns", "ended_ns"]
-        left = {**head, "fields": fields, "spans": self._spans}
+        left = {**head, "fields": fields, "spans": self.kept}
         with whole(path, writer=str(os.getpid())) as part:
             part.write_text(json.dumps(left, separators=(",", ":")), encoding="utf-8")

@@ -23,7 +23,9 @@ def write_weights(path: Path, stage: Stage) -> None:
 
 
 def write_profiles(seat: Seat, instruments: Instruments) -> None:
-    """Write what was recorded, if anything was asked for."""
+    """Write what was recorded, if anything was asked for and there is a place for it."""
+    if not seat.welcome.profile_folder:
+        return
     device = seat.welcome.device
     instruments.spans.write(profile_path(seat), stage=seat.stage, device=device)
     if instruments.torch_profile is not None:
