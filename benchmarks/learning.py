@@ -33,8 +33,8 @@ from benchmarks.harness.report import (
     table,
     write,
 )
-from benchmarks.in_order.reference import train_in_order
 from benchmarks.rivals.arms import Trained, train_arm
+from benchmarks.rivals.reference import train_in_order
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 

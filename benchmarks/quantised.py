@@ -27,8 +27,8 @@ from benchmarks.harness.report import (
     table,
     write,
 )
-from benchmarks.in_order.reference import train_over_wire
 from benchmarks.rivals.arms import train_arm
+from benchmarks.rivals.reference import train_over_wire
 from dni_async.config.run_config import RunConfig
 
 __all__ = ["main"]

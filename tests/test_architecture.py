@@ -21,7 +21,6 @@ YET: dict[str, set[str]] = {
     "arrow": {
         "dni_async.launcher.decisions -> dni_async.launcher.report",
     },
-    "names": {"benchmarks"},
     "long": {},
     "constructor": {
         "dni_async/decisions/machines/uneven.py: UnevenMachine",
@@ -95,15 +94,14 @@ BENCHMARKS = {
     "checkpointing": "harness",
     "cluster": "harness rivals",
     "hostile": "harness workloads",
-    "learning": "harness in_order rivals",
+    "learning": "harness rivals",
     "links": "harness rivals",
-    "quantised": "harness in_order rivals",
+    "quantised": "harness rivals",
     "scaling": "harness simulation",
     "training": "harness rivals workloads",
     "uneven": "harness rivals simulation workloads",
     "workloads": "harness rivals simulation",
-    "simulation": "harness in_order rivals",
-    "in_order": "harness",
+    "simulation": "harness rivals",
     "rivals": "harness",
     "harness": "",
 }

@@ -12,7 +12,7 @@ import sys
 
 from benchmarks.harness.member import answer
 from benchmarks.harness.team import Team
-from benchmarks.in_order.wire_formats import make_format
+from benchmarks.rivals.wire_formats import make_format
 from dni_async.config.run_config import RunConfig
 from dni_async.stage.threads import prepare_torch
 from dni_async.wire.messages import Evaluated
@@ -31,7 +31,7 @@ def train_over_wire(config: RunConfig, wire: str) -> dict[str, float]:
 
     accuracy; up_error, down_error: of what was carried, relative, on average. Raises MemberDied.
     """
-    with Team("benchmarks.in_order.reference", 1) as team:
+    with Team("benchmarks.rivals.reference", 1) as team:
         team.tell_all([{"config": config.to_dict(), "wire": wire}])
         return [team.hear(0) for _ in range(config.epochs)][-1]
 

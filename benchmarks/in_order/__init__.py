@@ -1,1 +1,0 @@
-"""Training in order, in one process, as a reference."""
