@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Copies", "reduced"]
+__all__ = ["Copies", "copied", "hooked_parameters", "reduced"]
 
 
 class Copies:
@@ -26,13 +26,17 @@ class Copies:
     """
 
     def __init__(self, network: nn.Sequential) -> None:
-        _check_hooks(network)
-        self.network = _copied(network).cpu()
+        for name in hooked_parameters(network):
+            raise ConfigError(
+                f"model: {name} has a hook on its gradient, which no copy has; give a function "
+                "that makes the network and registers the hook"
+            )
+        self.network = copied(network).cpu()
         self.__name__ = type(network).__name__
 
     def __call__(self) -> nn.Sequential:
         """Another copy."""
-        return _copied(self.network)
+        return copied(self.network)
 
 
 def reduced(value: object) -> Any:
@@ -57,8 +61,16 @@ def _parametrized(base: type[nn.Module], names: tuple[str, ...]) -> nn.Module:
     return module
 
 
-def _copied(network: nn.Sequential) -> nn.Sequential:
-    """A deep copy; of tensors that were computed their values."""
+def hooked_parameters(network: nn.Module) -> Iterator[str]:
+    """The names of parameters with a hook on their gradient, which no copy has."""
+    for name, parameter in network.named_parameters():
+        hooks = (parameter._backward_hooks, getattr(parameter, "_post_accumulate_grad_hooks", None))
+        if any(hooks):
+            yield name
+
+
+def copied(network: nn.Sequential) -> nn.Sequential:
+    """A deep copy; of tensors that were computed their values. Raises ConfigError."""
     memo = {id(tensor): tensor.detach().clone() for tensor in _computed(network)}
     try:
         return copy.deepcopy(network, memo)
@@ -78,13 +90,3 @@ def _computed(network: nn.Sequential) -> Iterator[torch.Tensor]:
             for each in held if isinstance(value, dict | list | tuple) else (value,):
                 if isinstance(each, torch.Tensor) and each.grad_fn is not None:
                     yield each
-
-
-def _check_hooks(network: nn.Sequential) -> None:
-    for name, parameter in network.named_parameters():
-        hooks = (parameter._backward_hooks, getattr(parameter, "_post_accumulate_grad_hooks", None))
-        if any(hooks):
-            raise ConfigError(
-                f"model: {name} has a hook on its gradient, which no copy has; give a function "
-                "that makes the network and registers the hook"
-            )

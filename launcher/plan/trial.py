@@ -17,7 +17,7 @@ from dni_async.errors import ConfigError
 
 __all__ = ["check_last_batch", "try_model", "try_regrouped", "try_stages"]
 
-NUM_SAMPLES = 16  # of a batch: enough to tell numbers apart, and soon done
+NUM_SAMPLES = 8  # of a batch: enough to tell numbers apart, and soon done
 NUM_BATCHES = 2
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
 
+from dni_async.config.copies import copied, hooked_parameters
 from dni_async.config.run_config import RunConfig
 from dni_async.network.building import cut_stage, layer_starts
 from dni_async.stage.draws import Draws
@@ -17,6 +18,8 @@ from dni_async.stage.own_state import OwnState, take
 from dni_async.stage.stage import Stage
 
 __all__ = ["Line", "StageFailed", "plain"]
+
+MANY_PARAMETERS = 50_000_000  # to be drawn by all stages together
 
 
 class StageFailed(Exception):
@@ -41,26 +44,26 @@ class Line:
         loss: Loss,
     ) -> None:
         self.stages: list[Stage] = []
-        for index, (first, end) in enumerate(ranges):
-            layers = cut_stage(make(), first, end)
+        for index, layers in enumerate(_separate(make, ranges)):
+            first = ranges[index][0]
             draws = Draws(config.seed, first, layer_starts(layers))
             stage = make_stage(layers, config, loss, index=index, num_batches=1, draws=draws)
             self.stages.append(stage)
         self.hidden: list[torch.Tensor] = []
 
     def forward(
-        self, batch_id: int, x: torch.Tensor, *, replays: bool, between: Callable[[], None]
+        self, batch_id: int, x: torch.Tensor, *, replays: bool, between: Callable[[int], None]
     ) -> torch.Tensor:
         """Pass a batch up; what the head gives. Each stage's output stays in hidden.
 
-        replays: all but the head keep inputs alone. between: called before each stage. Raises
-        StageFailed.
+        replays: all but the head keep inputs alone. between: called with each stage before it.
+        Raises StageFailed.
         """
         self.hidden = []
         hidden = x.clone()
         for stage in self.stages:
             is_head = stage is self.stages[-1]
-            between()
+            between(stage.index)
             try:
                 hidden = stage.forward(
                     batch_id,
@@ -113,6 +116,23 @@ class Line:
             whole.tensors.update(state.tensors)
             whole.left.update(state.left)
         return whole
+
+
+def _separate(
+    make: Callable[[], nn.Sequential], ranges: Sequence[tuple[int, int]]
+) -> Iterator[nn.Sequential]:
+    """The layers of each stage, which have no object in common with another's.
+
+    Of large networks copies: those may have one, in what a function has closed over.
+    """
+    network = make()
+    size = sum(parameter.numel() for parameter in network.parameters())
+    if size * len(ranges) > MANY_PARAMETERS and not list(hooked_parameters(network)):
+        yield from (copied(cut_stage(network, *layers)) for layers in ranges)
+        return
+    for layers in ranges:
+        yield cut_stage(network, *layers)
+        network = make()
 
 
 def plain(config: RunConfig) -> RunConfig:

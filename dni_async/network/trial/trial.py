@@ -49,8 +49,8 @@ def try_network(
     each stage. replays: whether the run's rule runs batches again. Raises ConfigError with what is
     to be changed.
     """
-    trial = _Trial(make, ranges, plain(config), loss)
     with _undisturbed():
+        trial = _Trial(make, ranges, plain(config), loss)
         try:
             for batch_id, batch in enumerate(batches):
                 trial.train(batch_id, batch, replays=replays and batch_id > 0)
@@ -80,6 +80,7 @@ class _Trial:
         self._autocast = AUTOCAST_DTYPES[config.dtype]
         self._line = Line(make, ranges, config, loss)
         self._reference = Reference(network, Draws(config.seed, 0, starts), starts)
+        self._trace = torch.empty(0)
         self._optimizer = make_optimizer(network.parameters(), config)
 
     def train(self, batch_id: int, batch: Batch, *, replays: bool) -> None:
@@ -87,9 +88,8 @@ class _Trial:
         x, targets = batch
         with self._as_in_the_run(x):
             expected = self._reference.forward(batch_id, x)
-        outputs = self._line.forward(
-            batch_id, x, replays=replays, between=lambda: self._leave_other_traces(x)
-        )
+        self._trace = x.roll(1, 0)
+        outputs = self._line.forward(batch_id, x, replays=replays, between=self._leave_other_traces)
         self._compare_outputs(expected, outputs)
         head = self._line.stages[-1]
         gradient = head.loss_gradient(batch_id, targets)[1]
@@ -127,10 +127,15 @@ class _Trial:
             return network.forward(0, x)
 
     @torch.no_grad()
-    def _leave_other_traces(self, x: torch.Tensor) -> None:
-        """Pass other samples, so that what goes from child to child by a global comes from them."""
-        with suppress(Exception):
-            self._other(x.roll(1, 0))
+    def _leave_other_traces(self, stage: int) -> None:
+        """Pass other samples through what is below stage, in another network.
+
+        So what goes from child to child through a global comes from those.
+        """
+        if stage > 0:
+            with suppress(Exception):
+                for child in self.words.children(stage - 1):
+                    self._trace = self._other[child](self._trace)
 
     def _compare_outputs(
         self, expected: object, outputs: torch.Tensor, *, mode: str = "training"
@@ -210,13 +215,19 @@ def _set_generators() -> None:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """What runs in here draws nothing from the caller's generators, and warns nobody."""
+    """What runs in here draws nothing from the caller's generators, and warns nobody.
+
+    In one thread: so few numbers are soon done, and threads may have to wait for a core.
+    """
+    num_threads = torch.get_num_threads()
     states = torch.get_rng_state(), random.getstate(), np.random.get_state(legacy=False)
+    torch.set_num_threads(1)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
+        torch.set_num_threads(num_threads)
         torch.set_rng_state(states[0])
         random.setstate(states[1])
         np.random.set_state(states[2])

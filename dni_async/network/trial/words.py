@@ -37,6 +37,10 @@ class Words:
         """The index of a stage's last child."""
         return self._children[stage][1] - 1
 
+    def children(self, stage: int) -> range:
+        """The indices of a stage's children."""
+        return range(*self._children[stage])
+
     def undone(self, error: Undone) -> str:
         """Training raises, by plain torch too."""
         where = "" if error.child is None else f"{self._child(error.child)} "

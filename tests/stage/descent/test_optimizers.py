@@ -7,8 +7,9 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from torch import nn
 
-from dni_async import RunConfig
+from dni_async import ConfigError, RunConfig
 from dni_async.config.names import OptimizerName
 from dni_async.stage.descent.optimizers import OPTIMIZERS, Adam, Optimizer, Sgd, make_optimizer
 
@@ -153,3 +154,35 @@ def test_nothing_to_clip_is_no_fault() -> None:
 
 def test_every_name_has_its_maker() -> None:
     assert set(OPTIMIZERS) == set(get_args(OptimizerName))
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sparse_gradients_update_as_torchs_sgd_does(momentum: float) -> None:
+    """Beside dense ones; rows that come twice in a batch count twice."""
+    ours, theirs = (
+        nn.Sequential(nn.Embedding(7, 3, sparse=True), nn.Flatten(), nn.Linear(6, 2))
+        for _ in range(2)
+    )
+    theirs.load_state_dict(ours.state_dict())
+    optimizer = Sgd(ours.parameters(), lr=0.1, momentum=momentum)
+    reference = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=momentum)
+    for ids in ([[1, 1], [2, 0]], [[3, 1], [6, 6]], [[1, 2], [0, 5]]):
+        ours(torch.tensor(ids)).square().sum().backward()
+        optimizer.update()
+        reference.zero_grad()
+        theirs(torch.tensor(ids)).square().sum().backward()
+        reference.step()
+        for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(one, other)
+            assert one.grad is None
+
+
+def test_sparse_gradients_that_torch_does_not_take_are_refused_in_a_sentence() -> None:
+    table = nn.Embedding(7, 3, sparse=True)
+    for optimizer, setting in (
+        (Adam(table.parameters(), lr=0.1), "optimizer"),
+        (Sgd(table.parameters(), lr=0.1, weight_decay=0.1), "weight_decay"),
+    ):
+        table(torch.tensor([1])).sum().backward()
+        with pytest.raises(ConfigError, match=f"{setting}: .*sparse"):
+            optimizer.update()
