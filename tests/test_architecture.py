@@ -21,9 +21,7 @@ YET: dict[str, set[str]] = {
     "arrow": {
         "dni_async.launcher.decisions -> dni_async.launcher.report",
     },
-    "long": {},
     "constructor": {
-        "dni_async/decisions/machines/uneven.py: UnevenMachine",
         "launcher/coordination/coordinator.py: _Coordinator",
         "launcher/coordination/deaths.py: Losses",
         "launcher/coordination/ledger.py: Account",

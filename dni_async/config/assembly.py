@@ -7,7 +7,8 @@ from dni_async.config.run_config import RunConfig
 from dni_async.decisions.event_log import Header
 from dni_async.decisions.machines.kept_batches import ReplayBuffer
 from dni_async.decisions.machines.machine import StageMachine
-from dni_async.decisions.machines.uneven import UnevenMachine
+from dni_async.decisions.machines.position import Position
+from dni_async.decisions.machines.uneven import Slack, UnevenMachine
 from dni_async.decisions.machines.unlocked import UnlockedMachine
 from dni_async.decisions.rules import OccasionalRule, Rule, WarmUpRule
 from dni_async.decisions.schedule import plan_work
@@ -44,8 +45,7 @@ def make_stage_machine(
     window, first_window = config.places, config.first_window
     if stage > 0 and work is not None:
         return UnlockedMachine(
-            stage=stage,
-            num_stages=num_stages,
+            position=Position(stage, num_stages),
             window=window,
             first_window=first_window,
             rule=rule,
@@ -53,8 +53,7 @@ def make_stage_machine(
         )
     if config.when_full == "wait" and config.when_empty == "wait":
         return StageMachine(
-            stage=stage,
-            num_stages=num_stages,
+            position=Position(stage, num_stages),
             window=window,
             first_window=first_window,
             rule=rule,
@@ -65,13 +64,11 @@ def make_stage_machine(
     if config.when_empty == "replay":
         replays = ReplayBuffer(config.replay_batches, config.replay_limit)
     return UnevenMachine(
-        stage=stage,
-        num_stages=num_stages,
+        position=Position(stage, num_stages),
         window=window,
         first_window=first_window,
         rule=rule,
-        skips=config.when_full == "skip",
-        replays=replays,
+        slack=Slack(skips=config.when_full == "skip", replays=replays),
         work=work,
         next_batch_id=next_batch_id,
     )

@@ -34,6 +34,7 @@ from dni_async.decisions.actions import (
     Update,
 )
 from dni_async.decisions.machines.machine import StageMachine
+from dni_async.decisions.machines.position import Position
 from dni_async.decisions.rules import Rule
 
 __all__ = ["Line"]
@@ -68,8 +69,7 @@ class Line:
     ) -> StageMachine:
         """One stage's decisions."""
         return StageMachine(
-            stage=stage,
-            num_stages=num_stages,
+            position=Position(stage, num_stages),
             window=window,
             rule=rule,
             work=iter(work) if stage == 0 else None,

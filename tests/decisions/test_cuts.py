@@ -26,7 +26,8 @@ from dni_async.decisions.actions import (
     Update,
 )
 from dni_async.decisions.machines.machine import StageMachine
-from dni_async.decisions.machines.uneven import UnevenMachine
+from dni_async.decisions.machines.position import Position
+from dni_async.decisions.machines.uneven import Slack, UnevenMachine
 from dni_async.decisions.machines.unlocked import UnlockedMachine
 from dni_async.decisions.rules import AnchorRule, BackpropRule, BootstrapRule, Rule
 from dni_async.decisions.schedule import plan_work
@@ -41,7 +42,7 @@ TRAINED = Mark("trained", 1)
 def machine(stage: int, work: list[Item] | None = None, *, window: int = 2) -> StageMachine:
     """One of two stages that wait for no gradient."""
     order = None if work is None else iter(work)
-    return StageMachine(stage=stage, num_stages=2, window=window, rule=AnchorRule(0), work=order)
+    return StageMachine(position=Position(stage, 2), window=window, rule=AnchorRule(0), work=order)
 
 
 def test_a_cut_that_is_due_stands_before_the_next_training_batch() -> None:
@@ -76,7 +77,9 @@ def test_a_cut_is_taken_up_behind_the_batches_before_it() -> None:
 
 
 def test_a_stage_that_skips_saves_though_the_window_is_full() -> None:
-    stage = UnevenMachine(stage=1, num_stages=3, window=1, rule=AnchorRule(0), skips=True)
+    stage = UnevenMachine(
+        position=Position(1, 3), window=1, rule=AnchorRule(0), slack=Slack(skips=True)
+    )
     stage.handle(Arrived(FIRST))
     stage.handle(Turn())
     stage.handle(Arrived(Cut(1, 1, 1)))
@@ -85,7 +88,7 @@ def test_a_stage_that_skips_saves_though_the_window_is_full() -> None:
 
 def test_an_unlocked_stage_that_is_behind_does_what_comes_before_the_cut_first() -> None:
     work: list[Item] = [FIRST, SECOND, TRAINED]
-    stage = UnlockedMachine(stage=1, num_stages=2, window=4, rule=AnchorRule(0), work=iter(work))
+    stage = UnlockedMachine(position=Position(1, 2), window=4, rule=AnchorRule(0), work=iter(work))
     stage.handle(Arrived(FIRST))
     stage.handle(Arrived(Cut(1, 1, 1)))
     assert any(isinstance(action, Forward) for action in stage.handle(Turn()))
@@ -135,7 +138,7 @@ def test_with_a_window_of_1_every_stage_saves_with_all_before_the_cut_done_and_n
 
 def test_a_source_that_still_has_a_gradient_to_come_does_not_cut_in_lockstep() -> None:
     work: list[Item] = [FIRST, Cut.before(SECOND), SECOND]
-    source = StageMachine(stage=0, num_stages=2, window=4, rule=BackpropRule(), work=iter(work))
+    source = StageMachine(position=Position(0, 2), window=4, rule=BackpropRule(), work=iter(work))
     source.handle(Turn())
     assert not source.has_turn
     source.handle(Returned(0))

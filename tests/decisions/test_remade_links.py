@@ -27,6 +27,7 @@ from dni_async.decisions.actions import (
     Turn,
 )
 from dni_async.decisions.machines.machine import StageMachine
+from dni_async.decisions.machines.position import Position
 from dni_async.decisions.rules import AnchorRule, BootstrapRule, DelayedRule, Rule
 
 TRAINED, EVALUATED, STOP = Mark("trained", 1), Mark("evaluated", 1), Mark("stop", 1)
@@ -35,7 +36,7 @@ ABOVE, BELOW = LinkRemade("above"), LinkRemade("below")
 
 def middle(rule: Rule, *before: Event, window: int = 4) -> StageMachine:
     """Stage 1 of three after these events."""
-    machine = StageMachine(stage=1, num_stages=3, window=window, rule=rule)
+    machine = StageMachine(position=Position(1, 3), window=window, rule=rule)
     for event in before:
         machine.handle(event)
     return machine
@@ -180,7 +181,7 @@ def test_only_a_new_stage_below_may_repeat_a_marker() -> None:
 def test_a_replaced_source_goes_on_where_it_is_told() -> None:
     work = [*(Batch(n, "train", False, 1, n) for n in range(5)), TRAINED, STOP]
     machine = StageMachine(
-        stage=0, num_stages=2, window=8, rule=BootstrapRule(), work=iter(work), next_batch_id=3
+        position=Position(0, 2), window=8, rule=BootstrapRule(), work=iter(work), next_batch_id=3
     )
     assert machine.upcoming == work[3]
     assert machine.next_batch_id == 3

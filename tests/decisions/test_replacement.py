@@ -28,7 +28,8 @@ from dni_async.decisions.actions import (
 )
 from dni_async.decisions.machines.kept_batches import ReplayBuffer
 from dni_async.decisions.machines.machine import StageMachine
-from dni_async.decisions.machines.uneven import UnevenMachine
+from dni_async.decisions.machines.position import Position
+from dni_async.decisions.machines.uneven import Slack, UnevenMachine
 from dni_async.decisions.rules import (
     AnchorRule,
     BootstrapRule,
@@ -202,12 +203,10 @@ class UnevenMortalLine(MortalLine):
     ) -> StageMachine:
         """One stage's decisions."""
         return UnevenMachine(
-            stage=stage,
-            num_stages=num_stages,
+            position=Position(stage, num_stages),
             window=window,
             rule=rule,
-            skips=True,
-            replays=ReplayBuffer(3, 2),
+            slack=Slack(skips=True, replays=ReplayBuffer(3, 2)),
             work=iter(work) if stage == 0 else None,
             next_batch_id=next_batch_id,
         )
@@ -271,7 +270,7 @@ def test_a_line_whose_stages_die_while_it_ends_early_ends(seed: int) -> None:
 
 def test_a_new_source_that_repeats_a_marker_may_raise_the_next_one_again() -> None:
     """Both were on their way or back when the one before it died."""
-    machine = StageMachine(stage=1, num_stages=3, window=2, rule=BootstrapRule())
+    machine = StageMachine(position=Position(1, 3), window=2, rule=BootstrapRule())
     evaluated, stop = Mark("evaluated", 3), Mark("stop", 3)
     for mark in (evaluated, stop):
         machine.handle(Arrived(mark))
@@ -285,7 +284,7 @@ def test_a_new_source_that_repeats_a_marker_may_raise_the_next_one_again() -> No
 
 
 def test_a_new_source_that_is_told_to_end_waits_behind_the_marker_on_its_way() -> None:
-    machine = StageMachine(stage=1, num_stages=3, window=2, rule=BootstrapRule())
+    machine = StageMachine(position=Position(1, 3), window=2, rule=BootstrapRule())
     evaluated, stop = Mark("evaluated", 1), Mark("stop", 0)
     machine.handle(Arrived(evaluated))
     machine.handle(Turn())

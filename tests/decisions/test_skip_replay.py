@@ -36,7 +36,8 @@ from dni_async.decisions.actions import (
     Update,
 )
 from dni_async.decisions.machines.kept_batches import ReplayBuffer
-from dni_async.decisions.machines.uneven import UnevenMachine
+from dni_async.decisions.machines.position import Position
+from dni_async.decisions.machines.uneven import Slack, UnevenMachine
 from dni_async.decisions.rules import AnchorRule, BootstrapRule, Rule
 from dni_async.decisions.schedule import plan_work
 from tests.decisions.line import Line
@@ -65,7 +66,9 @@ def play(machine: UnevenMachine, moves: list[Move]) -> None:
 
 
 def test_a_full_window_is_passed_over_and_the_stage_learns_on() -> None:
-    machine = UnevenMachine(stage=1, num_stages=3, window=1, rule=AnchorRule(4), skips=True)
+    machine = UnevenMachine(
+        position=Position(1, 3), window=1, rule=AnchorRule(4), slack=Slack(skips=True)
+    )
     anchor = batch(4, anchor=True)
     forward = Forward(0, keeps_graph=True, returns_gradient=False)
     test = Batch(5, "evaluate")
@@ -94,7 +97,9 @@ def test_a_full_window_is_passed_over_and_the_stage_learns_on() -> None:
 
 
 def test_a_skipped_batch_still_gives_the_stage_below_its_lesson() -> None:
-    machine = UnevenMachine(stage=1, num_stages=3, window=1, rule=BootstrapRule(), skips=True)
+    machine = UnevenMachine(
+        position=Position(1, 3), window=1, rule=BootstrapRule(), slack=Slack(skips=True)
+    )
     machine.handle(Arrived(batch(0)))
     machine.handle(Turn())
     machine.handle(Arrived(batch(1)))
@@ -103,7 +108,9 @@ def test_a_skipped_batch_still_gives_the_stage_below_its_lesson() -> None:
 
 
 def test_an_anchor_skipped_further_up_gives_its_place_below_back() -> None:
-    machine = UnevenMachine(stage=1, num_stages=3, window=2, rule=AnchorRule(1), skips=True)
+    machine = UnevenMachine(
+        position=Position(1, 3), window=2, rule=AnchorRule(1), slack=Slack(skips=True)
+    )
     machine.handle(Arrived(batch(0, anchor=True)))
     machine.handle(Turn())
     assert machine.handle(Credited(0)) == [GiveCredit((0,)), Forget(0)]
@@ -112,7 +119,11 @@ def test_an_anchor_skipped_further_up_gives_its_place_below_back() -> None:
 def test_the_source_skips_and_its_epoch_ends() -> None:
     work = list(plan_work(1, train_batches=3, evaluate_batches=0))
     machine = UnevenMachine(
-        stage=0, num_stages=2, window=1, rule=AnchorRule(0), skips=True, work=iter(work)
+        position=Position(0, 2),
+        window=1,
+        rule=AnchorRule(0),
+        slack=Slack(skips=True),
+        work=iter(work),
     )
     first, second, third = (item for item in work if isinstance(item, Batch))
     forward = Forward(0, keeps_graph=True, returns_gradient=False)
@@ -132,7 +143,10 @@ def test_the_source_skips_and_its_epoch_ends() -> None:
 
 def test_a_starved_stage_learns_from_what_it_saw_last() -> None:
     machine = UnevenMachine(
-        stage=1, num_stages=3, window=4, rule=AnchorRule(0), replays=ReplayBuffer(2, 1)
+        position=Position(1, 3),
+        window=4,
+        rule=AnchorRule(0),
+        slack=Slack(replays=ReplayBuffer(2, 1)),
     )
     sent = [Send(batch(0)), Update(0, "synthetic")]
     forward = Forward(0, keeps_graph=True, returns_gradient=False)
@@ -184,7 +198,11 @@ def test_a_starved_stage_learns_from_what_it_saw_last() -> None:
 def test_the_source_has_nothing_to_replay() -> None:
     work = iter([batch(0), TRAINED])
     machine = UnevenMachine(
-        stage=0, num_stages=2, window=1, rule=AnchorRule(0), replays=ReplayBuffer(2, 1), work=work
+        position=Position(0, 2),
+        window=1,
+        rule=AnchorRule(0),
+        slack=Slack(replays=ReplayBuffer(2, 1)),
+        work=work,
     )
     assert Keep not in [type(action) for action in machine.handle(Turn())]
 
@@ -203,12 +221,10 @@ class UnevenLine(Line):
     ) -> UnevenMachine:
         """One stage's decisions."""
         return UnevenMachine(
-            stage=stage,
-            num_stages=num_stages,
+            position=Position(stage, num_stages),
             window=window,
             rule=rule,
-            skips=True,
-            replays=ReplayBuffer(3, 2),
+            slack=Slack(skips=True, replays=ReplayBuffer(3, 2)),
             work=iter(work) if stage == 0 else None,
         )
 
@@ -247,7 +263,9 @@ def test_a_line_that_skips_and_replays_ends_and_evaluates_every_batch(
 def test_a_returned_gradient_of_a_skipped_batch_is_refused() -> None:
     from dni_async import LinkError
 
-    machine = UnevenMachine(stage=1, num_stages=3, window=1, rule=BootstrapRule(), skips=True)
+    machine = UnevenMachine(
+        position=Position(1, 3), window=1, rule=BootstrapRule(), slack=Slack(skips=True)
+    )
     for batch_id in (0, 1):
         machine.handle(Arrived(batch(batch_id)))
         machine.handle(Turn())

@@ -37,6 +37,7 @@ from dni_async.decisions.actions import (
     WindowSet,
 )
 from dni_async.decisions.machines.markers import Markers
+from dni_async.decisions.machines.position import Position
 from dni_async.decisions.rules import Rule
 from dni_async.decisions.schedule import resume_work
 from dni_async.errors import LinkError
@@ -74,17 +75,16 @@ class StageMachine:
     def __init__(
         self,
         *,
-        stage: int,
-        num_stages: int,
+        position: Position,
         window: int,
         rule: Rule,
         first_window: int | None = None,
         work: Iterator[Item] | None = None,
         next_batch_id: int = 0,
     ) -> None:
-        self.stage = stage
-        self.has_below = stage > 0
-        self.has_above = stage < num_stages - 1
+        self.stage = position.stage
+        self.has_below = position.has_below
+        self.has_above = position.has_above
         self.places = rule.window(window)
         self.window = min(self.places, first_window or self.places)
         self.max_pending = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from dni_async.decisions.actions import (
     Action,
@@ -18,13 +18,15 @@ from dni_async.decisions.actions import (
 )
 from dni_async.decisions.machines.kept_batches import ReplayBuffer
 from dni_async.decisions.machines.machine import StageMachine
+from dni_async.decisions.machines.position import Position
 from dni_async.decisions.rules import Rule
 
-__all__ = ["UnevenMachine"]
+__all__ = ["Slack", "UnevenMachine"]
 
 
-class UnevenMachine(StageMachine):
-    """A stage machine that can learn on where StageMachine waits.
+@dataclass(frozen=True, slots=True)
+class Slack:
+    """Where a stage learns on instead of waiting.
 
     skips: a training batch that finds the window full is learnt from and not sent up. No stage
     above ever sees it, so an anchor is an anchor no more, and its place below is given back by a
@@ -35,30 +37,34 @@ class UnevenMachine(StageMachine):
     training batch: the network is evaluated then.
     """
 
+    skips: bool = False
+    replays: ReplayBuffer | None = None
+
+
+class UnevenMachine(StageMachine):
+    """A stage machine that learns on where StageMachine waits, as far as its slack goes."""
+
     def __init__(
         self,
         *,
-        stage: int,
-        num_stages: int,
+        position: Position,
         window: int,
         rule: Rule,
-        skips: bool = False,
-        replays: ReplayBuffer | None = None,
+        slack: Slack,
         first_window: int | None = None,
         work: Iterator[Item] | None = None,
         next_batch_id: int = 0,
     ) -> None:
         super().__init__(
-            stage=stage,
-            num_stages=num_stages,
+            position=position,
             window=window,
             rule=rule,
             first_window=first_window,
             work=work,
             next_batch_id=next_batch_id,
         )
-        self._skips = skips
-        self._replays = replays if self.has_below else None  # the source lacks nothing
+        self._skips = slack.skips
+        self._replays = slack.replays if self.has_below else None  # the source lacks nothing
         self._is_training = False  # from an epoch's first batch to its marker
 
     @property

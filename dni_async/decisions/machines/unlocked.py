@@ -20,6 +20,7 @@ from dni_async.decisions.actions import (
     SynthesizeInput,
 )
 from dni_async.decisions.machines.machine import StageMachine
+from dni_async.decisions.machines.position import Position
 from dni_async.decisions.rules import Rule
 from dni_async.errors import LinkError
 
@@ -59,16 +60,14 @@ class UnlockedMachine(StageMachine):
     def __init__(
         self,
         *,
-        stage: int,
-        num_stages: int,
+        position: Position,
         window: int,
         rule: Rule,
         work: Iterator[Item],
         first_window: int | None = None,
     ) -> None:
         super().__init__(
-            stage=stage,
-            num_stages=num_stages,
+            position=position,
             window=window,
             rule=rule,
             first_window=first_window,

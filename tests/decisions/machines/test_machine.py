@@ -36,6 +36,7 @@ from dni_async.decisions.actions import (
     WindowSet,
 )
 from dni_async.decisions.machines.machine import StageMachine
+from dni_async.decisions.machines.position import Position
 from dni_async.decisions.rules import (
     AnchorRule,
     BackpropRule,
@@ -75,12 +76,12 @@ def make(place: str, rule: Rule, window: int = 2) -> StageMachine:
     """A machine at this place of a line of three; the source's work is one small epoch."""
     stage, num_stages = {"source": (0, 3), "middle": (1, 3), "head": (2, 3), "alone": (0, 1)}[place]
     work = iter(WORK) if stage == 0 else None
-    return StageMachine(stage=stage, num_stages=num_stages, window=window, rule=rule, work=work)
+    return StageMachine(position=Position(stage, num_stages), window=window, rule=rule, work=work)
 
 
 def test_a_window_that_is_set_holds_from_the_next_turn_on() -> None:
     rule = BootstrapRule()
-    machine = StageMachine(stage=1, num_stages=3, window=4, first_window=1, rule=rule)
+    machine = StageMachine(position=Position(1, 3), window=4, first_window=1, rule=rule)
     for batch_id in range(4):
         machine.handle(arrives(batch_id))  # the link below has all four places
     taken_up = []

@@ -41,6 +41,7 @@ from dni_async.decisions.actions import (
     Update,
 )
 from dni_async.decisions.machines.machine import StageMachine
+from dni_async.decisions.machines.position import Position
 from dni_async.decisions.machines.unlocked import UnlockedMachine
 from dni_async.decisions.rules import AnchorRule, BootstrapRule, NoBackpropRule, Rule
 from dni_async.decisions.schedule import plan_work
@@ -64,7 +65,7 @@ Step = tuple[Event, list[Action]]
 def make(place: str, rule: Rule, window: int = 2) -> UnlockedMachine:
     """A machine at this place of a line of three, with one epoch of three batches to do."""
     stage = {"middle": 1, "head": 2}[place]
-    return UnlockedMachine(stage=stage, num_stages=3, window=window, rule=rule, work=iter(WORK))
+    return UnlockedMachine(position=Position(stage, 3), window=window, rule=rule, work=iter(WORK))
 
 
 def arrives(batch_id: int) -> Arrived:
@@ -231,7 +232,7 @@ def test_with_nothing_from_below_a_stage_gets_a_window_ahead_and_no_more(
     work = plan_work(1, train_batches=20, evaluate_batches=0)
     stage = {"middle": 1, "head": 2}[place]
     machine = UnlockedMachine(
-        stage=stage, num_stages=3, window=window, rule=BootstrapRule(), work=work
+        position=Position(stage, 3), window=window, rule=BootstrapRule(), work=work
     )
     done = 0
     while machine.has_turn:
@@ -307,7 +308,7 @@ class UnlockedLine(Line):
         if stage == 0:
             return super().make_machine(stage, num_stages, window, rule, work)
         return UnlockedMachine(
-            stage=stage, num_stages=num_stages, window=window, rule=rule, work=iter(work)
+            position=Position(stage, num_stages), window=window, rule=rule, work=iter(work)
         )
 
     def receive(self, stage: int, batch: Batch) -> None:
