@@ -16,6 +16,7 @@ import atexit
 import ctypes
 import gc
 import importlib
+import io
 import json
 import os
 import pkgutil
@@ -79,8 +80,6 @@ def _hear(control: socket.socket, selector: selectors.BaseSelector) -> bool:
     asked = json.loads(data)
     pid = os.fork()
     if pid == 0:
-        selector.close()
-        control.close()
         _become(asked, *fds)
     stdin, stdout, status = fds
     os.close(stdin)
@@ -98,15 +97,14 @@ def _tell_end(pidfd: int, pid: int, status: int) -> None:
     os.close(pidfd)
 
 
-def _become(asked: dict[str, Any], stdin: int, stdout: int, status: int) -> NoReturn:
+def _become(asked: dict[str, Any], stdin: int, stdout: int, _status: int) -> NoReturn:
     """In the child: be the command that was asked for."""
+    gc.freeze()  # whatever is collected later closes none of the new process's descriptors
     os.setsid()
-    os.close(status)
     os.chdir(asked["cwd"])
     _be_marked(asked["environment"][MARK])
     _redirect((stdin, stdout, stdout))
-    os.close(stdin)
-    os.close(stdout)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     subprocess.Popen = _ForkingPopen  # type: ignore[misc]
     _run(*program_of(asked["command"]), asked["environment"])  # type: ignore[misc]
@@ -156,7 +154,8 @@ def _code_of(program: str) -> int:
     try:
         if program.endswith(".py"):
             sys.path.insert(0, str(Path(program).parent))
-            sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
+            unbuffered = io.FileIO(1, "w", closefd=False)
+            sys.stdout = io.TextIOWrapper(unbuffered, write_through=True)
             runpy.run_path(program, run_name="__main__")
         elif program.startswith("benchmarks."):
             runpy.run_module(program, run_name="__main__", alter_sys=True)
