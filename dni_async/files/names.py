@@ -18,6 +18,7 @@ __all__ = [
     "PART",
     "PROFILE",
     "REPORT",
+    "RUN_EVENTS",
     "RUN_ID",
     "TENSORBOARD",
     "TRACE",
@@ -53,6 +54,7 @@ OF_RUN: Final = (
     WEIGHTS, TENSORBOARD,
 )  # fmt: skip
 
+RUN_EVENTS: Final = "run.jsonl"  # beside those of the stages: what the launcher decided
 MANIFEST: Final = "manifest.json"  # in the folder of a checkpoint
 PART: Final = ".part"  # ends the name of what is not whole yet
 

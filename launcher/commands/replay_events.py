@@ -1,13 +1,15 @@
-"""Replays what the workers of a run recorded, and says whether they would decide the same now."""
+"""Replays what a run recorded, and says whether its stages and its launcher decide the same now."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from dni_async.config.assembly import make_recorded_machine
-from dni_async.decisions.event_log import Divergence, replay
+from dni_async.decisions import event_log
+from dni_async.decisions.event_lines import Divergence
 from dni_async.errors import ConfigError
 from dni_async.files import names
+from dni_async.launcher.decisions import run_log
 
 __all__ = ["replay_run"]
 
@@ -17,9 +19,9 @@ def replay_run(run_dir: Path) -> dict[str, tuple[int, Divergence | None]]:
 
     Raises ConfigError when nothing was recorded, or what there is cannot be read.
     """
-    paths = sorted(
-        (run_dir / names.EVENTS).glob(names.events("*")), key=lambda path: (len(path.name), path)
-    )
+    folder = run_dir / names.EVENTS
+    paths = sorted(folder.glob(names.events("*")), key=lambda path: (len(path.name), path))
+    paths += folder.glob(names.RUN_EVENTS)
     if not paths:
         raise ConfigError(f"replay: {run_dir} holds no events; a run with --record-events does")
     return {path.stem: _replay(path) for path in paths}
@@ -28,7 +30,9 @@ def replay_run(run_dir: Path) -> dict[str, tuple[int, Divergence | None]]:
 def _replay(path: Path) -> tuple[int, Divergence | None]:
     try:
         with path.open(encoding="utf-8") as lines:
-            return replay(lines, make_recorded_machine)
+            if path.name == names.RUN_EVENTS:
+                return run_log.replay(lines)
+            return event_log.replay(lines, make_recorded_machine)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"replay: {path}: cannot be read: {error}") from error
     except ConfigError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dni_async.launcher.decisions.actions import SendWelcome
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.wire.messages import Welcome
@@ -12,27 +13,19 @@ __all__ = ["make_welcome"]
 
 
 def make_welcome(
-    plan: Plan,
-    folder: RunFolder,
-    *,
-    run_id: str,
-    stage: int,
-    device: str,
-    num_threads: int,
-    peer: str,
-    next_batch_id: int,
-    shard: str,
+    plan: Plan, folder: RunFolder, run_id: str, decided: SendWelcome, shard: str
 ) -> Welcome:
-    """A stage's part of the run. peer: the inbox of the stage above, empty for the head."""
+    """A stage's part of the run. shard: the file that it starts from, empty for the seed."""
+    stage = decided.stage
     first, end = plan.layer_ranges[stage]
     return Welcome(
         run_id=run_id,
         num_stages=plan.num_stages,
         first_layer=first,
         end_layer=end,
-        device=device,
-        num_threads=num_threads,
-        peer=peer,
+        device=decided.device,
+        num_threads=decided.num_threads,
+        peer=decided.above,
         weights_path=str(folder.stage_weights(stage).resolve()),
         input_shape=plan.input_shape,
         holds_ids=plan.holds_ids,
@@ -42,7 +35,7 @@ def make_welcome(
         profile_folder=_if_made(folder.profile),
         events_folder=_if_made(folder.events),
         checkpoint_folder=str(folder.checkpoints.resolve()),
-        next_batch_id=next_batch_id,
+        next_batch_id=decided.next_batch_id,
         shard=shard,
         run_folder=str(folder.path.resolve()) if plan.config.has_remote else "",
     )

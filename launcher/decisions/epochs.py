@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dni_async.launcher.report.results import EpochResult
 from dni_async.wire.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
 
 __all__ = ["EpochMessage", "OpenEpochs", "WholeEpoch"]
@@ -15,9 +14,18 @@ EpochMessage = EpochTrained | EpochLoss | BoundaryEpoch | Evaluated
 
 @dataclass(frozen=True, slots=True)
 class WholeEpoch:
-    """All that was told of an epoch. boundaries: by stage, those that compared any gradients."""
+    """All that was told of an epoch, as EpochResult has it.
 
-    result: EpochResult
+    boundaries: by stage, those that compared any gradients.
+    """
+
+    epoch: int
+    seconds: float
+    train_loss: float
+    test_accuracy: float
+    test_loss: float
+    num_samples: int
+    num_test_labels: int
     boundaries: tuple[BoundaryEpoch, ...]
 
 
@@ -70,13 +78,12 @@ class OpenEpochs:
     def _take(self, may_close: Callable[[int], bool]) -> list[WholeEpoch]:
         found = []
         for epoch, parts in sorted(self._parts.items()):
-            result = _result(epoch, parts)
-            if result is None or not may_close(epoch):
+            whole = _whole(epoch, parts)
+            if whole is None or not may_close(epoch):
                 continue
             del self._parts[epoch]
             self._closed.add(epoch)
-            told = (each for _, each in sorted(parts.boundaries.items()) if each.num_gradients)
-            found.append(WholeEpoch(result, tuple(told)))
+            found.append(whole)
         return found
 
     def _has_all_boundaries(self, epoch: int) -> bool:
@@ -84,11 +91,12 @@ class OpenEpochs:
         return all(stage in here or last > epoch for stage, last in self._told.items())
 
 
-def _result(epoch: int, parts: _Parts) -> EpochResult | None:
+def _whole(epoch: int, parts: _Parts) -> WholeEpoch | None:
     trained, loss, evaluated = parts.trained, parts.loss, parts.evaluated
     if trained is None or loss is None or evaluated is None:
         return None
-    return EpochResult(
+    boundaries = (each for _, each in sorted(parts.boundaries.items()) if each.num_gradients)
+    return WholeEpoch(
         epoch=epoch,
         seconds=trained.seconds,
         train_loss=loss.loss,
@@ -96,4 +104,5 @@ def _result(epoch: int, parts: _Parts) -> EpochResult | None:
         test_loss=evaluated.loss,
         num_samples=loss.num_samples,
         num_test_labels=evaluated.num_samples,
+        boundaries=tuple(boundaries),
     )

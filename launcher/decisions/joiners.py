@@ -21,7 +21,7 @@ class Joiner:
     hosts, or is to.
     """
 
-    peer: bytes | None
+    peer: str | None
     join: Join
     heard_at: float
     cut_at: float | None = None
@@ -57,7 +57,7 @@ class JoinedWorkers:
         return sorted(self._wanted)
 
     @property
-    def reachable(self) -> list[bytes]:
+    def reachable(self) -> list[str]:
         """Whom to send heartbeats."""
         return [joiner.peer for joiner in self._joiners if joiner.peer is not None]
 
@@ -80,7 +80,7 @@ class JoinedWorkers:
         sharing = sum(each.join.machine == host.join.machine for each in beside)
         return max(1, host.join.num_cores // max(sharing, 1))
 
-    def enter(self, peer: bytes, join: Join, now: float) -> Gone | None:
+    def enter(self, peer: str, join: Join, now: float) -> Gone | None:
         """Somebody joins, or asks again; the stage it has left, if it hosted one.
 
         Raises HandshakeError for another protocol.
@@ -105,7 +105,7 @@ class JoinedWorkers:
         """The stage needs a worker."""
         self._wanted[stage] = incarnation
 
-    def assign(self, now: float) -> list[tuple[bytes, int, int]]:
+    def assign(self, now: float) -> list[tuple[str, int, int]]:
         """Who is to host what: peer, stage and incarnation, each once."""
         told = []
         for stage, incarnation in sorted(self._wanted.items()):
@@ -117,19 +117,19 @@ class JoinedWorkers:
             del self._wanted[stage]
         return told
 
-    def seat(self, stage: int, peer: bytes, now: float) -> None:
+    def seat(self, stage: int, peer: str, now: float) -> None:
         """The stage's Hello has come, from peer."""
         host = self.host_of(stage)
         if host is not None:
             host.peer, host.heard_at = peer, now
 
-    def hear(self, peer: bytes, now: float) -> None:
+    def hear(self, peer: str, now: float) -> None:
         """Something has come from peer."""
         for joiner in self._joiners:
             if joiner.peer == peer:
                 joiner.heard_at = now
 
-    def reach(self, peer: bytes, is_connected: bool, now: float) -> None:
+    def reach(self, peer: str, is_connected: bool, now: float) -> None:
         """Whether a heartbeat could be sent."""
         for joiner in self._joiners:
             if joiner.peer == peer:

@@ -1,123 +1,159 @@
-"""Puts a new worker in the place of one that has died, and tells its neighbours."""
+"""Puts a new worker in the place of one that has died, and tells its neighbours.
+
+The stage above a vacancy opens a new inbox, the new worker connects to it, and the stage below
+connects to the new worker. All others keep their processes, weights and work.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from dni_async.launcher.decisions.actions import EndRun, RunAction, SendWelcome, StartWorker
+from dni_async.launcher.decisions.state import RunState, Vacancy
+from dni_async.wire.messages import Drain, InboxMoved, NeighbourReplaced, Start, Stop
 
-from dni_async.errors import WorkerDied
-from dni_async.launcher.decisions.roster import Roster
-from dni_async.launcher.decisions.vacancies import Replacements, Vacancy
-from dni_async.wire.messages import CoordinatorMessage, InboxMoved, NeighbourReplaced, Start, Stop
-
-__all__ = ["Replacing"]
+__all__ = ["begin_again", "fill", "hear_inbox", "seat", "start", "vacate", "welcome"]
 
 
-class _Welcome(Protocol):
-    def __call__(self, stage: int, *, peer: str) -> CoordinatorMessage:
-        """What a replacement is told of the run; peer: the inbox above it, empty for the head."""
+def start(state: RunState, stage: int, incarnation: int) -> list[RunAction]:
+    """Have somebody host stage: a new process, or who joins."""
+    if not state.terms.is_remote(stage):
+        return [StartWorker(stage, incarnation)]
+    state.joined.want(stage, incarnation)
+    return []
 
 
-class Replacing:
-    """Fills vacancies: the stage above opens a new inbox, the new worker connects to it, and the
-    stage below connects to the new worker. All others keep their processes, weights and work.
+def welcome(state: RunState, stage: int) -> list[RunAction]:
+    """Tell the stage's worker its part of the run, once it is known where it connects to."""
+    terms, joined = state.terms, state.joined
+    num_threads = terms.num_threads
+    if joined.host_of(stage) is not None:
+        num_threads = terms.asked_threads or joined.num_threads(stage)
+    peer = state.roster.peers.get(stage)
+    if peer is None:
+        return []
+    return [
+        SendWelcome(
+            peer,
+            stage,
+            above=state.roster.peer_of(stage),
+            device=state.device(stage),
+            num_threads=num_threads,
+            next_batch_id=state.source.next_batch_id if stage == 0 else 0,
+        )
+    ]
 
-    send: to the worker of a stage, if that is there. start: a worker of a stage and incarnation.
-    timeout_s: how long the replacement at a stage may take.
+
+def vacate(state: RunState, stage: int, why: str, code: int) -> list[RunAction]:
+    """The stage's worker has died; code: the run's, if that ends it after all."""
+    return _open(state, state.vacancies.lose(stage, state.now, why, code))
+
+
+def begin_again(state: RunState, stage: int) -> list[RunAction]:
+    """A replacement has left, as it was asked to."""
+    return _open(state, state.vacancies.begin_again(stage, state.now))
+
+
+def hear_inbox(state: RunState, message: InboxMoved) -> None:
+    """The stage above a vacancy listens for the replacement."""
+    vacancy = state.vacancies.open.get(message.stage - 1)
+    if vacancy is not None and vacancy.incarnation == message.incarnation:
+        vacancy.has_inbox = True
+        state.roster.move(message)
+
+
+def seat(state: RunState, stage: int) -> list[RunAction]:
+    """A replacement is ready: it begins at once, unless it was asked to leave.
+
+    A source is told before its first batch that the run ends early, if it does: the stage above may
+    have the end of the one before it on its way already, and takes no batch behind that.
     """
+    if state.vacancies.open[stage].is_leaving:
+        return []
+    state.roster.ready.add(stage)
+    vacancy = state.vacancies.fill(stage)
+    actions: list[RunAction] = []
+    if stage == 0:
+        state.source.took_over(vacancy.died_at, state.now)
+        if state.is_draining:
+            actions += state.send(0, Drain(state.terms.run_id))
+    return actions + state.send(stage, Start(state.terms.run_id))
 
-    def __init__(
-        self,
-        roster: Roster,
-        replacements: Replacements,
-        *,
-        send: Callable[[int, CoordinatorMessage], None],
-        start: Callable[[int, int], None],
-        welcome: _Welcome,
-        timeout_s: Callable[[int], float],
-    ) -> None:
-        self._roster = roster
-        self._replacements = replacements
-        self._send = send
-        self._start = start
-        self._welcome = welcome
-        self._timeout_s = timeout_s
 
-    def vacate(self, stage: int, now: float, cause: str, code: int) -> None:
-        """The stage's worker has died; code: the run's, if that ends it after all."""
-        self._open(self._replacements.lose(stage, now, cause, code))
-        for neighbour in (stage - 1, stage + 1):
-            vacancy = self._replacements.open.get(neighbour)
-            if vacancy is not None and vacancy.is_welcomed:  # and may wait for the one that died
-                vacancy.is_leaving = True
-                self._send(neighbour, Stop(self._roster.run_id, "a neighbour has died", True))
+def fill(state: RunState) -> list[RunAction]:
+    """Do what may be done by now; the run ends where nobody can take the place."""
+    actions: list[RunAction] = []
+    for vacancy in list(state.vacancies.open.values()):
+        why = _why_nobody(state, vacancy)
+        if why:
+            return [*actions, EndRun("worker died", f"{vacancy.why}\n{why}", vacancy.code)]
+        if not vacancy.is_asked and state.now >= vacancy.begins_at:
+            vacancy.is_asked = True
+            actions += start(state, vacancy.stage, vacancy.incarnation)
+        if not vacancy.is_welcomed and vacancy.stage in state.roster.hellos:
+            actions += _introduce(state, vacancy)
+    return actions
 
-    def begin_again(self, stage: int, now: float) -> None:
-        """A replacement has left, as it was asked to."""
-        self._open(self._replacements.begin_again(stage, now))
 
-    def hear_inbox(self, message: InboxMoved) -> None:
-        """The stage above a vacancy listens for the replacement."""
-        vacancy = self._replacements.open.get(message.stage - 1)
-        if vacancy is not None and vacancy.incarnation == message.incarnation:
-            vacancy.has_inbox = True
-            self._roster.move(message)
+def _why_nobody(state: RunState, vacancy: Vacancy) -> str:
+    """Why nobody can take the place any more; "" while somebody can."""
+    if vacancy.stage + 1 in state.roster.left:
+        return "the stages above had left already"
+    timeout_s = state.terms.start_timeout_s + state.terms.join_s(vacancy.stage)
+    is_late = state.now - vacancy.begins_at > timeout_s
+    return f"its replacement was not ready in {timeout_s:.0f} s" if is_late else ""
 
-    def seat(self, stage: int) -> Vacancy | None:
-        """A replacement is ready: it begins at once, unless it was asked to leave.
 
-        The vacancy that it fills, if it does.
-        """
-        if self._replacements.open[stage].is_leaving:
-            return None
-        self._roster.ready.add(stage)
-        self._send(stage, Start(self._roster.run_id))
-        return self._replacements.seat(stage)
+def _open(state: RunState, vacancy: Vacancy) -> list[RunAction]:
+    """Nobody hosts the stage: whoever trains above it opens a new inbox, and those beside it that
+    were about to take their seats begin again, for they may wait for the one that is gone.
+    """
+    stage, run_id = vacancy.stage, state.terms.run_id
+    state.roster.vacate(stage, vacancy.incarnation)
+    actions: list[RunAction] = []
+    if _is_training(state, stage + 1):
+        message = NeighbourReplaced(run_id, "below", vacancy.incarnation, "")
+        actions += state.send(stage + 1, message)
+    for beside in _beside(state, stage):
+        if beside.is_welcomed and not beside.is_leaving:
+            beside.is_leaving = True
+            stop = Stop(run_id, "a neighbour has died", again=True)
+            actions += state.send(beside.stage, stop)
+    return actions
 
-    def fill(self, now: float) -> None:
-        """Do what may be done by now. Raises WorkerDied where nobody can take the place."""
-        for vacancy in list(self._replacements.open.values()):
-            if vacancy.stage + 1 in self._roster.left:
-                raise WorkerDied(
-                    f"{vacancy.cause}\nthe stages above had left already", vacancy.code
-                )
-            timeout_s = self._timeout_s(vacancy.stage)
-            if now - vacancy.begins_at > timeout_s:
-                waited = f"its replacement was not ready in {timeout_s:.0f} s"
-                raise WorkerDied(f"{vacancy.cause}\n{waited}", vacancy.code)
-            if not vacancy.is_asked and now >= vacancy.begins_at:
-                vacancy.is_asked = True
-                self._start(vacancy.stage, vacancy.incarnation)
-            if not vacancy.is_welcomed and vacancy.stage in self._roster.hellos:
-                self._introduce(vacancy)
 
-    def _open(self, vacancy: Vacancy) -> None:
-        self._roster.vacate(vacancy.stage, vacancy.incarnation)
-        run_id = self._roster.run_id
-        if self._is_training(vacancy.stage + 1):
-            message = NeighbourReplaced(run_id, "below", vacancy.incarnation, "")
-            self._send(vacancy.stage + 1, message)
+def _beside(state: RunState, stage: int) -> list[Vacancy]:
+    """The vacancies on both sides of the stage."""
+    found = map(state.vacancies.open.get, (stage - 1, stage + 1))
+    return [vacancy for vacancy in found if vacancy is not None]
 
-    def _introduce(self, vacancy: Vacancy) -> None:
-        """Welcome the replacement once it is known where to connect, and tell the stage below."""
-        stage = vacancy.stage
-        if not self._knows_inbox_above(vacancy):
-            return
-        vacancy.is_welcomed = True
-        self._send(stage, self._welcome(stage, peer=self._roster.peer_of(stage)))
-        if self._is_training(stage - 1):
-            endpoint = self._roster.peer_of(stage - 1)
-            run_id = self._roster.run_id
-            self._send(stage - 1, NeighbourReplaced(run_id, "above", vacancy.incarnation, endpoint))
 
-    def _knows_inbox_above(self, vacancy: Vacancy) -> bool:
-        """Whether it is known where the replacement connects to."""
-        above = vacancy.stage + 1
-        if above == self._roster.num_stages:
-            return True
-        if above in self._replacements.open:
-            return above in self._roster.hellos
-        return vacancy.has_inbox
+def _introduce(state: RunState, vacancy: Vacancy) -> list[RunAction]:
+    """Welcome the replacement once it is known where to connect, and tell the stage below.
 
-    def _is_training(self, stage: int) -> bool:
-        return stage in self._roster.ready and stage not in self._replacements.open
+    Nobody beside it may be about to leave: it would have to leave with that one.
+    """
+    stage = vacancy.stage
+    is_disturbed = any(beside.is_leaving for beside in _beside(state, stage))
+    if is_disturbed or not _knows_inbox_above(state, vacancy):
+        return []
+    vacancy.is_welcomed = True
+    actions = welcome(state, stage)
+    if _is_training(state, stage - 1):
+        endpoint = state.roster.peer_of(stage - 1)
+        run_id = state.terms.run_id
+        message = NeighbourReplaced(run_id, "above", vacancy.incarnation, endpoint)
+        actions += state.send(stage - 1, message)
+    return actions
+
+
+def _knows_inbox_above(state: RunState, vacancy: Vacancy) -> bool:
+    """Whether it is known where the replacement connects to."""
+    above = vacancy.stage + 1
+    if above == state.terms.num_stages:
+        return True
+    if above in state.vacancies.open:
+        return above in state.roster.hellos
+    return vacancy.has_inbox
+
+
+def _is_training(state: RunState, stage: int) -> bool:
+    return stage in state.roster.ready and stage not in state.vacancies.open

@@ -17,7 +17,6 @@ from typing import Any
 
 from dni_async.config.given import given_folder
 from dni_async.errors import WorkerDied
-from dni_async.launcher.places.logs import last_line
 
 __all__ = [
     "Exited",
@@ -25,11 +24,15 @@ __all__ = [
     "WorkerProcesses",
     "ask",
     "command_for",
+    "last_line",
+    "read_from",
+    "size_of",
     "thread_environment",
     "thread_settings",
 ]
 
 GRACE_S = 1.0
+MAX_BYTES = 8_000  # of what was written into a log, as far as the user is shown it
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,3 +242,26 @@ def _kill(pid: int) -> None:
         os.kill(pid, 9)
     except ProcessLookupError:
         return
+
+
+def size_of(log: Path) -> int:
+    """Bytes in the log; 0 where there is none."""
+    try:
+        return log.stat().st_size
+    except OSError:
+        return 0
+
+
+def read_from(log: Path, start: int) -> str:
+    """What was written since the log had that size; the end of it, if it is much."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(start, size_of(log) - MAX_BYTES))
+            return file.read().decode(errors="replace").rstrip()
+    except OSError:
+        return ""
+
+
+def last_line(log: Path) -> str:
+    """The last line that holds anything; "" where there is none."""
+    return read_from(log, 0).rpartition("\n")[2].strip()

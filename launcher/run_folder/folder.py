@@ -155,6 +155,11 @@ class RunFolder:
         return self.path / names.EVENTS
 
     @property
+    def run_events(self) -> Path:
+        """What the launcher heard and decided, among those of the stages."""
+        return self.events / names.RUN_EVENTS
+
+    @property
     def tensorboard(self) -> Path:
         """Event files, a folder for each run; there only where those were asked for."""
         return self.path / names.TENSORBOARD

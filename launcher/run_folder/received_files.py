@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from dni_async.files import names
@@ -13,7 +14,7 @@ from dni_async.files.writing import drop_partial_file, write_part
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.wire.messages import MAX_PART_BYTES, FilePart, Saved
 
-__all__ = ["ReceivedFiles", "parts_of"]
+__all__ = ["ReceivedFiles", "marked_folder", "parts_of"]
 
 
 class ReceivedFiles:
@@ -22,18 +23,6 @@ class ReceivedFiles:
     def __init__(self, folder: RunFolder) -> None:
         self._folder = folder
         self._failed: dict[tuple[int, int], str] = {}  # stage and batch_id -> why
-
-    def mark(self, run_id: str) -> None:
-        """Let workers see whether the run directory is the one that they see."""
-        path = self._folder.path / names.RUN_ID
-        path.unlink(missing_ok=True)
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(fd, "w", encoding="ascii") as file:
-            file.write(run_id)  # without keys it is a password
-
-    def unmark(self) -> None:
-        """Take that back."""
-        (self._folder.path / names.RUN_ID).unlink(missing_ok=True)
 
     def enter(self, part: FilePart, incarnation: int) -> str | None:
         """Write the next bytes of a file; a sentence for the user if that cannot be."""
@@ -72,6 +61,20 @@ class ReceivedFiles:
             case "events":
                 path = folder.events / names.events(part.stage, incarnation)
         return path if path.parent.is_dir() else None
+
+
+@contextmanager
+def marked_folder(folder: RunFolder, run_id: str) -> Iterator[None]:
+    """Let workers see, within the block, whether the run directory is the one that they see."""
+    path = folder.path / names.RUN_ID
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(fd, "w", encoding="ascii") as file:
+            file.write(run_id)  # without keys it is a password
+        yield
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def parts_of(path: Path | None, run_id: str, stage: int) -> Iterator[FilePart]:

@@ -218,7 +218,8 @@ def test_who_does_not_see_the_run_directory_sends_its_files(
     assert (run.run_dir / "trace.json").is_file()
     assert (run.run_dir / "profile" / "torch-stage-0.json").is_file()
     names = {path.name for path in (run.run_dir / "events").iterdir()}
-    assert names == {"stage-0.jsonl", "stage-1.1.jsonl"}
+    assert names == {"stage-0.jsonl", "stage-1.1.jsonl", "run.jsonl"}
+    assert RUN_ID not in (run.run_dir / "events" / "run.jsonl").read_text()  # it is a password
     assert ours(run)["test_accuracy"] > 0.9
     assert_all_left(spare)
     assert workers[0].end() == 0, workers[0].output

@@ -29,8 +29,8 @@ def test_a_run_is_recorded_and_replayed(launch: Callable[..., Launch]) -> None:
     code, said = replay(run.run_dir)
     assert code == 0, said
     names = [line.split(": ")[0] for line in said.splitlines()]
-    assert names == ["stage-0", "stage-1", "stage-2"]
-    assert said.count("the same actions") == 3
+    assert names == ["stage-0", "stage-1", "stage-2", "run"]
+    assert said.count("the same actions") == 4
     path = run.run_dir / "events" / "stage-1.jsonl"
     assert '["Finish"]' in path.read_text()  # to the end
     path.write_text(path.read_text().replace('"synthetic"', '"returned"', 1))
@@ -59,8 +59,11 @@ def test_a_replacement_writes_a_file_of_its_own(launch: Callable[..., Launch]) -
     assert run.end() == 0, run.output
     code, said = replay(run.run_dir)
     names = [line.split(": ")[0] for line in said.splitlines()]
-    assert sorted(names) == ["stage-0", "stage-1", "stage-1.1", "stage-2"]
-    assert (code, said.count("the same actions")) == (0, 4), said
+    assert sorted(names) == ["run", "stage-0", "stage-1", "stage-1.1", "stage-2"]
+    assert (code, said.count("the same actions")) == (0, 5), said
+    text = (run.run_dir / "events" / "run.jsonl").read_text()
+    assert '["StartWorker",1,1]' in text
+    assert '["EndRun","done","",0]' in text  # to the end
 
 
 def test_nothing_recorded_is_said(launch: Callable[..., Launch]) -> None:

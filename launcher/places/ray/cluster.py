@@ -140,10 +140,6 @@ class RayActors:
         self._running[stage] = (actor, future)
         future.add_done_callback(self._rouse)
 
-    def is_running(self, stage: int) -> bool:
-        """Whether the stage has an actor that is not known to have ended."""
-        return stage in self._running
-
     def fileno(self) -> int:
         """Readable when an actor has ended."""
         return self._heard.fileno()

@@ -7,7 +7,6 @@ from itertools import permutations
 import pytest
 
 from dni_async.launcher.decisions.epochs import EpochMessage, OpenEpochs, WholeEpoch
-from dni_async.launcher.report.results import EpochResult
 from dni_async.wire.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
 
 
@@ -26,6 +25,11 @@ def told_of(epoch: int, *boundaries: BoundaryEpoch) -> list[EpochMessage]:
     ]
 
 
+def whole_epoch(*boundaries: BoundaryEpoch) -> WholeEpoch:
+    """The first one as told_of has it."""
+    return WholeEpoch(1, 1.5, 0.25, 0.75, 0.5, 100, 20, boundaries)
+
+
 ALL = told_of(1, boundary(0, 1), boundary(1, 1))
 
 
@@ -34,9 +38,7 @@ def test_an_epoch_is_whole_with_the_last_message_whichever_that_is(order: tuple[
     epochs = OpenEpochs(3)
     *before, last = (epochs.enter(ALL[index]) for index in order)
     assert before == [[]] * 4
-    assert last == [
-        WholeEpoch(EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100, 20), (boundary(0, 1), boundary(1, 1)))
-    ]
+    assert last == [whole_epoch(boundary(0, 1), boundary(1, 1))]
 
 
 def test_a_boundary_that_compared_nothing_is_waited_for_and_left_out() -> None:
@@ -48,7 +50,7 @@ def test_a_boundary_that_compared_nothing_is_waited_for_and_left_out() -> None:
 
 def test_a_stage_alone_has_no_boundary() -> None:
     *_, (last,) = map(OpenEpochs(1).enter, told_of(1))
-    assert last == WholeEpoch(EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100, 20), ())
+    assert last == whole_epoch()
 
 
 def test_epochs_are_kept_apart() -> None:
@@ -57,10 +59,10 @@ def test_epochs_are_kept_apart() -> None:
     late = first.pop()
     *before, (whole,) = map(epochs.enter, [*first[1:], *second])
     assert before == [[]] * (len(first) + len(second) - 2)
-    assert whole.result.epoch == 2
+    assert whole.epoch == 2
     assert epochs.enter(late) == []
     (closed,) = epochs.enter(first[0])
-    assert closed.result.epoch == 1
+    assert closed.epoch == 1
 
 
 def test_a_word_that_is_said_again_closes_nothing_twice() -> None:
@@ -84,7 +86,7 @@ def test_what_a_replacement_tells_again_changes_nothing() -> None:
         assert epochs.enter(message) == []
         assert epochs.enter(again) == []
     (whole,) = epochs.enter(last)
-    assert whole == WholeEpoch(EpochResult(1, 1.5, 0.25, 0.75, 0.5, 100, 20), (boundary(0, 1),))
+    assert whole == whole_epoch(boundary(0, 1))
     assert [epochs.enter(message) for message in of_replaced] == [[]] * 4
 
 
@@ -95,8 +97,8 @@ def test_what_a_dead_worker_has_not_told_is_waited_for_until_its_successor_tells
     for message in told_of(2, boundary(0, 2)):
         assert epochs.enter(message) == []
     first, second = epochs.enter(boundary(1, 2))
-    assert (first.result.epoch, first.boundaries) == (1, (boundary(0, 1),))
-    assert (second.result.epoch, second.boundaries) == (2, (boundary(0, 2), boundary(1, 2)))
+    assert (first.epoch, first.boundaries) == (1, (boundary(0, 1),))
+    assert (second.epoch, second.boundaries) == (2, (boundary(0, 2), boundary(1, 2)))
     assert epochs.enter(boundary(1, 1)) == []
 
 
@@ -106,7 +108,7 @@ def test_at_the_end_an_epoch_may_lack_boundaries_but_nothing_else() -> None:
     for message in [*of_first, *told_of(2)[1:]]:  # of the second the source has told nothing
         assert epochs.enter(message) == []
     (whole,) = epochs.rest()
-    assert (whole.result.epoch, whole.boundaries) == (1, (boundary(0, 1),))
+    assert (whole.epoch, whole.boundaries) == (1, (boundary(0, 1),))
     assert epochs.rest() == []
 
 

@@ -24,7 +24,7 @@ def joined_with(*wishes: int | None, wanted: tuple[int, ...] = ()) -> JoinedWork
     """Four stages; peers a, b, c ... have joined with these wishes."""
     joined = JoinedWorkers(4, silent_after_s=30.0)
     for pid, wish in enumerate(wishes):
-        joined.enter(b"abcdefgh"[pid : pid + 1], offer(pid, wish), 0.0)
+        joined.enter("abcdefgh"[pid], offer(pid, wish), 0.0)
     for stage in wanted:
         joined.want(stage, 0)
     return joined
@@ -33,18 +33,18 @@ def joined_with(*wishes: int | None, wanted: tuple[int, ...] = ()) -> JoinedWork
 @pytest.mark.parametrize(
     ("wishes", "wanted", "expected"),
     [
-        ((None, None), (0, 1), [(b"a", 0, 0), (b"b", 1, 0)]),
-        ((None, 0), (0, 1), [(b"b", 0, 0), (b"a", 1, 0)]),  # who wants just that goes first
+        ((None, None), (0, 1), [("a", 0, 0), ("b", 1, 0)]),
+        ((None, 0), (0, 1), [("b", 0, 0), ("a", 1, 0)]),  # who wants just that goes first
         ((2,), (0, 1), []),
-        ((7,), (0,), [(b"a", 0, 0)]),  # no such stage: any
-        ((None,), (0, 1), [(b"a", 0, 0)]),
+        ((7,), (0,), [("a", 0, 0)]),  # no such stage: any
+        ((None,), (0, 1), [("a", 0, 0)]),
         ((), (0,), []),
     ],
 )
 def test_who_gets_which_stage(
     wishes: tuple[int | None, ...],
     wanted: tuple[int, ...],
-    expected: list[tuple[bytes, int, int]],
+    expected: list[tuple[str, int, int]],
 ) -> None:
     joined = joined_with(*wishes, wanted=wanted)
     assert joined.assign(1.0) == expected
@@ -56,20 +56,20 @@ def test_who_gets_which_stage(
 def test_another_protocol_is_refused() -> None:
     joined = joined_with()
     with pytest.raises(HandshakeError, match="host speaks protocol 1, this launcher"):
-        joined.enter(b"a", offer(1, protocol=1), 0.0)
+        joined.enter("a", offer(1, protocol=1), 0.0)
 
 
 def test_who_asks_again_is_one_offer() -> None:
     joined = joined_with(None)
-    assert joined.enter(b"a", offer(0), 5.0) is None
+    assert joined.enter("a", offer(0), 5.0) is None
     assert joined.num_spares == 1
 
 
 def test_who_joins_again_has_left_its_stage() -> None:
     joined = joined_with(None, wanted=(2,))
     joined.assign(0.0)
-    joined.seat(2, b"stage-2", 0.0)
-    gone = joined.enter(b"z", offer(0), 1.0)
+    joined.seat(2, "stage-2", 0.0)
+    gone = joined.enter("z", offer(0), 1.0)
     assert gone is not None
     assert (gone.joiner.stage, gone.has_left) == (2, True)
     assert joined.host_of(2) is None
@@ -79,13 +79,13 @@ def test_who_joins_again_has_left_its_stage() -> None:
 def test_containers_of_one_host_may_have_the_same_pid() -> None:
     joined = joined_with(None, wanted=(2,))
     joined.assign(0.0)
-    joined.seat(2, b"stage-2", 0.0)
-    assert joined.enter(b"z", offer(0, token="another container's"), 1.0) is None
+    joined.seat(2, "stage-2", 0.0)
+    assert joined.enter("z", offer(0, token="another container's"), 1.0) is None
     assert joined.host_of(2) is not None
     assert joined.num_spares == 1
 
 
-def seated(peer: bytes | None = b"stage-1") -> JoinedWorkers:
+def seated(peer: str | None = "stage-1") -> JoinedWorkers:
     """Stage 1 is hosted by who joined; without peer it has not said Hello yet."""
     joined = joined_with(None, wanted=(1,))
     joined.assign(0.0)
@@ -115,11 +115,11 @@ def test_a_spare_is_silent_too() -> None:
 
 def test_a_broken_connection_may_be_made_again() -> None:
     joined = seated()
-    joined.reach(b"stage-1", False, 1.0)
-    joined.reach(b"stage-1", True, 1.0 + CUT_OFF_S)
-    joined.reach(b"stage-1", False, 10.0)
-    joined.reach(b"stage-1", False, 10.0 + CUT_OFF_S)
-    joined.hear(b"stage-1", 10.0)
+    joined.reach("stage-1", False, 1.0)
+    joined.reach("stage-1", True, 1.0 + CUT_OFF_S)
+    joined.reach("stage-1", False, 10.0)
+    joined.reach("stage-1", False, 10.0 + CUT_OFF_S)
+    joined.hear("stage-1", 10.0)
     assert joined.sweep(10.0 + CUT_OFF_S, {1}) == []
     (gone,) = joined.sweep(10.1 + CUT_OFF_S, {1})
     assert isinstance(gone, Gone)
@@ -146,7 +146,7 @@ def test_who_does_not_take_its_stage_is_given_up() -> None:
 def test_a_machines_cores_are_shared_out(offers: list[Join], expected: list[int]) -> None:
     joined = joined_with(wanted=tuple(range(len(offers))))
     for number, each in enumerate(offers):
-        joined.enter(bytes([number]), each, 0.0)
+        joined.enter(str(number), each, 0.0)
     joined.assign(0.0)
     assert [joined.num_threads(stage) for stage in range(len(offers))] == expected
 
@@ -155,6 +155,6 @@ def test_a_dismissed_worker_is_forgotten() -> None:
     joined = seated()
     host = joined.dismiss(1)
     assert host is not None
-    assert host.peer == b"stage-1"
+    assert host.peer == "stage-1"
     assert joined.dismiss(1) is None
     assert joined.sweep(1000.0, {1}) == []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dni_async.launcher.run_folder.folder import RunFolder
-from dni_async.launcher.run_folder.received_files import ReceivedFiles, parts_of
+from dni_async.launcher.run_folder.received_files import ReceivedFiles, marked_folder, parts_of
 from dni_async.wire.messages import MAX_PART_BYTES, FileKind, FilePart, Saved
 
 RUN = "run-1"
@@ -84,11 +84,9 @@ def test_a_shard_is_sent_in_parts(tmp_path: Path, size: int) -> None:
 
 
 def test_the_mark_is_for_this_user_alone(folder: RunFolder) -> None:
-    received = ReceivedFiles(folder)
-    received.mark(RUN)
     mark = folder.path / "run-id"
-    assert mark.read_text() == RUN
-    assert stat.S_IMODE(mark.stat().st_mode) == 0o600
-    received.unmark()
+    with marked_folder(folder, RUN):
+        assert mark.read_text() == RUN
+        assert stat.S_IMODE(mark.stat().st_mode) == 0o600
     assert not mark.exists()
     folder.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dni_async.launcher.places.logs import MAX_BYTES, last_line, read_from, size_of
+from dni_async.launcher.places.local import MAX_BYTES, last_line, read_from, size_of
 
 
 def test_what_is_new_since_a_size_is_read(tmp_path: Path) -> None:

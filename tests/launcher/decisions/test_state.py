@@ -1,4 +1,4 @@
-"""The roster: who belongs to the run, who is there, whom it waits for."""
+"""Who belongs to the run, is there and is waited for; who may take the place of one that died."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import pytest
 
 from dni_async import HandshakeError
-from dni_async.launcher.decisions.roster import Roster
+from dni_async.launcher.decisions.state import Roster, Vacancies
 from dni_async.wire.messages import PROTOCOL, Hello, InboxMoved
 
 RUN = "run-1"
@@ -126,3 +126,50 @@ def test_a_vacated_stage_is_taken_by_the_awaited_incarnation_alone() -> None:
     roster.admit(hello(1, incarnation=1, pid=4711))
     assert roster.all_admitted
     assert roster.pids[1] == 4711
+
+
+def test_each_replacement_is_an_incarnation_of_its_own() -> None:
+    vacancies = Vacancies(3)
+    assert vacancies.incarnation(1) == 0
+    assert vacancies.lose(1, 100.0, "first").incarnation == 1
+    assert vacancies.begin_again(1, 101.0).incarnation == 2
+    assert vacancies.lose(2, 102.0, "second").incarnation == 1
+    assert (vacancies.incarnation(1), vacancies.incarnation(2)) == (2, 1)
+
+
+def test_they_are_used_up_by_deaths_alone() -> None:
+    vacancies = Vacancies(2)
+    vacancies.lose(1, 100.0, "first")
+    vacancies.begin_again(1, 101.0)
+    assert not vacancies.are_used_up
+    vacancies.lose(0, 102.0, "second")
+    assert vacancies.are_used_up
+    assert vacancies.deaths == ["first", "second"]
+    assert Vacancies(0).are_used_up
+
+
+def test_a_stage_that_dies_again_soon_waits_longer_each_time() -> None:
+    vacancies = Vacancies(99)
+    now, delays = 100.0, []
+    for _ in range(7):
+        vacancy = vacancies.lose(1, now, "it died")
+        delays.append(vacancy.begins_at - now)
+        vacancies.fill(1)
+        now = vacancy.begins_at + 1.0
+    assert delays == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
+    assert vacancies.lose(2, now, "another").begins_at == now
+    now += 60.0
+    assert vacancies.lose(1, now, "after a while").begins_at == now
+
+
+def test_a_stage_stands_still_until_one_of_its_vacancies_trains() -> None:
+    vacancies = Vacancies(9)
+    vacancies.lose(1, 100.0, "first")
+    assert vacancies.lose(1, 103.0, "while it joined").died_at == 100.0
+    assert vacancies.begin_again(1, 104.0).died_at == 100.0
+    vacancies.fill(1)
+    assert (list(vacancies.open), list(vacancies.untried)) == ([], [1])
+    assert vacancies.lose(1, 105.0, "before its first update").died_at == 100.0
+    vacancies.fill(1)
+    assert vacancies.untried.pop(1).died_at == 100.0
+    assert vacancies.lose(1, 200.0, "later").died_at == 200.0

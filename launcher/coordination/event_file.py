@@ -1,0 +1,60 @@
+"""Writes down what the run's machine hears and decides, so that it can be replayed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from dni_async.launcher.decisions import run_log
+from dni_async.launcher.decisions.actions import RunAction
+from dni_async.launcher.decisions.events import RunEvent
+from dni_async.launcher.decisions.run_machine import RunMachine
+from dni_async.launcher.decisions.terms import RunTerms
+
+__all__ = ["RecordedRun", "recorded_run"]
+
+MAX_EVENTS = 200_000  # some 40 MB, and five hours of ticks
+FLUSH_S = 0.5
+RUN_ID = "hidden"  # the true one may be a password
+
+
+class RecordedRun:
+    """A run's machine, and every event that it handles in a file; the first MAX_EVENTS of them."""
+
+    def __init__(self, machine: RunMachine, terms: RunTerms, file: IO[str]) -> None:
+        self._machine = machine
+        self._run_id = terms.run_id
+        self._file = file
+        self._began = self._flushed_at = time.monotonic()
+        self._left = MAX_EVENTS
+        self._write(run_log.header(terms))
+
+    def handle(self, event: RunEvent) -> list[RunAction]:
+        """As the machine does."""
+        actions = self._machine.handle(event)
+        if self._left:
+            self._left -= 1
+            self._write(run_log.entry(event.at - self._began, event, actions))
+        if event.at - self._flushed_at > FLUSH_S:
+            self._flushed_at = event.at
+            self._file.flush()
+        return actions
+
+    def _write(self, line: object) -> None:
+        text = json.dumps(line, separators=(",", ":"))
+        self._file.write(text.replace(self._run_id, RUN_ID) + "\n")
+
+
+@contextmanager
+def recorded_run(terms: RunTerms, path: Path) -> Iterator[RunMachine | RecordedRun]:
+    """The machine of the run, whose events are written to path where its folder was made."""
+    machine = RunMachine(terms)
+    if not path.parent.is_dir():
+        yield machine
+        return
+    with path.open("w", encoding="utf-8") as file:
+        yield RecordedRun(machine, terms, file)

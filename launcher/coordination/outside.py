@@ -1,0 +1,130 @@
+"""All that a run's machine hears of, as events: connections, processes of this host, actors."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dni_async.errors import LinkError, WireError
+from dni_async.launcher.decisions.events import (
+    ActorEnded,
+    Heard,
+    PartHeard,
+    Reached,
+    Refused,
+    RunEvent,
+    WorkerExited,
+    WorkerStarted,
+)
+from dni_async.launcher.places.local import Exited, Started, WorkerProcesses, last_line
+from dni_async.launcher.run_folder.folder import RunFolder
+from dni_async.transport.channels import ControlServer
+from dni_async.transport.sockets import Poller
+from dni_async.wire.messages import (
+    CoordinatorMessage,
+    FilePart,
+    Heartbeat,
+    Message,
+    WorkerMessage,
+)
+
+if TYPE_CHECKING:
+    from dni_async.launcher.places.ray.workers import RayWorkers
+
+__all__ = ["Outside"]
+
+MAX_HEARD = 64  # messages in one turn: heartbeats and the ends of processes wait no longer
+
+
+@dataclass(slots=True)
+class Outside:
+    """processes: of this host, None where all join from elsewhere. actors: of a cluster, if any.
+
+    part: the part of a file that was heard last.
+    """
+
+    control: ControlServer
+    folder: RunFolder
+    processes: WorkerProcesses | None
+    actors: RayWorkers | None
+    part: FilePart | None = None
+    _broken: set[str] = field(default_factory=set)
+    _found: list[RunEvent] = field(default_factory=list)
+
+    def watch(self, poller: Poller) -> None:
+        """Have poller wait for whatever they do."""
+        poller.watch(self.control)
+        if self.processes is not None:
+            poller.watch(self.processes.fileno())
+        if self.actors is not None:
+            poller.watch(self.actors.fileno())
+
+    def hear(self, readable: Collection[int]) -> Iterator[RunEvent]:
+        """What has happened, up to so many messages; a part is there while its event is handled.
+
+        Raises WorkerDied if the parent of the processes died.
+        """
+        found, self._found = self._found, []
+        yield from found
+        if self.processes is not None and self.processes.fileno() in readable:
+            yield from map(self._of_process, self.processes.hear())
+        if self.actors is not None:
+            for ended in self.actors.hear():
+                yield ActorEnded(time.monotonic(), ended.stage, ended.code, ended.reason)
+        for _ in range(MAX_HEARD):
+            event = self._receive()
+            if event is None:
+                return
+            yield event
+
+    def send(self, peer: str, message: CoordinatorMessage) -> None:
+        """Send message, if peer is connected; a heartbeat finds out whether it is."""
+        try:
+            self.control.send(peer.encode("latin-1"), message)
+            is_connected = True
+        except LinkError:
+            is_connected = False
+        if isinstance(message, Heartbeat) and is_connected == (peer in self._broken):
+            (self._broken.discard if is_connected else self._broken.add)(peer)
+            self._found.append(Reached(time.monotonic(), peer, is_connected))
+
+    def _receive(self) -> RunEvent | None:
+        try:
+            received = self.control.receive()
+        except WireError as error:
+            return Refused(time.monotonic(), _name(error.peer), str(error))
+        return None if received is None else self._of_message(*received)
+
+    def _of_message(self, peer: bytes, message: Message) -> RunEvent:
+        now, name = time.monotonic(), _name(peer)
+        if isinstance(message, FilePart):
+            self.part = message
+            return PartHeard(now, name, message.run_id, message.stage)
+        if not isinstance(message, WorkerMessage):
+            return Refused(now, name, f"{type(message).__name__} is not for the coordinator")
+        return Heard(now, name, message)
+
+    def _of_process(self, event: Started | Exited) -> RunEvent:
+        now = time.monotonic()
+        if isinstance(event, Started):
+            return WorkerStarted(now, event.stage, event.pid)
+        log = self.folder.log(event.stage)
+        killer = _signal_name(-event.code) if event.code < 0 else ""
+        said = last_line(log) if event.code > 0 else ""
+        return WorkerExited(now, event.stage, event.pid, event.code, killer, str(log), said)
+
+
+def _name(peer: bytes) -> str:
+    """A routing id as text, and back by the same encoding; others may have chosen it."""
+    return peer.decode("latin-1")
+
+
+def _signal_name(number: int) -> str:
+    """Not all signals have a name."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

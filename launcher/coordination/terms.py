@@ -1,0 +1,43 @@
+"""What of a plan the run's machine decides by."""
+
+from __future__ import annotations
+
+from dni_async.launcher.decisions.terms import RunTerms
+from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.report.results import RunResult
+from dni_async.launcher.run_folder.folder import RunFolder
+from dni_async.stage.compilation import COMPILE_S
+
+__all__ = ["terms_of"]
+
+
+def terms_of(
+    plan: Plan, folder: RunFolder, run_id: str, result: RunResult, *, is_resumed: bool
+) -> RunTerms:
+    """result: holds what a resumed run has behind it."""
+    config, rule = plan.config, plan.rule
+    why = "which is exact" if rule.is_exact else "which may lose no batch"
+    return RunTerms(
+        run_id=run_id,
+        rule=config.rule,
+        rule_forbids="" if rule.allows_replacement else why,
+        is_unlocked=config.unlock == "forward",
+        devices=plan.devices,
+        places=plan.hosts,
+        may_be_near=config.transport == "auto",
+        actors=config.engine == "ray",
+        num_threads=plan.threads_per_worker,
+        asked_threads=config.threads_per_worker or 0,
+        epochs=config.epochs,
+        evaluate_every=config.evaluate_every,
+        num_test_labels=plan.num_test_labels,
+        ends_at=config.target_accuracy if config.early_stop else None,
+        last_epoch=result.epochs[-1].epoch if result.epochs else 0,
+        is_resumed=is_resumed,
+        max_restarts=config.max_restarts,
+        start_timeout_s=config.start_timeout_s + (COMPILE_S if config.compile else 0.0),
+        join_timeout_s=config.join_timeout_s,
+        silent_after_s=config.silent_after_s,
+        stuck_after_s=config.stuck_after_s,
+        logs=str(folder.logs),
+    )

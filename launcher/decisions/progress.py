@@ -1,0 +1,97 @@
+"""What workers tell of their work: how far they are, and what epochs came to."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from dni_async.launcher.decisions.actions import (
+    EnterEpoch,
+    EnterFirstUpdates,
+    EnterProgress,
+    EnterRecovery,
+    EnterWorker,
+    Note,
+    RunAction,
+)
+from dni_async.launcher.decisions.epochs import EpochMessage, WholeEpoch
+from dni_async.launcher.decisions.state import RunState
+from dni_async.wire.messages import Drain, EpochTrained, Progress
+
+__all__ = ["close", "hear_epoch", "hear_progress"]
+
+
+def hear_progress(state: RunState, message: Progress) -> list[RunAction]:
+    """A worker's counters."""
+    stage = message.stage
+    state.silence.hear((stage, state.roster.incarnations.get(stage, 0)))
+    state.progress[stage] = message
+    if stage == 0:
+        state.source.hear(message, state.now)
+    actions: list[RunAction] = [EnterProgress(message)]
+    if stage in state.vacancies.untried:
+        actions += _recovery(state, message)
+    if message.counters.work.updates and not state.has_all_updates:
+        actions += _first_updates(state)
+    return actions
+
+
+def hear_epoch(state: RunState, message: EpochMessage) -> list[RunAction]:
+    """Part of what is told of an epoch; those that are whole with it are entered."""
+    if isinstance(message, EpochTrained):
+        whole_s = state.source.whole_s(message.epoch, message.seconds)
+        message = dataclasses.replace(message, seconds=whole_s)
+    actions: list[RunAction] = []
+    for whole in state.epochs.enter(message):
+        actions += _enter(state, whole)
+        actions += _compare(state, whole)
+    return actions
+
+
+def close(state: RunState) -> list[RunAction]:
+    """Nobody tells anything any more: epochs that lack no more than boundaries, and who worked."""
+    actions = [action for whole in state.epochs.rest() for action in _enter(state, whole)]
+    for stage in sorted(state.progress):
+        actions.append(EnterWorker(stage, state.roster.pids[stage], state.device(stage)))
+    return actions
+
+
+def _enter(state: RunState, whole: WholeEpoch) -> list[RunAction]:
+    state.last_epoch = whole.epoch
+    return [EnterEpoch(whole)]
+
+
+def _compare(state: RunState, whole: WholeEpoch) -> list[RunAction]:
+    """End early when an epoch has reached the target with all test samples scored."""
+    target = state.terms.ends_at
+    is_scored = whole.num_test_labels == state.terms.num_test_labels
+    if target is None or not is_scored or whole.test_accuracy < target or state.is_draining:
+        return []
+    state.is_draining = True
+    note = Note(f"the target of {target:.2%} is reached")
+    is_there = 0 in state.roster.ready  # else its replacement is told before it begins
+    return [note, *(state.send(0, Drain(state.terms.run_id)) if is_there else [])]
+
+
+def _recovery(state: RunState, message: Progress) -> list[RunAction]:
+    """A replacement's first update ends the time that its stage stood still.
+
+    Before it trains it tells how many updates it starts from.
+    """
+    stage, updates = message.stage, message.counters.work.updates
+    if updates <= state.updates_at_start.setdefault(stage, updates):
+        return []
+    vacancy = state.vacancies.untried.pop(stage)
+    seconds = state.now - vacancy.died_at
+    return [
+        EnterRecovery(stage, state.since_start_s),
+        Note(f"stage {stage} trains again after {seconds:.2f} s"),
+    ]
+
+
+def _first_updates(state: RunState) -> list[RunAction]:
+    """Stages tell of their first one; of a resumed run it is not known."""
+    has_begun = all(progress.counters.work.updates for progress in state.progress.values())
+    if state.terms.is_resumed or not has_begun or len(state.progress) < state.terms.num_stages:
+        return []
+    state.has_all_updates = True
+    return [EnterFirstUpdates()]

@@ -1,0 +1,166 @@
+"""Decides for the run: an event in, the exact actions out."""
+
+from __future__ import annotations
+
+from dni_async.launcher.decisions import admission, deaths, progress, stuck, succession
+from dni_async.launcher.decisions.actions import (
+    EndRun,
+    KeepPart,
+    KeepSaved,
+    RunAction,
+    Send,
+    SendShard,
+)
+from dni_async.launcher.decisions.events import (
+    ActorEnded,
+    Begun,
+    Closed,
+    Heard,
+    PartHeard,
+    Reached,
+    Refused,
+    RunEvent,
+    Ticked,
+    WorkerExited,
+    WorkerStarted,
+)
+from dni_async.launcher.decisions.state import RunState
+from dni_async.launcher.decisions.terms import RunTerms
+from dni_async.wire.messages import (
+    BoundaryEpoch,
+    Bye,
+    EpochLoss,
+    EpochTrained,
+    Evaluated,
+    Failed,
+    FileWanted,
+    Hello,
+    InboxMoved,
+    Join,
+    Progress,
+    Ready,
+    Saved,
+    Stop,
+    WorkerMessage,
+)
+
+__all__ = ["RunMachine"]
+
+
+class RunMachine:
+    """The decisions of one run: who takes part, what follows a death, when it starts and ends.
+
+    After EndRun nothing but Closed leads to anything. What is due by time is done at Ticked alone.
+    """
+
+    def __init__(self, terms: RunTerms) -> None:
+        self._state = RunState(terms)
+        self._is_over = False
+
+    def handle(self, event: RunEvent) -> list[RunAction]:
+        """The actions that event sets off, in the order in which to perform them."""
+        if self._is_over and not isinstance(event, Closed):
+            return []
+        self._state.now = event.at
+        actions = self._decide(event)
+        ends = [place for place, action in enumerate(actions) if isinstance(action, EndRun)]
+        if not ends:
+            return actions
+        self._is_over = True
+        return actions[: ends[0] + 1]
+
+    def _decide(self, event: RunEvent) -> list[RunAction]:
+        state = self._state
+        match event:
+            case Begun():
+                return admission.begin(state)
+            case Heard(peer=peer, message=message):
+                state.joined.hear(peer, state.now)
+                return self._hear(peer, message)
+            case PartHeard():
+                return self._hear_part(event)
+            case Refused(peer=peer, why=why):
+                return state.refuse(peer, f"a message was refused: {why}")
+            case Ticked():
+                return self._tick()
+            case Closed():
+                return self._close()
+            case _:
+                return self._notice(event)
+
+    def _notice(
+        self, event: WorkerStarted | WorkerExited | ActorEnded | Reached
+    ) -> list[RunAction]:
+        """What became of a process, an actor or a connection."""
+        state = self._state
+        match event:
+            case WorkerStarted(stage=stage, pid=pid):
+                state.roster.pids[stage] = pid
+                state.roster.alive[pid] = stage
+            case WorkerExited():
+                return deaths.hear_exit(state, event)
+            case ActorEnded():
+                return admission.hear_actor(state, event)
+            case Reached(peer=peer, is_connected=is_connected):
+                state.joined.reach(peer, is_connected, state.now)
+        return []
+
+    def _hear(self, peer: str, message: WorkerMessage) -> list[RunAction]:
+        if isinstance(message, Hello):
+            return admission.hear_hello(self._state, peer, message)
+        if isinstance(message, Join):
+            return admission.hear_join(self._state, peer, message)
+        stage = getattr(message, "stage", None)
+        if not self._is_genuine(peer, getattr(message, "run_id", ""), stage):
+            return []
+        return self._hear_member(peer, message)
+
+    def _is_genuine(self, peer: str, run_id: str, stage: int | None) -> bool:
+        """Whether what was said is of this run and of the stage that peer hosts."""
+        is_own = stage is None or self._state.roster.peers.get(stage) == peer
+        return is_own and run_id == self._state.terms.run_id
+
+    def _hear_member(self, peer: str, message: WorkerMessage) -> list[RunAction]:
+        state = self._state
+        match message:
+            case Progress():
+                return progress.hear_progress(state, message)
+            case EpochTrained() | EpochLoss() | BoundaryEpoch() | Evaluated():
+                return progress.hear_epoch(state, message)
+            case Saved():
+                return [KeepSaved(message)]
+            case Ready(stage=stage):
+                return admission.hear_ready(state, stage)
+            case InboxMoved():
+                succession.hear_inbox(state, message)
+            case FileWanted(stage=stage):
+                return [SendShard(peer, stage)]
+            case Bye(stage=stage):
+                deaths.hear_bye(state, stage)
+            case Failed():
+                deaths.hear_failed(state, message)
+        return []
+
+    def _hear_part(self, event: PartHeard) -> list[RunAction]:
+        self._state.joined.hear(event.peer, self._state.now)
+        is_genuine = self._is_genuine(event.peer, event.run_id, event.stage)
+        if not is_genuine or event.stage not in self._state.roster.hellos:  # found dead meanwhile
+            return []
+        return [KeepPart(self._state.vacancies.incarnation(event.stage))]
+
+    def _tick(self) -> list[RunAction]:
+        state = self._state
+        actions = [*admission.beat(state), *deaths.explain(state), *succession.fill(state)]
+        if not state.has_started:
+            return actions + admission.look(state)
+        if state.roster.all_left:
+            return [*actions, EndRun("done")]
+        return actions + stuck.look(state)
+
+    def _close(self) -> list[RunAction]:
+        """All that was told is entered, and whoever is still there is asked to leave."""
+        self._is_over = True
+        stop = Stop(self._state.terms.run_id, "the launcher ends the run")
+        peers = [*self._state.roster.peers.values(), *self._state.joined.reachable]
+        asked: list[RunAction] = [Send(peer, stop) for peer in dict.fromkeys(peers)]
+        return progress.close(self._state) + asked

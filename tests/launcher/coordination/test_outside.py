@@ -1,0 +1,116 @@
+"""What happens outside becomes events; much of it at once holds nothing else up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dni_async.launcher.coordination.outside import MAX_HEARD, Outside
+from dni_async.launcher.decisions.events import Heard, PartHeard, Reached, Refused
+from dni_async.launcher.run_folder.folder import RunFolder
+from dni_async.transport.channels import ControlClient
+from dni_async.transport.sockets import Poller, Sockets, open_sockets
+from dni_async.wire.messages import Alive, Bye, FilePart, Heartbeat, Start
+
+PATIENCE_S = 10.0
+PART = FilePart("run", 0, "weights", 0, b"bytes", is_last=True)
+
+
+@pytest.fixture
+def sockets() -> Iterator[Sockets]:
+    """Sockets of one context, closed after the test."""
+    with open_sockets() as opened:
+        yield opened
+
+
+@pytest.fixture
+def outside(sockets: Sockets, tmp_path: Path) -> Outside:
+    """A coordinator's, without processes or actors."""
+    control = sockets.control_server(f"ipc://{tmp_path}/control")
+    return Outside(control, RunFolder(tmp_path / "run"), None, None)
+
+
+@pytest.fixture
+def worker(sockets: Sockets, outside: Outside) -> ControlClient:
+    """A worker's end, which has been heard."""
+    client = sockets.control_client(outside.control.endpoint, b"stage-\xff")
+    client.send(Alive(1))
+    hear(outside, 1)
+    return client
+
+
+def hear(outside: Outside, count: int) -> list[object]:
+    """The next so many events, waited for."""
+    poller = Poller()
+    outside.watch(poller)
+    deadline = time.monotonic() + PATIENCE_S
+    found: list[object] = []
+    while len(found) < count:
+        assert time.monotonic() < deadline, found
+        found += outside.hear(poller.wait(0.1))
+    return found
+
+
+def test_words_are_events_that_name_their_connection(
+    outside: Outside, worker: ControlClient
+) -> None:
+    worker.send(Bye("run", 0))
+    (event,) = hear(outside, 1)
+    assert isinstance(event, Heard)
+    assert (event.peer, event.message) == ("stage-\xff", Bye("run", 0))
+
+
+def test_the_bytes_of_a_file_stay_outside(outside: Outside, worker: ControlClient) -> None:
+    worker.send(PART)
+    (event,) = hear(outside, 1)
+    assert isinstance(event, PartHeard)
+    assert (event.run_id, event.stage) == ("run", 0)
+    assert outside.part == PART
+
+
+def test_what_no_worker_says_is_refused(outside: Outside, worker: ControlClient) -> None:
+    worker.send(Start("run"))
+    worker.socket.send(b"no message")
+    told, garbage = hear(outside, 2)
+    assert isinstance(told, Refused)
+    assert told.why == "Start is not for the coordinator"
+    assert isinstance(garbage, Refused)
+    assert garbage.peer == "stage-\xff"
+
+
+def test_whoever_sends_much_is_heard_in_turns(outside: Outside, worker: ControlClient) -> None:
+    """Else a fast sender of files would keep the loop from everything else."""
+    count = 3 * MAX_HEARD
+    for _ in range(count):
+        worker.send(PART)
+    deadline = time.monotonic() + PATIENCE_S
+    turns = []
+    while sum(turns) < count:
+        assert time.monotonic() < deadline
+        worker.flush()
+        turns.append(sum(1 for _ in outside.hear(())))
+        if len(turns) == 1:
+            worker.flush(0.1)
+    assert max(turns) <= MAX_HEARD
+
+
+def test_a_heartbeat_finds_out_who_is_there_and_tells_of_it_once(
+    sockets: Sockets, outside: Outside, worker: ControlClient
+) -> None:
+    outside.send("stage-\xff", Heartbeat("run"))
+    assert list(outside.hear(())) == []
+    for _ in range(2):
+        outside.send("nobody", Heartbeat("run"))
+    (broken,) = outside.hear(())
+    assert isinstance(broken, Reached)
+    assert (broken.peer, broken.is_connected) == ("nobody", False)
+    client = sockets.control_client(outside.control.endpoint, b"nobody")
+    client.send(Alive(2))
+    hear(outside, 1)
+    outside.send("nobody", Heartbeat("run"))
+    (made,) = outside.hear(())
+    assert isinstance(made, Reached)
+    assert made.is_connected

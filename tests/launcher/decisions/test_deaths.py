@@ -1,0 +1,185 @@
+"""What follows on a death: a replacement, or the run's end with its first cause."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dni_async.launcher.decisions.actions import EndRun, EnterDeath, Note, StartWorker
+from dni_async.wire.messages import Bye, Failed
+from tests.launcher.decisions.runs import RUN, Run, training
+
+LOG = "its log is logs/worker-1.log"
+KILLED = f"stage 1 (cpu, pid 101) was killed by SIGKILL; {LOG}"
+EXITED = f"stage 1 (cpu, pid 101) exited with code 3; {LOG}, which ends: the end"
+
+
+EXACT = (
+    "; with rule backprop, which is exact, no worker is replaced: --resume continues a run from "
+    "its last checkpoint"
+)
+
+
+def failed(stage: int) -> Failed:
+    """The stage's worker has a last word."""
+    return Failed(RUN, stage, "cpu", "LinkError: late", "Traceback\nLinkError: late\n")
+
+
+def last_words(stage: int) -> str:
+    """As the user reads them."""
+    place = f"stage {stage} (cpu)"
+    return f"{place} failed:\nTraceback\nLinkError: late\n{place}: LinkError: late"
+
+
+def test_a_worker_that_is_killed_is_replaced_and_counted() -> None:
+    run = training()
+    run.tick(2.0)
+    assert run.exit(1)[1:] == [
+        EnterDeath(1, KILLED, 2.0),
+        Note(f"{KILLED}; it is replaced (1 of 9)"),
+    ]
+
+
+@pytest.mark.parametrize(("code", "exit_code"), [(-9, 137), (-40, 168), (-15, 143)])
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"max_restarts": 0}, ""),
+        (
+            {"rule_forbids": "which is exact", "rule": "backprop"},
+            EXACT,
+        ),
+        ({"is_unlocked": True}, "; with --unlock forward no worker is replaced"),
+    ],
+)
+def test_where_no_worker_is_replaced_the_run_ends_half_a_second_later(
+    changes: dict[str, Any], why: str, code: int, exit_code: int
+) -> None:
+    run = training(**changes)
+    assert run.exit(1, code) == []
+    assert run.tick(0.4) == []
+    (end,) = run.tick(0.1)
+    name = {-9: "SIGKILL", -15: "SIGTERM", -40: "signal 40"}[code]
+    text = f"stage 1 (cpu, pid 101) was killed by {name}; {LOG}{why}"
+    assert end == EndRun("worker died", text, exit_code)
+    assert run.tick(10.0) == []
+
+
+def test_a_stage_alone_cannot_be_replaced() -> None:
+    run = training(1)
+    run.exit(0)
+    (end,) = run.tick(0.5)
+    assert isinstance(end, EndRun)
+    assert end.why.endswith(
+        "nobody else knows how far a stage alone has come: --resume continues its run"
+    )
+
+
+def test_when_restarts_are_used_up_the_first_death_is_told_last() -> None:
+    run = training(max_restarts=1)
+    run.exit(1)
+    run.exit(2)
+    (*_, end) = run.tick(0.5)
+    text = "stage 2 (cpu, pid 102) was killed by SIGKILL; its log is logs/worker-2.log"
+    first = f"; max_restarts 1 is used up, and this came first:\n{KILLED}"
+    assert end == EndRun("worker died", text + first, 137)
+
+
+@pytest.mark.parametrize("is_exit_first", [True, False])
+def test_a_worker_that_says_why_it_fails_ends_the_run(is_exit_first: bool) -> None:
+    run = training()
+    if is_exit_first:
+        assert run.exit(1, 3) == []
+        assert run.tick(0.1) == []
+    assert run.hear("stage-1", failed(1)) == []
+    code = 3 if is_exit_first else 1
+    assert run.tick() == [EndRun("worker died", last_words(1), code)]
+
+
+def test_the_first_that_fails_is_the_cause() -> None:
+    run = training()
+    run.hear("stage-2", failed(2))
+    run.hear("stage-1", failed(1))
+    run.exit(1, 1)
+    assert run.tick() == [EndRun("worker died", last_words(2), 1)]
+
+
+def test_an_exit_gives_way_to_the_words_of_the_same_stage_alone() -> None:
+    run = training(max_restarts=0)
+    run.exit(1)
+    run.hear("stage-2", failed(2))
+    assert run.tick() == []
+    run.hear("stage-1", failed(1))
+    assert run.tick() == [EndRun("worker died", last_words(1), 137)]
+
+
+def test_one_that_ends_with_a_code_and_no_word_is_replaced_after_a_while() -> None:
+    run = training()
+    assert run.exit(1, 3) == []
+    assert run.tick(0.4) == []
+    _, *told, again = run.tick(0.1)
+    assert told == [EnterDeath(1, EXITED, 0.5), Note(f"{EXITED}; it is replaced (1 of 9)")]
+    assert again == StartWorker(1, 1)
+
+
+def test_one_that_ends_well_before_its_bye_is_read_has_ended_well() -> None:
+    run = training(2)
+    run.exit(1, 0)
+    run.tick()
+    run.hear("stage-1", Bye(RUN, 1))
+    assert run.tick(5.0) == []
+    run.bye(0)
+    assert run.tick() == [EndRun("done")]
+
+
+def test_a_death_beside_one_whose_bye_is_not_read_yet_is_not_forgotten() -> None:
+    run = training(3)
+    run.bye(2)
+    run.exit(1, 0)
+    run.tick(0.1)
+    run.exit(0)
+    run.bye(1)
+    (end,) = run.tick(0.5)
+    assert isinstance(end, EndRun)
+    assert end.why.startswith("stage 0 (cpu, pid 100) was killed by SIGKILL")
+
+
+def test_one_that_ends_well_without_a_bye_ends_the_run() -> None:
+    run = training(2)
+    run.exit(1, 0)
+    run.tick()
+    assert run.tick(0.5) == [
+        EndRun("worker died", f"stage 1 (cpu, pid 101) exited with code 0; {LOG}", 1)
+    ]
+
+
+def test_the_exit_of_one_that_has_left_or_was_replaced_is_nothing_new() -> None:
+    run = training(2)
+    run.bye(1)
+    assert run.exit(1, 0) == []
+    assert run.exit(0, pid=4711) == []
+    assert run.tick(5.0) == []
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_a_death_after_the_last_epoch_or_a_bye_ends_the_run(stage: int) -> None:
+    run = training(2, last_epoch=5)
+    run.exit(stage)
+    assert isinstance(run.tick(0.5)[-1], EndRun)
+    run = training(2)
+    run.bye(1 - stage)
+    run.exit(stage)
+    assert isinstance(run.tick(0.5)[-1], EndRun)
+
+
+@pytest.mark.parametrize("code", [-9, 1])
+def test_a_death_before_the_start_ends_the_run(code: int) -> None:
+    run = Run(2)
+    run.begin()
+    run.start(0, 100)
+    run.hello(0)
+    run.exit(0, code)
+    (end,) = run.tick(0.5)
+    assert isinstance(end, EndRun)
+    assert end.why.startswith("stage 0 (cpu, pid 100) ")

@@ -1,0 +1,145 @@
+"""What workers tell is entered, and what follows from it is decided."""
+
+from __future__ import annotations
+
+from dni_async.launcher.decisions.actions import (
+    EnterEpoch,
+    EnterFirstUpdates,
+    EnterProgress,
+    EnterRecovery,
+    EnterWorker,
+    KeepPart,
+    KeepSaved,
+    Note,
+    RunAction,
+    Send,
+    SendShard,
+)
+from dni_async.launcher.decisions.epochs import WholeEpoch
+from dni_async.launcher.decisions.events import PartHeard
+from dni_async.wire.messages import (
+    BoundaryEpoch,
+    Drain,
+    EpochLoss,
+    EpochTrained,
+    Evaluated,
+    FileWanted,
+    Saved,
+    Stop,
+)
+from tests.launcher.decisions.runs import RUN, Run, told, training
+
+
+def boundary(epoch: int) -> BoundaryEpoch:
+    """What the stage below the head tells."""
+    return BoundaryEpoch(RUN, 0, epoch, 0, 0.0, 0.0, 0.0, 0, 0)
+
+
+def whole(epoch: int, accuracy: float = 0.5, num_labels: int = 2) -> EnterEpoch:
+    """An epoch as end_epoch tells of it."""
+    return EnterEpoch(WholeEpoch(epoch, 1.5, 0.25, accuracy, 0.5, 100, num_labels, ()))
+
+
+def ended(run: Run, epoch: int, accuracy: float = 0.5, num_labels: int = 2) -> list[RunAction]:
+    """What follows when all has been told of an epoch of two stages."""
+    run.hear("stage-0", boundary(epoch))
+    return run.end_epoch(epoch, accuracy, num_labels)
+
+
+def test_an_epoch_is_entered_once() -> None:
+    run = training(2)
+    assert ended(run, 1) == [whole(1)]
+    assert ended(run, 1) == []
+    assert ended(run, 2) == [whole(2)]
+
+
+def test_the_target_ends_the_run_early_once() -> None:
+    run = training(2, ends_at=0.9)
+    assert ended(run, 1, 0.89) == [whole(1, 0.89)]
+    assert ended(run, 2, 1.0, num_labels=1) == [whole(2, 1.0, 1)]  # by chance
+    assert ended(run, 3, 0.9) == [
+        whole(3, 0.9),
+        Note("the target of 90.00% is reached"),
+        Send("stage-0", Drain(RUN)),
+    ]
+    assert ended(run, 4, 0.95) == [whole(4, 0.95)]
+
+
+def test_without_a_target_nothing_ends_early() -> None:
+    assert ended(training(2), 1, 1.0) == [whole(1, 1.0)]
+
+
+def test_the_first_updates_of_all_are_noticed() -> None:
+    run = training(2)
+    assert run.tell(0, updates=1) == [EnterProgress(told(0, updates=1))]
+    assert run.tell(1, updates=3)[1:] == [EnterFirstUpdates()]
+    assert run.tell(0, updates=9)[1:] == []
+    run = training(2, is_resumed=True)
+    run.tell(0, updates=1)
+    assert run.tell(1, updates=3)[1:] == []
+
+
+def test_a_stage_trains_again_with_its_replacements_first_update() -> None:
+    run = training(2)
+    run.tick(1.0)
+    run.exit(1)
+    run.tick()
+    run.start(1, 201)
+    run.hello(1, 1)
+    run.tick()
+    run.ready(1, 1)
+    run.tick(0.25)
+    assert run.tell(1, 1, updates=40)[1:] == []  # what it starts from
+    run.tick(0.5)
+    assert run.tell(1, 1, updates=41)[1:] == [
+        EnterRecovery(1, 1.75),
+        Note("stage 1 trains again after 0.75 s"),
+    ]
+    assert run.tell(1, 1, updates=42)[1:] == []
+
+
+def test_an_epoch_of_two_sources_lasts_as_long_as_it_lasts() -> None:
+    run = training(2)
+    run.tell(0, epoch=1, epoch_s=5.0)
+    run.now += 1.0
+    run.exit(0)
+    run.tick()
+    run.move(1, 1, "ipc:///moved")
+    run.hello(0, 1)
+    run.tick()
+    run.now += 2.0
+    run.ready(0, 1)
+    run.hear("stage-1", EpochLoss(RUN, 1, 0.25, 100))
+    run.hear("stage-1", Evaluated(RUN, 1, 0.5, 0.5, 2))
+    run.hear("stage-0.1", boundary(1))
+    (entered,) = run.hear("stage-0.1", EpochTrained(RUN, 1, 1.5))
+    assert isinstance(entered, EnterEpoch)
+    assert entered.epoch.seconds == 1.5 + 5.0 + 3.0
+
+
+def test_files_are_kept_and_sent() -> None:
+    run = training(2)
+    saved = Saved(RUN, 1, 10, 1, 0, 100, "hash", "")
+    assert run.hear("stage-1", saved) == [KeepSaved(saved)]
+    assert run.hear("stage-1", FileWanted(RUN, 1)) == [SendShard("stage-1", 1)]
+    assert run.handle(PartHeard(run.now, "stage-1", RUN, 1)) == [KeepPart(0)]
+    assert run.handle(PartHeard(run.now, "stage-1", RUN, 0)) == []
+    assert run.handle(PartHeard(run.now, "stage-1", "another", 1)) == []
+    run.exit(1)
+    run.tick()
+    run.hello(1, 1)
+    assert run.handle(PartHeard(run.now, "stage-1.1", RUN, 1)) == [KeepPart(1)]
+
+
+def test_at_the_end_what_is_whole_is_entered_and_all_are_asked_to_leave() -> None:
+    run = training(2)
+    stop = Stop(RUN, "the launcher ends the run")
+    run.end_epoch(1)  # but no word of the boundary
+    assert run.close() == [
+        whole(1),
+        EnterWorker(0, 100, "cpu"),
+        EnterWorker(1, 101, "cpu"),
+        Send("stage-0", stop),
+        Send("stage-1", stop),
+    ]
+    assert Run(2).close() == []
