@@ -64,6 +64,7 @@ def _take_part(assignment: Assignment, guard: Guard) -> int:
             device = seat.welcome.device
             loop = make_loop(seat, connections)
             loop.run(is_drained=await_start(seat, connections))
+            control.flush(LAST_WORDS_S)
         except Orphaned:
             transport.close(control)
             if assignment.has_joined:

@@ -14,6 +14,7 @@ from dni_async.wire.messages import Failed, Stop
 __all__ = ["explain", "hear_bye", "hear_exit", "hear_failed", "hear_gone", "may_replace"]
 
 LAST_WORDS_S = 0.5  # a worker's Failed may arrive after its end was noticed
+BYE_S = 5.0  # so may the Bye of one that has ended well, which on a busy host takes longer
 
 
 def hear_exit(state: RunState, event: WorkerExited) -> list[RunAction]:
@@ -137,7 +138,7 @@ def _cause_of_exit(state: RunState, event: WorkerExited) -> Cause:
         text = f"{place} {how}; its log is {event.log}"
         if code > 0 and event.said:
             text += f", which ends: {event.said}"
-    deadline = state.now + LAST_WORDS_S
+    deadline = state.now + (LAST_WORDS_S if code else BYE_S)
     return Cause(event.stage, code, (code if code >= 0 else 128 - code) or 1, text, deadline)
 
 

@@ -6,12 +6,14 @@ import os
 import random
 import re
 import signal
+import time
 from collections.abc import Callable
 from typing import Any
 
 import psutil
 import pytest
 
+from tests.marked_process import DEADLINE_S
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
@@ -36,6 +38,14 @@ def fork_server(pids: dict[int, int], stage: int) -> psutil.Process:
     parent = psutil.Process(other).parent()
     assert parent is not None
     return parent
+
+
+def wait_for_checkpoint(run: Launch, pids: dict[int, int]) -> None:
+    """Until one is whole that a run can be resumed from."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not any(run.run_dir.glob("checkpoints/*/manifest.json")):
+        assert time.monotonic() < deadline, run.output
+        psutil.wait_procs([psutil.Process(pids[0])], timeout=0.01)
 
 
 def decoupled(run: Launch) -> dict[str, Any]:
@@ -108,6 +118,7 @@ def test_when_restarts_are_used_up_the_first_cause_is_shown(launch: Callable[...
     run.wait_for("epoch +1 ")
     before = dict(pids)
     kill(run, pids, 1)
+    wait_for_checkpoint(run, pids)
     os.kill(pids[2], signal.SIGKILL)
     assert run.end(30) == 128 + signal.SIGKILL
     assert f"stage 2 (cpu, pid {pids[2]}) was killed by SIGKILL" in run.output

@@ -126,9 +126,9 @@ def test_one_that_ends_with_a_code_and_no_word_is_replaced_after_a_while() -> No
 def test_one_that_ends_well_before_its_bye_is_read_has_ended_well() -> None:
     run = training(2)
     run.exit(1, 0)
-    run.tick()
+    assert run.tick(4.0) == []
     run.hear("stage-1", Bye(RUN, 1))
-    assert run.tick(5.0) == []
+    assert run.tick(50.0) == []
     run.bye(0)
     assert run.tick() == [EndRun("done")]
 
@@ -148,8 +148,8 @@ def test_a_death_beside_one_whose_bye_is_not_read_yet_is_not_forgotten() -> None
 def test_one_that_ends_well_without_a_bye_ends_the_run() -> None:
     run = training(2)
     run.exit(1, 0)
-    run.tick()
-    assert run.tick(0.5) == [
+    assert run.tick(4.9) == []
+    assert run.tick(0.1) == [
         EndRun("worker died", f"stage 1 (cpu, pid 101) exited with code 0; {LOG}", 1)
     ]
 
