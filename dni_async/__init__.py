@@ -14,7 +14,7 @@ from dni_async.errors import (
     WireError,
     WorkerDied,
 )
-from dni_async.training import TrainingResult, train
+from dni_async.training import TrainingResult, load, train
 
 __all__ = [
     "ConfigError",
@@ -28,6 +28,7 @@ __all__ = [
     "WireError",
     "WorkerDied",
     "__version__",
+    "load",
     "train",
 ]
 

@@ -16,16 +16,17 @@ from dni_async.config.copies import Copies
 from dni_async.config.extensions import is_importing
 from dni_async.config.given import give, open_folder
 from dni_async.config.run_config import RunConfig
-from dni_async.errors import ConfigError, HandshakeError, WorkerDied
+from dni_async.errors import ConfigError, DataError, HandshakeError, WorkerDied
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import nn
 
-__all__ = ["TrainingResult", "train"]
+__all__ = ["TrainingResult", "load", "train"]
 
 _BY_NAME = ("rule", "synthesizer")  # settings that may also be given as a class
+_FIGURES = ("train_loss", "test_loss", "test_accuracy")
 _running = threading.Lock()
 
 
@@ -48,6 +49,33 @@ class TrainingResult:
         epochs: list[dict[str, Any]] = self.report["runs"][0]["epochs"]
         return epochs
 
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The figures of the last epoch: train_loss, test_loss, test_accuracy."""
+        return {name: self.epochs[-1][name] for name in _FIGURES} if self.epochs else {}
+
+    def predict(self, x: Any) -> Any:
+        """The model's outputs, float32 [N, ...], for x [N, ...features] as it was trained on.
+
+        x: a numpy array or a torch tensor, and so are the outputs; ids where the samples were ids,
+        else numbers, scaled as those were. In evaluation mode, without gradients, and in batches
+        as large as the run's, so N may be large. Raises DataError for an x that does not fit.
+        """
+        from dni_async.network.outputs import outputs_of
+
+        config, shape = self.report["config"], self.report["data"]["input_shape"]
+        if getattr(x, "ndim", None) == len(shape):
+            raise DataError(
+                f"x: has shape {list(x.shape)}, as one sample has; give [samples, ...]: x[None]"
+            )
+        return outputs_of(
+            self.model,
+            x,
+            batch_size=config["batch_size"],
+            dtype=config["dtype"],
+            holds_ids=self.report["data"]["holds_ids"],
+        )
+
 
 def train(
     model: nn.Sequential | Callable[[], nn.Sequential] | str | None = None,
@@ -65,9 +93,11 @@ def train(
     function without arguments that makes one; or as ``--model``. None: the MLP of layers, width
     and norm.
 
-    data: (x_train, y_train, x_test, y_test), a mapping with these names, two TensorDatasets or
-    pairs (training, test), of numpy arrays or torch tensors; or as ``--data``. None: the digits.
-    x: real numbers [N, ...], finite as float32, or int64 ids; y: integers [N] or [N, T] from 0.
+    data: (x_train, y_train, x_test, y_test), a mapping with these names, or two parts (training,
+    test): pairs of numpy arrays or torch tensors, map-style data sets of torch or loaders of such,
+    which are read into arrays; or as ``--data``. None: the digits. x: real numbers [N, ...], finite
+    as float32, or int64 ids; y: integers from 0, [N], [N, 1] or [N, T], or one-hot [N, C]. A
+    loader's batch size is taken unless settings or config say one.
 
     settings: the fields of RunConfig, where rule and synthesizer may also be classes. With config,
     they replace what it says; without, the baselines are left out unless ``baseline=True``.
@@ -86,6 +116,8 @@ def train(
         _run_folder(run_dir) as place,
     ):
         asked = _settings(model, data, settings, folder)
+        if config is None and (size := _loaders_batch_size(data)) is not None:
+            asked.setdefault("batch_size", size)
         base = RunConfig(baseline=False) if config is None else config
         resolved = RunConfig.from_dict({**base.to_dict(), **asked})
         network, report = _engine().carry_out(
@@ -97,6 +129,28 @@ def train(
         run_dir=None if run_dir is None else Path(run_dir),
         accuracy=report["runs"][0]["test_accuracy"],
     )
+
+
+def load(
+    run_dir: str | os.PathLike[str],
+    *,
+    model: nn.Module | Callable[[], nn.Module] | None = None,
+) -> nn.Module:
+    """The network that the run in run_dir trained, on the CPU and in evaluation mode.
+
+    With all that training changed: weights, buffers, what modules keep beside them. It is built as
+    the run built it, so a ``package.module:factory`` must be importable. One that was given as an
+    object is not kept: model is then what to load into (and is returned), or a function that makes
+    it. Raises ConfigError where no trained network is there, or it does not fit model.
+    """
+    network: nn.Module = _engine().load_network(Path(run_dir), model)
+    return network
+
+
+def _loaders_batch_size(data: object) -> int | None:
+    from dni_async.data.samples import batch_size_of
+
+    return batch_size_of(data)
 
 
 @contextmanager

@@ -12,9 +12,10 @@ from dni_async.config.run_config import RunConfig
 from dni_async.launcher.interruption import interruptible_call
 from dni_async.launcher.run import run
 from dni_async.launcher.run_folder.folder import RunFolder
+from dni_async.launcher.run_folder.loading import load_network
 from dni_async.launcher.run_folder.returned import trained_network
 
-__all__ = ["carry_out", "interruptible_call"]
+__all__ = ["carry_out", "interruptible_call", "load_network"]
 
 
 def carry_out(

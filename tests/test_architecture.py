@@ -23,7 +23,7 @@ YET: dict[str, set[str]] = {}
 # its modules. The ground (errors, addresses, seeding, system) imports nothing of ours.
 LIBRARY = {
     "__init__": "config errors training",
-    "training": "config data errors launcher",
+    "training": "config data errors launcher network",
     "synthesizers": "config errors stage",
     "stage": "config errors seeding",
     "network": "config errors stage",

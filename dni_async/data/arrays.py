@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dni_async.data.labels import as_class_labels
+from dni_async.data.samples import is_data_set, read_samples, tensors_of
 from dni_async.errors import DataError
 
 __all__ = ["ARRAY_NAMES", "as_arrays"]
@@ -16,11 +18,12 @@ ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
 def as_arrays(data: object) -> dict[str, NDArray[Any]]:
-    """The arrays x_train, y_train, x_test and y_test; what they hold is not checked.
+    """The arrays x_train, y_train, x_test and y_test; of what they hold, only labels are looked at.
 
     data: the four in this order, or a mapping with these names, or two parts (training, test),
-    each a pair or a TensorDataset of two tensors. Each a numpy array, a torch tensor or what numpy
-    makes an array of. Raises DataError for another form.
+    each a pair, a TensorDataset of two tensors, a map-style data set or a DataLoader of one (see
+    dni_async.data.samples). Each a numpy array, a torch tensor or what numpy makes an array of.
+    Labels come as dni_async.data.labels says. Raises DataError for another form.
     """
     if isinstance(data, Mapping):
         missing = [name for name in ARRAY_NAMES if name not in data]
@@ -30,21 +33,31 @@ def as_arrays(data: object) -> dict[str, NDArray[Any]]:
         parts = [data[name] for name in ARRAY_NAMES]
     else:
         parts = _parts(data)
-    return {name: _array(name, part) for name, part in zip(ARRAY_NAMES, parts, strict=True)}
+    arrays = {name: _array(name, part) for name, part in zip(ARRAY_NAMES, parts, strict=True)}
+    return as_class_labels(arrays)
 
 
 def _parts(data: object) -> list[Any]:
     parts = _sequence(data)
     if len(parts) == 2:
-        halves = [_sequence(getattr(half, "tensors", half)) for half in parts]  # TensorDataset
+        splits = ("train", "test")
+        halves = [_half(split, part) for split, part in zip(splits, parts, strict=True)]
         if all(len(half) == 2 for half in halves):
             parts = [*halves[0], *halves[1]]
     if len(parts) != len(ARRAY_NAMES):
         raise DataError(
             f"data: must be ({', '.join(ARRAY_NAMES)}), a mapping with these names, or two pairs "
-            f"(training and test), but is {_form(data)}"
+            f"(training and test) or data sets, but is {_form(data)}"
         )
     return parts
+
+
+def _half(split: str, part: Any) -> list[Any]:
+    """Inputs and targets of one part; something else where it is none."""
+    tensors = tensors_of(part)
+    if tensors is None and is_data_set(part):
+        return list(read_samples(split, part))
+    return _sequence(part if tensors is None else tensors)
 
 
 def _sequence(value: object) -> list[Any]:

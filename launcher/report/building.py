@@ -44,6 +44,8 @@ def build_report(
             "num_train": plan.num_train,
             "num_test": plan.num_test,
             "num_classes": plan.num_classes,
+            "input_shape": list(plan.input_shape),
+            "holds_ids": plan.holds_ids,
         },
         "runs": [run.to_dict(target) for run in runs],
         "speedup": None if ours is None else _speedup(ours, one, every, target),

@@ -141,7 +141,13 @@ _REPORT: Final = {
         "processor": _TEXT,
         "devices": [_TEXT],
     },
-    "data": {"name": _TEXT, "num_train": _SOME, "num_test": _COUNT, "num_classes": _COUNT},
+    "data": {
+        "name": _TEXT,
+        "num_train": _SOME,
+        "num_test": _COUNT,
+        "num_classes": _COUNT,
+        "input_shape?": [_SOME],
+    },
     "runs": [_RUN],
     "speedup": _or_none(
         _Kind(

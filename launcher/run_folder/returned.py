@@ -10,7 +10,7 @@ from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import RunResult
 from dni_async.launcher.run_folder.folder import RunFolder
 
-__all__ = ["disagreement", "trained_network"]
+__all__ = ["disagreement", "trained_network", "trained_state"]
 
 TOLERANCE = 0.005  # in accuracy, beside two samples
 LOOSE_TOLERANCE = 0.02  # where numbers are rounded on the way, or another device computes
@@ -18,18 +18,25 @@ LOOSE_TOLERANCE = 0.02  # where numbers are rounded on the way, or another devic
 
 def trained_network(plan: Plan, folder: RunFolder) -> Any:
     """The network (nn.Sequential) with all that training changed, on the CPU."""
-    import safetensors.torch
-
     from dni_async.network.building import build_network
-    from dni_async.stage.own_state import OwnState, load_trained
+    from dni_async.stage.own_state import load_trained
 
     network = build_network(plan.config, plan.input_shape, plan.num_classes)
+    load_trained(network, *trained_state(folder))
+    return network
+
+
+def trained_state(folder: RunFolder) -> tuple[dict[str, Any], Any]:
+    """The weights, by the names of the network's state dict, and the OwnState beside them."""
+    import safetensors.torch
+
+    from dni_async.stage.own_state import OwnState
+
     state = OwnState()
     if folder.model_state.exists():
         values = read_values(folder.model_state)
         state = OwnState(values, safetensors.torch.load_file(folder.model_state))
-    load_trained(network, safetensors.torch.load_file(folder.model), state)
-    return network
+    return safetensors.torch.load_file(folder.model), state
 
 
 def disagreement(plan: Plan, folder: RunFolder, result: RunResult) -> str | None:

@@ -40,7 +40,7 @@ def test_every_usual_form_is_four_arrays(data: object) -> None:
     ("data", "said"),
     [
         ({"x_train": X, "y_train": Y}, "data: misses x_test, y_test; holds x_train, y_train"),
-        ((X, Y), "two pairs (training and test), but is 2 x ndarray, ndarray"),
+        ((X, Y), "two pairs (training and test) or data sets, but is 2 x ndarray, ndarray"),
         ((X, Y, X), "but is 3 x ndarray, ndarray, ndarray"),
         (X, "but is a ndarray"),
         (TensorDataset(TX, TY), "but is a TensorDataset"),
