@@ -66,7 +66,8 @@ def _integers(name: str, y: NDArray[Any]) -> NDArray[Any]:
             f"data: {name} must hold integer labels or one-hot rows, but a row of {y.dtype} "
             f"{list(y.shape)} has not exactly one 1; {_NO_SEVERAL}"
         )
-    return y.argmax(1).astype(np.int64)
+    classes: NDArray[np.int64] = y.argmax(1)
+    return classes
 
 
 def _is_binary(y: NDArray[Any]) -> bool:

@@ -28,7 +28,7 @@ def is_data_set(value: object) -> bool:
 
 
 def tensors_of(value: object) -> Any:
-    """The tensors of a TensorDataset; None of all else, also of a subclass, which may change them."""
+    """The tensors of a TensorDataset; None of all else, and of a subclass: it may change them."""
     if _is_torchs(value, "Dataset") and type(value).__name__ != "TensorDataset":
         return None
     return getattr(value, "tensors", None)

@@ -27,6 +27,7 @@ from dni_async.errors import DataError
 X = torch.arange(80.0, dtype=torch.float64).reshape(20, 2, 2)
 Y = torch.arange(20) % 3
 TENSORS = TensorDataset(X, Y)
+OWN_DRAWS = np.random.default_rng(0)  # not one of the global generators
 
 
 class Made(Dataset[Any]):
@@ -126,11 +127,11 @@ def broken(i: int) -> Any:
         (drawn(lambda: float(torch.rand(()))), "train part are drawn at random at every reading"),
         (drawn(random.random), "take the random transforms out of the data set"),
         (drawn(np.random.rand), "drawn at random"),
-        (Made(lambda i, own=np.random.default_rng(0): (own.normal(size=2), 0)), "drawn at random"),
+        (Made(lambda _: (OWN_DRAWS.normal(size=2), 0)), "drawn at random"),
         (DataLoader(TENSORS, collate_fn=list), "has a collate_fn, which may change samples"),
         (
             DataLoader(TENSORS, sampler=WeightedRandomSampler([1.0] * 20, 20)),
-            "by a sampler of its own, which no arrays can stand for; give a torch.utils.data.Subset",
+            "by a sampler of its own, which no arrays can stand for; give a torch.utils.data",
         ),
         (Made(broken), "sample 17 of the train part raised ValueError('no such file')"),
         (Made(lambda i: {"x": X[i]}), "sample 0 of the train part is a dict, not (input, target)"),

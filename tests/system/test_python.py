@@ -296,3 +296,35 @@ print(first[0])
     assert "train: another run is under way in this process" in run.output
     assert "data: must be (x_train, y_train, x_test, y_test)" in run.output
     assert run.left() == []
+
+
+def test_the_result_predicts_and_the_run_loads_again(script: Callable[..., Script]) -> None:
+    """Of torch's data sets with one-hot labels: figures, outputs, the network of the folder."""
+    run = script(
+        DATA
+        + """
+from torch.utils.data import DataLoader, Subset, TensorDataset
+one_hot = torch.from_numpy(np.eye(3)[y])
+whole = TensorDataset(torch.from_numpy(x.astype(np.float64)), one_hot)
+parts = Subset(whole, range(300)), Subset(whole, range(300, 400))
+loaders = DataLoader(parts[0], batch_size=50, shuffle=True), DataLoader(parts[1], batch_size=100)
+result = dni_async.train(model, loaders, epochs=3, lr=0.01, progress=False, run_dir="kept")
+assert result.report["config"]["batch_size"] == 50
+outputs = result.predict(x[300:])
+right = (outputs.argmax(1) == y[300:]).mean()
+assert abs(right - result.accuracy) < 1e-6 and result.metrics["test_accuracy"] == result.accuracy
+again = dni_async.load("kept", model=nn.Sequential(*model))
+with torch.no_grad():
+    assert torch.equal(again(torch.from_numpy(x[300:])), result.model(torch.from_numpy(x[300:])))
+try:
+    dni_async.load("kept")
+except dni_async.ConfigError as error:
+    print(error)
+dni_async.train(layers=2, width=16, epochs=1, progress=False, run_dir="ours")
+print(sum(weight.numel() for weight in dni_async.load("ours").parameters()))
+"""
+    )
+    assert run.end() == 0, run.output
+    assert "was given to dni_async.train as an object" in run.output
+    assert run.output.endswith(f"{64 * 16 + 16 + 16 * 10 + 10}\n")
+    assert run.left() == []
