@@ -24,8 +24,8 @@ class Stage:
     """A slice of the network with its optimizer; made for a run by stage.making.
 
     What an update needs of a batch is kept from its forward on.
-    loss: the head's; other stages can do without. checks_gradients: whether pull_back looks for
-    NaN and infinity.
+    loss: what the head computes, and what targets are on their way there. checks_gradients:
+    whether pull_back looks for NaN and infinity.
     """
 
     def __init__(
@@ -34,13 +34,13 @@ class Stage:
         layers: StageLayers,
         updates: Updates,
         *,
-        loss: Loss | None = None,
+        loss: Loss,
         checks_gradients: bool = True,
     ) -> None:
         self.index = index
         self.updates = updates
         self._layers = layers
-        self._loss = loss
+        self.loss = loss
         self._checks_gradients = checks_gradients
         # Of what modules keep beside their weights, as built.
         self.marks = marks_of(layers.layers)
@@ -94,16 +94,14 @@ class Stage:
 
     def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> Score:
         """Head only: how well outputs [B, ...] of evaluate fit the targets of their batch."""
-        assert self._loss is not None
-        return self._loss.score(outputs, targets)
+        return self.loss.score(outputs, targets)
 
     def loss_gradient(self, batch_id: int, targets: torch.Tensor) -> tuple[float, torch.Tensor]:
         """Head only: the mean loss of a kept batch, and its gradient, shaped as the outputs.
 
         The head never replays, so what it gave is kept. Raises NonFiniteError.
         """
-        assert self._loss is not None
-        value, gradient = self._loss.gradient(self._kept[batch_id].activation, targets)
+        value, gradient = self.loss.gradient(self._kept[batch_id].activation, targets)
         if not math.isfinite(value):
             raise NonFiniteError(self.index, batch_id, "loss")
         return value, gradient

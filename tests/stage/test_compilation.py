@@ -17,6 +17,7 @@ from dni_async.stage.descent.optimizers import Adam
 from dni_async.stage.descent.updates import Updates
 from dni_async.stage.draws import Draws
 from dni_async.stage.layers import StageLayers
+from dni_async.stage.losses.catalog import make_loss
 from dni_async.stage.stage import Stage
 from tests.stage.test_stage import random
 
@@ -94,7 +95,12 @@ def test_nothing_that_a_graph_gave_is_written_again() -> None:
 def test_warming_up_leaves_a_stage_and_the_generators_as_they_were() -> None:
     layers = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout())
     computed = StageLayers(layers, has_below=True, draws=Draws(0, 0, [0]))
-    stage = Stage(1, computed, Updates(layers, Adam(layers.parameters(), lr=0.1)))
+    stage = Stage(
+        1,
+        computed,
+        Updates(layers, Adam(layers.parameters(), lr=0.1)),
+        loss=make_loss("cross-entropy", (3,)),
+    )
     before = {name: tensor.clone() for name, tensor in stage.tensors().items()}
     state = torch.get_rng_state()
     warm_up(stage, random(5, 4))

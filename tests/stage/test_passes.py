@@ -16,6 +16,7 @@ from dni_async.stage.descent.optimizers import Sgd
 from dni_async.stage.descent.updates import Updates
 from dni_async.stage.draws import Draws
 from dni_async.stage.layers import StageLayers
+from dni_async.stage.losses.catalog import make_loss
 from dni_async.stage.stage import Stage
 
 
@@ -74,7 +75,12 @@ def stage_of(layers: nn.Sequential, index: int = 1, first_layer: int = 0) -> Sta
     """A stage above the source, whose draws are set."""
     draws = Draws(7, first_layer, layer_starts(layers))
     computed = StageLayers(layers, has_below=index > 0, draws=draws)
-    return Stage(index, computed, Updates(layers, Sgd(layers.parameters(), lr=0.1)))
+    return Stage(
+        index,
+        computed,
+        Updates(layers, Sgd(layers.parameters(), lr=0.1)),
+        loss=LOSS,
+    )
 
 
 def numbers(*shape: int, seed: int = 1) -> torch.Tensor:
@@ -121,6 +127,7 @@ def test_layers_that_are_skipped_get_no_gradient_and_pass_it_on() -> None:
         assert needs is (returned is not None and torch.equal(returned, numbers(5, 4, seed=2)))
 
 
+LOSS = make_loss("cross-entropy", (3,))
 RANDOM = {
     "dropout": nn.Dropout(),
     "python": Skipped(random.random),

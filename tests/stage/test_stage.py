@@ -17,6 +17,7 @@ from dni_async.stage.layers import StageLayers
 from dni_async.stage.losses.catalog import make_loss
 from dni_async.stage.stage import Stage
 
+LOSS = make_loss("cross-entropy", (3,))
 RATE = 0.5
 INFINITY, NAN = float("inf"), float("nan")
 
@@ -48,7 +49,7 @@ def make_stage(
         index,
         StageLayers(layers, has_below=index > 0),
         updates,
-        loss=make_loss("cross-entropy", (3,)),
+        loss=LOSS,
     )
 
 
@@ -352,7 +353,10 @@ def test_a_huge_gradient_with_an_overflowing_sum_is_applied() -> None:
     """Every term is finite, though adding them up gives infinity."""
     layers = nn.Sequential(nn.Linear(4, 3, bias=False))
     stage = Stage(
-        0, StageLayers(layers, has_below=False), Updates(layers, Sgd(layers.parameters(), lr=1e-30))
+        0,
+        StageLayers(layers, has_below=False),
+        Updates(layers, Sgd(layers.parameters(), lr=1e-30)),
+        loss=LOSS,
     )
     gradient = torch.full((1, 3), 2e38)
     assert gradient.sum().isinf()
@@ -410,7 +414,7 @@ def test_frozen_weights_stay() -> None:
     layers = two_layers()
     layers[0].weight.requires_grad_(False)
     updates = Updates(layers, Sgd(layers.parameters(), lr=RATE, weight_decay=0.1))
-    stage = Stage(0, StageLayers(layers, has_below=False), updates)
+    stage = Stage(0, StageLayers(layers, has_below=False), updates, loss=LOSS)
     before = snapshot(layers)
     stage.forward(0, random(6, 4), needs_input_gradient=True)
     stage.update(0, random(6, 3), source="returned gradient")

@@ -7,6 +7,7 @@ from collections.abc import Collection, Sequence
 import torch
 
 from dni_async.errors import LinkError
+from dni_async.stage.losses.interface import Loss
 from dni_async.wire.messages import Activation, ReturnedGradient
 
 __all__ = ["check_activation", "check_gradient"]
@@ -17,30 +18,33 @@ def check_activation(
     message: Activation,
     tensors: Sequence[torch.Tensor],
     dtypes: Collection[torch.dtype],
+    loss: Loss,
 ) -> tuple[Sequence[torch.Tensor], torch.Tensor]:
-    """The parts of the activation [B, ...] or [B, T, ...], and the labels of a batch.
+    """The parts of the activation [B, ...] or [B, T, ...], and the targets of a batch.
 
-    The activation is in one of dtypes, and int8 has a second part: its scales, float32 [B]. Labels
-    are int64 [B] or [B, T], the activation's leading shape. Raises LinkError if they are none.
+    The activation is in one of dtypes, and int8 has a second part: its scales, float32 [B]. Targets
+    are as loss takes them: what numbers their samples, [B] or [B, T], is the activation's leading
+    shape. Raises LinkError if they are not.
     """
     num_parts = _num_parts(dtypes)
     if len(tensors) != num_parts + 1:
         raise LinkError(f"{_where(stage, message)}: {len(tensors)} tensors, needs {num_parts + 1}")
-    parts, labels = tensors[:-1], tensors[-1]
+    parts, targets = tensors[:-1], tensors[-1]
     hidden = parts[0]
-    if hidden.dtype not in dtypes or labels.dtype != torch.int64:
+    if hidden.dtype not in dtypes or targets.dtype != loss.target_dtype:
         raise LinkError(
-            f"{_where(stage, message)}: activation is {hidden.dtype} and labels {labels.dtype}, "
-            f"need {' or '.join(sorted(map(str, dtypes)))} and torch.int64"
+            f"{_where(stage, message)}: activation is {hidden.dtype} and targets {targets.dtype}, "
+            f"need {' or '.join(sorted(map(str, dtypes)))} and {loss.target_dtype}"
         )
-    is_shaped = labels.ndim in (1, 2) and hidden.ndim > labels.ndim
-    if not is_shaped or hidden.shape[: labels.ndim] != labels.shape:
+    num_dims = loss.sample_dims(targets)
+    is_shaped = num_dims in (1, 2) and hidden.ndim > num_dims
+    if not is_shaped or hidden.shape[:num_dims] != targets.shape[:num_dims]:
         raise LinkError(
-            f"{_where(stage, message)}: activation {list(hidden.shape)} and labels "
-            f"{list(labels.shape)} do not belong together"
+            f"{_where(stage, message)}: activation {list(hidden.shape)} and targets "
+            f"{list(targets.shape)} do not belong together"
         )
     _check_scales(stage, message, parts)
-    return parts, labels
+    return parts, targets
 
 
 def check_gradient(

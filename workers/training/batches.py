@@ -42,6 +42,7 @@ class Batches:
 
     def __init__(self, seat: Seat, equipment: Equipment, spans: Spans) -> None:
         self._stage = seat.stage
+        self._loss = equipment.stage.loss
         self._predicts_inputs = equipment.input_synthesizer is not None
         self._inputs = equipment.inputs
         self._to_device = equipment.staging.to_device
@@ -60,7 +61,7 @@ class Batches:
 
         Raises LinkError if its tensors do not fit.
         """
-        parts, labels = check_activation(self._stage, message, tensors, self._dtypes)
+        parts, labels = check_activation(self._stage, message, tensors, self._dtypes, self._loss)
         hidden, batch_id = self._from_link(parts), message.batch_id
         if self._predicts_inputs and message.purpose == "train":
             self._targets[batch_id] = hidden

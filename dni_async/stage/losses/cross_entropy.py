@@ -39,6 +39,8 @@ class CrossEntropy:
     Logits beyond num_classes are classes that never occur.
     """
 
+    target_dtype = torch.int64
+
     def __init__(self, num_classes: int) -> None:
         self.readout_size = num_classes
         self.encoding = OneHot(num_classes)

@@ -46,6 +46,10 @@ class Loss(Protocol):
     def encoding(self) -> Encoding:
         """How a synthesizer sees the targets."""
 
+    @property
+    def target_dtype(self) -> torch.dtype:
+        """What targets are given in."""
+
     def sample_dims(self, targets: torch.Tensor) -> int:
         """How many leading dimensions of targets number the samples: 1 for [B, ...]."""
 

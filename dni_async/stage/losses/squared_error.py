@@ -40,6 +40,8 @@ class SquaredError:
     shape (K,) targets [B, T, K] are of B T samples, with (T, K) of B.
     """
 
+    target_dtype = torch.float32
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._shape = shape
         self.readout_size = math.prod(shape)

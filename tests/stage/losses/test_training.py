@@ -8,18 +8,22 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.in_order.in_order import ReferenceLine
+from dni_async.config.assembly import make_stage_machine
 from dni_async.config.run_config import RunConfig
+from dni_async.data.inputs import Inputs
 from dni_async.decisions.rules import AnchorRule, BackpropRule, BootstrapRule, NoBackpropRule, Rule
 from dni_async.network.building import cut_stage
 from dni_async.stage.draws import Draws
 from dni_async.stage.losses.catalog import make_loss
-from dni_async.stage.losses.interface import Loss
-from dni_async.stage.losses.score import add_scores
 from dni_async.stage.making import make_stage
 from dni_async.synthesizers.making import make_boundary
+from dni_async.transport.staging import Staging
+from dni_async.wire.messages import Evaluated, Welcome
+from dni_async.workers.in_memory import RUN_ID, InMemoryLine, Part
+from dni_async.workers.startup.equipment import Equipment
 
 NUM_BATCHES, BATCH_SIZE = 200, 32
+TOLD = ("cpu", 1, "", "", (5,), False, 2, NUM_BATCHES)  # what a Welcome says beside the stage
 
 
 @pytest.fixture(autouse=True)
@@ -40,34 +44,74 @@ def network() -> nn.Sequential:
         )
 
 
-def make_line(config: RunConfig, loss: Loss, rule: Rule) -> ReferenceLine:
-    """A stage for each layer, made as a run makes them."""
-    whole, stages = network(), []
-    for index in range(3):
-        layers = cut_stage(whole, index, index + 1)
-        draws = Draws(0, index, [0])
-        stages.append(
-            make_stage(layers, config, loss, index=index, num_batches=NUM_BATCHES, draws=draws)
-        )
-    torch.manual_seed(1)
-    boundaries = [make_boundary(config, loss, torch.device("cpu")) for _ in range(2)]
-    return ReferenceLine(stages, boundaries, rule)
-
-
 def batch(number: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Samples [B, 5] and two smooth functions of them [B, 2]."""
     x = torch.randn(BATCH_SIZE, 5, generator=torch.Generator().manual_seed(number))
     return x, torch.stack((x[:, 0] - 2 * x[:, 1], (x[:, 2] * x[:, 3]).tanh()), 1)
 
 
+class Numbers(Inputs):
+    """An epoch of num_train_batches batches of numbers, then test batches nobody has seen."""
+
+    num_test_batches = 8
+
+    def __init__(self, num_train_batches: int) -> None:
+        self._num_train_batches = num_train_batches
+
+    @property
+    def num_train_batches(self) -> int:
+        """As many as were asked for."""
+        return self._num_train_batches
+
+    def train_batch(self, epoch: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Another one each time."""
+        return batch((epoch - 1) * self._num_train_batches + index)
+
+    def test_batch(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """None of those trained on."""
+        return batch(NUM_BATCHES + index)
+
+
+def make_line(config: RunConfig, rule: Rule, inputs: Inputs) -> InMemoryLine:
+    """A stage for each layer, as a worker runs it, under the squared error."""
+    whole, parts, loss = network(), [], make_loss("mse", (2,))
+    torch.manual_seed(1)
+    for index in range(3):
+        machine = make_stage_machine(
+            config,
+            rule,
+            stage=index,
+            num_stages=3,
+            num_batches=inputs.num_batches if index == 0 else None,
+        )
+        equipment = Equipment(
+            machine=machine,
+            rule=rule,
+            stage=make_stage(
+                cut_stage(whole, index, index + 1),
+                config,
+                loss,
+                index=index,
+                num_batches=NUM_BATCHES,
+                draws=Draws(0, index, [0]),
+            ),
+            staging=Staging("cpu"),
+            boundary=make_boundary(config, loss, torch.device("cpu"))
+            if index < 2 and rule.needs_synthesizer
+            else None,
+            inputs=inputs if index == 0 else None,
+            input_synthesizer=None,
+        )
+        parts.append(Part(Welcome(RUN_ID, 3, index, index + 1, *TOLD), equipment))
+    return InMemoryLine(config, parts)
+
+
 def loss_after_training(config: RunConfig, rule: Rule) -> float:
     """The mean squared error on samples that the line has not seen."""
-    loss = make_loss("mse", (2,))
-    line = make_line(config, loss, rule)
-    for number in range(NUM_BATCHES):
-        line.train(*batch(number))
-    unseen = [batch(NUM_BATCHES + number) for number in range(8)]
-    return add_scores([loss.score(line.evaluate(x), y) for x, y in unseen]).means["loss"]
+    line = make_line(config, rule, Numbers(NUM_BATCHES))
+    line.run()
+    (evaluated,) = (message for _, message in line.told if isinstance(message, Evaluated))
+    return evaluated.loss
 
 
 @pytest.mark.parametrize(
@@ -78,29 +122,37 @@ def loss_after_training(config: RunConfig, rule: Rule) -> float:
         ({"synthesizer": "critic"}, AnchorRule(4), 0.2),
         ({"synthesizer": "critic"}, BootstrapRule(), 0.2),
         ({"synthesizer": "linear"}, BootstrapRule(), 0.2),
-        ({"synthesizer": "mlp", "synthesizer_width": 16}, BootstrapRule(), 0.9),
+        (
+            {"synthesizer": "mlp", "synthesizer_width": 16, "synthesizer_lr": 0.003},
+            BootstrapRule(),
+            0.9,
+        ),
     ],
     ids=["critic", "deep", "anchors", "bootstrap", "linear", "mlp"],
 )
 def test_the_layers_below_learn_what_the_head_alone_cannot(
     settings: dict[str, object], rule: Rule, most: float
 ) -> None:
-    config = RunConfig.from_dict({"lr": 0.01, "synthesizer_lr": 0.01, **settings})
+    rates = {"lr": 0.01, "synthesizer_lr": 0.01}
+    config = RunConfig.from_dict({"epochs": 1, "window": 1, **rates, **settings})
     alone = loss_after_training(config, NoBackpropRule())
     assert loss_after_training(config, rule) < most * alone
 
 
 def test_backpropagation_on_numbers_is_torchs() -> None:
     """Bit for bit: the same products, the same fused kernels."""
-    line = make_line(RunConfig(lr=0.01), make_loss("mse", (2,)), BackpropRule())
+    line = make_line(RunConfig(epochs=5, window=1, lr=0.01), BackpropRule(), Numbers(1))
+    line.run()
     plain = network()
     optimizer = torch.optim.Adam(plain.parameters(), lr=0.01, fused=True)
+    losses = []
     for number in range(5):
         x, targets = batch(number)
         value = nn.functional.mse_loss(plain(x), targets)
         optimizer.zero_grad()
         value.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        assert line.train(x, targets) == value.item()
-    own = {name: p for layers in line.layers for name, p in layers.state_dict().items()}
+        losses.append(value.item())
+    assert line.losses == losses
+    own = line.state_dict()
     assert all(torch.equal(own[name], p) for name, p in plain.state_dict().items())

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dni_async.errors import LinkError
+from dni_async.stage.losses.catalog import make_loss
 from dni_async.transport.staging import Staging
 from dni_async.wire.messages import Activation, ReturnedGradient
 from dni_async.workers.training.arrivals import check_activation, check_gradient
@@ -17,6 +18,7 @@ from dni_async.workers.training.arrivals import check_activation, check_gradient
 ACTIVATION = Activation("run", 7, 0, "train", False, ())
 GRADIENT = ReturnedGradient("run", 7, 0, True, ())
 DTYPES = {torch.float32}
+LOSS = make_loss("cross-entropy", (10,))
 
 
 def ints(*shape: int) -> torch.Tensor:
@@ -29,8 +31,19 @@ def ints(*shape: int) -> torch.Tensor:
 )
 def test_labels_are_the_leading_shape(hidden: tuple[int, ...], labels: tuple[int, ...]) -> None:
     sent = [torch.zeros(hidden), ints(*labels)]
-    parts, found = check_activation(1, ACTIVATION, sent, DTYPES)
+    parts, found = check_activation(1, ACTIVATION, sent, DTYPES, LOSS)
     assert [*parts, found] == sent
+
+
+def test_targets_of_numbers_lead_with_the_samples_alone() -> None:
+    loss = make_loss("mse", (2,))
+    sent = [torch.zeros(3, 4), torch.zeros(3, 2)]
+    parts, found = check_activation(1, ACTIVATION, sent, DTYPES, loss)
+    assert [*parts, found] == sent
+    with pytest.raises(LinkError, match=r"need torch\.float32 and torch\.float32"):
+        check_activation(1, ACTIVATION, [torch.zeros(3, 4), ints(3)], DTYPES, loss)
+    with pytest.raises(LinkError, match="do not belong together"):
+        check_activation(1, ACTIVATION, [torch.zeros(3, 4), torch.zeros(4, 2)], DTYPES, loss)
 
 
 def small(*shape: int) -> torch.Tensor:
@@ -41,7 +54,7 @@ def small(*shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("shape", [(3, 4), (3, 2, 4)])
 def test_8_bits_come_with_a_scale_for_each_sample(shape: tuple[int, ...]) -> None:
     parts = [small(*shape), torch.zeros(3)]
-    arrived, labels = check_activation(1, ACTIVATION, [*parts, ints(3)], {torch.int8})
+    arrived, labels = check_activation(1, ACTIVATION, [*parts, ints(3)], {torch.int8}, LOSS)
     assert list(arrived) == parts
     assert torch.equal(labels, ints(3))
     returned = check_gradient(1, GRADIENT, parts, torch.zeros(shape), {torch.int8})
@@ -66,7 +79,7 @@ def test_8_bits_come_with_a_scale_for_each_sample(shape: tuple[int, ...]) -> Non
 def test_unfit_scales_are_refused(parts: list[torch.Tensor], message: str) -> None:
     expected = f"stage 1, Activation of batch 7: .*{re.escape(message)}"
     with pytest.raises(LinkError, match=expected):
-        check_activation(1, ACTIVATION, [*parts, ints(3)], {torch.int8})
+        check_activation(1, ACTIVATION, [*parts, ints(3)], {torch.int8}, LOSS)
     with pytest.raises(LinkError, match=r"stage 1, ReturnedGradient of batch 7: "):
         check_gradient(1, GRADIENT, parts, torch.zeros(3, 4), {torch.int8})
 
@@ -82,7 +95,7 @@ def test_whatever_tensors_come_are_refused_or_computed_with(tensors: list[torch.
     staging = Staging("cpu", wire_dtype=torch.int8)
     hidden = torch.zeros(tensors[0].shape) if tensors else None
     for look in (
-        lambda: check_activation(1, ACTIVATION, tensors, {torch.int8})[0],
+        lambda: check_activation(1, ACTIVATION, tensors, {torch.int8}, LOSS)[0],
         lambda: check_gradient(1, GRADIENT, tensors, hidden, {torch.int8}),
     ):
         try:
@@ -96,7 +109,7 @@ def test_whatever_tensors_come_are_refused_or_computed_with(tensors: list[torch.
 def test_scales_without_8_bits_are_refused() -> None:
     tensors = [torch.zeros(3, 4), torch.zeros(3), ints(3)]
     with pytest.raises(LinkError, match="3 tensors, needs 2"):
-        check_activation(1, ACTIVATION, tensors, DTYPES)
+        check_activation(1, ACTIVATION, tensors, DTYPES, LOSS)
     with pytest.raises(LinkError, match="gradient"):
         check_gradient(1, GRADIENT, tensors[:2], torch.zeros(3, 4), DTYPES)
 
@@ -106,8 +119,8 @@ def test_scales_without_8_bits_are_refused() -> None:
     [
         ([torch.zeros(3, 4)], "1 tensors, needs 2"),
         ([torch.zeros(3, 4).half(), ints(3)], "activation is torch.float16"),
-        ([torch.zeros(3, 4), torch.zeros(3)], "labels torch.float32"),
-        ([torch.zeros(3), ints(3)], "activation [3] and labels [3] do not belong together"),
+        ([torch.zeros(3, 4), torch.zeros(3)], "targets torch.float32"),
+        ([torch.zeros(3), ints(3)], "activation [3] and targets [3] do not belong together"),
         ([torch.zeros(3, 4), ints(2)], "do not belong together"),
         ([torch.zeros(3, 4), ints(3, 4)], "do not belong together"),
         ([torch.zeros(3, 2, 4), ints(3, 4)], "do not belong together"),
@@ -118,7 +131,7 @@ def test_scales_without_8_bits_are_refused() -> None:
 def test_unfit_activations_are_refused(tensors: list[torch.Tensor], message: str) -> None:
     expected = f"stage 1, Activation of batch 7: .*{re.escape(message)}"
     with pytest.raises(LinkError, match=expected):
-        check_activation(1, ACTIVATION, tensors, DTYPES)
+        check_activation(1, ACTIVATION, tensors, DTYPES, LOSS)
 
 
 @pytest.mark.parametrize(
