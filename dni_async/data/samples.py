@@ -29,8 +29,10 @@ def is_data_set(value: object) -> bool:
 
 def tensors_of(value: object) -> Any:
     """The tensors of a TensorDataset; None of all else, and of a subclass: it may change them."""
-    if _is_torchs(value, "Dataset") and type(value).__name__ != "TensorDataset":
-        return None
+    if _is_torchs(value, "Dataset"):
+        from torch.utils.data import TensorDataset
+
+        return value.tensors if type(value) is TensorDataset else None
     return getattr(value, "tensors", None)
 
 
