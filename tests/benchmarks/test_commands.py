@@ -212,7 +212,7 @@ def test_a_signal_leaves_no_process_and_no_file(
 def test_a_kill_leaves_no_process(start: Callable[..., Command]) -> None:
     command = start("links", "--repeats", "50", "--sizes", "1024")
     command.wait_for("round 1", LONG_S)
-    assert len(command.alive()) == 3
+    assert len(command.alive()) >= 3  # a git that tells the commit may be there as well
     command.process.kill()
     assert command.left_after(5) == []
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.marked_process import outcome
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
@@ -23,10 +23,10 @@ def test_the_transformer_learns_in_four_workers(
     folder = tmp_path / "launch-0"
     folder.mkdir()
     shutil.copy(EXAMPLES / "transformer.py", folder)
-    write = (
+    (folder / "write.py").write_text(
         "import transformer, pathlib as p; transformer.write_data(p.Path('c.npz'), max_samples=320)"
     )
-    subprocess.run([sys.executable, "-c", write], cwd=folder, check=True, timeout=60)
+    assert outcome([sys.executable, "-u", str(folder / "write.py")], folder) == (0, "")
     flags = "--model=transformer:model --data=c.npz --stages=4 --batch-size=16 --epochs=3"
     run = launch(*flags.split(), "--no-baseline")
     assert run.end() == 0, run.output
