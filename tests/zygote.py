@@ -191,14 +191,18 @@ class _ForkingPopen(subprocess.Popen[Any]):
             return
         pass_fds, cwd, environment = rest[3:6]
         pipes, is_leader = rest[9:15], rest[20]
+        # What a handler raises in a hook that Python runs at a fork would be lost; exec runs none.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         self.pid = os.fork()
         if self.pid == 0:
             with suppress(BaseException):
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 _be_child(pass_fds, cwd, (pipes[0], pipes[3], pipes[5]), is_leader=is_leader)
                 _run(*found, dict(os.environ if environment is None else environment))
             os._exit(255)
         self._child_created = True
         self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _be_child(
