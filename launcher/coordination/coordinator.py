@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dni_async.errors import HandshakeError, WorkerDied
-from dni_async.launcher.coordination.chronicle import Chronicle
 from dni_async.launcher.coordination.event_file import RecordedRun, recorded_run
 from dni_async.launcher.coordination.invitation import choose_run_id, invitation
 from dni_async.launcher.coordination.outside import Outside
-from dni_async.launcher.coordination.performer import Performer
+from dni_async.launcher.coordination.performer import Chronicle, Performer
 from dni_async.launcher.coordination.terms import terms_of
 from dni_async.launcher.decisions.events import Begun, Closed, RunEvent, Ticked
 from dni_async.launcher.decisions.run_machine import RunMachine
