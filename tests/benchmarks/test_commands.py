@@ -32,6 +32,7 @@ class Command(MarkedProcess):
             [sys.executable, "-m", f"benchmarks.{name}", *arguments],
             cwd=ROOT,
             temporary=folder / "tmp",
+            is_cold=name == "training",  # forked, torch's pipelines leave a compiler's cache behind
         )
 
     def ended(self) -> tuple[int, str]:

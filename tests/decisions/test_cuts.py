@@ -59,6 +59,18 @@ def test_a_cut_that_is_due_stands_before_the_next_training_batch() -> None:
     assert source.upcoming == SECOND
 
 
+def test_no_batch_has_two_cuts_before_it() -> None:
+    """However often one is due while the batch waits: two would write the same files at a time."""
+    source = machine(0, [FIRST, SECOND, Batch(2, "train", epoch=1, index=2)])
+    source.handle(CheckpointDue())
+    assert source.handle(Turn()) == [RaiseCut(Cut(0, 1, 0)), Save(Cut(0, 1, 0))]
+    source.handle(CheckpointDue())
+    assert Save(Cut(0, 1, 0)) not in source.handle(
+        Turn()
+    )  # the batch, and what was due is not lost
+    assert source.handle(Turn()) == [RaiseCut(Cut(1, 1, 1)), Save(Cut(1, 1, 1))]
+
+
 def test_a_cut_waits_for_a_place_as_the_batch_behind_it_would() -> None:
     """With a window of 1 nothing is in flight at a cut."""
     source = machine(0, [FIRST, Cut.before(SECOND), SECOND], window=1)

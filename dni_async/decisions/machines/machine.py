@@ -95,6 +95,7 @@ class StageMachine:
         self._work = None if work is None else resume_work(work, next_batch_id)
         self._queue: deque[Item] = deque()
         self._is_cut_due = False
+        self._cut_at = -1  # the batch behind the last cut: two there would write the same files
         self._in_flight: set[int] = set()  # sent up, place not yet freed
         self._held: set[int] = set()  # received, place below not yet freed
         self._owed: list[int] = []  # of those, done with
@@ -187,7 +188,7 @@ class StageMachine:
         if not self._queue or not self._is_cut_due:
             return
         item = self._queue[0]
-        if isinstance(item, Batch) and item.purpose == "train":
+        if isinstance(item, Batch) and item.purpose == "train" and item.batch_id != self._cut_at:
             self._queue.appendleft(Cut.before(item))
             self._is_cut_due = False
 
@@ -198,6 +199,7 @@ class StageMachine:
         if isinstance(item, Mark):
             return self._raise(item)
         if isinstance(item, Cut):
+            self._cut_at = item.batch_id
             return [RaiseCut(item), Save(item)] if self.has_above else [Save(item)]
         return self._train(item) if item.purpose == "train" else self._evaluate(item)
 
