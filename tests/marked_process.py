@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -35,16 +37,14 @@ class MarkedProcess:
         command: Sequence[str],
         *,
         cwd: Path,
-        temporary: Path,
         environment: Mapping[str, str] | None = None,
         is_cold: bool = False,
     ) -> None:
-        self.temporary = temporary
-        self.temporary.mkdir(parents=True)
+        self.temporary = Path(tempfile.mkdtemp(prefix="dni-test-"))  # short: sockets lie in it
         self.output = ""
         mark = str(uuid.uuid4())
         self._mark = f"{MARK}={mark}"
-        own = {"TMPDIR": str(temporary), MARK: mark, **(environment or {})}
+        own = {"TMPDIR": str(self.temporary), MARK: mark, **(environment or {})}
         self.process = _start(command, cwd, {**os.environ, **own}, is_cold=is_cold)
 
     def wait_for(self, pattern: str, deadline_s: float = DEADLINE_S) -> re.Match[str]:
@@ -86,7 +86,7 @@ class MarkedProcess:
         return self.alive()
 
     def abort(self) -> None:
-        """Kill what is left, whatever the test did."""
+        """Kill what is left, whatever the test did, and remove the temporary folder."""
         for process in self.alive():
             process.kill()
         self.process.wait(10)
@@ -94,6 +94,7 @@ class MarkedProcess:
             self.process.close()
         elif self.process.stdout is not None:
             self.process.stdout.close()
+        shutil.rmtree(self.temporary, ignore_errors=True)
 
     def _read(self, deadline: float) -> bool:
         """Read what is there, waiting at most until deadline; False at the end of output."""
@@ -108,9 +109,7 @@ class MarkedProcess:
 
 def outcome(command: Sequence[str], folder: Path, **environment: str) -> tuple[int, str]:
     """Run the command to its end in folder: its exit code, and all that it printed."""
-    process = MarkedProcess(
-        command, cwd=folder, temporary=folder / f"tmp-{uuid.uuid4()}", environment=environment
-    )
+    process = MarkedProcess(command, cwd=folder, environment=environment)
     try:
         return process.end(), process.output
     finally:

@@ -90,7 +90,6 @@ def said(folder: Path, *command: str | Path, exit_codes: tuple[int, ...] = (0,))
     process = MarkedProcess(
         [str(part) for part in command],
         cwd=folder,
-        temporary=folder / f"tmp-{Path(command[0]).name}",
         environment={"PYTHONPATH": "", "PATH": os.defpath},
         is_cold=True,
     )

@@ -41,7 +41,6 @@ def test_it_is_as_if_executed(tmp_path: Path, ending: str, code: int, said: str)
         process = MarkedProcess(
             [sys.executable, "-u", str(program), "first", "second"],
             cwd=tmp_path,
-            temporary=tmp_path / f"tmp-{is_cold}",
             environment={"GIVEN": "value", "TMPDIR": str(tmp_path)},
             is_cold=is_cold,
         )
@@ -56,9 +55,7 @@ def test_it_is_as_if_executed(tmp_path: Path, ending: str, code: int, said: str)
 def test_it_can_be_found_by_its_mark(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("import os, time\nos.fork()\nos.write(1, b'there')\ntime.sleep(600)\n")
-    process = MarkedProcess(
-        [sys.executable, "-u", str(program)], cwd=tmp_path, temporary=tmp_path / "tmp"
-    )
+    process = MarkedProcess([sys.executable, "-u", str(program)], cwd=tmp_path)
     process.wait_for("(?s)there.*there")
     assert len(process.alive()) == 2
     process.abort()

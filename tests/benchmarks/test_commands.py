@@ -31,7 +31,6 @@ class Command(MarkedProcess):
         super().__init__(
             [sys.executable, "-m", f"benchmarks.{name}", *arguments],
             cwd=ROOT,
-            temporary=folder / "tmp",
             is_cold=name == "training",  # forked, torch's pipelines leave a compiler's cache behind
         )
 

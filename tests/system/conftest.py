@@ -33,11 +33,11 @@ class Launch(MarkedProcess):
     ) -> None:
         resumed = [Path(after) for flag, after in pairwise(arguments) if flag == "--resume"]
         self.run_dir = resumed[0] if resumed else run_dir or folder / "run"
+        folder.mkdir(parents=True, exist_ok=True)
         place = [] if resumed else ["--run-dir", str(self.run_dir)]
         super().__init__(
             [*prefix, *command_for("dni_async.launcher.cli", *arguments, *place)],
             cwd=folder,
-            temporary=folder / "tmp",
             environment={"COLUMNS": "120"},
             is_cold=is_cold,
         )

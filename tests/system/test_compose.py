@@ -111,7 +111,6 @@ class Project:
         process = MarkedProcess(
             command,
             cwd=self._folder,
-            temporary=self._folder / f"tmp-{len(self._followed)}",
             environment=self._environment,
         )
         self._followed.append(process)

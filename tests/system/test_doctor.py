@@ -31,7 +31,6 @@ def start(tmp_path: Path) -> Iterator[Start]:
             MarkedProcess(
                 command_for("dni_async.launcher.doctor.cli", *arguments),
                 cwd=tmp_path,
-                temporary=tmp_path / f"tmp-{len(started)}",
                 environment={"COLUMNS": "120", "DNI_RUN_ID": run_id},
                 is_cold=is_cold,
             )

@@ -35,7 +35,6 @@ def join(tmp_path: Path) -> Iterator[Join]:
         worker = MarkedProcess(
             [*prefix, *command],
             cwd=tmp_path,
-            temporary=tmp_path / f"worker-{len(started)}",
             environment={"DNI_RUN_ID": RUN_ID},
         )
         started.append(worker)
@@ -172,7 +171,6 @@ def test_torchrun_starts_workers(launch: Callable[..., Launch], tmp_path: Path) 
     started = MarkedProcess(
         command,
         cwd=tmp_path,
-        temporary=tmp_path / "torchrun",
         environment={"DNI_RUN_ID": RUN_ID},
     )
     try:

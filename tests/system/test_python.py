@@ -23,7 +23,6 @@ class Script(MarkedProcess):
         super().__init__(
             [sys.executable, "-u", str(program)],
             cwd=folder,
-            temporary=folder / "tmp",
             environment={"PYTHONPATH": str(ROOT)},
             is_cold=is_cold,
         )

@@ -39,7 +39,6 @@ class Node:
                 "--disable-usage-stats",
             ],
             cwd=folder,
-            temporary=folder / arguments[0].strip("-").partition("=")[0],
             environment={**QUIET, "PYTHONPATH": str(ROOT)},
         )  # fmt: skip
         self.process.wait_for("Ray runtime started")

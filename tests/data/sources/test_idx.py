@@ -24,9 +24,9 @@ CONTENT = struct.pack(">4I", 0x0803, 2, 3, 4) + IMAGES.tobytes()
     ("name", "content"),
     [
         ("images", CONTENT),
-        ("images.gz", gzip.compress(CONTENT)),
+        ("images.gz", gzip.compress(CONTENT, mtime=0)),
         ("unpacked-by-a-browser.gz", CONTENT),
-        ("packed-without-saying", gzip.compress(CONTENT)),
+        ("packed-without-saying", gzip.compress(CONTENT, mtime=0)),
     ],
 )
 def test_gzipped_or_plain(tmp_path: Path, name: str, content: bytes) -> None:
@@ -61,8 +61,8 @@ def test_labels_have_one_dimension(tmp_path: Path) -> None:
         (b"\0\0\x08\x01" + CONTENT[4:], "starts with 0x00000801"),
         (struct.pack(">4I", 0x0803, 0, 28, 28), "is empty (shape [0, 28, 28])"),
         (struct.pack(">4I", 0x0803, 2**32 - 1, 0, 2**32 - 1), "is empty (shape [4294967295, 0,"),
-        (gzip.compress(CONTENT)[:-9], "cannot be read: Compressed file ended"),
-        (gzip.compress(CONTENT)[:-8] + bytes(8), "cannot be read: CRC check failed"),
+        (gzip.compress(CONTENT, mtime=0)[:-9], "cannot be read: Compressed file ended"),
+        (gzip.compress(CONTENT, mtime=0)[:-8] + bytes(8), "cannot be read: CRC check failed"),
         (b"\x1f\x8b\x08\0\0\0\0\0\0\xff" + b"\xff" * 20, "cannot be read: Error -3"),
         (b"\x1f\x8b\xff", "cannot be read: "),
     ],

@@ -29,7 +29,6 @@ def actor(tmp_path: Path) -> Iterator[Callable[..., MarkedProcess]]:
         process = MarkedProcess(
             [sys.executable, "-c", program],
             cwd=tmp_path,
-            temporary=tmp_path / "tmp",
             environment={"PYTHONPATH": str(ROOT)},
         )
         started.append(process)
