@@ -220,7 +220,7 @@ class UnevenMortalLine(MortalLine):
 )  # fmt: skip
 @pytest.mark.parametrize("window", [1, 2, 8])
 @pytest.mark.parametrize("evaluate_batches", [0, 3])
-@settings(deadline=None, max_examples=12, database=None)
+@settings(deadline=None, max_examples=12, database=None, derandomize=True)
 @given(num_stages=st.integers(2, 6), deaths=st.integers(1, 5), seed=st.integers(0, 2**32))
 def test_a_line_whose_stages_die_ends_and_loses_what_was_in_flight_at_most(
     kind: type[MortalLine],
@@ -249,6 +249,16 @@ def test_a_line_whose_stages_die_ends_and_loses_what_was_in_flight_at_most(
         num_batches = sum(isinstance(i, Batch) and i.purpose == "train" for i in work)
         died = deaths - line.deaths_left
         assert len(trained) >= num_batches - 2 * line.window * died
+
+
+@pytest.mark.xfail(
+    reason="a source that skipped the last batches of an epoch is replaced by one that goes back "
+    "to them, behind a marker that its predecessor has raised: the run ends by a LinkError",
+    raises=LinkError,
+)
+def test_a_new_source_goes_back_behind_no_marker() -> None:
+    line = UnevenMortalLine(3, 2, BootstrapRule(), list(plan_work(3, 9, 0)), 3)
+    line.run(random.Random(2723))
 
 
 @pytest.mark.parametrize("seed", range(400))
