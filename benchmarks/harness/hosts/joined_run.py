@@ -96,10 +96,11 @@ class JoinedRun:
         return report
 
     def close(self) -> None:
-        """End all that is left."""
+        """End all that is left: at once where the run goes on, else as they leave by themselves."""
         deadline = time.monotonic() + LEAVE_S
+        goes_on = self._launcher.poll() is None
         for process in (self._launcher, *self.workers):
-            if self._launcher.poll() is None:
+            if goes_on:
                 process.kill()
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))

@@ -29,13 +29,15 @@ def ends(tmp_path: Path) -> Iterator[tuple[ControlServer, ControlClient]]:
         sockets.close(client)
 
 
-def receive(end: ControlServer | ControlClient) -> object:
-    """What comes next."""
+def receive(end: ControlServer | ControlClient, sender: ShardSender | None = None) -> object:
+    """What comes next; sender goes on meanwhile, as a full connection takes more a while later."""
     poller = Poller()
     poller.watch(end)
     deadline = time.monotonic() + PATIENCE_S
     while (received := end.receive()) is None:
         assert time.monotonic() < deadline, "nothing came"
+        if sender is not None:
+            sender.push()
         poller.wait(0.1)
     return received
 
@@ -55,8 +57,7 @@ def test_a_large_shard_takes_turns_and_waits_for_a_worker_that_does_not_read(
     data = b""
     is_last = False
     while not is_last:
-        sender.push()
-        part = receive(client)
+        part = receive(client, sender)
         assert isinstance(part, FilePart)
         data, is_last = data + part.data, part.is_last
     assert data == path.read_bytes()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,15 +25,17 @@ def ends(tmp_path: Path) -> Iterator[tuple[FileCourier, ControlServer]]:
         yield FileCourier(control, "run", 2, tmp_path / "carried"), server
 
 
-def heard_any(server: ControlServer) -> Message:
-    """The next message."""
+def heard_any(server: ControlServer, courier: FileCourier | None = None) -> Message:
+    """The next message; courier goes on meanwhile: a full connection takes more a while later."""
     poller = Poller()
     poller.watch(server)
-    while True:
-        received = server.receive()
-        if received is not None:
-            return received[1]
-        poller.wait(PATIENCE_S)
+    deadline = time.monotonic() + PATIENCE_S
+    while (received := server.receive()) is None:
+        assert time.monotonic() < deadline, "nothing came"
+        if courier is not None:
+            courier.push()
+        poller.wait(0.05)
+    return received[1]
 
 
 def heard(server: ControlServer) -> FilePart:
@@ -95,7 +98,7 @@ def test_a_large_file_takes_turns_and_waits_for_a_coordinator_that_does_not_read
     assert not courier.is_done
     received: list[Message] = []
     while not courier.is_done:
-        received.append(heard_any(server))
+        received.append(heard_any(server, courier))
         courier.push()
     while not isinstance(received[-1], Bye):
         received.append(heard_any(server))
