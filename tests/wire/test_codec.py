@@ -488,7 +488,7 @@ def mutate(frames: list[bytearray], draw: random.Random, others: Sequence[list[b
     ("seed", "num_mutants"),
     [
         (0, NUM_MUTANTS),
-        *(pytest.param(n, 10 * NUM_MUTANTS, marks=pytest.mark.slow) for n in (1, 2, 3)),
+        *(pytest.param(n, 10 * NUM_MUTANTS, marks=pytest.mark.slow) for n in (1, 2, 3, 4)),
     ],
 )
 def test_mutated_frames_give_a_message_or_a_wire_error(seed: int, num_mutants: int) -> None:
