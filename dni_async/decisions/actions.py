@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from dni_async.wire.messages import MarkerKind, Purpose, Side
@@ -63,10 +63,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A marker on its way; see messages.Marker."""
+    """A marker on its way, the same whatever its next_batch_id says; see messages.Marker."""
 
     kind: MarkerKind
     epoch: int
+    next_batch_id: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

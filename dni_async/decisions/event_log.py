@@ -24,7 +24,7 @@ from dni_async.errors import ConfigError, LinkError
 
 __all__ = ["Header", "entry", "replay"]
 
-FORMAT = 1
+FORMAT = 2
 _HEARD = kinds_of(Event, Batch, Mark, Cut)
 
 

@@ -29,8 +29,9 @@ def plan_work(
     run goes on; ids and anchors are as if all before it had been done.
     """
     first_epoch, first_index = start
+    num_batches = train_batches + evaluate_batches
     for epoch in range(first_epoch, epochs + 1):
-        first_id = (epoch - 1) * (train_batches + evaluate_batches)
+        first_id = (epoch - 1) * num_batches
         for index in range(first_index if epoch == first_epoch else 0, train_batches):
             trained = (epoch - 1) * train_batches + index
             anchor = anchor_every > 0 and trained % anchor_every == 0
@@ -40,11 +41,11 @@ def plan_work(
             yield batch
         if epoch % evaluate_every and epoch != epochs:
             continue
-        yield Mark("trained", epoch)
+        yield Mark("trained", epoch, first_id + train_batches)
         for index in range(evaluate_batches):
             yield Batch(first_id + train_batches + index, "evaluate", False, epoch, index)
-        yield Mark("evaluated", epoch)
-    yield Mark("stop", epochs)
+        yield Mark("evaluated", epoch, first_id + num_batches)
+    yield Mark("stop", epochs, epochs * num_batches)
 
 
 def resume_work(work: Iterator[Item], next_batch_id: int) -> Iterator[Item]:

@@ -130,12 +130,15 @@ class Credit:
 class Marker:
     """Travels up behind all work sent before it, then down behind all gradients.
 
-    When it is back at the source, every stage has finished what the source had sent.
+    When it is back at the source, every stage has finished what the source had sent. next_batch_id:
+    of the batch behind it in the source's order of work, so that a new source goes on there even
+    where the batches before it were skipped; 0 where that is not known.
     """
 
     run_id: str
     kind: MarkerKind
     epoch: int
+    next_batch_id: int
 
 
 @dataclass(frozen=True, slots=True)

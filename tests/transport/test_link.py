@@ -164,7 +164,7 @@ def test_messages_of_all_kinds_keep_their_order(link: Ends) -> None:
     for batch_id in range(0, 60, 3):
         sent.append(send_batch(lower, batch_id, torch.ones(1, 2)))
         sent.append(send_batch(lower, batch_id + 1, torch.ones(1, VIEW_BYTES)))
-        sent.append(Marker("run", "trained", batch_id))
+        sent.append(Marker("run", "trained", 1, batch_id))
         lower.send(sent[-1])
     assert [receive(upper)[0] for _ in sent] == sent
     assert upper.receive() is None

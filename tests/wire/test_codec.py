@@ -201,7 +201,7 @@ def test_protocol_7_stays_what_it_was() -> None:
         ("Activation", "run_id batch_id version purpose anchor tensors"),
         ("ReturnedGradient", "run_id batch_id version releases tensors"),
         ("Credit", "run_id batch_ids"),
-        ("Marker", "run_id kind epoch"),
+        ("Marker", "run_id kind epoch next_batch_id"),
         ("CheckpointMark", "run_id batch_id epoch index"),
         ("Join", "protocol pid host machine num_cores num_threads device stage is_for_any token"),
         ("Alive", "pid"),
@@ -325,8 +325,8 @@ BAD_FRAMES: dict[str, list[bytes]] = {
     "int for float": [packed(LOSS, "run", 1, 1)],
     "int for bool": [packed(GRADIENT, "run", 1, 1, 1, [])],
     "unknown purpose": [packed(ACTIVE, "run", 1, 1, "test", False, [])],
-    "unknown marker": [packed(MARKER, "run", "paused", 1)],
-    "unhashable marker": [packed(MARKER, "run", ["stop"], 1)],
+    "unknown marker": [packed(MARKER, "run", "paused", 1, 7)],
+    "unhashable marker": [packed(MARKER, "run", ["stop"], 1, 7)],
     "ext type": [packed(BYE, "run", msgpack.ExtType(5, b"x"))],
     "empty ext type": [packed(BYE, "run", msgpack.ExtType(5, b""))],
     "timestamp": [packed(BYE, "run", msgpack.Timestamp(1))],
@@ -437,7 +437,7 @@ def test_the_helpers_above_make_good_frames() -> None:
     assert decode([packed(FAILED, "run", 1, "cpu", "", "x" * (MAX_HEADER_BYTES - 100))])
     assert decode([welcome({"a": None, "b": ["c"]}, [28, 28])])
     assert decode([packed(ACTIVE, "run", 1, 1, "train", False, [])])
-    assert decode([packed(MARKER, "run", "stop", 1)])
+    assert decode([packed(MARKER, "run", "stop", 1, 7)])
 
 
 def test_size_counts_bytes() -> None:

@@ -10,6 +10,7 @@ from dni_async.decisions.actions import (
     Action,
     GiveCredit,
     LowerMarker,
+    Mark,
     RaiseCut,
     RaiseMarker,
     ReturnGradient,
@@ -94,8 +95,7 @@ class LinkActions:
 
     def _raise_marker(self, action: RaiseMarker) -> None:
         assert self._seat.outbox is not None
-        mark = action.mark
-        self._seat.outbox.send(Marker(self._seat.run_id, mark.kind, mark.epoch))
+        self._seat.outbox.send(self._message_of(action.mark))
 
     def _raise_cut(self, action: RaiseCut) -> None:
         assert self._seat.outbox is not None
@@ -105,6 +105,8 @@ class LinkActions:
 
     def _lower_marker(self, action: LowerMarker) -> None:
         assert self._seat.inbox is not None
-        mark = action.mark
-        self._seat.inbox.send(Marker(self._seat.run_id, mark.kind, mark.epoch))
-        self._tally.came_back(mark.kind)
+        self._seat.inbox.send(self._message_of(action.mark))
+        self._tally.came_back(action.mark.kind)
+
+    def _message_of(self, mark: Mark) -> Marker:
+        return Marker(self._seat.run_id, mark.kind, mark.epoch, mark.next_batch_id)

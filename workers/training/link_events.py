@@ -109,7 +109,7 @@ class LinkEvents:
                     self._round_trips.released(batch_id, now)
                     yield Credited(batch_id)
             case Marker():
-                yield MarkerReturned(Mark(message.kind, message.epoch))
+                yield MarkerReturned(_mark_of(message))
             case LinkReady() if self._neighbours.hears_ready(message):
                 pass  # where it goes on matters to a replacement alone
             case _:
@@ -121,7 +121,7 @@ class LinkEvents:
                 self._batches.take_activation(message, tensors)
                 yield Arrived(Batch(message.batch_id, message.purpose, message.anchor))
             case Marker():
-                yield Arrived(Mark(message.kind, message.epoch))
+                yield Arrived(_mark_of(message))
             case LinkHello() if self._neighbours.hears_hello(message):
                 self._neighbours.answer(self._machine.next_batch_id)
             case CheckpointMark():
@@ -134,3 +134,7 @@ class LinkEvents:
             f"stage {self._seat.stage}: {type(message).__name__} came from {side}, "
             "where it may not come from"
         )
+
+
+def _mark_of(message: Marker) -> Mark:
+    return Mark(message.kind, message.epoch, message.next_batch_id)

@@ -90,7 +90,7 @@ class StageMachine:
         self.max_pending = 0
         self.skipped = self.replayed = 0  # see UnevenMachine
         self.finished = False
-        self.next_batch_id = next_batch_id  # one past the last batch received or drawn
+        self.next_batch_id = next_batch_id  # where the work goes on, by what was received or drawn
         self._rule = rule
         self._work = None if work is None else resume_work(work, next_batch_id)
         self._queue: deque[Item] = deque()
@@ -250,9 +250,7 @@ class StageMachine:
         if self._work is None:
             raise LinkError(f"stage {self.stage} is not the source: it has no work to give up")
         self._queue.clear()
-        raised = self._marks.raised
-        is_ending = raised is not None and raised.kind == "stop"
-        self._work = iter([] if is_ending or self.finished else [Mark("stop", 0)])
+        self._work = iter([] if self._marks.is_ending or self.finished else [Mark("stop", 0)])
 
     def _lower(self, mark: Mark) -> list[Action]:
         if mark != self._marks.raised or self._in_flight:
@@ -316,6 +314,8 @@ class StageMachine:
             self._held.add(item.batch_id)
             self._marks.hear_batch()
             self.next_batch_id = max(self.next_batch_id, item.batch_id + 1)
+        elif isinstance(item, Mark):  # the batches before it may have been skipped
+            self.next_batch_id = max(self.next_batch_id, item.next_batch_id)
 
     def _release(self, batch_id: int) -> None:
         if batch_id not in self._in_flight:

@@ -20,6 +20,11 @@ class Markers:
         self._passed: set[Mark] = set()
         self._may_repeat = False
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether the one on its way is the last of the run."""
+        return self.raised is not None and self.raised.kind == "stop"
+
     def go_up(self, mark: Mark) -> None:
         """The stage raises it."""
         self.raised, self.is_awaited = mark, True
