@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -252,24 +253,25 @@ class RunFolder:
         What modules keep beside them goes into model-state.safetensors. Raises DniError when the
         place does not take it; the parts stay then.
         """
-        import safetensors.numpy
+        from safetensors import SafetensorError
 
+        files = _tensor_files()
         weights: dict[str, Any] = {}
         own: dict[str, Any] = {}
         values: dict[str, Any] = {}
         for stage in range(num_stages):
             path = self.stage_weights(stage)
             values |= read_values(path)
-            ours, beside = apart(safetensors.numpy.load_file(path))
+            ours, beside = apart(files.load_file(path))
             weights |= ours
             own |= beside
         try:
             if values:
                 with whole(self.model_state) as part:
-                    safetensors.numpy.save_file(own, part, {METADATA: json.dumps(values)})
+                    files.save_file(own, part, {METADATA: json.dumps(values)})
             with whole(self.model) as part:
-                safetensors.numpy.save_file(weights, part)
-        except (OSError, safetensors.SafetensorError) as error:
+                files.save_file(weights, part)
+        except (OSError, SafetensorError) as error:
             self._keeps_weights = True
             reason = getattr(error, "strerror", None) or error
             raise DniError(
@@ -287,3 +289,17 @@ class RunFolder:
         self._release()
         if not self._keeps_weights:
             shutil.rmtree(self.weights, ignore_errors=True)
+
+
+def _tensor_files() -> Any:
+    """What reads and writes tensors: numpy, which is there at once, but has no bfloat16.
+
+    A network that may have it has been tried in this process, and torch is there too.
+    """
+    if "torch" in sys.modules:
+        import safetensors.torch
+
+        return safetensors.torch
+    import safetensors.numpy
+
+    return safetensors.numpy

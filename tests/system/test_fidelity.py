@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+import dni_async
 from tests.system.conftest import Launch
 from tests.system.test_python import Script, script
+from tests.system.test_restarts import kill
+from tests.system.test_resume import kill_at_a_checkpoint
 
 __all__ = ["script"]  # a fixture
 
@@ -148,3 +152,55 @@ def test_a_network_that_would_train_otherwise_is_refused_before_any_process_star
     assert "Error: model: Skips has a forward of its own, so in training it is not" in run.output
     assert not (run.run_dir / "logs").exists()
     run.assert_nothing_left()
+
+
+COUNTED = """
+import torch
+from torch import nn
+
+class Counted(nn.Module):
+    "Anneals by what it has seen, which it keeps as plain attributes."
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(64, 64)
+        self.seen, self.last = 0, [torch.zeros(1, dtype=torch.bfloat16), None]
+
+    def forward(self, x):
+        if self.training:
+            self.seen += 1
+            self.last = [torch.full((1,), self.seen, dtype=torch.bfloat16), {"rows": len(x)}]
+        return torch.relu(self.inner(x) / (1 + 100 / (1 + self.seen)))
+
+def make():
+    return nn.Sequential(nn.Sequential(nn.Flatten(), nn.Linear(64, 64)), Counted(), nn.Linear(64, 10))
+"""  # noqa: E501
+
+
+def test_attributes_that_training_changes_outlive_the_death_of_worker_and_launcher(
+    launch: Callable[..., Launch], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resumed run counts every batch once; a replaced worker, those up to its last checkpoint."""
+    for count in range(2):
+        (tmp_path / f"launch-{count}").mkdir()
+        (tmp_path / f"launch-{count}" / "counted.py").write_text(COUNTED)
+    monkeypatch.syspath_prepend(tmp_path / "launch-0")
+    flags = ["--model=counted:make", "--batch-size=32", "--no-baseline", "--checkpoint-every=20"]
+    run = launch(*flags, "--epochs=30")
+    kill_at_a_checkpoint(run, 60)
+    resumed = launch("--resume", str(run.run_dir))
+    pids = resumed.worker_pids()
+    resumed.wait_for("epoch +12 ")
+    kill(resumed, pids, 1)
+    assert resumed.end(120) == 0, resumed.output
+    assert "network that comes back has" not in resumed.output
+    report = resumed.report()
+    num_train = report["data"]["num_train"]
+    total, counted = 30 * -(-num_train // 32), dni_async.load(run.run_dir)[1]
+    (restart,) = report["runs"][0]["restarts"]
+    assert restart["stage"] == 1
+    assert total - 200 <= counted.seen <= total, counted.seen
+    last, rows = counted.last
+    assert last.dtype == torch.bfloat16
+    assert last.item() == torch.tensor(float(counted.seen)).bfloat16()
+    assert rows == {"rows": num_train % 32 or 32}
+    resumed.assert_nothing_left()
