@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -18,7 +19,7 @@ from dni_async.stage.own_state import REFILLED, attributes_of, marks_of, refill
 
 __all__ = ["State", "Volatile", "undone"]
 
-_SCALARS = (bool, int, float, str, type(None))
+_KEPT = (bool, int, float, str, type(None), tuple, torch.Tensor, np.ndarray, *REFILLED)
 _Place = tuple[dict[str, Any], str]  # of an attribute or a buffer: whose, under which name
 State = list[tuple[dict[str, Any], str, Any]]  # of each place, with a copy of what is there
 
@@ -75,7 +76,8 @@ def undone(layers: nn.Module) -> Iterator[None]:
 def _places(layers: nn.Module, changed: set[str]) -> Iterator[_Place]:
     """What changed; and what else could change in a module where anything did.
 
-    Kernels write to running statistics unseen, so buffers count together.
+    Kernels write to running statistics unseen, so buffers count together; and what is set anew at
+    every forward may by chance be set to what it was at the first.
     """
     modules = {name.rpartition(".")[0] for name in changed}
     for path, module in layers.named_modules():
@@ -83,7 +85,7 @@ def _places(layers: nn.Module, changed: set[str]) -> Iterator[_Place]:
             yield from ((module._buffers, name) for name in module._buffers)
     for name, module, value in attributes_of(layers):
         path, _, attribute = name.rpartition(".")
-        if name in changed or (path in modules and isinstance(value, _SCALARS)):
+        if name in changed or (path in modules and isinstance(value, _KEPT)):
             yield vars(module), attribute
 
 
@@ -98,7 +100,7 @@ def _copy(value: Any) -> Any:
     """What later changes do not reach; one level deep, for what lies deeper seldom changes."""
     if isinstance(value, torch.Tensor):
         return value.detach().clone()
-    return value.copy() if isinstance(value, REFILLED) else value
+    return value.copy() if isinstance(value, (*REFILLED, np.ndarray)) else value
 
 
 def _exchange(where: dict[str, Any], name: str, then: Any) -> Callable[[], None]:

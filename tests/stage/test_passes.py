@@ -34,6 +34,7 @@ class Annealed(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.temperature, self.seen, self.mean = 2.0, [0], torch.zeros(4)
+        self.last, self.rows = {"rows": 5}, np.zeros(1)  # as the first forward leaves the one
         self.register_buffer("hidden", torch.zeros(4), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -42,6 +43,8 @@ class Annealed(nn.Module):
             self.temperature *= 0.9
             self.seen.append(len(x))
             self.mean.add_(x.detach().mean(0))
+            self.last = {"rows": len(x)}
+            self.rows += len(x)
             self.hidden += 1
         return x / self.temperature
 
@@ -196,6 +199,14 @@ def test_a_replay_counts_nothing_twice() -> None:
     assert layers[3].temperature == reference[3].temperature
     assert layers[3].seen == reference[3].seen == [0, 5, 5, 5]
     assert torch.equal(layers[3].mean, reference[3].mean)
+    assert layers[3].rows == [15]
+
+    for batch_id, num_rows in ((3, 5), (4, 6)):
+        x = numbers(num_rows, 4)
+        stage.forward(batch_id, x, needs_input_gradient=True, keeps_graph=False, keeps_inputs=True)
+    stage.carry_back(3, numbers(5, 4), source="returned gradient")
+    assert layers[3].last == {"rows": 6}
+    assert layers[3].rows == [26]
 
 
 def test_a_reentrant_checkpoint_learns_where_no_gradient_of_the_inputs_is_needed() -> None:
