@@ -12,12 +12,11 @@ import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import torch
 
 from dni_async.config.run_config import RunConfig
-from dni_async.data import load_dataset
+from dni_async.data.opening import open_feed
 from dni_async.errors import LinkError
 from dni_async.network.building import build_network, layer_starts
 from dni_async.network.partition import split_layers
@@ -216,12 +215,11 @@ def build_line(
 
 def _welcomes(config: RunConfig, ranges: Ranges | None) -> Iterator[Welcome]:
     """What each stage is told by a coordinator."""
-    folder = None if config.data_dir is None else Path(config.data_dir)
-    dataset = load_dataset(config.data, folder)
-    network = build_network(config, dataset.input_shape, dataset.num_classes)
+    feed = open_feed(config)
+    facts = feed.facts
+    network = build_network(config, facts.input_shape, facts.num_classes)
     if ranges is None:
         ranges = split_layers(len(layer_starts(network)), config.num_stages)
-    num_batches = -(-len(dataset.y_train) // config.batch_size)
     for first, end in ranges:
         yield Welcome(
             run_id=RUN_ID,
@@ -232,9 +230,9 @@ def _welcomes(config: RunConfig, ranges: Ranges | None) -> Iterator[Welcome]:
             num_threads=torch.get_num_threads(),
             peer="",
             weights_path="",
-            input_shape=dataset.input_shape,
-            holds_ids=dataset.holds_ids,
-            num_classes=dataset.num_classes,
-            num_updates=config.epochs * num_batches,
+            input_shape=facts.input_shape,
+            holds_ids=facts.holds_ids,
+            num_classes=facts.num_classes,
+            num_updates=config.epochs * feed.num_batches[0],
             config=config.to_dict(),
         )

@@ -1,4 +1,4 @@
-"""A run's samples, one batch at a time, in the same order for workers and baseline."""
+"""Batches of a data set in memory, in the same order for workers and baseline."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from dni_async.config.run_config import RunConfig
 from dni_async.data import Dataset, batch_order, load_dataset
+from dni_async.data.feed import DataFacts
 
 __all__ = ["Inputs"]
 
@@ -32,6 +33,21 @@ class Inputs:
         folder = None if config.data_dir is None else Path(config.data_dir)
         dataset = load_dataset(config.data, folder)
         return cls(dataset, batch_size=config.batch_size, seed=config.seed)
+
+    @property
+    def facts(self) -> DataFacts:
+        """What is known of the data set."""
+        data = self._dataset
+        return DataFacts(
+            name=data.name,
+            input_shape=data.input_shape,
+            label_shape=data.label_shape,
+            holds_ids=data.holds_ids,
+            num_classes=data.num_classes,
+            num_train=len(data.y_train),
+            num_test=len(data.y_test),
+            num_test_labels=data.y_test.size,
+        )
 
     @property
     def num_train(self) -> int:
@@ -71,3 +87,16 @@ class Inputs:
         """Samples [B, ...] and labels of a test batch, as train_batch gives them."""
         data, part = self._dataset, slice(index * self._batch_size, (index + 1) * self._batch_size)
         return torch.from_numpy(data.decode(data.x_test[part])), torch.from_numpy(data.y_test[part])
+
+    def few_samples(self) -> torch.Tensor:
+        """Test samples; of ids also those with the largest one, which a network may not know."""
+        data = self._dataset
+        few = [data.x_test[:4]]
+        if data.holds_ids:
+            for x in (data.x_train, data.x_test):
+                largest = int(x.argmax()) // data.num_features
+                few.append(x[largest : largest + 1])
+        return torch.from_numpy(data.decode(np.concatenate(few)))
+
+    def close(self) -> None:
+        """Nothing is fetched ahead."""

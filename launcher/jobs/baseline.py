@@ -14,14 +14,13 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import torch
 from torch import nn
 
 from dni_async.config.run_config import RunConfig
-from dni_async.data import load_dataset
-from dni_async.data.inputs import Inputs
+from dni_async.data.feed import Feed
+from dni_async.data.opening import open_feed
 from dni_async.launcher.report.results import EpochResult
 from dni_async.network.building import build_network, layer_starts
 from dni_async.stage.compilation import warm_up
@@ -46,20 +45,20 @@ def train(
     Calls started() when all is built and report(epoch) after each epoch that ends with a test.
     Raises NonFiniteError before a non-finite loss is applied.
     """
-    dataset = load_dataset(config.data, None if config.data_dir is None else Path(config.data_dir))
-    inputs = Inputs(dataset, batch_size=config.batch_size, seed=config.seed)
-    network = build_network(config, dataset.input_shape, dataset.num_classes).to(device)
+    feed = open_feed(config)
+    facts, num_train_batches = feed.facts, feed.num_batches[0]
+    network = build_network(config, facts.input_shape, facts.num_classes).to(device)
     whole = make_stage(
         network,
         config,
-        run_loss(dataset.num_classes),
-        num_batches=config.epochs * inputs.num_train_batches,
+        run_loss(facts.num_classes),
+        num_batches=config.epochs * num_train_batches,
         draws=Draws(config.seed, 0, layer_starts(network)),
         checks_gradients=False,  # its loss is checked, as in any plain loop
     )
     if config.compile:
-        warm_up(whole, inputs.train_batch(1, 0)[0])
-    line = _Line(whole, inputs, device)
+        warm_up(whole, feed.train_batch(1, 0)[0])
+    line = _Line(whole, feed, device)
     started()
     trained = _Trained()
     for epoch in range(1, config.epochs + 1):
@@ -88,21 +87,22 @@ class _Line:
     """The whole network as one stage, with the data that pass it."""
 
     whole: Stage
-    inputs: Inputs
+    feed: Feed
     device: torch.device
 
     def train(self, epoch: int, trained: _Trained) -> None:
         """One epoch, counted in trained."""
         began = time.perf_counter()
-        first_id = (epoch - 1) * sum(self.inputs.num_batches)  # as in the schedule: draws go by it
-        for index in range(self.inputs.num_train_batches):
-            x, y = self._on_device(self.inputs.train_batch(epoch, index))
+        num_batches = self.feed.num_batches
+        first_id = (epoch - 1) * sum(num_batches)  # as in the schedule: draws go by it
+        for index in range(num_batches[0]):
+            x, y = self._on_device(self.feed.train_batch(epoch, index))
             batch_id = first_id + index
             self.whole.forward(batch_id, x, needs_input_gradient=False)
             value, gradient = self.whole.loss_gradient(batch_id, y)
             self.whole.update(batch_id, gradient, source="loss gradient")
             trained.loss_sum += value * len(y)
-        trained.num_samples += self.inputs.num_train
+            trained.num_samples += len(y)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         trained.seconds += time.perf_counter() - began
@@ -110,8 +110,8 @@ class _Line:
     def test(self) -> Score:
         """On all test samples."""
         scores = []
-        for index in range(self.inputs.num_test_batches):
-            x, y = self._on_device(self.inputs.test_batch(index))
+        for index in range(self.feed.num_batches[1]):
+            x, y = self._on_device(self.feed.test_batch(index))
             scores.append(self.whole.score(self.whole.evaluate(x), y))
         return add_scores(scores)
 

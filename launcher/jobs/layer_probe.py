@@ -13,7 +13,7 @@ from dataclasses import asdict
 import torch
 
 from dni_async.config.run_config import RunConfig
-from dni_async.data.inputs import Inputs
+from dni_async.data.opening import open_feed
 from dni_async.launcher.jobs.layer_costs import layer_costs
 from dni_async.network.building import build_network
 from dni_async.stage.losses.catalog import run_loss
@@ -28,9 +28,9 @@ def main() -> None:
     config = RunConfig.from_dict(job["config"])
     prepare_torch(job["num_threads"])
     device = torch.device(job["device"])
-    inputs = Inputs.from_config(config)
+    feed = open_feed(config)
     network = build_network(config, tuple(job["input_shape"]), job["num_classes"]).to(device)
-    x, y = inputs.train_batch(1, 0)
+    x, y = feed.train_batch(1, 0)
     loss = run_loss(job["num_classes"])
     costs = layer_costs(network, x.to(device), y.to(device), config, loss)
     print(json.dumps({"costs": [asdict(cost) for cost in costs]}), flush=True)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from dni_async.config.extensions import find_callable, is_extension
 from dni_async.config.run_config import RunConfig
-from dni_async.data import Dataset, load_dataset
+from dni_async.data.feed import DataFacts, Feed
+from dni_async.data.opening import open_feed
 from dni_async.decisions.rules import Traits
 from dni_async.errors import ConfigError
 from dni_async.launcher.plan.choice import is_open
@@ -42,6 +43,7 @@ class Plan:
     holds_ids: bool
     num_classes: int
     num_train: int
+    num_train_batches: int
     num_test: int
     num_test_labels: int
     num_layers: int
@@ -55,7 +57,7 @@ class Plan:
     @property
     def num_updates(self) -> int:
         """Training batches of the whole run."""
-        return self.config.epochs * -(-self.num_train // self.config.batch_size)
+        return self.config.epochs * self.num_train_batches
 
     @property
     def rule(self) -> Traits:
@@ -100,8 +102,14 @@ def make_plan(config: RunConfig) -> Plan:
     Raises ConfigError (DataError for data) with a sentence that names the setting.
     """
     folder = _data_folder(config)
-    dataset = load_dataset(_resolve_data(config.data), folder)
-    num_layers = _num_layers(config, dataset)
+    config = dataclasses.replace(
+        config,
+        data=_resolve_data(config.data),
+        data_dir=None if folder is None else str(folder),
+    )
+    feed = open_feed(config)
+    facts = feed.facts
+    num_layers = _num_layers(config, facts, feed)
     config.make_rule()  # a user's own may not import, or not go with the rest
     if is_extension(config.synthesizer):
         find_callable("synthesizer", config.synthesizer)
@@ -112,20 +120,15 @@ def make_plan(config: RunConfig) -> Plan:
         check_compiler(devices)
     cores = available_cores()
     plan = Plan(
-        config=dataclasses.replace(
-            config,
-            data=_resolve_data(config.data),
-            data_dir=None if folder is None else str(folder),
-            devices=tuple(devices),
-            keys=resolve_keys(config),
-        ),
-        dataset_name=dataset.name,
-        input_shape=dataset.input_shape,
-        holds_ids=dataset.holds_ids,
-        num_classes=dataset.num_classes,
-        num_train=len(dataset.y_train),
-        num_test=len(dataset.y_test),
-        num_test_labels=dataset.y_test.size,
+        config=dataclasses.replace(config, devices=tuple(devices), keys=resolve_keys(config)),
+        dataset_name=facts.name,
+        input_shape=facts.input_shape,
+        holds_ids=facts.holds_ids,
+        num_classes=facts.num_classes,
+        num_train=facts.num_train,
+        num_train_batches=feed.num_batches[0],
+        num_test=facts.num_test,
+        num_test_labels=facts.num_test_labels,
         num_layers=num_layers,
         layer_ranges=layer_ranges,
         devices=deal_devices(devices, len(layer_ranges)),
@@ -138,7 +141,7 @@ def make_plan(config: RunConfig) -> Plan:
         plan.config, num_layers=num_layers, num_stages=plan.num_stages, cores=cores
     )
     whole = [(0, num_layers)]  # the stages are tried when they are chosen
-    try_stages(plan.config, dataset, whole if open_stages else layer_ranges)
+    try_stages(plan.config, feed, whole if open_stages else layer_ranges)
     return plan
 
 
@@ -151,24 +154,24 @@ def _data_folder(config: RunConfig) -> Path | None:
     return folder
 
 
-def _num_layers(config: RunConfig, dataset: Dataset) -> int:
+def _num_layers(config: RunConfig, facts: DataFacts, feed: Feed) -> int:
     """The layers of the network, which takes these data. Raises ConfigError where it does not."""
-    num_train = len(dataset.y_train)
+    num_train = facts.num_train
     if config.batch_size > num_train:
         raise ConfigError(
             f"batch_size: {config.batch_size} is larger than the {num_train} training samples "
-            f"of {dataset.name}"
+            f"of {facts.name}"
         )
-    if config.model is None and (dataset.holds_ids or dataset.label_shape):
-        what = "int64 ids" if dataset.holds_ids else "a label for each position"
+    if config.model is None and (facts.holds_ids or facts.label_shape):
+        what = "int64 ids" if facts.holds_ids else "a label for each position"
         raise ConfigError(
-            f"model: {dataset.name} holds {what}, which the built-in MLP does not take; name a "
+            f"model: {facts.name} holds {what}, which the built-in MLP does not take; name a "
             "model of your own"
         )
-    num_layers = config.layers if config.model is None else try_model(config, dataset)
-    if dataset.holds_ids and config.unlock == "forward":
+    num_layers = config.layers if config.model is None else try_model(config, feed)
+    if facts.holds_ids and config.unlock == "forward":
         raise ConfigError(
-            f"unlock: forward predicts inputs from numbers, but {dataset.name} holds int64 ids"
+            f"unlock: forward predicts inputs from numbers, but {facts.name} holds int64 ids"
         )
     if config.norm == "batch" and config.model is None:
         check_last_batch(config, num_train)

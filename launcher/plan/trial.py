@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from dni_async.config.extensions import is_extension
 from dni_async.config.run_config import RunConfig
-from dni_async.data import Dataset, load_dataset
+from dni_async.data.feed import Feed
+from dni_async.data.opening import open_feed
 from dni_async.decisions.actions import Batch, Forward
 from dni_async.errors import ConfigError
 
@@ -30,7 +26,7 @@ def check_last_batch(config: RunConfig, num_train: int) -> None:
         )
 
 
-def try_model(config: RunConfig, dataset: Dataset) -> int:
+def try_model(config: RunConfig, feed: Feed) -> int:
     """Build the user's network and pass it a few samples; the number of its layers."""
     import torch
 
@@ -42,40 +38,38 @@ def try_model(config: RunConfig, dataset: Dataset) -> int:
     )
     from dni_async.stage.losses.catalog import run_loss
 
-    network = build_network(config, dataset.input_shape, dataset.num_classes)
-    x = torch.from_numpy(_few_samples(dataset))
-    targets = torch.zeros(len(x), *dataset.label_shape, dtype=torch.int64)
-    loss = run_loss(dataset.num_classes)
+    facts = feed.facts
+    network = build_network(config, facts.input_shape, facts.num_classes)
+    x = feed.few_samples()
+    targets = torch.zeros(len(x), *facts.label_shape, dtype=torch.int64)
+    loss = run_loss(facts.num_classes)
     loss.check_outputs(
         check_network(network, x, targets.shape[: loss.sample_dims(targets)]), targets
     )
     if has_batch_norm(network):
-        check_last_batch(config, len(dataset.y_train))
+        check_last_batch(config, facts.num_train)
     return len(layer_starts(network))
 
 
-def try_stages(config: RunConfig, dataset: Dataset, ranges: Sequence[tuple[int, int]]) -> None:
+def try_stages(config: RunConfig, feed: Feed, ranges: Sequence[tuple[int, int]]) -> None:
     """Train the network of config on a few samples, in these stages and as it is.
 
     Nothing is tried for networks that are ours. Raises ConfigError; see network.trial.
     """
     if config.model is None or not is_extension(config.model):
         return
-    from dni_async.data.inputs import Inputs
     from dni_async.network.building import build_network
     from dni_async.network.trial.trial import try_network
     from dni_async.stage.losses.catalog import run_loss
 
-    inputs = Inputs(dataset, batch_size=config.batch_size, seed=config.seed)
-    batches = [
-        inputs.train_batch(1, index % inputs.num_train_batches) for index in range(NUM_BATCHES)
-    ]
+    facts, num_batches = feed.facts, feed.num_batches[0]
+    batches = [feed.train_batch(1, index % num_batches) for index in range(NUM_BATCHES)]
     try_network(
-        lambda: build_network(config, dataset.input_shape, dataset.num_classes),
+        lambda: build_network(config, facts.input_shape, facts.num_classes),
         ranges,
         [(x[:NUM_SAMPLES], y[:NUM_SAMPLES]) for x, y in batches],
         config,
-        run_loss(dataset.num_classes),
+        run_loss(facts.num_classes),
         replays=_replays(config),
     )
 
@@ -83,8 +77,7 @@ def try_stages(config: RunConfig, dataset: Dataset, ranges: Sequence[tuple[int, 
 def try_regrouped(config: RunConfig, ranges: Sequence[tuple[int, int]]) -> None:
     """As try_stages, where the stages were not known when the run was planned."""
     if config.model is not None and is_extension(config.model):
-        folder = None if config.data_dir is None else Path(config.data_dir)
-        try_stages(config, load_dataset(config.data, folder), ranges)
+        try_stages(config, open_feed(config), ranges)
 
 
 def _replays(config: RunConfig) -> bool:
@@ -97,13 +90,3 @@ def _replays(config: RunConfig) -> bool:
         if isinstance(action, Forward)
     ]
     return any(forward.keeps_inputs or not forward.keeps_graph for forward in forwards)
-
-
-def _few_samples(dataset: Dataset) -> NDArray[Any]:
-    """Test samples; of ids also those with the largest one, which the model may not know."""
-    few = [dataset.x_test[:4]]
-    if dataset.holds_ids:
-        for x in (dataset.x_train, dataset.x_test):
-            largest = int(x.argmax()) // dataset.num_features
-            few.append(x[largest : largest + 1])
-    return dataset.decode(np.concatenate(few))

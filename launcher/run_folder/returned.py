@@ -68,17 +68,17 @@ def _accuracy(plan: Plan, folder: RunFolder) -> float:
     """The network's own forward on all test samples."""
     import torch
 
-    from dni_async.data.inputs import Inputs
+    from dni_async.data.opening import open_feed
     from dni_async.stage.dtypes import AUTOCAST_DTYPES
     from dni_async.stage.losses.catalog import run_loss
     from dni_async.stage.losses.score import add_scores
 
-    inputs = Inputs.from_config(plan.config)
+    feed = open_feed(plan.config)
     network, loss = trained_network(plan, folder).eval(), run_loss(plan.num_classes)
     dtype = AUTOCAST_DTYPES[plan.config.dtype]
     scores = []
     with torch.no_grad(), torch.autocast("cpu", dtype, enabled=dtype is not None):
-        for index in range(inputs.num_test_batches):
-            x, y = inputs.test_batch(index)
+        for index in range(feed.num_batches[1]):
+            x, y = feed.test_batch(index)
             scores.append(loss.score(network(x.clone()), y))
     return add_scores(scores).means["accuracy"]

@@ -9,7 +9,8 @@ from torch import nn
 
 from dni_async.config.assembly import make_stage_machine, make_stage_rule
 from dni_async.config.run_config import RunConfig
-from dni_async.data.inputs import Inputs
+from dni_async.data.feed import Feed
+from dni_async.data.opening import open_feed
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.rules import Rule
 from dni_async.network.building import build_network, cut_stage, layer_starts
@@ -43,7 +44,7 @@ class Equipment:
     stage: Stage
     staging: Staging
     boundary: Boundary | None
-    inputs: Inputs | None
+    inputs: Feed | None
     input_synthesizer: InputSynthesizer | None
 
 
@@ -83,10 +84,10 @@ def equip(
     boundary = None
     if index < welcome.num_stages - 1 and rule.needs_synthesizer:
         boundary = make_boundary(config, loss, staging.device)
-    inputs, input_synthesizer = None, None
+    feed, input_synthesizer = None, None
     is_unlocked = index > 0 and config.unlock == "forward"
     if index == 0 or is_unlocked:
-        inputs = Inputs.from_config(config)
+        feed = open_feed(config)
     if is_unlocked:
         input_synthesizer = make_input_synthesizer(
             welcome.input_shape, _pass_below(below, welcome, 1).shape[1:], staging.device
@@ -96,7 +97,7 @@ def equip(
         rule,
         stage=index,
         num_stages=welcome.num_stages,
-        num_batches=None if inputs is None else inputs.num_batches,
+        num_batches=None if feed is None else feed.num_batches,
         start=start,
         next_batch_id=next_batch_id,
     )
@@ -106,7 +107,7 @@ def equip(
         stage=stage,
         staging=staging,
         boundary=boundary,
-        inputs=inputs,
+        inputs=feed,
         input_synthesizer=input_synthesizer,
     )
 

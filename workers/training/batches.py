@@ -44,7 +44,7 @@ class Batches:
         self._stage = seat.stage
         self._loss = equipment.stage.loss
         self._predicts_inputs = equipment.input_synthesizer is not None
-        self._inputs = equipment.inputs
+        self._feed = equipment.inputs
         self._to_device = equipment.staging.to_device
         self._from_link = equipment.staging.from_link
         self._spans = spans
@@ -117,10 +117,10 @@ class Batches:
         del self._work[batch_id]
 
     def _fetch(self, batch: Batch) -> None:
-        assert self._inputs is not None  # or there would be nothing to load
+        assert self._feed is not None  # or there would be nothing to load
         if batch.purpose == "train":
-            x, y = self._inputs.train_batch(batch.epoch, batch.index)
+            x, y = self._feed.train_batch(batch.epoch, batch.index)
         else:
-            x, y = self._inputs.test_batch(batch.index)
+            x, y = self._feed.test_batch(batch.index)
         self._work[batch.batch_id] = Work(self._to_device(x), self._to_device(y), y)
         self._spans.lap("load", batch.batch_id)
