@@ -28,6 +28,7 @@ from benchmarks.harness.report import (
 from benchmarks.rivals.arms import ALL_ARMS, ARMS
 from benchmarks.workloads.accuracy import ACCURACY_ARMS, measure_race, print_race
 from benchmarks.workloads.throughput import measure_cell, print_cell
+from dni_async.config.names import LR_SCHEDULES
 from dni_async.config.run_config import RunConfig
 from dni_async.config.settings import CHOICES
 from dni_async.errors import ConfigError
@@ -88,7 +89,7 @@ THROUGHPUT_EPOCHS, ACCURACY_EPOCHS = 3, 10
 @click.option("--norm", type=click.Choice(CHOICES["norm"]), default="none", show_default=True)
 @click.option("--transport", type=click.Choice(CHOICES["transport"]), default="auto")
 @click.option("--lr", type=float, default=1e-3, show_default=True)
-@click.option("--lr-schedule", type=click.Choice(CHOICES["lr_schedule"]), default="constant")
+@click.option("--lr-schedule", type=click.Choice(LR_SCHEDULES), default="constant")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--target-accuracy",

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TrainingResult", "load", "train"]
 
-_BY_NAME = ("rule", "synthesizer")  # settings that may also be given as a class
+_BY_NAME = ("rule", "synthesizer", "optimizer", "lr_schedule")  # may be given as an object
 _FIGURES = ("train_loss", "test_loss", "test_accuracy")
 _running = threading.Lock()
 
@@ -99,8 +99,10 @@ def train(
     as float32, or int64 ids; y: integers from 0, [N], [N, 1] or [N, T], or one-hot [N, C]. A
     loader's batch size is taken unless settings or config say one.
 
-    settings: the fields of RunConfig, where rule and synthesizer may also be classes. With config,
-    they replace what it says; without, the baselines are left out unless ``baseline=True``.
+    settings: the fields of RunConfig, where rule and synthesizer may also be classes; optimizer a
+    class, a ``functools.partial`` of one or a factory over named parameters; lr_schedule a function
+    ``(update, num_updates) -> factor``. With config, they replace what it says; without, the
+    baselines are left out unless ``baseline=True``.
 
     run_dir: where the run is kept; an earlier run there needs overwrite. Without it a temporary
     folder holds the run, and stays only if a worker fails, for its logs. progress: print a line
@@ -193,8 +195,15 @@ def _settings(
     """The settings as RunConfig knows them; what is no plain value is put into folder."""
     asked = dict(settings)
     for name in _BY_NAME:
-        if callable(asked.get(name)):
-            asked[name] = give(folder, name, asked[name])
+        value = asked.get(name)
+        if callable(value):
+            asked[name] = give(folder, name, value)
+        elif type(value).__module__ != "builtins":
+            raise ConfigError(
+                f"{name}: must be a name, or a class or function that makes it, but is a made "
+                f"{type(value).__name__}; each worker makes its own, so give its class, or "
+                "functools.partial of it"
+            )
     if isinstance(asked.get("data_dir"), os.PathLike):
         asked["data_dir"] = os.fspath(asked["data_dir"])
     if isinstance(model, str):

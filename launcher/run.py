@@ -117,7 +117,7 @@ def _carry_out(
                 try_regrouped(plan.config, plan.layer_ranges)
                 _check_profiled_stage(plan)
                 display.note(sentence)
-            for note in (_headline(plan, folder), *watchers.notes):
+            for note in (_headline(plan, folder), *plan.notes, *watchers.notes):
                 display.note(note)
             _train(plan, folder, display, runs, resumption, cluster)
         status = "finished"

@@ -8,7 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.rivals.rank import Rank, Share, autocast, join, train
 from dni_async.network.building import build_network
-from dni_async.stage.descent.optimizers import make_optimizer
+from dni_async.stage.descent.making import make_optimizer
 
 __all__ = ["main"]
 
@@ -27,7 +27,7 @@ class _Update:
         network = build_network(config, dataset.input_shape, dataset.num_classes)
         self._parallel = DistributedDataParallel(network)
         self._autocast = autocast(config)
-        self._optimizer = make_optimizer(network.parameters(), config)
+        self._optimizer = make_optimizer(list(network.named_parameters()), config)
 
     def __call__(self, x: torch.Tensor | None, y: torch.Tensor | None) -> float:
         assert y is not None

@@ -11,7 +11,7 @@ from torch.nn import functional
 from benchmarks.rivals.rank import Rank, Share, autocast, join, train
 from dni_async.network.building import build_network, cut_stage, layer_starts
 from dni_async.network.partition import split_layers
-from dni_async.stage.descent.optimizers import make_optimizer
+from dni_async.stage.descent.making import make_optimizer
 
 __all__ = ["main", "num_microbatches"]
 
@@ -62,7 +62,9 @@ class _Update:
             num_microbatches(config.batch_size),
             loss_fn=lambda logits, labels: functional.cross_entropy(logits.float(), labels),
         )
-        self._optimizer = make_optimizer(layers.parameters(), config)
+        self._optimizer = make_optimizer(
+            list(layers.named_parameters()), config, list(network.named_parameters())
+        )
 
     def __call__(self, x: torch.Tensor | None, y: torch.Tensor | None) -> float:
         losses: list[torch.Tensor] | None = [] if self.is_last else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import re
 import sys
@@ -44,7 +45,9 @@ def find_callable(setting: str, name: str) -> Callable[..., object]:
             raise ConfigError(f"{setting}: cannot import {module_name!r}: {error!r}") from error
         found = getattr(module, attribute, None)  # which dni_async.config.given imports for
     if not callable(found):
-        raise ConfigError(f"{setting}: {module_name!r} has no callable {attribute!r}")
+        near = difflib.get_close_matches(attribute, dir(module), n=1, cutoff=0.7)
+        hint = f"; did you mean {module_name}:{near[0]}?" if near and near[0] != attribute else ""
+        raise ConfigError(f"{setting}: {module_name!r} has no callable {attribute!r}{hint}")
     result: Callable[..., object] = found
     return result
 

@@ -8,6 +8,7 @@ file, and only this module pickles (docs/decisions/0040).
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import os
@@ -28,7 +29,7 @@ __all__ = ["give", "given_folder", "open_folder"]
 
 VARIABLE = "DNI_GIVEN"
 PATH_FILE = "path.json"
-_NAME = re.compile(r"(model|rule|synthesizer)_\w+")
+_NAME = re.compile(r"(model|rule|synthesizer|optimizer|lr_schedule)_\w+")
 
 
 @contextmanager
@@ -78,7 +79,7 @@ def give(folder: Path, setting: str, value: object) -> str:
     own = _own_name(value)
     if own is not None:
         return own
-    called = getattr(value, "__name__", type(value).__name__)
+    called = getattr(_wrapped(value), "__name__", type(value).__name__)
     name = f"{setting}_{re.sub(r'[^0-9A-Za-z_]', '', called)}"
     try:
         content = _pickled(value)
@@ -98,9 +99,10 @@ def give(folder: Path, setting: str, value: object) -> str:
 
 def __getattr__(name: str) -> object:
     """The object that give wrote under this name, made anew. Raises ConfigError."""
-    if not _NAME.fullmatch(name):
+    known = _NAME.fullmatch(name)
+    if known is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    setting = name.partition("_")[0]
+    setting = known[1]
     folder = given_folder()
     if folder is None or not (folder / name).exists():
         raise ConfigError(
@@ -152,6 +154,11 @@ def _culprit(value: object) -> str | None:
 
 def _is_private(status: os.stat_result) -> bool:
     return status.st_uid == os.geteuid() and not status.st_mode & 0o077
+
+
+def _wrapped(value: object) -> object:
+    """What a functools.partial gives arguments to; else value."""
+    return value.func if isinstance(value, functools.partial) else value
 
 
 def _own_name(value: object) -> str | None:

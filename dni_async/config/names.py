@@ -7,18 +7,29 @@ where it belongs: stage.descent.optimizers, synthesizers, network.models.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 __all__ = [
+    "LR_SCHEDULES",
     "MODELS",
+    "OPTIMIZERS",
     "OWN_SYNTHESIZER",
     "SYNTHESIZERS",
+    "TORCH_OPTIMIZERS",
     "ModelTraits",
-    "OptimizerName",
     "SynthesizerTraits",
 ]
 
-OptimizerName = Literal["sgd", "adam", "adamw"]
+OPTIMIZERS: Final = ("sgd", "adam", "adamw")
+TORCH_OPTIMIZERS: Final = tuple(
+    f"torch.optim:{name}"
+    for name in (
+        "ASGD", "Adadelta", "Adafactor", "Adagrad", "Adamax", "Muon", "NAdam", "RAdam", "RMSprop",
+        "Rprop", "SparseAdam",
+    )
+)  # fmt: skip
+"""What those who write a name of theirs may have meant."""
+LR_SCHEDULES: Final = ("constant", "linear", "cosine", "step")
 
 
 @dataclass(frozen=True, slots=True)

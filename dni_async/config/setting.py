@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import difflib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -27,10 +28,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """What a value must be, in words that follow "must be", and whether one is."""
+    """What a value must be, in words that follow "must be", and whether one is.
+
+    known: names that one who wrote another may have meant.
+    """
 
     need: str
     holds: Callable[[Any], bool]
+    known: tuple[str, ...] = ()
 
 
 AT_LEAST_0 = Check("at least 0", lambda value: value >= 0)
@@ -40,11 +45,15 @@ NOT_NEGATIVE = Check("at least 0", lambda value: 0 <= value < float("inf"))
 SHARE = Check("in (0, 1]", lambda value: 0 < value <= 1)
 
 
-def name_or_own(names: tuple[str, ...], kind: str) -> Check:
-    """One of names, or what the user has written: ``package.module:kind``."""
+def name_or_own(names: tuple[str, ...], kind: str, *, others: tuple[str, ...] = ()) -> Check:
+    """One of names, or what the user has written: ``package.module:kind``.
+
+    others: of these what somebody may have meant, as ``module:name``.
+    """
     return Check(
         f"one of {', '.join(names)}, or package.module:{kind}",
         lambda value: value in names or is_extension(value),
+        known=(*names, *others),
     )
 
 
@@ -139,7 +148,9 @@ class Setting:
             need = self.said.check.need
         else:
             return
-        raise ConfigError(f"{self.name}: must be {need}, but is {value!r}")
+        known = self.choices or (() if self.said.check is None else self.said.check.known)
+        hint = _meant(value, known) if isinstance(value, str) else ""
+        raise ConfigError(f"{self.name}: must be {need}, but is {value!r}{hint}")
 
 
 def declared_in(group: type, title: str) -> Iterator[Setting]:
@@ -149,6 +160,13 @@ def declared_in(group: type, title: str) -> Iterator[Setting]:
         said = each.metadata["said"]
         choices = _choices(types[each.name])
         yield Setting(each.name, str(each.type), each.default, title, choices, said)
+
+
+def _meant(value: str, known: Sequence[str]) -> str:
+    """The nearest of the known names, whose last part counts; nothing if none is near."""
+    by_name = {name.rpartition(":")[2].lower(): name for name in known}
+    near = difflib.get_close_matches(value.lower(), by_name, n=1, cutoff=0.7)
+    return f"; did you mean {by_name[near[0]]!r}?" if near else ""
 
 
 def _choices(kind: object) -> tuple[str, ...]:

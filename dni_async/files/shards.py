@@ -19,7 +19,7 @@ import torch
 
 from dni_async.errors import CheckpointError
 
-__all__ = ["RNG", "Shard", "cut_anew", "pack", "read_shard"]
+__all__ = ["OPTIMIZER", "RNG", "Shard", "cut_anew", "pack", "read_shard"]
 
 _DTYPES = {
     torch.float64: "F64",
@@ -34,6 +34,7 @@ _DTYPES = {
     torch.bool: "BOOL",
 }
 RNG = "rng"  # kind of the states of torch's generators
+OPTIMIZER = "optimizer"  # kind of what one of the user's own remembers of a parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,10 @@ class Shard:
 
     layers: child of the network -> its layer. cut: batch_id, epoch, index. stage: its counts of
     updates, and what it alone can go on from. own: what modules keep beside their weights, by name,
-    with tensors under ``own/NAME``. boundaries: of each synthesizer, by the layer that it
-    stands above, the shape it was made for and what it was compared with. run: what the source and
-    the head know of the running epoch.
+    with tensors under ``own/NAME``. optimizer: what one of the user's own remembers of parameters,
+    by name, with tensors under ``optimizer/NAME``, and of groups. boundaries: of each synthesizer,
+    by the layer that it stands above, the shape it was made for and what it was compared with. run:
+    what the source and the head know of the running epoch.
     """
 
     tensors: Mapping[str, torch.Tensor]
@@ -116,10 +118,26 @@ def _part(shards: Sequence[Shard], layers: Mapping[str, int], first: int, end: i
             for name, value in shard.facts.get("own", {}).items()
             if name.partition(".")[0] in children
         },
+        "optimizer": _optimizers(shards, holder, children),
         "boundaries": boundaries,
         "run": {**shards[0].facts["run"], **shards[-1].facts["run"]},
     }
     return Shard(tensors, facts)
+
+
+def _optimizers(
+    shards: Sequence[Shard], holder: Shard, children: Mapping[str, int]
+) -> dict[str, Any]:
+    """What is remembered of the parameters of children; of a group as the holder has it, if so."""
+    told = [shard.facts.get("optimizer", {}) for shard in (*shards, holder)]
+    parameters = {
+        name: value
+        for each in told
+        for name, value in each.get("parameters", {}).items()
+        if name.partition(".")[0] in children
+    }
+    groups = {key: value for each in told for key, value in each.get("groups", {}).items()}
+    return {"parameters": parameters, "groups": groups}
 
 
 def _belongs(name: str, children: Mapping[str, int], first: int, end: int) -> bool:

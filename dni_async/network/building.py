@@ -1,7 +1,7 @@
 """Build a network as one nn.Sequential, find its layers, and cut out a stage.
 
-A layer is a child with parameters to train together with the children that follow it and only
-reshape, normalise or activate what it made; so a flat ``Linear, ReLU, Linear`` has two layers.
+A layer is a child with parameters, frozen ones too, together with the children that follow it and
+only reshape, normalise or activate what it made; so a flat ``Linear, ReLU, Linear`` has two layers.
 Stages keep the names of the whole network, so their weights are a part of its state dict.
 """
 
@@ -54,7 +54,7 @@ def build_network(
         raise ConfigError(
             f"model: {config.model}() gave a {type(network).__name__}, needs torch.nn.Sequential"
         )
-    if not _is_trainable(network):
+    if not any(parameter.requires_grad for parameter in network.parameters()):
         raise ConfigError(f"model: {config.model}() has no parameters to train")
     return network
 
@@ -63,7 +63,7 @@ def layer_starts(network: nn.Sequential) -> list[int]:
     """Index of the first child of each layer, ascending, the first one 0."""
     starts = []
     for index, child in enumerate(network):
-        if _is_trainable(child) and not isinstance(child, _FOLLOWERS):
+        if next(child.parameters(), None) is not None and not isinstance(child, _FOLLOWERS):
             starts.append(index)
     return [0, *starts[1:]]
 
@@ -119,10 +119,6 @@ def check_network(
     finally:
         network.train(was_training)
     return hidden
-
-
-def _is_trainable(module: nn.Module) -> bool:
-    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def _check_hidden(hidden: object, index: int, leading: tuple[int, ...]) -> None:

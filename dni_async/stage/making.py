@@ -6,7 +6,7 @@ from torch import nn
 
 from dni_async.config.run_config import RunConfig
 from dni_async.stage.compilation import compile_layers
-from dni_async.stage.descent.optimizers import make_optimizer
+from dni_async.stage.descent.making import make_optimizer
 from dni_async.stage.descent.rates import make_rate_factor
 from dni_async.stage.descent.updates import Updates
 from dni_async.stage.draws import Draws
@@ -27,18 +27,24 @@ def make_stage(
     num_batches: int,
     draws: Draws,
     checks_gradients: bool = True,
+    whole: nn.Module | None = None,
 ) -> Stage:
     """The run's stage of layers, on the device that they are on.
 
     num_batches: of the whole run's training, for the rate's schedule. Where the run compiles, what
-    it compiles is made at the first batch; see compilation.warm_up.
+    it compiles is made at the first batch; see compilation.warm_up. whole: the network that layers
+    are a part of, for an optimizer of the user's own; None: layers are all.
     """
     compiled = None
     if config.compile:
         compiled = compile_layers(layers, next(layers.parameters()).device)
     updates = Updates(
         layers,
-        make_optimizer(layers.parameters(), config),
+        make_optimizer(
+            list(layers.named_parameters()),
+            config,
+            None if whole is None else list(whole.named_parameters()),
+        ),
         rate_factor=make_rate_factor(config, num_batches),
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,

@@ -23,9 +23,12 @@ from dni_async.stage.fingerprint import Print, fingerprint
 __all__ = [
     "EXTRA",
     "REFILLED",
+    "CannotTravel",
     "Marks",
     "OwnState",
     "attributes_of",
+    "decode",
+    "encode",
     "is_extra",
     "load_trained",
     "marks_of",
@@ -59,7 +62,7 @@ class OwnState:
     left: dict[str, str] = field(default_factory=dict)
 
 
-class _CannotTravel(Exception):
+class CannotTravel(Exception):
     """The text is the type's name."""
 
 
@@ -106,7 +109,7 @@ def put_back(layers: nn.Module, state: OwnState) -> None:
         module = modules.get(path)
         if module is None:
             continue
-        value = _decode(state.values[name], state.tensors, _device_of(layers))
+        value = decode(state.values[name], state.tensors, _device_of(layers))
         if attribute == EXTRA:
             module.set_extra_state(value)
             continue
@@ -155,33 +158,33 @@ def _registered(layers: nn.Module) -> frozenset[int]:
 def _add(state: OwnState, name: str, value: object, *, is_needed: bool) -> None:
     found: dict[str, torch.Tensor] = {}
     try:
-        state.values[name] = _encode(value, name, found)
-    except _CannotTravel as error:
+        state.values[name] = encode(value, name, found)
+    except CannotTravel as error:
         if is_needed:
             state.left[name] = str(error)
         return
     state.tensors.update(found)
 
 
-def _encode(value: object, name: str, tensors: dict[str, torch.Tensor]) -> object:
-    """JSON that _decode makes value of; its tensors are added under keys that begin with name."""
+def encode(value: object, name: str, tensors: dict[str, torch.Tensor]) -> object:
+    """JSON that decode makes value of; its tensors are added under keys that begin with name."""
     kind = type(value)
     if value is None or kind in (bool, int, float, str):
         return value
     if isinstance(value, np.generic):
-        return _encode(value.item(), name, tensors)
+        return encode(value.item(), name, tensors)
     if isinstance(value, torch.Tensor | np.ndarray):
         key = f"{name}/{len(tensors)}"
         tensors[key] = _as_tensor(value)
         return {"array" if kind is np.ndarray else "tensor": key}
     if kind not in (*_CONTAINERS.values(), *_MAPPINGS.values()):
-        raise _CannotTravel(kind.__name__)
+        raise CannotTravel(kind.__name__)
     items = value.items() if isinstance(value, Mapping) else cast("Iterable[object]", value)
-    return {kind.__name__: [_encode(each, name, tensors) for each in items]}
+    return {kind.__name__: [encode(each, name, tensors) for each in items]}
 
 
-def _decode(told: Any, tensors: Mapping[str, torch.Tensor], device: torch.device) -> Any:
-    """What _encode was given, its tensors on device."""
+def decode(told: Any, tensors: Mapping[str, torch.Tensor], device: torch.device) -> Any:
+    """What encode was given, its tensors on device."""
     if not isinstance(told, dict):
         return told
     ((kind, content),) = told.items()
@@ -189,21 +192,21 @@ def _decode(told: Any, tensors: Mapping[str, torch.Tensor], device: torch.device
         return tensors[content].to(device, copy=True)
     if kind == "array":
         return tensors[content].numpy(force=True).copy()
-    items = [_decode(each, tensors, device) for each in content]
+    items = [decode(each, tensors, device) for each in content]
     return (_CONTAINERS | _MAPPINGS)[kind](items)
 
 
 def _as_tensor(value: torch.Tensor | NDArray[Any]) -> torch.Tensor:
-    """As a file can hold it. Raises _CannotTravel."""
+    """As a file can hold it. Raises CannotTravel."""
     if isinstance(value, torch.Tensor):
         tensor = value.detach()
     else:
         try:
             tensor = torch.from_numpy(value)
         except TypeError as error:  # text, objects
-            raise _CannotTravel(f"array of {value.dtype}") from error
+            raise CannotTravel(f"array of {value.dtype}") from error
     if tensor.layout != torch.strided or tensor.is_complex():
-        raise _CannotTravel(f"{tensor.layout} {tensor.dtype}")
+        raise CannotTravel(f"{tensor.layout} {tensor.dtype}")
     return tensor
 
 

@@ -46,6 +46,7 @@ def layer_costs(
             index=index,
             num_batches=config.accumulate,
             draws=Draws(config.seed, index, layer_starts(layers)),
+            whole=network,
         )
         if config.compile:
             warm_up(stage, hidden)

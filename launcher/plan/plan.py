@@ -19,7 +19,7 @@ from dni_async.launcher.plan.choice import is_open
 from dni_async.launcher.plan.descriptors import allow_descriptors
 from dni_async.launcher.plan.devices import resolve_devices
 from dni_async.launcher.plan.listening import control_address, own_address, resolve_keys
-from dni_async.launcher.plan.trial import check_last_batch, try_model, try_stages
+from dni_async.launcher.plan.trial import check_last_batch, try_model, try_optimizer, try_stages
 from dni_async.network.partition import deal_devices, split_layers
 from dni_async.stage.compilation import check_compiler
 from dni_async.system import available_cores
@@ -34,7 +34,8 @@ class Plan:
     num_test_labels: one a test sample, or one a position. input_shape: of one sample; holds_ids:
     samples are int64 ids. layer_ranges: half-open, one for each stage; devices and hosts
     ("local" or "remote") likewise. load:
-    processes that wanted a core before the run, on average over a minute.
+    processes that wanted a core before the run, on average over a minute. notes: what the user
+    should know before it starts.
     """
 
     config: RunConfig
@@ -53,6 +54,7 @@ class Plan:
     cores: int
     load: float
     threads_per_worker: int
+    notes: tuple[str, ...] = ()
 
     @property
     def num_updates(self) -> int:
@@ -114,6 +116,7 @@ def make_plan(config: RunConfig) -> Plan:
     if is_extension(config.synthesizer):
         find_callable("synthesizer", config.synthesizer)
     layer_ranges = split_layers(num_layers, config.num_stages)
+    notes = try_optimizer(config, feed)
     allow_descriptors(len(layer_ranges))
     devices = resolve_devices(config.devices)
     if config.compile:
@@ -136,6 +139,7 @@ def make_plan(config: RunConfig) -> Plan:
         cores=cores,
         load=os.getloadavg()[0],
         threads_per_worker=_threads(config, cores, len(layer_ranges)),
+        notes=tuple(notes),
     )
     open_stages = is_open(
         plan.config, num_layers=num_layers, num_stages=plan.num_stages, cores=cores

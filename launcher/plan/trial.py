@@ -11,7 +11,7 @@ from dni_async.data.opening import open_feed
 from dni_async.decisions.actions import Batch, Forward
 from dni_async.errors import ConfigError
 
-__all__ = ["check_last_batch", "try_model", "try_regrouped", "try_stages"]
+__all__ = ["check_last_batch", "try_model", "try_optimizer", "try_regrouped", "try_stages"]
 
 NUM_SAMPLES = 8  # of a batch: enough to tell numbers apart, and soon done
 NUM_BATCHES = 2
@@ -54,9 +54,9 @@ def try_model(config: RunConfig, feed: Feed) -> int:
 def try_stages(config: RunConfig, feed: Feed, ranges: Sequence[tuple[int, int]]) -> None:
     """Train the network of config on a few samples, in these stages and as it is.
 
-    Nothing is tried for networks that are ours. Raises ConfigError; see network.trial.
+    Nothing is tried where network and optimizer are ours. Raises ConfigError; see network.trial.
     """
-    if config.model is None or not is_extension(config.model):
+    if not _is_own(config):
         return
     from dni_async.network.building import build_network
     from dni_async.network.trial.trial import try_network
@@ -76,8 +76,37 @@ def try_stages(config: RunConfig, feed: Feed, ranges: Sequence[tuple[int, int]])
 
 def try_regrouped(config: RunConfig, ranges: Sequence[tuple[int, int]]) -> None:
     """As try_stages, where the stages were not known when the run was planned."""
-    if config.model is not None and is_extension(config.model):
+    if _is_own(config):
         try_stages(config, open_feed(config), ranges)
+
+
+def try_optimizer(config: RunConfig, feed: Feed) -> list[str]:
+    """Make an optimizer and ask a schedule of the user's own; what is to be said of them.
+
+    Raises ConfigError; see stage.descent.making.
+    """
+    from dni_async.network.building import build_network
+    from dni_async.stage.descent.making import left_out
+    from dni_async.stage.descent.rates import check_schedule
+
+    check_schedule(config, config.epochs * feed.num_batches[0])
+    if not is_extension(config.optimizer):
+        return []
+    network = build_network(config, feed.facts.input_shape, feed.facts.num_classes)
+    names = left_out(list(network.named_parameters()), config)
+    if not names:
+        return []
+    count = f"{len(names)} parameter{'s' if len(names) > 1 else ''}"
+    return [f"the optimizer leaves out {count}, which will not change: {_few(names)}"]
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _is_own(config: RunConfig) -> bool:
+    is_own_model = config.model is not None and is_extension(config.model)
+    return is_own_model or is_extension(config.optimizer)
 
 
 def _replays(config: RunConfig) -> bool:

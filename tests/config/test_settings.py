@@ -35,6 +35,7 @@ OUTSIDE: dict[str, list[Any]] = {
     "metrics_port": [-1, 2**16],
     "checkpoint_every": ["often", "0s", "1.5"],
     **{name: ["none of them", "a:b:c", ":b"] for name in ("model", "rule", "synthesizer")},
+    **{name: ["none of them", "a:b:c", ":b"] for name in ("optimizer", "lr_schedule")},
     **{name: ["none of them", ""] for name in CHOICES},
 }
 

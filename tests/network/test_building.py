@@ -60,17 +60,15 @@ NETWORKS: dict[str, tuple[nn.Sequential, list[int]]] = {
         nn.Sequential(linear(), nn.Sequential(nn.BatchNorm1d(4), linear())),
         [0, 1],
     ),
-    "frozen first": (nn.Sequential(frozen(linear()), nn.ReLU(), linear(), linear()), [0, 3]),
-    "frozen between": (nn.Sequential(linear(), frozen(linear()), linear()), [0, 2]),
-    "nothing to train": (nn.Sequential(nn.Flatten(), nn.ReLU()), [0]),
+    "frozen first": (nn.Sequential(frozen(linear()), nn.ReLU(), linear(), linear()), [0, 2, 3]),
+    "frozen between": (nn.Sequential(linear(), frozen(linear()), linear()), [0, 1, 2]),
+    "no parameters": (nn.Sequential(nn.Flatten(), nn.ReLU()), [0]),
 }
 cases = pytest.mark.parametrize(("network", "starts"), NETWORKS.values(), ids=NETWORKS.keys())
 
 
 @cases
-def test_layers_begin_where_there_is_something_to_train(
-    network: nn.Sequential, starts: list[int]
-) -> None:
+def test_layers_begin_where_there_are_parameters(network: nn.Sequential, starts: list[int]) -> None:
     assert layer_starts(network) == starts
 
 

@@ -13,7 +13,7 @@ from dni_async.config.run_config import RunConfig
 from dni_async.data.inputs import Inputs
 from dni_async.network.building import build_network
 from dni_async.seeding import stage_seed
-from dni_async.stage.descent.optimizers import make_optimizer
+from dni_async.stage.descent.making import make_optimizer
 from dni_async.synthesizers.input_synthesizer import make_input_synthesizer
 from dni_async.transport.link import open_outbox
 from dni_async.transport.sockets import Poller, Sockets, open_sockets
@@ -121,7 +121,7 @@ def test_what_comes_back_is_the_gradient_of_the_synthetic_input(head: Head) -> N
     _, layer = build_network(config, (64,), 10)
     torch.manual_seed(stage_seed(config.seed, 1))
     synthesizer = make_input_synthesizer((64,), (WIDTH,), CPU)
-    optimizer = make_optimizer(layer.parameters(), config)
+    optimizer = make_optimizer(list(layer.named_parameters()), config)
     for batch_id in range(2):
         samples, labels = inputs.train_batch(1, batch_id)
         predicted = synthesizer.predict(samples).requires_grad_()

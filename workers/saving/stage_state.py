@@ -19,8 +19,9 @@ from dni_async.decisions.actions import Cut
 from dni_async.decisions.rules import restore_rule, rule_state
 from dni_async.errors import CheckpointError
 from dni_async.files.beside import METADATA, OWN, apart
-from dni_async.files.shards import RNG, Shard
+from dni_async.files.shards import OPTIMIZER, RNG, Shard
 from dni_async.network.building import layer_children
+from dni_async.stage.descent.optimizers import Memory
 from dni_async.stage.own_state import OwnState, put_back, take
 from dni_async.stage.stage import Stage
 from dni_async.workers.reporting.epochs import Epochs
@@ -40,6 +41,9 @@ def capture(cut: Cut, seat: Seat, equipment: Equipment, epochs: Epochs) -> Shard
     }
     beside = take(stage.layers, stage.marks)
     tensors |= {f"{OWN}/{name}": t.to("cpu", copy=True) for name, t in beside.tensors.items()}
+    memory = stage.updates.memory()
+    of_optimizer = {f"{OPTIMIZER}/{name}": tensor for name, tensor in memory.tensors.items()}
+    tensors |= {name: tensor.to("cpu", copy=True) for name, tensor in of_optimizer.items()}
     own: dict[str, Any] = {
         "updates": stage.version,
         "scheduled": stage.updates.scheduled,
@@ -61,6 +65,7 @@ def capture(cut: Cut, seat: Seat, equipment: Equipment, epochs: Epochs) -> Shard
         "cut": [cut.batch_id, cut.epoch, cut.index],
         "stage": own,
         "own": beside.values,
+        "optimizer": {"parameters": memory.parameters, "groups": memory.groups},
         "boundaries": boundaries,
         "run": epochs.state(cut),
     }
@@ -103,6 +108,7 @@ def restore(shard: Shard, seat: Seat, equipment: Equipment, epochs: Epochs) -> N
         for name, tensor in _live_tensors(equipment, first, end).items():
             _put_back(name, tensor, shard.tensors)
     put_back(stage.layers, OwnState(shard.facts.get("own", {}), apart(shard.tensors)[1]))
+    stage.updates.remember(_memory(shard))
     stage.updates.version, stage.updates.scheduled = own["updates"], own["scheduled"]
     if stage.updates.accumulated is not None and own.get("gathered"):
         device = next(stage.layers.parameters()).device
@@ -116,6 +122,13 @@ def restore(shard: Shard, seat: Seat, equipment: Equipment, epochs: Epochs) -> N
     if not seat.is_replacement:  # which enters an epoch that has gone on since
         epochs.restore(shard.facts["run"], start_of(shard)[0])
     _set_generators(shard.tensors)
+
+
+def _memory(shard: Shard) -> Memory:
+    """What an optimizer of the user's own went by, of a stage with one."""
+    begin = f"{OPTIMIZER}/"
+    tensors = {n.removeprefix(begin): t for n, t in shard.tensors.items() if n.startswith(begin)}
+    return Memory(tensors=tensors, **shard.facts.get("optimizer", {}))
 
 
 def _live_tensors(equipment: Equipment, first: int, end: int) -> dict[str, torch.Tensor]:

@@ -77,6 +77,7 @@ def equip(
         index=index,
         num_batches=welcome.num_updates,
         draws=Draws(config.seed, welcome.first_layer, layer_starts(layers)),
+        whole=network,
     )
     below = cut_stage(network, 0, welcome.first_layer)
     if config.compile:

@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dni_async.config.names import OptimizerName
+from dni_async.config.names import LR_SCHEDULES, OPTIMIZERS, TORCH_OPTIMIZERS
 from dni_async.config.setting import (
     AT_LEAST_0,
     AT_LEAST_1,
     NOT_NEGATIVE,
     POSITIVE,
     Check,
+    name_or_own,
     setting,
 )
 
 __all__ = ["LearningSettings"]
 
 Dtype = Literal["fp32", "bf16"]
-Schedule = Literal["constant", "linear", "cosine", "step"]
+OWN_FACTORY = "PACKAGE.MODULE:FACTORY"
+OWN_FUNCTION = "PACKAGE.MODULE:FUNCTION"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,22 +49,28 @@ class LearningSettings:
         check=AT_LEAST_1,
         starts_here=True,
     )
-    optimizer: OptimizerName = setting(
+    optimizer: str = setting(
         "adam",
-        "Optimizer of every stage and of the baseline (fused kernels).",
+        "Optimizer of every stage and of the baseline: one of ours (fused kernels), a class such "
+        "as torch.optim:NAdam, or a factory of your own over named parameters.",
         why="that of Jaderberg et al. 2016; it forgets the scale of a gradient",
+        check=name_or_own(OPTIMIZERS, "factory", others=TORCH_OPTIMIZERS),
+        metavar="|".join([*OPTIMIZERS, OWN_FACTORY]),
     )
     lr: float = setting(
         1e-3,
-        "Learning rate.",
+        "Learning rate. A factory of your own, or a class with settings, may say it itself.",
         why="what Kingma & Ba 2015 suggest for Adam",
         check=POSITIVE,
         starts_here=True,
     )
-    lr_schedule: Schedule = setting(
+    lr_schedule: str = setting(
         "constant",
-        "Learning rate over the run; step: a tenth after 60 and after 80 %.",
+        "Learning rate over the run; step: a tenth after 60 and after 80 %. Or a function of your "
+        "own of an update and their number, which gives a factor.",
         why="the plainest",
+        check=name_or_own(LR_SCHEDULES, "function"),
+        metavar="|".join([*LR_SCHEDULES, OWN_FUNCTION]),
     )
     warmup_updates: int = setting(
         0,
@@ -91,7 +99,7 @@ class LearningSettings:
     )
     weight_decay: float = setting(
         0.0,
-        "L2 penalty (adam, sgd) or decoupled decay (adamw).",
+        "L2 penalty (adam, sgd) or decoupled decay (adamw); goes to a class that takes it.",
         why="the plainest",
         check=NOT_NEGATIVE,
     )

@@ -44,10 +44,12 @@ class Line:
         loss: Loss,
     ) -> None:
         self.stages: list[Stage] = []
-        for index, layers in enumerate(_separate(make, ranges)):
+        for index, (layers, whole) in enumerate(_separate(make, ranges)):
             first = ranges[index][0]
             draws = Draws(config.seed, first, layer_starts(layers))
-            stage = make_stage(layers, config, loss, index=index, num_batches=1, draws=draws)
+            stage = make_stage(
+                layers, config, loss, index=index, num_batches=1, draws=draws, whole=whole
+            )
             self.stages.append(stage)
         self.hidden: list[torch.Tensor] = []
 
@@ -120,18 +122,18 @@ class Line:
 
 def _separate(
     make: Callable[[], nn.Sequential], ranges: Sequence[tuple[int, int]]
-) -> Iterator[nn.Sequential]:
-    """The layers of each stage, which have no object in common with another's.
+) -> Iterator[tuple[nn.Sequential, nn.Sequential]]:
+    """The layers of each stage, which have no object in common with another's, and their network.
 
     Of large networks copies: those may have one, in what a function has closed over.
     """
     network = make()
     size = sum(parameter.numel() for parameter in network.parameters())
     if size * len(ranges) > MANY_PARAMETERS and not list(hooked_parameters(network)):
-        yield from (copied(cut_stage(network, *layers)) for layers in ranges)
+        yield from ((copied(cut_stage(network, *layers)), network) for layers in ranges)
         return
     for layers in ranges:
-        yield cut_stage(network, *layers)
+        yield cut_stage(network, *layers), network
         network = make()
 
 

@@ -22,7 +22,7 @@ from dni_async.network.building import layer_starts
 from dni_async.network.trial.line import Line, StageFailed, plain
 from dni_async.network.trial.reference import Reference, Undone
 from dni_async.network.trial.words import Words
-from dni_async.stage.descent.optimizers import make_optimizer
+from dni_async.stage.descent.making import make_optimizer
 from dni_async.stage.draws import Draws
 from dni_async.stage.dtypes import AUTOCAST_DTYPES
 from dni_async.stage.losses.interface import Loss
@@ -81,7 +81,7 @@ class _Trial:
         self._line = Line(make, ranges, config, loss)
         self._reference = Reference(network, Draws(config.seed, 0, starts), starts)
         self._trace = torch.empty(0)
-        self._optimizer = make_optimizer(network.parameters(), config)
+        self._optimizer = make_optimizer(list(network.named_parameters()), config)
 
     def train(self, batch_id: int, batch: Batch, *, replays: bool) -> None:
         """One update of both, from the same weights. Raises ConfigError where they differ."""
@@ -171,6 +171,7 @@ class _Trial:
         named = dict(self._reference.network.named_parameters())
         for stage in self._line.stages:
             stage.apply()
+            stage.updates.memory()  # which checkpoints hold
             for name, parameter in stage.layers.named_parameters():
                 parameter.copy_(named[name])
 

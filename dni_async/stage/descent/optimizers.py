@@ -8,18 +8,30 @@ hold them to that. Workers and baseline both use this module.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final, Protocol
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
 
-from dni_async.config.names import OptimizerName
-from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 
-__all__ = ["OPTIMIZERS", "Adam", "Optimizer", "Sgd", "clip_gradients", "make_optimizer"]
+__all__ = ["Adam", "Memory", "Optimizer", "Sgd", "clip_gradients"]
 
 CLIP_EPS = 1e-6  # torch's own
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What an optimizer remembers that is not there as soon as it is made.
+
+    parameters: of each that there is something of, by name, JSON that refers to tensors by their
+    key, which begins with that name. groups: JSON, by group.
+    """
+
+    parameters: dict[str, Any] = field(default_factory=dict)
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    groups: dict[str, Any] = field(default_factory=dict)
 
 
 class Optimizer(Protocol):
@@ -33,8 +45,25 @@ class Optimizer(Protocol):
     def tensors(self) -> list[dict[str, torch.Tensor]]:
         """What it remembers of each parameter, by name; not copied, so it may be written to."""
 
+    def memory(self) -> Memory:
+        """All else that it remembers, not copied."""
 
-class Sgd:
+    def remember(self, memory: Memory) -> None:
+        """Go on from what memory gave."""
+
+
+class _MadeWhole:
+    """Of an optimizer that has all that it remembers from the first."""
+
+    def memory(self) -> Memory:
+        """Nothing else."""
+        return Memory()
+
+    def remember(self, memory: Memory) -> None:
+        """Nothing to do."""
+
+
+class Sgd(_MadeWhole):
     """Stochastic gradient descent with momentum (as torch.optim.SGD: no dampening)."""
 
     def __init__(
@@ -96,7 +125,7 @@ class Sgd:
         return [index for index, _ in dense], [gradient for _, gradient in dense]
 
 
-class Adam:
+class Adam(_MadeWhole):
     """Adam (Kingma & Ba 2015, algorithm 1); decoupled: AdamW (Loshchilov & Hutter 2019).
 
     clip_norm: the most that the norm of all its gradients together may be; see clip_gradients.
@@ -175,31 +204,6 @@ def clip_gradients(parameters: Iterable[torch.Tensor], most: float) -> None:
         return
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     torch._foreach_mul_(gradients, (most / (norm + CLIP_EPS)).clamp(max=1.0))
-
-
-def make_optimizer(parameters: Iterable[torch.Tensor], config: RunConfig) -> Optimizer:
-    """The run's optimizer for parameters."""
-    return OPTIMIZERS[config.optimizer](parameters, config)
-
-
-def _sgd(parameters: Iterable[torch.Tensor], config: RunConfig) -> Sgd:
-    return Sgd(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
-
-
-def _adam(parameters: Iterable[torch.Tensor], config: RunConfig) -> Adam:
-    return Adam(parameters, lr=config.lr, weight_decay=config.weight_decay)
-
-
-def _adamw(parameters: Iterable[torch.Tensor], config: RunConfig) -> Adam:
-    return Adam(parameters, lr=config.lr, weight_decay=config.weight_decay, decoupled=True)
-
-
-OPTIMIZERS: Final[dict[OptimizerName, Callable[[Iterable[torch.Tensor], RunConfig], Optimizer]]] = {
-    "sgd": _sgd,
-    "adam": _adam,
-    "adamw": _adamw,
-}
-"""What makes each that config.names has a name for."""
 
 
 def _is_sparse(tensor: torch.Tensor) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
+from dni_async.config.extensions import find_callable, is_extension
 from dni_async.config.run_config import RunConfig
+from dni_async.errors import ConfigError
 
-__all__ = ["RateFactor", "make_rate_factor", "rate_factor"]
+__all__ = ["RateFactor", "check_schedule", "make_rate_factor", "rate_factor"]
 
 RateFactor = Callable[[int], float]
 
@@ -38,6 +41,43 @@ def make_rate_factor(config: RunConfig, num_batches: int) -> RateFactor | None:
     if config.lr_schedule == "constant" and config.warmup_updates == 0:
         return None
     num_updates = num_batches // config.accumulate
+    if is_extension(config.lr_schedule):
+        return _own_factor(config.lr_schedule, num_updates, config.warmup_updates)
     return lambda update: rate_factor(
         update, num_updates, schedule=config.lr_schedule, warmup=config.warmup_updates
     )
+
+
+def check_schedule(config: RunConfig, num_batches: int) -> None:
+    """Raises ConfigError where a schedule of the user's own gives no factor.
+
+    It is asked for the first update, the last one, and one in between.
+    """
+    factor = make_rate_factor(config, num_batches)
+    if factor is None or not is_extension(config.lr_schedule):
+        return
+    last = max(1, num_batches // config.accumulate) - 1
+    for update in (0, last // 2, last):
+        factor(update)
+
+
+def _own_factor(name: str, num_updates: int, warmup: int) -> RateFactor:
+    """A schedule of the user's own, which begins when the warm-up is over. Raises ConfigError."""
+    schedule: Any = find_callable("lr_schedule", name)
+
+    def factor(update: int) -> float:
+        if update < warmup:
+            return (update + 1) / warmup
+        try:
+            given = schedule(update - warmup, max(1, num_updates - warmup))
+            value = float(given)
+        except Exception as error:
+            raise ConfigError(f"lr_schedule: {name} raised {error!r} at update {update}") from error
+        if not 0 <= value < math.inf:
+            raise ConfigError(
+                f"lr_schedule: {name} gave {value} at update {update} of {num_updates}, needs a "
+                "factor of 0 or more"
+            )
+        return value
+
+    return factor

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from dni_async.stage.descent.accumulation import Accumulated
-from dni_async.stage.descent.optimizers import Optimizer, clip_gradients
+from dni_async.stage.descent.optimizers import Memory, Optimizer, clip_gradients
 from dni_async.stage.descent.rates import RateFactor
 
 __all__ = ["Updates"]
@@ -68,3 +68,11 @@ class Updates:
         for (name, _), of_parameter in zip(self.named_parameters, remembered, strict=False):
             found |= {f"{kind}/{name}": tensor for kind, tensor in of_parameter.items()}
         return found
+
+    def memory(self) -> Memory:
+        """What the optimizer remembers beside these tensors. Raises ConfigError."""
+        return self._optimizer.memory()
+
+    def remember(self, memory: Memory) -> None:
+        """Have the optimizer go on from what memory gave."""
+        self._optimizer.remember(memory)

@@ -85,6 +85,8 @@ def config_of(**settings: Any) -> RunConfig:
         {"optimizer": "adam", "synthesizer": "critic"},
         {"optimizer": "sgd", "synthesizer": "linear", "targets": "bootstrap"},
         {"optimizer": "adamw", "synthesizer": "mlp", "synthesizer_width": 16, "accumulate": 3},
+        {"optimizer": "tests.own_optimizers:muon_beside_adamw", "accumulate": 2},
+        {"optimizer": "tests.own_optimizers:keeps_count_in_group"},
         {"update_probability": 0.5, "synthesizer_warmup": 7, "lr_schedule": "cosine"},
     ],
 )
