@@ -1,6 +1,6 @@
 """More and more stages: ``python -m benchmarks.scaling``.
 
-Measured on the cores there are (see benchmarks.simulation.lengths), then held against the
+Measured on the cores there are (see benchmarks.workloads.simulation.lengths), then held against the
 simulation, which carries the curve to thousands of stages with a core each, slow networks and
 stragglers.
 """
@@ -28,10 +28,16 @@ from benchmarks.harness.report import (
     write,
 )
 from benchmarks.harness.samples import write_samples
-from benchmarks.simulation.calibration import LOCAL, LinkTimes, measure_links
-from benchmarks.simulation.lengths import Length, Mode, Setting, boundary_cost, measure_lengths
-from benchmarks.simulation.projection import print_curve, project
-from benchmarks.simulation.stage_times import StageTimes, measure_stages
+from benchmarks.workloads.simulation.calibration import LOCAL, LinkTimes, measure_links
+from benchmarks.workloads.simulation.lengths import (
+    Length,
+    Mode,
+    Setting,
+    boundary_cost,
+    measure_lengths,
+)
+from benchmarks.workloads.simulation.projection import print_curve, project
+from benchmarks.workloads.simulation.stage_times import StageTimes, measure_stages
 from dni_async.config.run_config import RunConfig
 from dni_async.system import available_cores
 

@@ -29,7 +29,7 @@ from benchmarks.harness.report import (
     write,
 )
 from benchmarks.rivals.arms import Trained, train_arm
-from benchmarks.simulation.stage_times import measure_stages
+from benchmarks.workloads.simulation.stage_times import measure_stages
 from benchmarks.workloads.slow_network import SETTING
 from dni_async.config.run_config import RunConfig
 from dni_async.system import available_cores

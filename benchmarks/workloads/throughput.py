@@ -14,7 +14,7 @@ from benchmarks.harness.facts import Spread
 from benchmarks.harness.report import rotated, table, verdict
 from benchmarks.harness.samples import write_samples
 from benchmarks.rivals.arms import Trained, train_arm
-from benchmarks.simulation.stage_times import StageTimes, ceiling, measure_stages
+from benchmarks.workloads.simulation.stage_times import StageTimes, ceiling, measure_stages
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import DniError
 from dni_async.system import available_cores

@@ -253,6 +253,20 @@ def test_uneven_stages(start: Callable[..., Command]) -> None:
         assert case["updates"][0] == batches  # the source replays nothing and sees every batch
 
 
+def test_users(start: Callable[..., Command]) -> None:
+    """A network that trains, one that is refused, and what is asked of either."""
+    command = start("users", "--rows", "annealed;through an object")
+    assert_clean_end(command)
+    trained, refused = command.result()["rows"]
+    assert trained["verdict"].startswith(("met", "MISSED"))
+    assert trained["bound"] == {"most": 0.05, "is_share": False, "lower_is_better": False}
+    (seed,) = trained["seeds"]
+    assert (seed["refused"], seed["complaints"]) == ("", [])
+    assert min(seed["ours"], seed["plain"], seed["ours_seconds"], seed["plain_seconds"]) > 0
+    assert refused["verdict"] == "met (refused)"
+    assert "share a dict, which is not shared" in refused["seeds"][0]["refused"]
+
+
 @slow
 def test_hostile(start: Callable[..., Command]) -> None:
     """The command itself fails where a stranger costs more than may be."""

@@ -6,7 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.simulation.simulation import Line, LinkCost, Outcome, StageCost, simulate, slowed
+from benchmarks.workloads.simulation.simulation import (
+    Line,
+    LinkCost,
+    Outcome,
+    StageCost,
+    simulate,
+    slowed,
+)
 
 EVEN = StageCost(forward_s=2, update_s=1)
 SHORT = StageCost(forward_s=1, update_s=1)

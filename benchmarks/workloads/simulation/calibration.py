@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.rivals.lanes.lane_pair import LanePair
-from benchmarks.simulation.simulation import Line, LinkCost, StageCost
-from benchmarks.simulation.stage_times import StageTimes
+from benchmarks.workloads.simulation.simulation import Line, LinkCost, StageCost
+from benchmarks.workloads.simulation.stage_times import StageTimes
 
 __all__ = ["LOCAL", "NETWORK", "LinkTimes", "line_of", "measure_links"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.simulation.calibration import LOCAL, NETWORK, LinkTimes, line_of
-from benchmarks.simulation.projection import SCENARIOS, Point, project
-from benchmarks.simulation.simulation import LinkCost, StageCost
-from benchmarks.simulation.stage_times import StageTimes, ceiling
+from benchmarks.workloads.simulation.calibration import LOCAL, NETWORK, LinkTimes, line_of
+from benchmarks.workloads.simulation.projection import SCENARIOS, Point, project
+from benchmarks.workloads.simulation.simulation import LinkCost, StageCost
+from benchmarks.workloads.simulation.stage_times import StageTimes, ceiling
 
 MS = 1e-3
 COST = StageCost(forward_s=4 * MS, update_s=6 * MS, anchor_s=14 * MS, learn_s=2 * MS)

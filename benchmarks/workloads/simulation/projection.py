@@ -14,9 +14,9 @@ from typing import Any
 from rich.console import Console
 
 from benchmarks.harness.report import table
-from benchmarks.simulation.calibration import LOCAL, NETWORK, LinkTimes, line_of
-from benchmarks.simulation.simulation import Line, LinkCost, StageCost, simulate, slowed
-from benchmarks.simulation.stage_times import StageTimes
+from benchmarks.workloads.simulation.calibration import LOCAL, NETWORK, LinkTimes, line_of
+from benchmarks.workloads.simulation.simulation import Line, LinkCost, StageCost, simulate, slowed
+from benchmarks.workloads.simulation.stage_times import StageTimes
 
 __all__ = ["SCENARIOS", "Point", "Scenario", "print_curve", "project"]
 

@@ -16,9 +16,9 @@ from typing import Any, Literal
 from benchmarks.harness.facts import Spread
 from benchmarks.harness.report import rotated
 from benchmarks.rivals.arms import Trained, train_arm
-from benchmarks.simulation.calibration import LinkTimes, line_of
-from benchmarks.simulation.simulation import simulate
-from benchmarks.simulation.stage_times import StageTimes, measure_stages, middle
+from benchmarks.workloads.simulation.calibration import LinkTimes, line_of
+from benchmarks.workloads.simulation.simulation import simulate
+from benchmarks.workloads.simulation.stage_times import StageTimes, measure_stages, middle
 from dni_async.config.run_config import RunConfig
 from dni_async.system import available_cores
 

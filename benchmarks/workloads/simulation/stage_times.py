@@ -19,7 +19,7 @@ from typing import Final
 
 from benchmarks.harness.member import answer
 from benchmarks.harness.team import Team
-from benchmarks.simulation.simulation import StageCost
+from benchmarks.workloads.simulation.simulation import StageCost
 from dni_async.config.run_config import RunConfig
 from dni_async.stage.threads import prepare_torch
 from dni_async.workers.in_memory import InMemoryLine, Span, build_line
@@ -69,7 +69,7 @@ def measure_stages(
     take long, but at least one anchor where there are any. Raises MemberDied.
     """
     order = {"config": config.to_dict(), "num_batches": num_batches, "ranges": ranges}
-    with Team("benchmarks.simulation.stage_times", copies) as team:
+    with Team("benchmarks.workloads.simulation.stage_times", copies) as team:
         team.tell_all([order] * copies)
         measured = [team.hear(member)["stages"] for member in range(copies)]
     return middle([[_stage_times(row) for row in stages] for stages in measured])

@@ -1,0 +1,129 @@
+"""Both arms of a row: plain torch as people write it, and four workers."""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+import dni_async
+from benchmarks.workloads.users.row import Asked, Measured, Scale, Work
+from dni_async.errors import ConfigError, DataError
+
+__all__ = ["measure"]
+
+STAGES = 4
+MOMENTUM = 0.9
+ROUNDING = 0.01  # of a test loss
+LONGEST_SENTENCE = 600  # characters: more is no sentence
+
+
+def measure(work: Work, asked: Asked, scale: Scale) -> Measured:
+    """Train by plain torch, then by workers from the same weights, and test both networks."""
+    torch.manual_seed(scale.seed)
+    began = time.perf_counter()
+    network = train_plain(work)
+    seconds = time.perf_counter() - began
+    plain, plain_loss = tested(network, work)
+    measured = Measured(scale.seed, plain, plain_loss, seconds)
+    began = time.perf_counter()
+    try:
+        with TemporaryDirectory(prefix="dni-bench-") as folder:
+            result = _train_ours(work, scale.seed, Path(folder) / "run")
+            measured.complaints += work.after(result)
+    except (ConfigError, DataError) as error:
+        measured.refused = str(error)
+        measured.complaints += _badly_said(str(error), asked)
+        return measured
+    except Exception as error:  # a row that fails is a line of the table, not its end
+        measured.complaints.append(f"{type(error).__name__}: {str(error).splitlines()[0]}")
+        return measured
+    measured.ours_seconds = time.perf_counter() - began
+    measured.ours, measured.ours_loss = tested(result.model, work)
+    measured.complaints += _not_as_reported(result.metrics["test_loss"], measured.ours_loss)
+    return measured
+
+
+def train_plain(work: Work) -> nn.Module:
+    """The loop of every tutorial, in one process and one thread."""
+    torch.set_num_threads(1)  # as many as a worker has; more make such small networks no faster
+    network = work.network()
+    optimizer = _optimizer(work, network)
+    for epoch in range(1, work.epochs + 1):
+        network.train()
+        for inputs, targets in work.batches(epoch):
+            optimizer.zero_grad()
+            work.loss(network(inputs), targets).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    return network
+
+
+@torch.no_grad()
+def tested(network: nn.Module, work: Work) -> tuple[float, float]:
+    """The figure and the mean loss over all test samples."""
+    network.eval()
+    outputs, targets = [], []
+    for inputs, wanted in work.test():
+        outputs.append(network(inputs))
+        targets.append(wanted)
+    made, wanted = torch.cat(outputs), torch.cat(targets)
+    return work.figure(made, wanted), float(work.loss(made, wanted))
+
+
+def _optimizer(work: Work, network: nn.Module) -> torch.optim.Optimizer:
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    if work.descent == "sgd":
+        return torch.optim.SGD(learning, lr=work.lr, momentum=MOMENTUM)
+    return torch.optim.Adam(learning, lr=work.lr)
+
+
+def _train_ours(work: Work, seed: int, run_dir: Path) -> dni_async.TrainingResult:
+    settings: dict[str, Any] = {
+        "stages": STAGES,
+        "epochs": work.epochs,
+        "optimizer": work.descent,
+        "momentum": MOMENTUM,
+        "lr": work.lr,
+        "loss": work.loss,
+        "run_dir": run_dir,
+        **work.settings,
+    }
+    with _limited(work.limit_bytes):
+        return dni_async.train(work.network(), work.data(), seed=seed, progress=False, **settings)
+
+
+@contextmanager
+def _limited(size_bytes: int | None) -> Iterator[None]:
+    """Processes started in here may hold so much memory of their own; None: as before."""
+    before, most = resource.getrlimit(resource.RLIMIT_DATA)
+    if size_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_DATA, (size_bytes, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (before, most))
+
+
+def _not_as_reported(reported: float, found: float) -> list[str]:
+    """A complaint where the network that came back is not the one that was tested."""
+    if math.isclose(reported, found, rel_tol=ROUNDING, abs_tol=ROUNDING):
+        return []
+    return [
+        f"a test loss of {reported:.4f} was reported, the network that came back has {found:.4f}"
+    ]
+
+
+def _badly_said(sentence: str, asked: Asked) -> list[str]:
+    """What is wrong with what was said in place of training."""
+    if not asked.may_refuse:
+        return [f"refused: {sentence}"]
+    is_one = "\n" not in sentence and len(sentence) <= LONGEST_SENTENCE
+    return [] if is_one else [f"refused at length: {sentence[:80]}..."]
