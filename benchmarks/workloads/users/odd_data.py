@@ -71,7 +71,7 @@ def _work(form: Callable[[Samples], Any], scale: Scale) -> Work:
         *(train, test, plain_line, scale),
         batch_size=BATCH,
         data=lambda: (form(train), form(test)),
-        loss=nn.CrossEntropyLoss(ignore_index=IGNORED),
+        loss=nn.CrossEntropyLoss(),
         figure=token_accuracy,
         epochs=scale.of(6, 1),
         lr=5e-3,
