@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import cache, partial
 
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 from benchmarks.workloads.users.batches import Samples, seeded, shuffled, work_on
@@ -55,6 +54,8 @@ class Adapted(nn.Module):
 @cache
 def digits() -> tuple[Samples, Samples]:
     """Pixels [N, 64] in [0, 1] and classes [N]."""
+    from sklearn.datasets import load_digits
+
     pixels, kinds = load_digits(return_X_y=True)
     order = torch.randperm(len(kinds), generator=torch.Generator().manual_seed(0))
     x, y = torch.tensor(pixels / 16, dtype=torch.float32)[order], torch.tensor(kinds)[order]

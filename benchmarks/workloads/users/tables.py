@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cache
 
 import torch
-from sklearn.datasets import load_diabetes, make_multilabel_classification
 from torch import nn
 
 from benchmarks.workloads.users.batches import Samples, work_on
@@ -31,6 +30,8 @@ def mlp(fan_in: int, width: int, fan_out: int, depth: int = 4) -> nn.Sequential:
 @cache
 def _diabetes() -> tuple[Samples, Samples]:
     """Ten measurements of a patient, and how the disease went on: [N, 10] and [N, 1]."""
+    from sklearn.datasets import load_diabetes
+
     x, y = load_diabetes(return_X_y=True)
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     x, y = (torch.tensor(part, dtype=torch.float32)[order] for part in (x, y[:, None]))
@@ -42,6 +43,8 @@ def _diabetes() -> tuple[Samples, Samples]:
 @cache
 def _labelled() -> tuple[Samples, Samples]:
     """Counts of 20 words, and which of five labels a text has: [N, 20] and [N, LABELS], 0 or 1."""
+    from sklearn.datasets import make_multilabel_classification
+
     x, y = make_multilabel_classification(
         n_samples=2000, n_features=20, n_classes=LABELS, random_state=0
     )
