@@ -263,8 +263,7 @@ def test_users(start: Callable[..., Command]) -> None:
     left = [path.name for path in command.temporary.iterdir()]
     assert [name for name in left if not name.startswith("torchinductor_")] == []  # torch.optim's
     trained, refused = command.result()["rows"]
-    assert trained["verdict"].startswith(("met", "MISSED"))
-    assert trained["bound"] == {"most": 0.05, "is_share": False, "lower_is_better": False}
+    assert (trained["verdict"], trained["bound"]) == ("met (runs)", None)
     (seed,) = trained["seeds"]
     assert (seed["refused"], seed["complaints"]) == ("", [])
     assert min(seed["ours"], seed["plain"], seed["ours_seconds"], seed["plain_seconds"]) > 0
