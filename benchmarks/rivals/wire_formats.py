@@ -70,7 +70,9 @@ class _Rounding(Staging):
         self._wire = wire
         self._stage = stage
 
-    def for_link(self, link: Link, batch_id: int, tensor: torch.Tensor) -> list[torch.Tensor]:
+    def for_link(
+        self, link: Link, batch_id: int, tensor: torch.Tensor, **_how: bool
+    ) -> list[torch.Tensor]:
         """What arrives of an activation or gradient [B, ...]."""
         is_up = link.endpoint != endpoint_of(self._stage)  # nothing goes up to oneself
         return [self._wire.round(link.endpoint, tensor, is_up=is_up)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -18,10 +19,12 @@ from dni_async.config.extensions import find_callable, is_extension
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.network.models import make_model
+from dni_async.stage.values import gathered, tensors_of
 
 __all__ = [
     "build_network",
     "check_network",
+    "check_tied",
     "cut_stage",
     "has_batch_norm",
     "layer_children",
@@ -95,11 +98,9 @@ def check_network(
     """What network makes of a few samples x [B, ...]. Raises ConfigError if they do not fit.
 
     leading: what numbers the samples of every activation between layers, (B,) or (B, T); each must
-    be one floating-point tensor [*leading, ...]. Of the output that is for the loss to say.
+    be one floating-point tensor [*leading, ...], or several values of which one is. Of the output
+    that is for the loss to say.
     """
-    names = [name for name, _ in network.named_parameters(remove_duplicate=False)]
-    if len(names) > len(list(network.parameters())):
-        raise ConfigError("model: two layers share parameters, but stages update on their own")
     starts = {*layer_starts(network)[1:], len(network)}
     was_training = network.training
     network.eval()
@@ -118,21 +119,46 @@ def check_network(
         ) from error
     finally:
         network.train(was_training)
+    if not isinstance(hidden, torch.Tensor):
+        raise ConfigError(
+            f"model: the last child gives a {type(hidden).__name__}, needs one tensor: the outputs "
+            "that the loss compares with the targets"
+        )
     return hidden
 
 
+def check_tied(network: nn.Sequential, ranges: Sequence[tuple[int, int]]) -> None:
+    """Raises ConfigError if a parameter to train stands in two of the stages.
+
+    ranges: the layers of each stage, half-open.
+    """
+    held: dict[int, tuple[int, str]] = {}
+    for stage, layers in enumerate(ranges):
+        for name, parameter in cut_stage(network, *layers).named_parameters():
+            other, first = held.setdefault(id(parameter), (stage, name))
+            if parameter.requires_grad and other != stage:
+                raise ConfigError(
+                    f"model: {first} and {name} are one parameter, but stages {other} and {stage} "
+                    "would update it on their own; put the layers between into one stage "
+                    "(--stages), freeze it, or untie the two"
+                )
+
+
 def _check_hidden(hidden: object, index: int, leading: tuple[int, ...]) -> None:
-    if not isinstance(hidden, torch.Tensor):
-        raise ConfigError(
-            f"model: child {index} gives a {type(hidden).__name__}; a layer that ends a stage "
-            "must give one tensor"
-        )
-    is_shaped = hidden.ndim > len(leading) and hidden.shape[: len(leading)] == leading
-    if not hidden.is_floating_point() or not is_shaped:
-        raise ConfigError(
-            f"model: child {index} gives {hidden.dtype} {list(hidden.shape)}; a layer must give "
-            f"floating-point activations [{_listed(leading)}, ...]"
-        )
+    try:
+        values = tensors_of(gathered(hidden))
+    except ConfigError as error:
+        said = str(error).replace("a layer", f"child {index}", 1)
+        raise ConfigError(said) from None
+    for value in values:
+        is_shaped = value.ndim > len(leading) and value.shape[: len(leading)] == leading
+        if value.is_floating_point() and is_shaped:
+            return
+    found = ", ".join(f"{value.dtype} {list(value.shape)}" for value in values)
+    raise ConfigError(
+        f"model: child {index} gives {found}; a layer must give floating-point activations "
+        f"[{_listed(leading)}, ...]"
+    )
 
 
 def _listed(sizes: tuple[int, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,33 +14,55 @@ _engine: Any = getattr(graph, "_engine_run_backward", None)
 __all__ = ["pull_back", "pull_through"]
 
 
-def pull_back(outputs: torch.Tensor, gradient: torch.Tensor) -> None:
-    """As torch.autograd.backward(outputs, gradient), for one output of the same shape.
+def pull_back(outputs: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]) -> None:
+    """As torch.autograd.backward(outputs, gradients), for gradients of the outputs' shapes.
 
     The public function checks shapes through torch's symbolic algebra and imports it for that:
     half a second in every worker before its first update.
     """
-    if outputs.shape != gradient.shape:
-        raise ValueError(f"gradient is {list(gradient.shape)}, needs {list(outputs.shape)}")
-    if _engine is None:
-        torch.autograd.backward(outputs, gradient)
+    outputs, gradients = _with_graph(outputs, gradients)
+    if not outputs:
         return
-    _engine((outputs,), (gradient,), False, False, (), allow_unreachable=True, accumulate_grad=True)
+    if _engine is None:
+        torch.autograd.backward(outputs, gradients)
+        return
+    _engine(outputs, gradients, False, False, (), allow_unreachable=True, accumulate_grad=True)
 
 
 def pull_through(
-    outputs: torch.Tensor, gradient: torch.Tensor, inputs: torch.Tensor
-) -> torch.Tensor | None:
-    """As torch.autograd.grad(outputs, inputs, gradient): only what leads to inputs is computed.
+    outputs: Sequence[torch.Tensor],
+    gradients: Sequence[torch.Tensor],
+    inputs: Sequence[torch.Tensor],
+) -> Sequence[torch.Tensor | None]:
+    """As torch.autograd.grad(outputs, inputs, gradients): only what leads to inputs is computed.
 
-    None where outputs do not depend on inputs.
+    None for inputs that outputs do not depend on.
     """
-    if outputs.shape != gradient.shape:
-        raise ValueError(f"gradient is {list(gradient.shape)}, needs {list(outputs.shape)}")
+    outputs, gradients = _with_graph(outputs, gradients)
+    if not outputs or not inputs:
+        return [None] * len(inputs)
     if _engine is None:
-        return torch.autograd.grad(outputs, inputs, gradient, allow_unused=True)[0]
-    found: torch.Tensor | None = _engine(
-        (outputs,), (gradient,), False, False, (inputs,), allow_unreachable=True,
+        return torch.autograd.grad(outputs, inputs, gradients, allow_unused=True)
+    found: Sequence[torch.Tensor | None] = _engine(
+        outputs, gradients, False, False, tuple(inputs), allow_unreachable=True,
         accumulate_grad=False,
-    )[0]  # fmt: skip
+    )  # fmt: skip
     return found
+
+
+def _with_graph(
+    outputs: Sequence[torch.Tensor], gradients: Sequence[torch.Tensor]
+) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+    """Those that depend on anything; layers that were all skipped give some that do not.
+
+    Raises ValueError for gradients that are not shaped as the outputs.
+    """
+    pairs = list(zip(outputs, gradients, strict=False))
+    if len(outputs) != len(gradients) or any(one.shape != other.shape for one, other in pairs):
+        raise ValueError(f"gradient is {_shapes(gradients)}, needs {_shapes(outputs)}")
+    kept = [pair for pair in pairs if pair[0].requires_grad]
+    return tuple(output for output, _ in kept), tuple(gradient for _, gradient in kept)
+
+
+def _shapes(tensors: Sequence[torch.Tensor]) -> str:
+    return ", ".join(str(list(tensor.shape)) for tensor in tensors) or "none"

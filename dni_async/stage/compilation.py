@@ -8,7 +8,7 @@ import sys
 import sysconfig
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from dni_async.errors import ConfigError
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dni_async.stage.passes import Layers
     from dni_async.stage.stage import Stage
+    from dni_async.stage.values import Hidden
 
 __all__ = ["COMPILE_S", "check_compiler", "compile_layers", "out_of_pool", "warm_up"]
 
@@ -65,7 +66,7 @@ def compile_layers(layers: nn.Sequential, device: torch.device) -> Layers:
         return compiled
     graphed = out_of_pool(torch.compile(layers, dynamic=False, mode="reduce-overhead"))
 
-    def run(inputs: torch.Tensor) -> torch.Tensor:
+    def run(inputs: Any) -> Any:
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         return graphed(inputs)
 
@@ -78,11 +79,14 @@ def out_of_pool(graphed: Layers) -> Layers:
     Those of a CUDA graph lie in its own memory, which its next run overwrites, while a stage may
     hold several batches.
     """
+    import torch
+    from torch.utils._pytree import tree_leaves, tree_map_only
 
-    def run(inputs: torch.Tensor) -> torch.Tensor:
-        if inputs.requires_grad:
-            inputs.register_hook(_copied)  # type: ignore[no-untyped-call]
-        return graphed(inputs).clone()
+    def run(inputs: Any) -> Any:
+        for leaf in tree_leaves(inputs):
+            if isinstance(leaf, torch.Tensor) and leaf.requires_grad:
+                leaf.register_hook(_copied)  # type: ignore[no-untyped-call]
+        return tree_map_only(torch.Tensor, torch.Tensor.clone, graphed(inputs))
 
     return run
 
@@ -91,24 +95,27 @@ def _copied(gradient: torch.Tensor) -> torch.Tensor:
     return gradient.clone()
 
 
-def warm_up(stage: Stage, inputs: torch.Tensor) -> None:
+def warm_up(stage: Stage, inputs: Hidden) -> None:
     """Compile what stage will need for batches shaped as inputs, and leave it as it was.
 
     On a GPU graphs are captured at the second call, and replayed from the third on.
     """
     import torch
 
+    from dni_async.stage.values import as_gradient, each, needing
     from dni_async.stage.volatile import undone
 
     weights = [(parameter, parameter.detach().clone()) for parameter in stage.layers.parameters()]
-    inputs = inputs.to(next(stage.layers.parameters()).device)
-    is_gpu = inputs.device.type == "cuda"
-    devices = [inputs.device] if is_gpu else []
+    device = next(stage.layers.parameters()).device
+    is_gpu = device.type == "cuda"
+    devices = [device] if is_gpu else []
     with torch.random.fork_rng(devices=devices), undone(stage.layers):
         for needs_input_gradient in [False, True] if stage.index > 0 else [False]:
             for _ in range(GPU_ROUNDS if is_gpu else 1):
-                hidden = stage.forward(0, inputs.clone(), needs_input_gradient=needs_input_gradient)
-                stage.pull_back(0, torch.zeros_like(hidden), source="gradient of the warm-up")
+                copies = each(inputs, lambda tensor: tensor.to(device, copy=True))
+                hidden = stage.forward(0, copies, needs_input_gradient=needs_input_gradient)
+                zeros = as_gradient(hidden, [torch.zeros_like(t) for t in needing(hidden)])
+                stage.pull_back(0, zeros, source="gradient of the warm-up")
                 stage.discard()
     for parameter, before in weights:
         parameter.detach().copy_(before)

@@ -56,7 +56,7 @@ class DenseLayers:
     def match(cls, layers: nn.Sequential) -> DenseLayers | None:
         """For layers that are nn.Linear and nn.ReLU after it, float32 and without hooks.
 
-        None for all others.
+        None for all others, and where two share a weight: its gradients add up.
         """
         blocks: list[_Block] = []
         for module in _flatten(layers):
@@ -68,7 +68,8 @@ class DenseLayers:
                 blocks[-1].has_relu = True
             else:
                 return None
-        return cls(blocks) if blocks else None
+        owned = [id(p) for block in blocks for p in (block.weight, block.bias) if p is not None]
+        return cls(blocks) if blocks and len(owned) == len(set(owned)) else None
 
     def takes(self, inputs: torch.Tensor) -> bool:
         """Whether inputs are [B, D] float32, as the products here need them."""

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import nn
 
 from dni_async.stage.draws import Draws
+from dni_async.stage.values import Hidden, Values, each, gathered, needing, tensors_of
 from dni_async.stage.volatile import State, Volatile
 
 __all__ = ["Layers", "Passes", "is_reentrant"]
 
-Layers = Callable[[torch.Tensor], torch.Tensor]
+Layers = Callable[[Any], Any]
 _REENTRANT = "CheckpointFunctionBackward"  # torch.utils.checkpoint with use_reentrant=True
 _MAX_NODES = 20_000
 
@@ -43,25 +46,28 @@ class Passes:
     def run(
         self,
         batch_id: int,
-        inputs: torch.Tensor,
+        inputs: Hidden,
         *,
         compiled: Layers | None = None,
         keeps_state: bool = False,
         is_replay: bool = False,
-    ) -> torch.Tensor:
+        to_inputs: bool = True,
+    ) -> Hidden:
         """What the layers make of inputs [B, ...], in the mode that they are in.
 
         inputs is not written to, and shares no memory with what is returned. keeps_state: until
         forget, what a replay needs beside the inputs. is_replay: the batch has been run before;
         statistics and other state begin from what they were then, and do not count it again.
+        to_inputs: inputs that come out as they are need a gradient, if they require one.
         """
         if keeps_state:
             self._states[batch_id] = self._volatile.state()
         given = self._safe(inputs)
-        before = given._version
+        before = _versions(given)
         with ExitStack() as held:
             if self._autocast is not None:
-                held.enter_context(torch.autocast(inputs.device.type, self._autocast))
+                device = tensors_of(inputs)[0].device
+                held.enter_context(torch.autocast(device.type, self._autocast))
             if self._layers.training:
                 held.enter_context(
                     self._volatile.held(self._states.get(batch_id, []))
@@ -69,41 +75,56 @@ class Passes:
                     else self._volatile.seen()
                 )
             outputs = self._through(batch_id, given, compiled)
-        self._writes |= given._version != before
-        return outputs.clone() if _share_memory(outputs, inputs) else outputs
+        self._writes |= _versions(given) != before
+        if isinstance(outputs, torch.Tensor):
+            is_apart = isinstance(inputs, torch.Tensor) and not _share_memory(outputs, inputs)
+            return outputs if is_apart else self._apart(outputs, inputs)
+        unwanted = () if to_inputs else tensors_of(given)
+        return self._apart(gathered(outputs, unwanted=unwanted), inputs)
 
     def forget(self, batch_id: int) -> None:
         """The batch will not be replayed any more."""
         self._states.pop(batch_id, None)
 
-    def _safe(self, inputs: torch.Tensor) -> torch.Tensor:
+    def _safe(self, inputs: Hidden) -> Hidden:
         """inputs, or a copy: the first time in each mode, and if the layers wrote to that."""
         is_first = self._layers.training not in self._seen
         self._seen.add(self._layers.training)
-        return inputs.clone() if is_first or self._writes else inputs
+        return each(inputs, torch.Tensor.clone) if is_first or self._writes else inputs
 
-    def _through(
-        self, batch_id: int, inputs: torch.Tensor, compiled: Layers | None
-    ) -> torch.Tensor:
-        draws, device = self._draws, inputs.device
+    def _apart(self, outputs: Hidden, inputs: Hidden) -> Hidden:
+        """outputs, with copies of what lies in memory that somebody else may write to.
+
+        One tensor was made by the layers, or is the input. Of several one may be a layer's own.
+        """
+        taken = list(tensors_of(inputs))
+        if isinstance(outputs, Values):
+            taken += chain(self._layers.parameters(), self._layers.buffers())
+        return each(
+            outputs, lambda t: t.clone() if any(_share_memory(t, other) for other in taken) else t
+        )
+
+    def _through(self, batch_id: int, inputs: Hidden, compiled: Layers | None) -> Any:
+        draws, device = self._draws, tensors_of(inputs)[0].device
+        given = inputs.restored() if isinstance(inputs, Values) else inputs
         if draws is None or not self._layers.training:
-            return (compiled or self._layers)(inputs)
+            return (compiled or self._layers)(given)
         with draws.apart(device):
             if compiled is not None:
                 draws.begin(0, batch_id, device)
-                return compiled(inputs)
-            hidden = inputs
+                return compiled(given)
+            hidden = given
             for place, child in enumerate(self._layers):
                 draws.begin(place, batch_id, device)
                 hidden = child(hidden)
             return hidden
 
 
-def is_reentrant(outputs: torch.Tensor) -> bool:
+def is_reentrant(outputs: Hidden) -> bool:
     """Whether a reentrant checkpoint is in the graph of outputs, which needs inputs that require
     gradients, or its layers get none.
     """
-    found = {outputs.grad_fn} if outputs.grad_fn is not None else set()
+    found = {output.grad_fn for output in needing(outputs) if output.grad_fn is not None}
     waiting = list(found)
     while waiting and len(found) < _MAX_NODES:
         node = waiting.pop()
@@ -115,7 +136,11 @@ def is_reentrant(outputs: torch.Tensor) -> bool:
     return False
 
 
+def _versions(hidden: Hidden) -> list[int]:
+    return [tensor._version for tensor in tensors_of(hidden)]
+
+
 def _share_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if one.layout != torch.strided:
+    if one.layout != torch.strided or other.layout != torch.strided:
         return False
     return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()

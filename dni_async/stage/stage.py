@@ -16,6 +16,7 @@ from dni_async.stage.layers import Kept, StageLayers
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.score import Score
 from dni_async.stage.own_state import is_extra, marks_of
+from dni_async.stage.values import Gradient, Hidden, each, gradients_of
 
 __all__ = ["Stage"]
 
@@ -45,7 +46,7 @@ class Stage:
         # Of what modules keep beside their weights, as built.
         self.marks = marks_of(layers.layers)
         self._kept: dict[int, Kept] = {}
-        self._carried: dict[int, torch.Tensor] = {}
+        self._carried: dict[int, Hidden] = {}
 
     @property
     def layers(self) -> nn.Sequential:
@@ -60,19 +61,19 @@ class Stage:
     def forward(
         self,
         batch_id: int,
-        inputs: torch.Tensor,
+        inputs: Hidden,
         *,
         needs_input_gradient: bool,
         keeps_graph: bool = True,
         keeps_inputs: bool = False,
-    ) -> torch.Tensor:
-        """The activation [B, ...] of inputs [B, ...], detached.
+    ) -> Hidden:
+        """The activation [B, ...] of inputs [B, ...], detached: a tensor, or several values.
 
         keeps_graph: hold the graph for update; else hold the inputs alone, which update replays.
         keeps_inputs: hold the inputs beyond the update, for carry_back.
         """
         if keeps_inputs:
-            self._carried[batch_id] = inputs.detach()
+            self._carried[batch_id] = each(inputs, torch.Tensor.detach)
         if not keeps_graph:
             kept, activation = self._layers.preview(
                 batch_id, inputs, needs_input_gradient=needs_input_gradient
@@ -88,7 +89,7 @@ class Stage:
         self._kept[batch_id] = kept
         return activation
 
-    def evaluate(self, inputs: torch.Tensor) -> torch.Tensor:
+    def evaluate(self, inputs: Hidden) -> Hidden:
         """The activation of inputs in evaluation mode; nothing is kept."""
         return self._layers.evaluate(inputs)
 
@@ -101,32 +102,33 @@ class Stage:
 
         The head never replays, so what it gave is kept. Raises NonFiniteError.
         """
-        value, gradient = self.loss.gradient(self._kept[batch_id].activation, targets)
+        outputs = self._kept[batch_id].activation
+        assert isinstance(outputs, torch.Tensor)  # the network was tried
+        value, gradient = self.loss.gradient(outputs, targets)
         if not math.isfinite(value):
             raise NonFiniteError(self.index, batch_id, "loss")
         return value, gradient
 
-    def update(self, batch_id: int, gradient: torch.Tensor, *, source: str) -> torch.Tensor | None:
+    def update(self, batch_id: int, gradient: Gradient, *, source: str) -> Gradient | None:
         """Pull gradient [B, ...] of a kept batch's activation back, then apply; see both."""
         input_gradient = self.pull_back(batch_id, gradient, source=source)
         self.apply()
         return input_gradient
 
-    def pull_back(
-        self, batch_id: int, gradient: torch.Tensor, *, source: str
-    ) -> torch.Tensor | None:
+    def pull_back(self, batch_id: int, gradient: Gradient, *, source: str) -> Gradient | None:
         """Turn gradient [B, ...] of a kept batch's activation into gradients of the parameters.
 
-        A batch kept without its graph is replayed through the present weights. source names the
-        gradient in an error. Returns the gradient of the inputs if forward was told that it is
-        needed. Raises NonFiniteError, and then nothing may be applied.
+        Of several values there is one for each that needs it, in order. A batch kept without its
+        graph is replayed through the present weights. source names the gradient in an error.
+        Returns the gradient of the inputs if forward was told that it is needed. Raises
+        NonFiniteError, and then nothing may be applied.
         """
         input_gradient = self._layers.pull_back(self._kept.pop(batch_id), gradient)
         if self._checks_gradients:
             self._check_finite(batch_id, gradient, source)
         return input_gradient
 
-    def carry_back(self, batch_id: int, gradient: torch.Tensor, *, source: str) -> torch.Tensor:
+    def carry_back(self, batch_id: int, gradient: Gradient, *, source: str) -> Gradient:
         """The gradient of a batch's inputs, from the gradient [B, ...] of its activation.
 
         The inputs kept by forward are replayed through the present weights (Features Replay, Huo
@@ -134,7 +136,7 @@ class Stage:
         parameter gets a gradient. Raises NonFiniteError.
         """
         carried = self._layers.carry_back(batch_id, self._carried.pop(batch_id), gradient)
-        if not _is_finite(carried):
+        if not all(map(_is_finite, gradients_of(carried))):
             self.check_gradient(batch_id, gradient, source)  # the cause, if it is upstream
             raise NonFiniteError(self.index, batch_id, "gradient of the inputs")
         return carried
@@ -162,12 +164,12 @@ class Stage:
         }
         return weights | self.updates.tensors()
 
-    def check_gradient(self, batch_id: int, gradient: torch.Tensor, source: str) -> None:
+    def check_gradient(self, batch_id: int, gradient: Gradient, source: str) -> None:
         """Raises NonFiniteError if gradient has a NaN or an infinity."""
-        if not _is_finite(gradient):
+        if not all(map(_is_finite, gradients_of(gradient))):
             raise NonFiniteError(self.index, batch_id, source)
 
-    def _check_finite(self, batch_id: int, gradient: torch.Tensor, source: str) -> None:
+    def _check_finite(self, batch_id: int, gradient: Gradient, source: str) -> None:
         named = [(n, p.grad) for n, p in self.updates.named_parameters if p.grad is not None]
         if _all_sums_finite([of_parameter for _, of_parameter in named]):
             return

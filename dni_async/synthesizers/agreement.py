@@ -42,11 +42,18 @@ class Comparison:
         self._num_gradients = 0
         self._sums = (0.0, 0.0, 0.0)
 
-    @torch.no_grad()
     def add(self, synthetic: torch.Tensor, returned: torch.Tensor) -> None:
         """One pair, in the same shape, float32 dtype and units."""
-        s, r = synthetic.reshape(-1), returned.reshape(-1)
-        self._unread.append(torch.stack((s.dot(s), s.dot(r), r.dot(r))))
+        self.add_values([(synthetic, returned)])
+
+    @torch.no_grad()
+    def add_values(self, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """The pair of a batch by its values, one or more: they count as one vector."""
+        products = []
+        for synthetic, returned in pairs:
+            s, r = synthetic.reshape(-1), returned.reshape(-1)
+            products.append(torch.stack((s.dot(s), s.dot(r), r.dot(r))))
+        self._unread.append(sum(products[1:], products[0]))
         if len(self._unread) >= MAX_UNREAD:
             self._read()
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 
+from dni_async.errors import ConfigError
 from dni_async.stage.descent.optimizers import Optimizer
 from dni_async.stage.losses.interface import Loss
+from dni_async.stage.values import Gradient, Hidden, Values, as_gradient, gradients_of
 from dni_async.synthesizers.agreement import Comparison
 from dni_async.synthesizers.interface import Synthesizer
 
@@ -15,16 +17,18 @@ __all__ = ["Boundary"]
 
 
 class Boundary:
-    """Owns the synthesizer of one boundary.
+    """Owns the synthesizers of one boundary: one for each value that needs a gradient.
 
     Gradients on this surface are of the batch's mean loss and have the activation's dtype;
     inside, the synthesizer works in per-sample units and float32. The loss says what a sample is:
-    a row, or each of B T positions of an activation [B, T, ...]. make_synthesizer is called once,
-    with the shape of one sample of the first activation. scale: multiplies what it predicts.
+    a row, or each of B T positions of an activation [B, T, ...]. make_synthesizer is called with
+    the shape of one sample, at the first value of each place. scale: multiplies what is predicted.
+    shapes: by place among the values, for what samples there is a synthesizer.
 
     comparison: of each gradient learnt from with what the synthesizer, as it then is, gives for
-    that activation, before it learns and unscaled. A synthesizer whose learn gives nothing is not
-    compared. optimizers: those by which the synthesizer learns, there once it is made.
+    that activation, before it learns and unscaled; several values count as one vector. A
+    synthesizer whose learn gives nothing is not compared. optimizers: those by which synthesizers
+    learn, in the order in which those are made.
     """
 
     def __init__(
@@ -39,47 +43,74 @@ class Boundary:
         self._loss = loss
         self._scale = scale
         self._optimizers = optimizers
-        self.shape: tuple[int, ...] | None = None
-        self._made: Synthesizer | None = None
+        self.shapes: dict[int, tuple[int, ...]] = {}
+        self._made: dict[int, Synthesizer] = {}
         self.comparison = Comparison()
 
-    def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The synthetic gradient of the mean loss, shaped as hidden [B, ...]."""
-        num_dims = self._loss.sample_dims(targets)
-        samples, rows = _samples(hidden, num_dims).float(), _samples(targets, num_dims)
-        gradient = self._synthesizer(samples).predict(samples, rows)
-        return gradient.mul_(self._scale / len(samples)).view_as(hidden).to(hidden.dtype)
+    def predict(self, hidden: Hidden, targets: torch.Tensor) -> Gradient:
+        """The synthetic gradient of the mean loss, shaped as hidden [B, ...].
 
-    def learn(self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor) -> None:
-        """One synthesizer update from the returned gradient [B, ...] of the batch's mean loss."""
+        Of several values: of each that needs one, in order. Raises ConfigError where the samples'
+        shape is another than at first, and the synthesizer is made for that alone.
+        """
         num_dims = self._loss.sample_dims(targets)
-        samples, rows = _samples(hidden, num_dims).float(), _samples(targets, num_dims)
-        wanted = _samples(returned, num_dims).float() * len(samples)
-        synthetic = self._synthesizer(samples).learn(samples, rows, wanted)
-        if synthetic is not None:
-            self.comparison.add(synthetic, wanted)
+        rows, gradients = _samples(targets, num_dims), []
+        for place, value in _taught(hidden):
+            samples = _samples(value, num_dims).float()
+            gradient = self._synthesizer(place, samples).predict(samples, rows)
+            gradient = gradient.mul_(self._scale / len(samples))
+            gradients.append(gradient.view_as(value).to(value.dtype))
+        return as_gradient(hidden, gradients)
 
-    def make(self, shape: tuple[int, ...]) -> Synthesizer:
-        """The synthesizer, made for samples of that shape if there is none yet."""
-        if self._made is None:
-            self._made, self.shape = self._make(shape), shape
-        return self._made
+    def learn(self, hidden: Hidden, targets: torch.Tensor, returned: Gradient) -> None:
+        """One update of each synthesizer from the returned gradient of the batch's mean loss."""
+        num_dims = self._loss.sample_dims(targets)
+        rows, pairs = _samples(targets, num_dims), []
+        for (place, value), gradient in zip(_taught(hidden), gradients_of(returned), strict=True):
+            samples = _samples(value, num_dims).float()
+            wanted = _samples(gradient, num_dims).float() * len(samples)
+            synthetic = self._synthesizer(place, samples).learn(samples, rows, wanted)
+            if synthetic is not None:
+                pairs.append((synthetic, wanted))
+        if pairs:
+            self.comparison.add_values(pairs)
+
+    def make(self, shape: tuple[int, ...], place: int = 0) -> Synthesizer:
+        """The synthesizer of a value, made for samples of that shape if there is none yet."""
+        if place not in self._made:
+            self._made[place], self.shapes[place] = self._make(shape), shape
+        return self._made[place]
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The synthesizer's parameters and what its optimizers remember, by number; not copied.
+        """All parameters and what the optimizers remember, by number; not copied.
 
-        Nothing until it is made.
+        Numbered in the order in which synthesizers were made; nothing until one is.
         """
-        if self._made is None:
-            return {}
-        found = {f"parameter/{i}": tensor for i, tensor in enumerate(self._made.parameters)}
+        parameters = [tensor for made in self._made.values() for tensor in made.parameters]
+        found = {f"parameter/{i}": tensor for i, tensor in enumerate(parameters)}
         for number, optimizer in enumerate(self._optimizers):
             for i, remembered in enumerate(optimizer.tensors()):
                 found |= {f"{kind}-{number}/{i}": tensor for kind, tensor in remembered.items()}
         return found
 
-    def _synthesizer(self, samples: torch.Tensor) -> Synthesizer:
-        return self.make(tuple(samples.shape[1:]))
+    def _synthesizer(self, place: int, samples: torch.Tensor) -> Synthesizer:
+        shape = tuple(samples.shape[1:])
+        made = self.make(shape, place)
+        if self.shapes[place] != shape and not getattr(made, "takes_any_size", False):
+            raise ConfigError(
+                f"synthesizer: it is made for samples {list(self.shapes[place])}, but of a later "
+                f"batch they are {list(shape)}; pad all batches to one size, or take a rule or a "
+                "synthesizer that does not depend on it (fdg, conv)"
+            )
+        return made
+
+
+def _taught(hidden: Hidden) -> Iterator[tuple[int, torch.Tensor]]:
+    """Each value that needs a gradient, and its place among all."""
+    if isinstance(hidden, Values):
+        yield from ((place, hidden.tensors[place]) for place in hidden.structure.needs)
+    else:
+        yield 0, hidden
 
 
 def _samples(tensor: torch.Tensor, num_dims: int) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
@@ -46,23 +46,54 @@ class Staging:
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
     def from_link(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
-        """An activation or gradient on the device, as it was before for_link took it apart."""
+        """One value or gradient on the device, as it was before for_link took it apart."""
         tensor, *scales = (self.to_device(part) for part in parts)
         if scales:
             return dequantise(tensor, scales[0])
         return tensor.to(torch.float32) if tensor.dtype == self._wire_dtype else tensor
 
-    def for_link(self, link: Link, batch_id: int, tensor: torch.Tensor) -> list[torch.Tensor]:
-        """What travels for an activation or gradient [B, ...] of the batch, as link can put it.
+    def all_for_link(
+        self,
+        link: Link,
+        batch_id: int,
+        tensors: Sequence[torch.Tensor],
+        *,
+        as_they_are: Collection[int] = (),
+    ) -> list[torch.Tensor]:
+        """What travels for the values or gradients of the batch, in order, as link can put them.
 
-        On the device if link shares that memory, else on the host and complete on return. Where
-        link has no slots yet, they are offered for what travels.
+        as_they_are: places of those that wire_dtype does not change.
         """
-        if self._wire_dtype is None and not self._is_cpu:
+        parts: list[torch.Tensor] = []
+        for place, tensor in enumerate(tensors):
+            # A batch has one slot.
+            may_stay = not any(part.is_cuda for part in parts)
+            parts += self.for_link(
+                link, batch_id, tensor, as_it_is=place in as_they_are, may_stay=may_stay
+            )
+        return parts
+
+    def for_link(
+        self,
+        link: Link,
+        batch_id: int,
+        tensor: torch.Tensor,
+        *,
+        as_it_is: bool = False,
+        may_stay: bool = True,
+    ) -> list[torch.Tensor]:
+        """What travels for one value or gradient [B, ...] of the batch, as link can put it.
+
+        On the device if link shares that memory and it may_stay there, else on the host and
+        complete on return. Where link has no slots yet, they are offered for what travels.
+        as_it_is: wire_dtype does not change it.
+        """
+        is_plain = as_it_is or self._wire_dtype is None
+        if is_plain and may_stay and not self._is_cpu:
             link.offer_slots(tensor)
             if link.takes(batch_id, tensor):
                 return [tensor]
-        parts = self._to_host(self._for_wire(batch_id, tensor))
+        parts = self._to_host([tensor] if is_plain else self._for_wire(batch_id, tensor))
         link.offer_slots(parts[0])
         return parts
 

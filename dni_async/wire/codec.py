@@ -22,6 +22,7 @@ from dni_async.wire.messages import MAX_PART_BYTES, PACKED, PROTOCOL, Message, T
 __all__ = [
     "DTYPE_SIZES",
     "MAX_HEADER_BYTES",
+    "MAX_TENSORS",
     "MAX_TENSOR_BYTES",
     "Buffer",
     "decode",
@@ -33,7 +34,20 @@ __all__ = [
 MAX_HEADER_BYTES: Final = 64 * 1024  # a traceback fits; a bomb does not
 MAX_TENSOR_BYTES: Final = 2**31
 MAX_DIMENSIONS: Final = 8  # and at least MAX_CREDITS, which are a list of integers too
-DTYPE_SIZES: Final = {"float32": 4, "bfloat16": 2, "float16": 2, "int64": 8, "int8": 1}
+MAX_TENSORS: Final = 64  # of a message
+DTYPE_SIZES: Final = {
+    "float32": 4,
+    "bfloat16": 2,
+    "float16": 2,
+    "float64": 8,
+    "complex64": 8,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+}
 
 Buffer = bytes | bytearray | memoryview
 Check = Callable[[Any], Any]
@@ -187,8 +201,8 @@ def _check_sizes(value: Any) -> tuple[int, ...]:
 
 
 def _check_tensors(value: Any) -> tuple[TensorMeta, ...]:
-    if type(value) is not list or len(value) > 4:
-        raise WireError("tensors must be an array of at most 4")
+    if type(value) is not list or len(value) > MAX_TENSORS:
+        raise WireError(f"tensors must be an array of at most {MAX_TENSORS}")
     return tuple(_check_tensor(item) for item in value)
 
 
@@ -198,7 +212,7 @@ def _check_tensor(value: Any) -> TensorMeta:
     dtype, shape, place = value
     if type(dtype) is not str or dtype not in DTYPE_SIZES:
         raise WireError(f"unknown dtype {_show(dtype)}")
-    sizes = _check_sizes(shape)
+    sizes = () if shape == [] else _check_sizes(shape)
     if type(place) is not int or not PACKED <= place < 2**31:
         raise WireError(f"{_show(place)} is no place")
     # Sizes of 0 count as 1, as torch refuses huge sizes even where there is no element.

@@ -86,11 +86,11 @@ class SlotsAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """Upwards: one batch. Tensors: hidden [B, ...] in the run's dtype, labels int64 [B], or [B, T]
-    under a hidden [B, T, ...].
+    """Upwards: one batch. Tensors: the values of the activation, in order, then the targets.
 
-    version is the sender's count of updates when the activation was computed. anchor: the true
-    gradient of this batch is to be carried all the way down.
+    structure: how the values stand in what the layer gave, and which need a gradient; empty for
+    one tensor, which needs one. version is the sender's count of updates when the activation was
+    computed. anchor: the true gradient of this batch is to be carried all the way down.
     """
 
     run_id: str
@@ -99,11 +99,13 @@ class Activation:
     purpose: Purpose
     anchor: bool
     tensors: tuple[TensorMeta, ...]
+    structure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ReturnedGradient:
-    """Downwards: dL/d(hidden) of a batch. Tensor: the shape and dtype of that activation.
+    """Downwards: dL/d(hidden) of a batch. Tensors: of the shape and dtype of each value of that
+    activation that needs a gradient, in order.
 
     releases: the activation's place in the window is free again.
     """

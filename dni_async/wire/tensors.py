@@ -17,8 +17,14 @@ _DTYPES: Final = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
+    "float64": torch.float64,
+    "complex64": torch.complex64,
     "int64": torch.int64,
+    "int32": torch.int32,
+    "int16": torch.int16,
     "int8": torch.int8,
+    "uint8": torch.uint8,
+    "bool": torch.bool,
 }
 _NAMES: Final = {dtype: name for name, dtype in _DTYPES.items()}
 

@@ -112,7 +112,9 @@ class _Line:
         scores = []
         for index in range(self.feed.num_batches[1]):
             x, y = self._on_device(self.feed.test_batch(index))
-            scores.append(self.whole.score(self.whole.evaluate(x), y))
+            outputs = self.whole.evaluate(x)
+            assert isinstance(outputs, torch.Tensor)
+            scores.append(self.whole.score(outputs, y))
         return add_scores(scores)
 
     def _on_device(self, batch: tuple[torch.Tensor, torch.Tensor]) -> list[torch.Tensor]:

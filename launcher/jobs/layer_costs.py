@@ -18,6 +18,7 @@ from dni_async.stage.draws import Draws
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.making import make_stage
 from dni_async.stage.stage import Stage
+from dni_async.stage.values import Gradient, Hidden, as_gradient, needing
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.making import make_boundary
 
@@ -36,7 +37,7 @@ def layer_costs(
     count = len(layer_starts(network))
     needs_synthesizer = config.make_rule().needs_synthesizer
     costs = []
-    hidden = x
+    hidden: Hidden = x
     for index in range(count):
         layers = cut_stage(network, index, index + 1)
         stage = make_stage(
@@ -76,15 +77,16 @@ class _Layer:
         return next(self.stage.layers.parameters()).device
 
     def update_s(
-        self, inputs: torch.Tensor, targets: torch.Tensor, *, to_inputs: bool
-    ) -> tuple[float, torch.Tensor]:
+        self, inputs: Hidden, targets: torch.Tensor, *, to_inputs: bool
+    ) -> tuple[float, Hidden]:
         """Seconds of an update, and an activation that it begins with."""
         stage, hidden = self.stage, inputs
 
         def pull_back() -> None:
             nonlocal hidden
             hidden = stage.forward(0, inputs, needs_input_gradient=to_inputs)
-            gradient = hidden  # below the head any will do
+            # below the head any will do
+            gradient: Gradient = as_gradient(hidden, needing(hidden))
             if self.is_head:
                 gradient = stage.loss_gradient(0, targets)[1]
             stage.pull_back(0, gradient, source="measured gradient")
@@ -105,7 +107,7 @@ class _Layer:
 
         return _median_s(apply, self._device) / self.num_gathered
 
-    def predict_s(self, hidden: torch.Tensor, targets: torch.Tensor) -> float:
+    def predict_s(self, hidden: Hidden, targets: torch.Tensor) -> float:
         """Seconds of a synthetic gradient."""
         return _median_s(lambda: self.boundary.predict(hidden, targets), self._device)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from dni_async.config.extensions import is_extension
 from dni_async.config.run_config import RunConfig
@@ -10,6 +11,9 @@ from dni_async.data.feed import Feed
 from dni_async.data.opening import open_feed
 from dni_async.decisions.actions import Batch, Forward
 from dni_async.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["check_last_batch", "try_model", "try_optimizer", "try_regrouped", "try_stages"]
 
@@ -58,14 +62,19 @@ def try_stages(config: RunConfig, feed: Feed, ranges: Sequence[tuple[int, int]])
     """
     if not _is_own(config):
         return
-    from dni_async.network.building import build_network
+    from dni_async.network.building import build_network, check_tied
     from dni_async.network.trial.trial import try_network
     from dni_async.stage.losses.catalog import run_loss
 
     facts, num_batches = feed.facts, feed.num_batches[0]
     batches = [feed.train_batch(1, index % num_batches) for index in range(NUM_BATCHES)]
+
+    def make() -> nn.Sequential:
+        return build_network(config, facts.input_shape, facts.num_classes)
+
+    check_tied(make(), ranges)
     try_network(
-        lambda: build_network(config, facts.input_shape, facts.num_classes),
+        make,
         ranges,
         [(x[:NUM_SAMPLES], y[:NUM_SAMPLES]) for x, y in batches],
         config,

@@ -16,6 +16,7 @@ from dni_async import ConfigError, RunConfig
 from dni_async.network.building import (
     build_network,
     check_network,
+    check_tied,
     cut_stage,
     has_batch_norm,
     layer_starts,
@@ -215,12 +216,27 @@ def test_a_module_that_is_not_there(own: str) -> None:
 # --- what a network must do with a few samples -------------------------------------------------
 
 
+IDS = torch.zeros(3, 2, dtype=torch.int64)
+
+
 class Pair(nn.Module):
     """Gives two tensors."""
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The input, twice."""
         return x, x
+
+
+class Made(nn.Module):
+    """Gives what it was made of."""
+
+    def __init__(self, made: object) -> None:
+        super().__init__()
+        self.made = made
+
+    def forward(self, _x: torch.Tensor) -> object:
+        """That."""
+        return self.made
 
 
 class Numbers(nn.Module):
@@ -259,8 +275,11 @@ def check(network: nn.Sequential, x: torch.Tensor, *label_shape: int, num_classe
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (nn.Sequential(linear(), Pair(), linear()), "child 1 gives a tuple"),
-        (nn.Sequential(linear(), Pair()), "child 1 gives a tuple"),
+        (nn.Sequential(linear(), Pair(), linear()), "inputs [3, 4] do not pass the network"),
+        (nn.Sequential(linear(), Pair()), "the last child gives a tuple, needs one tensor"),
+        (nn.Sequential(linear(), Made(object())), "child 1 gives a object; between layers pass"),
+        (nn.Sequential(linear(), Made(())), "child 1 gives 0 tensors; between layers pass 1 to"),
+        (nn.Sequential(linear(), Made((IDS, 1))), "child 1 gives torch.int64 [3, 2]; a layer must"),
         (nn.Sequential(linear(), Numbers(), linear()), "child 1 gives torch.int64 [3, 4]"),
         (nn.Sequential(linear(), Mean(), linear()), "child 1 gives torch.float32 [1, 4]"),
         (nn.Sequential(linear(), nn.Flatten(0), nn.Linear(12, 4)), "torch.float32 [12]"),
@@ -268,8 +287,6 @@ def check(network: nn.Sequential, x: torch.Tensor, *label_shape: int, num_classe
         (nn.Sequential(linear(), nn.Unflatten(1, (2, 2))), "the output is [3, 2, 2], needs"),
         (nn.Sequential(nn.Linear(5, 4)), "inputs [3, 4] do not pass the network: mat1 and mat2"),
         (nn.Sequential(nn.Conv2d(1, 4, 3)), "inputs [3, 4] do not pass the network"),
-        (tied(), "two layers share parameters"),
-        (nn.Sequential(*[linear()] * 2), "two layers share parameters"),
     ],
 )
 def test_networks_that_do_not_fit(network: nn.Sequential, message: str) -> None:
@@ -278,12 +295,19 @@ def test_networks_that_do_not_fit(network: nn.Sequential, message: str) -> None:
     assert str(caught.value).startswith("model: ")
 
 
-IDS = torch.zeros(3, 2, dtype=torch.int64)
-
-
 def test_a_label_for_each_position_asks_for_logits_at_each() -> None:
     network = nn.Sequential(nn.Embedding(5, 4), linear(), nn.ReLU(), nn.Linear(4, 5))
     check(network, IDS, 2, num_classes=5)
+
+
+def test_a_parameter_may_stand_in_several_layers_of_one_stage() -> None:
+    for network in (tied(), nn.Sequential(*[linear()] * 2)):
+        check(network, SAMPLES, num_classes=4)
+        check_tied(network, [(0, 2)])
+        with pytest.raises(ConfigError, match="are one parameter, but stages 0 and 1 would"):
+            check_tied(network, [(0, 1), (1, 2)])
+    network[0].requires_grad_(False)  # nobody updates it
+    check_tied(network, [(0, 1)] * 2)
 
 
 @pytest.mark.parametrize(

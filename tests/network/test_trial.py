@@ -119,6 +119,46 @@ def hooked() -> nn.Sequential:
     return network
 
 
+class Split(Module):
+    """Gives several values, of which two need a gradient."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """W x, x, where x is positive, and a scalar."""
+        return super().forward(x), {"x": x, "mask": x > 0, "scale": torch.tensor(0.5)}
+
+
+class Sized(Split):
+    """One of them is of no sample."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """The scale is learnt."""
+        hidden, given = super().forward(x)
+        return hidden, {**given, "scale": self.inner.bias[0]}
+
+
+class Merged(Module):
+    """Takes them together again; others: relays them first."""
+
+    def __init__(self, *, relays: bool = False) -> None:
+        super().__init__()
+        self.relays = relays
+
+    def forward(self, values: Any) -> Any:
+        """W h + mask x scale."""
+        hidden, given = values
+        hidden = super().forward(hidden)
+        if self.relays:
+            return hidden, given
+        return hidden + given["mask"] * given["x"] * given["scale"]
+
+
+def tied() -> nn.Sequential:
+    """The second and third layer have one weight."""
+    network = nn.Sequential(linear(), linear(), nn.Sequential(linear()), linear())
+    network[2][0].weight = network[1].weight  # type: ignore[index,union-attr]
+    return network
+
+
 TRAINS: dict[str, Callable[[], nn.Sequential]] = {
     "in place": lambda: nn.Sequential(InPlace(), linear(), InPlace(), linear()),
     "relu in place": lambda: nn.Sequential(linear(), nn.Sequential(nn.ReLU(True), linear())),
@@ -138,6 +178,12 @@ TRAINS: dict[str, Callable[[], nn.Sequential]] = {
     "orthogonal": lambda: kept_apart(lambda: nn.utils.parametrizations.orthogonal(linear())),
     "lstm": lambda: nn.Sequential(
         nn.Unflatten(1, (1, WIDTH)), nn.Sequential(nn.LSTM(WIDTH, WIDTH), Last()), linear()
+    ),
+    "lstm in the line": lambda: nn.Sequential(
+        nn.Unflatten(1, (1, WIDTH)), nn.LSTM(WIDTH, WIDTH), Last(), linear()
+    ),
+    "several values": lambda: nn.Sequential(
+        linear(), Split(), Merged(relays=True), Merged(), Split(), Merged()
     ),
 }
 
@@ -334,6 +380,13 @@ REFUSED: dict[str, tuple[Callable[[], nn.Sequential], str]] = {
         ),
         "model: Sequential has a hook of its own, and the gradient of",
     ),
+    "a value without samples": (
+        lambda: nn.Sequential(linear(), Sized(), Merged(), linear()),
+        (
+            "model: child 1 (Sized) gives torch.float32 [] that needs a gradient, which must be "
+            "[5, ...]; detach it, or put who gives it and who takes it into one stage"
+        ),
+    ),
     "skip by KeyError": (
         lambda: skip(Get, dict),
         (
@@ -397,6 +450,16 @@ def test_a_generator_of_a_modules_own_only_matters_where_batches_are_run_again()
 def test_a_skip_within_one_stage_trains() -> None:
     attempt(lambda: skip(Get, dict), ranges=[(0, 3)])
     attempt(lambda: nn.Sequential(linear(), *skip(MayGet, dict)), ranges=[(0, 1), (1, 4)])
+
+
+def test_weights_that_are_tied_within_a_stage() -> None:
+    attempt(tied, ranges=[(0, 1), (1, 3), (3, 4)])
+
+
+def test_inputs_of_several_values_are_not_predicted() -> None:
+    sentence = r"unlock: forward predicts inputs .* but child 1 \(Split\) gives several values"
+    with pytest.raises(ConfigError, match=sentence):
+        attempt(lambda: nn.Sequential(linear(), Split(), Merged()), unlock="forward")
 
 
 def test_a_factory_that_draws_elsewhere() -> None:

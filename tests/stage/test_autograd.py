@@ -20,7 +20,7 @@ def test_gradients_equal_those_of_torch_and_add_up() -> None:
     x, gradient = torch.randn(3, 4), torch.randn(3, 2)
     mine, its = (torch.ones(4, 2, requires_grad=True) for _ in range(2))
     for _ in range(2):
-        autograd.pull_back(torch.tanh(x @ mine), gradient)
+        autograd.pull_back([torch.tanh(x @ mine)], [gradient])
         torch.autograd.backward(torch.tanh(x @ its), gradient)
     assert mine.grad is not None
     assert its.grad is not None
@@ -30,11 +30,11 @@ def test_gradients_equal_those_of_torch_and_add_up() -> None:
 def test_a_gradient_of_another_shape_is_refused() -> None:
     outputs = torch.ones(3, 4, requires_grad=True) * 2
     with pytest.raises(ValueError, match=r"gradient is \[4\], needs \[3, 4\]"):
-        autograd.pull_back(outputs, torch.ones(4))
+        autograd.pull_back([outputs], [torch.ones(4)])
 
 
 def test_a_graph_is_used_once() -> None:
     outputs = torch.ones(3, requires_grad=True).exp()
-    autograd.pull_back(outputs, torch.ones(3))
+    autograd.pull_back([outputs], [torch.ones(3)])
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
-        autograd.pull_back(outputs, torch.ones(3))
+        autograd.pull_back([outputs], [torch.ones(3)])

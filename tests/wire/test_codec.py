@@ -20,6 +20,7 @@ from dni_async.wire.codec import (
     MAX_DIMENSIONS,
     MAX_HEADER_BYTES,
     MAX_TENSOR_BYTES,
+    MAX_TENSORS,
     decode,
     encode,
     mask_bytes,
@@ -56,7 +57,7 @@ SCALARS = (
 METAS = st.builds(
     TensorMeta,
     dtype=st.sampled_from(sorted(DTYPE_SIZES)),
-    shape=st.lists(st.integers(0, 4), min_size=1, max_size=MAX_DIMENSIONS).map(tuple),
+    shape=st.lists(st.integers(0, 4), max_size=MAX_DIMENSIONS).map(tuple),
     place=st.integers(PACKED, 2) | st.just(2**31 - 1),
 )
 
@@ -198,7 +199,7 @@ def test_protocol_7_stays_what_it_was() -> None:
         ("LinkReady", "run_id stage next_batch_id"),
         ("SlotsOffered", "run_id"),
         ("SlotsAnswer", "run_id accepted reason"),
-        ("Activation", "run_id batch_id version purpose anchor tensors"),
+        ("Activation", "run_id batch_id version purpose anchor tensors structure"),
         ("ReturnedGradient", "run_id batch_id version releases tensors"),
         ("Credit", "run_id batch_ids"),
         ("Marker", "run_id kind epoch next_batch_id"),
@@ -244,9 +245,9 @@ def test_protocol_7_stays_what_it_was() -> None:
     ]
     assert encode(Credit("a", (5, 6))) == [b"\x94\x07\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
-        b"\x98\x07\x04\xa3run\x07\x03\xa5train\xc3\x92"
+        b"\x99\x07\x04\xa3run\x07\x03\xa5train\xc3\x92"
         b"\x93\xa7float32\x92\x02\x03\xff"
-        b"\x93\xa5int64\x91\x02\xff"
+        b"\x93\xa5int64\x91\x02\xff\xa0"
     )
 
 
@@ -324,7 +325,7 @@ BAD_FRAMES: dict[str, list[bytes]] = {
     "text that is no utf-8": [BYE_OF[:-1] + b"\xff\x05"],
     "int for float": [packed(LOSS, "run", 1, 1)],
     "int for bool": [packed(GRADIENT, "run", 1, 1, 1, [])],
-    "unknown purpose": [packed(ACTIVE, "run", 1, 1, "test", False, [])],
+    "unknown purpose": [packed(ACTIVE, "run", 1, 1, "test", False, [], "")],
     "unknown marker": [packed(MARKER, "run", "paused", 1, 7)],
     "unhashable marker": [packed(MARKER, "run", ["stop"], 1, 7)],
     "ext type": [packed(BYE, "run", msgpack.ExtType(5, b"x"))],
@@ -346,14 +347,14 @@ BAD_FRAMES: dict[str, list[bytes]] = {
     "setting nested 1000 deep": [welcome({})[:-2] + b"\x81\xa1k" + nested(1000) + b"\xa0"],
     "tensors no list": [packed(GRADIENT, "run", 1, 1, True, {})],
     "tensors nil": [packed(GRADIENT, "run", 1, 1, True, None)],
-    "five tensors": [gradient(*[["int64", [1], 0]] * 5)],
+    "too many tensors": [gradient(*[["int64", [1], 0]] * (MAX_TENSORS + 1))],
     "tensor no list": [gradient("int64")],
     "tensor of two parts": [gradient(["int64", [1]])],
     "tensor of four parts": [gradient(["int64", [1], -1, 0]), b"\0" * 8],
-    "unknown dtype": [gradient(["float64", [1], -1]), b"\0" * 8],
+    "unknown dtype": [gradient(["float80", [1], -1]), b"\0" * 8],
     "dtype object": [gradient(["object", [1], -1]), b"\0" * 8],
     "unhashable dtype": [gradient([["int64"], [1], -1]), b"\0" * 8],
-    "no sizes": [gradient(["int64", [], -1]), b"\0" * 8],
+    "sizes nil": [gradient(["int64", None, -1]), b"\0" * 8],
     "nine sizes": [gradient(["int64", [1] * 9, -1]), b"\0" * 8],
     "sizes no list": [gradient(["int64", 1, -1]), b"\0" * 8],
     "negative size": [gradient(["int64", [-1], -1]), b"\0" * 8],
@@ -391,7 +392,7 @@ BAD_FRAMES: dict[str, list[bytes]] = {
         gradient(["int8", [2, 2], -1], ["float32", [2], -1]),
         b"\0" * 4,
     ],
-    "unsigned bytes": [gradient(["uint8", [4], -1]), b"\0" * 4],
+    "unsigned words": [gradient(["uint16", [4], -1]), b"\0" * 8],
     "tensor frames swapped": [
         gradient(["int64", [1], -1], ["int64", [2], -1]),
         b"\0" * 16,
@@ -436,7 +437,9 @@ def test_the_helpers_above_make_good_frames() -> None:
     assert decode([packed(CREDIT, "run", [MAX_INT] * MAX_CREDITS)])
     assert decode([packed(FAILED, "run", 1, "cpu", "", "x" * (MAX_HEADER_BYTES - 100))])
     assert decode([welcome({"a": None, "b": ["c"]}, [28, 28])])
-    assert decode([packed(ACTIVE, "run", 1, 1, "train", False, [])])
+    assert decode([packed(ACTIVE, "run", 1, 1, "train", False, [], "")])
+    assert decode([gradient(["int64", [], -1]), b"\0" * 8])
+    assert decode([gradient(*[["int64", [1], 0]] * MAX_TENSORS)])
     assert decode([packed(MARKER, "run", "stop", 1, 7)])
 
 

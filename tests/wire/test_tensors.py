@@ -13,7 +13,9 @@ from dni_async.wire.messages import TensorMeta
 from dni_async.wire.tensors import VIEW_BYTES, describe, from_buffer, to_buffer, torch_dtype
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
-          "int64": torch.int64, "int8": torch.int8}  # fmt: skip
+          "float64": torch.float64, "complex64": torch.complex64, "int64": torch.int64,
+          "int32": torch.int32, "int16": torch.int16, "int8": torch.int8, "uint8": torch.uint8,
+          "bool": torch.bool}  # fmt: skip
 
 
 def numbers(dtype: torch.dtype, *shape: int) -> torch.Tensor:
@@ -102,5 +104,5 @@ def test_a_buffer_of_another_length_is_refused() -> None:
 
 
 def test_a_dtype_without_a_name_is_refused() -> None:
-    with pytest.raises(WireError, match=r"dtype torch\.float64 cannot be sent"):
-        describe(torch.zeros(2, dtype=torch.float64))
+    with pytest.raises(WireError, match=r"dtype torch\.complex128 cannot be sent"):
+        describe(torch.zeros(2, dtype=torch.complex128))

@@ -53,10 +53,10 @@ def capture(cut: Cut, seat: Seat, equipment: Equipment, epochs: Epochs) -> Shard
         own["gathered"], sums = stage.updates.accumulated.gathered
         tensors |= {f"gathered/{place}": each.to("cpu", copy=True) for place, each in sums.items()}
     boundaries = {}
-    if boundary is not None and boundary.shape is not None:
+    if boundary is not None and boundary.shapes:
         agreement, staleness = boundary.comparison.state(), epochs.staleness.state()
         boundaries[str(end - 1)] = {
-            "shape": boundary.shape,
+            "shapes": list(boundary.shapes.items()),
             "agreement": agreement,
             "staleness": staleness,
         }
@@ -101,7 +101,8 @@ def restore(shard: Shard, seat: Seat, equipment: Equipment, epochs: Epochs) -> N
     first, end = welcome.first_layer, welcome.end_layer
     own, known = shard.facts["stage"], shard.facts["boundaries"].get(str(end - 1))
     if boundary is not None and known is not None:
-        boundary.make(tuple(known["shape"]))
+        for place, shape in known["shapes"]:
+            boundary.make(tuple(shape), place)
         boundary.comparison.restore(known["agreement"])
         epochs.staleness.restore(known["staleness"])
     with torch.no_grad():

@@ -22,6 +22,8 @@ from dni_async.stage.losses.catalog import run_loss
 from dni_async.stage.making import make_stage
 from dni_async.stage.stage import Stage
 from dni_async.stage.threads import prepare_torch
+from dni_async.stage.values import Hidden, each, gathered
+from dni_async.stage.volatile import undone
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.input_synthesizer import InputSynthesizer, make_input_synthesizer
 from dni_async.synthesizers.making import make_boundary
@@ -90,8 +92,10 @@ def equip(
     if index == 0 or is_unlocked:
         feed = open_feed(config)
     if is_unlocked:
+        first = _pass_below(below, welcome, 1)
+        assert isinstance(first, torch.Tensor)  # the network was tried
         input_synthesizer = make_input_synthesizer(
-            welcome.input_shape, _pass_below(below, welcome, 1).shape[1:], staging.device
+            welcome.input_shape, first.shape[1:], staging.device
         )
     machine = make_stage_machine(
         config,
@@ -126,11 +130,14 @@ def _make_staging(welcome: Welcome, config: RunConfig, seed: int, *, is_exact: b
     return staging
 
 
-def _pass_below(below: nn.Sequential, welcome: Welcome, num_samples: int) -> torch.Tensor:
+def _pass_below(below: nn.Sequential, welcome: Welcome, num_samples: int) -> Hidden:
     """What the stages below make of zeros: of the shape and dtype of this one's inputs."""
     dtype = torch.int64 if welcome.holds_ids else torch.float32
     samples = torch.zeros(num_samples, *welcome.input_shape, dtype=dtype)
     below.eval()
     with torch.no_grad():
-        hidden: torch.Tensor = below(samples)
-    return hidden
+        given = below(samples)
+    if not isinstance(given, torch.Tensor):  # then a graph tells which values need a gradient
+        with torch.random.fork_rng(devices=[]), undone(below):
+            given = below.train()(samples)
+    return each(gathered(given), torch.Tensor.detach)

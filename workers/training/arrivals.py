@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 
 from dni_async.errors import LinkError
 from dni_async.stage.losses.interface import Loss
+from dni_async.stage.values import Hidden, Structure, needing, structure_of
 from dni_async.wire.messages import Activation, ReturnedGradient
 
-__all__ = ["check_activation", "check_gradient"]
+__all__ = ["Parts", "check_activation", "check_gradient"]
+
+Parts = Sequence[torch.Tensor]  # of one value or gradient, as it travels
 
 
 def check_activation(
@@ -19,58 +22,86 @@ def check_activation(
     tensors: Sequence[torch.Tensor],
     dtypes: Collection[torch.dtype],
     loss: Loss,
-) -> tuple[Sequence[torch.Tensor], torch.Tensor]:
-    """The parts of the activation [B, ...] or [B, T, ...], and the targets of a batch.
+) -> tuple[list[Parts], Structure | None, torch.Tensor]:
+    """The parts of each value of an activation, how the values stand, and the batch's targets.
 
-    The activation is in one of dtypes, and int8 has a second part: its scales, float32 [B]. Targets
-    are as loss takes them: what numbers their samples, [B] or [B, T], is the activation's leading
-    shape. Raises LinkError if they are not.
+    A value [B, ...] or [B, T, ...] that needs a gradient is in one of dtypes, and int8 has a second
+    part: its scales, float32 [B]. Targets are as loss takes them: what numbers their samples, [B]
+    or [B, T], is the leading shape of each such value. Of other values there is nothing to
+    say. Raises LinkError if they are not.
     """
-    num_parts = _num_parts(dtypes)
-    if len(tensors) != num_parts + 1:
-        raise LinkError(f"{_where(stage, message)}: {len(tensors)} tensors, needs {num_parts + 1}")
-    parts, targets = tensors[:-1], tensors[-1]
-    hidden = parts[0]
-    if hidden.dtype not in dtypes or targets.dtype != loss.target_dtype:
+    structure = _structure_of(stage, message)
+    num_values = 1 if structure is None else structure.num_values
+    needs = (0,) if structure is None else structure.needs
+    counts = [_num_parts(dtypes) if place in needs else 1 for place in range(num_values)]
+    if len(tensors) != sum(counts) + 1:
         raise LinkError(
-            f"{_where(stage, message)}: activation is {hidden.dtype} and targets {targets.dtype}, "
+            f"{_where(stage, message)}: {len(tensors)} tensors, needs {sum(counts) + 1}"
+        )
+    values, targets = list(_dealt(tensors, counts)), tensors[-1]
+    if targets.dtype != loss.target_dtype or not all(values[at][0].dtype in dtypes for at in needs):
+        got = ", ".join(str(values[place][0].dtype) for place in needs)
+        raise LinkError(
+            f"{_where(stage, message)}: activation is {got} and targets {targets.dtype}, "
             f"need {' or '.join(sorted(map(str, dtypes)))} and {loss.target_dtype}"
         )
     num_dims = loss.sample_dims(targets)
-    is_shaped = num_dims in (1, 2) and hidden.ndim > num_dims
-    if not is_shaped or hidden.shape[:num_dims] != targets.shape[:num_dims]:
-        raise LinkError(
-            f"{_where(stage, message)}: activation {list(hidden.shape)} and targets "
-            f"{list(targets.shape)} do not belong together"
-        )
-    _check_scales(stage, message, parts)
-    return parts, targets
+    for parts in (values[place] for place in needs):
+        hidden = parts[0]
+        is_shaped = num_dims in (1, 2) and hidden.ndim > num_dims
+        if not is_shaped or hidden.shape[:num_dims] != targets.shape[:num_dims]:
+            raise LinkError(
+                f"{_where(stage, message)}: activation {list(hidden.shape)} and targets "
+                f"{list(targets.shape)} do not belong together"
+            )
+        _check_scales(stage, message, parts)
+    return values, structure, targets
 
 
 def check_gradient(
     stage: int,
     message: ReturnedGradient,
     tensors: Sequence[torch.Tensor],
-    hidden: torch.Tensor | None,
+    hidden: Hidden | None,
     dtypes: Collection[torch.dtype],
-) -> Sequence[torch.Tensor]:
-    """The parts of the returned gradient, in one of dtypes; see check_activation.
+) -> list[Parts]:
+    """The parts of the returned gradient, in one of dtypes, of each value that needs one.
 
-    Raises LinkError if it does not fit its activation hidden.
+    See check_activation. Raises LinkError if they do not fit their activation hidden.
     """
     if hidden is None:
         raise LinkError(f"{_where(stage, message)}: a gradient for a batch that is not in hand")
-    if len(tensors) != _num_parts(dtypes) or tensors[0].shape != hidden.shape:
-        got = [list(tensor.shape) for tensor in tensors]
-        raise LinkError(f"{_where(stage, message)}: gradient {got}, needs [{list(hidden.shape)}]")
-    if tensors[0].dtype not in dtypes:
-        raise LinkError(f"{_where(stage, message)}: gradient is {tensors[0].dtype}")
-    _check_scales(stage, message, tensors)
-    return tensors
+    values = needing(hidden)
+    count = _num_parts(dtypes)
+    found = list(_dealt(tensors, [count] * len(values)))
+    is_fit = len(tensors) == count * len(values)
+    if not is_fit or any(p[0].shape != v.shape for p, v in zip(found, values, strict=True)):
+        got, needed = ([list(tensor.shape) for tensor in each] for each in (tensors, values))
+        raise LinkError(f"{_where(stage, message)}: gradient {got}, needs {needed}")
+    for parts in found:
+        if parts[0].dtype not in dtypes:
+            raise LinkError(f"{_where(stage, message)}: gradient is {parts[0].dtype}")
+        _check_scales(stage, message, parts)
+    return found
+
+
+def _structure_of(stage: int, message: Activation) -> Structure | None:
+    try:
+        return structure_of(message.structure)
+    except ValueError as error:
+        raise LinkError(f"{_where(stage, message)}: {error}") from None
+
+
+def _dealt(tensors: Sequence[torch.Tensor], counts: Sequence[int]) -> Iterator[Parts]:
+    """So many tensors for each."""
+    start = 0
+    for count in counts:
+        yield tensors[start : start + count]
+        start += count
 
 
 def _num_parts(dtypes: Collection[torch.dtype]) -> int:
-    """How many tensors an activation or gradient comes as."""
+    """How many tensors a value that needs a gradient, or a gradient, comes as."""
     return 2 if torch.int8 in dtypes else 1
 
 

@@ -9,11 +9,20 @@ import torch
 
 from dni_async.decisions.actions import Batch
 from dni_async.stage.dtypes import activation_dtypes
+from dni_async.stage.values import (
+    Gradient,
+    Hidden,
+    Structure,
+    arranged,
+    as_gradient,
+    each,
+    gathered,
+)
 from dni_async.wire.messages import Activation, ReturnedGradient
 from dni_async.workers.reporting.spans import Spans
 from dni_async.workers.startup.equipment import Equipment
 from dni_async.workers.startup.seat import Seat
-from dni_async.workers.training.arrivals import check_activation, check_gradient
+from dni_async.workers.training.arrivals import Parts, check_activation, check_gradient
 
 __all__ = ["Batches", "Work"]
 
@@ -26,13 +35,13 @@ class Work:
     staleness of its returned gradient is.
     """
 
-    inputs: torch.Tensor | None
+    inputs: Hidden | None
     labels: torch.Tensor
     labels_host: torch.Tensor
-    hidden: torch.Tensor | None = None
+    hidden: Hidden | None = None
     version: int = 0
-    returned: torch.Tensor | None = None
-    input_gradient: torch.Tensor | None = None
+    returned: Gradient | None = None
+    input_gradient: Gradient | None = None
     samples: torch.Tensor | None = None
     is_counted: bool = False
 
@@ -50,7 +59,7 @@ class Batches:
         self._spans = spans
         self._dtypes = activation_dtypes(seat.config)
         self._work: dict[int, Work] = {}
-        self._targets: dict[int, torch.Tensor] = {}
+        self._targets: dict[int, Hidden] = {}
         self._copies: dict[int, Work] = {}
 
     def __getitem__(self, batch_id: int) -> Work:
@@ -61,8 +70,10 @@ class Batches:
 
         Raises LinkError if its tensors do not fit.
         """
-        parts, labels = check_activation(self._stage, message, tensors, self._dtypes, self._loss)
-        hidden, batch_id = self._from_link(parts), message.batch_id
+        values, structure, labels = check_activation(
+            self._stage, message, tensors, self._dtypes, self._loss
+        )
+        hidden, batch_id = self._arranged(values, structure), message.batch_id
         if self._predicts_inputs and message.purpose == "train":
             self._targets[batch_id] = hidden
         else:
@@ -71,15 +82,18 @@ class Batches:
 
     def pop_target(self, batch_id: int) -> torch.Tensor:
         """The activation [B, ...] that came for a batch whose input was predicted."""
-        return self._targets.pop(batch_id)
+        target = self._targets.pop(batch_id)
+        assert isinstance(target, torch.Tensor)  # inputs of several values are not predicted
+        return target
 
     def take_gradient(self, message: ReturnedGradient, tensors: list[torch.Tensor]) -> None:
         """Keep a returned gradient. Raises LinkError if it does not fit its activation."""
         work = self._work.get(message.batch_id)
         hidden = None if work is None else work.hidden
-        parts = check_gradient(self._stage, message, tensors, hidden, self._dtypes)
+        gradients = check_gradient(self._stage, message, tensors, hidden, self._dtypes)
         assert work is not None  # or there would be no activation to fit
-        work.returned = self._from_link(parts)
+        assert hidden is not None
+        work.returned = as_gradient(hidden, [self._from_link(parts) for parts in gradients])
         self._spans.lap("receive gradient", message.batch_id)
 
     def load(self, batch: Batch) -> None:
@@ -105,7 +119,8 @@ class Batches:
         if gives_way is not None:
             del self._copies[gives_way]
         # The slot that the inputs lie in is about to be given back.
-        copy = Work(work.inputs.clone(), work.labels.clone(), work.labels_host)
+        inputs = each(work.inputs, torch.Tensor.clone)
+        copy = Work(inputs, work.labels.clone(), work.labels_host)
         self._copies[batch_id] = copy
 
     def recall(self, kept_id: int, batch_id: int) -> None:
@@ -122,5 +137,15 @@ class Batches:
             x, y = self._feed.train_batch(batch.epoch, batch.index)
         else:
             x, y = self._feed.test_batch(batch.index)
-        self._work[batch.batch_id] = Work(self._to_device(x), self._to_device(y), y)
+        inputs = each(gathered(x), self._to_device)
+        self._work[batch.batch_id] = Work(inputs, self._to_device(y), y)
         self._spans.lap("load", batch.batch_id)
+
+    def _arranged(self, values: list[Parts], structure: Structure | None) -> Hidden:
+        """The values of an activation, on the device."""
+        needs = (0,) if structure is None else structure.needs
+        tensors = [
+            self._from_link(parts) if place in needs else self._to_device(parts[0])
+            for place, parts in enumerate(values)
+        ]
+        return arranged(tensors, structure)

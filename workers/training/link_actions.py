@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from dni_async.decisions.actions import (
@@ -16,6 +16,7 @@ from dni_async.decisions.actions import (
     ReturnGradient,
     Send,
 )
+from dni_async.stage.values import Values, gradients_of, tensors_of
 from dni_async.wire.messages import Activation, CheckpointMark, Credit, Marker, ReturnedGradient
 from dni_async.workers.reporting.instruments import Instruments
 from dni_async.workers.startup.equipment import Equipment
@@ -51,7 +52,13 @@ class LinkActions:
         assert self._seat.outbox is not None
         began = time.perf_counter()
         outbox = self._seat.outbox
-        parts = self._equipment.staging.for_link(outbox, batch.batch_id, work.hidden)
+        exact: Sequence[int] = ()  # places of values that travel as they are
+        text = ""
+        if isinstance(work.hidden, Values):
+            exact, text = work.hidden.structure.untaught, work.hidden.structure.text
+        parts = self._equipment.staging.all_for_link(
+            outbox, batch.batch_id, tensors_of(work.hidden), as_they_are=exact
+        )
         metas, inline = outbox.put(batch.batch_id, [*parts, work.labels_host])
         message = Activation(
             run_id=self._seat.run_id,
@@ -60,6 +67,7 @@ class LinkActions:
             purpose=batch.purpose,
             anchor=batch.anchor,
             tensors=metas,
+            structure=text,
         )
         outbox.send(message, inline)
         now = time.perf_counter()
@@ -75,7 +83,9 @@ class LinkActions:
         assert gradient is not None
         assert self._seat.inbox is not None
         began = time.perf_counter()
-        parts = self._equipment.staging.for_link(self._seat.inbox, batch_id, gradient)
+        parts = self._equipment.staging.all_for_link(
+            self._seat.inbox, batch_id, gradients_of(gradient)
+        )
         metas, inline = self._seat.inbox.put(batch_id, parts)
         self._seat.inbox.release(batch_id)
         version = self._equipment.stage.version

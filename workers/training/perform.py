@@ -25,6 +25,7 @@ from dni_async.decisions.actions import (
     SynthesizeInput,
     Update,
 )
+from dni_async.stage.values import Gradient, scaled
 from dni_async.workers.reporting.instruments import Instruments
 from dni_async.workers.saving.outputs import write_weights
 from dni_async.workers.saving.shard_writer import ShardWriter
@@ -87,7 +88,7 @@ class Performer:
     def _synthesize_input(self, action: SynthesizeInput) -> None:
         work = self._batches[action.batch_id]
         assert self._equipment.input_synthesizer is not None
-        assert work.inputs is not None
+        assert isinstance(work.inputs, torch.Tensor)
         work.samples = work.inputs
         work.inputs = self._equipment.input_synthesizer.predict(work.samples)
         self._spans.lap("synthesize input", action.batch_id)
@@ -120,6 +121,7 @@ class Performer:
         work.hidden = self._equipment.stage.evaluate(work.inputs)
         work.inputs = None
         if self._seat.outbox is None:
+            assert isinstance(work.hidden, torch.Tensor)
             self._epochs.add_score(self._equipment.stage.score(work.hidden, work.labels))
         self._spans.lap("evaluate", batch_id)
 
@@ -128,7 +130,8 @@ class Performer:
         work, stage = self._batches[batch_id], self._equipment.stage
         assert work.hidden is not None
         if action.source == "loss":
-            loss, gradient = stage.loss_gradient(batch_id, work.labels)
+            loss, of_outputs = stage.loss_gradient(batch_id, work.labels)
+            gradient: Gradient = of_outputs
             if batch_id >= 0:  # a replay is no progress
                 self._epochs.add_loss(loss, len(work.labels))
             self._spans.lap("loss", batch_id)
@@ -139,7 +142,7 @@ class Performer:
         else:
             gradient = self._returned(work)
         if action.scale != 1.0:
-            gradient = gradient * action.scale
+            gradient = scaled(gradient, action.scale)
         source = f"{action.source} gradient"
         work.input_gradient = stage.pull_back(batch_id, gradient, source=source)
         self._spans.lap("backward", batch_id)
@@ -187,7 +190,7 @@ class Performer:
         work.samples = None
         self._spans.lap("learn input", batch_id)
 
-    def _returned(self, work: Work) -> torch.Tensor:
+    def _returned(self, work: Work) -> Gradient:
         """The gradient that came back; what it is used for first counts its staleness."""
         assert work.returned is not None
         if not work.is_counted:

@@ -16,6 +16,7 @@ from dni_async.stage.losses.interface import Loss
 from dni_async.stage.making import make_stage
 from dni_async.stage.own_state import OwnState, take
 from dni_async.stage.stage import Stage
+from dni_async.stage.values import Gradient, Hidden, Values, arranged, structure_of
 
 __all__ = ["Line", "StageFailed", "plain"]
 
@@ -51,25 +52,25 @@ class Line:
                 layers, config, loss, index=index, num_batches=1, draws=draws, whole=whole
             )
             self.stages.append(stage)
-        self.hidden: list[torch.Tensor] = []
+        self.hidden: list[Hidden] = []
 
     def forward(
         self, batch_id: int, x: torch.Tensor, *, replays: bool, between: Callable[[int], None]
-    ) -> torch.Tensor:
+    ) -> Hidden:
         """Pass a batch up; what the head gives. Each stage's output stays in hidden.
 
         replays: all but the head keep inputs alone. between: called with each stage before it.
         Raises StageFailed.
         """
         self.hidden = []
-        hidden = x.clone()
+        hidden: Hidden = x
         for stage in self.stages:
             is_head = stage is self.stages[-1]
             between(stage.index)
             try:
                 hidden = stage.forward(
                     batch_id,
-                    hidden.clone(),
+                    _handed_over(hidden),
                     needs_input_gradient=stage.index > 0,
                     keeps_graph=is_head or not replays,
                 )
@@ -80,7 +81,7 @@ class Line:
 
     def pull_back(self, batch_id: int, gradient: torch.Tensor) -> None:
         """Pass the head's gradient down; every parameter's is left. Raises StageFailed."""
-        returned: torch.Tensor | None = gradient
+        returned: Gradient | None = gradient
         for stage in reversed(self.stages):
             assert returned is not None
             try:
@@ -88,13 +89,13 @@ class Line:
             except Exception as error:
                 raise StageFailed(stage.index, error) from error
 
-    def evaluate(self, x: torch.Tensor) -> torch.Tensor:
+    def evaluate(self, x: torch.Tensor) -> Hidden:
         """What the head gives in evaluation mode. Raises StageFailed."""
         self.hidden = []
-        hidden = x.clone()
+        hidden: Hidden = x
         for stage in self.stages:
             try:
-                hidden = stage.evaluate(hidden.clone())
+                hidden = stage.evaluate(_handed_over(hidden))
             except Exception as error:
                 raise StageFailed(stage.index, error) from error
             self.hidden.append(hidden)
@@ -118,6 +119,14 @@ class Line:
             whole.tensors.update(state.tensors)
             whole.left.update(state.left)
         return whole
+
+
+def _handed_over(hidden: Hidden) -> Hidden:
+    """A copy, as it comes out at the upper end of a link."""
+    if isinstance(hidden, Values):
+        text = hidden.structure.text
+        return arranged([tensor.clone() for tensor in hidden.tensors], structure_of(text))
+    return hidden.clone()
 
 
 def _separate(

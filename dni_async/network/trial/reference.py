@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
 from torch import nn
 
+from dni_async.errors import ConfigError
 from dni_async.stage.autograd import pull_back
 from dni_async.stage.draws import Draws
+from dni_async.stage.values import gathered, tensors_of
 
 __all__ = ["Reference", "Undone"]
 
@@ -30,12 +33,12 @@ class Reference:
     """A network's own forward and backward, with its own hooks.
 
     starts: the first child of each layer, at which the generators are set as for a stage. outputs:
-    what each child gave last, by its index, as far as it gave a tensor and stands in one place.
+    what each child gave last, by its index, as far as it gave tensors and stands in one place.
     """
 
     def __init__(self, network: nn.Sequential, draws: Draws, starts: Sequence[int]) -> None:
         self.network = network
-        self.outputs: dict[int, torch.Tensor] = {}
+        self.outputs: dict[int, list[torch.Tensor]] = {}
         self._draws = draws
         self._batch_id = 0
         self._at: int | None = None
@@ -63,7 +66,7 @@ class Reference:
         assert self._result is not None
         try:
             if self._result.requires_grad:
-                pull_back(self._result, gradient)
+                pull_back([self._result], [gradient])
         except Exception as error:
             raise Undone(None, error) from error
         named = self.network.named_parameters()
@@ -79,7 +82,8 @@ class Reference:
 
     def _after(self, index: int) -> Any:
         def act(_module: nn.Module, _inputs: object, output: object) -> None:
-            if isinstance(output, torch.Tensor):
-                self.outputs[index] = output.detach().clone()
+            with suppress(ConfigError):
+                tensors = tensors_of(gathered(output))
+                self.outputs[index] = [tensor.detach().clone() for tensor in tensors]
 
         return act

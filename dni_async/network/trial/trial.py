@@ -27,6 +27,7 @@ from dni_async.stage.draws import Draws
 from dni_async.stage.dtypes import AUTOCAST_DTYPES
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.own_state import load_trained
+from dni_async.stage.values import Hidden, Values, needing, tensors_of
 
 __all__ = ["Batch", "try_network"]
 
@@ -78,6 +79,7 @@ class _Trial:
         self.words = Words(network, [*starts, len(network)], ranges, config.model)
         _check_same(network, self._other)
         self._autocast = AUTOCAST_DTYPES[config.dtype]
+        self._predicts_inputs = config.unlock == "forward"
         self._line = Line(make, ranges, config, loss)
         self._reference = Reference(network, Draws(config.seed, 0, starts), starts)
         self._trace = torch.empty(0)
@@ -92,6 +94,7 @@ class _Trial:
         outputs = self._line.forward(batch_id, x, replays=replays, between=self._leave_other_traces)
         self._compare_outputs(expected, outputs)
         head = self._line.stages[-1]
+        self._check_values(tuple(targets.shape[: head.loss.sample_dims(targets)]))
         gradient = head.loss_gradient(batch_id, targets)[1]
         gradients = self._reference.pull_back(gradient)
         self._line.pull_back(batch_id, gradient)
@@ -115,7 +118,7 @@ class _Trial:
         came_back = self._evaluated(returned, x)
         for index, hidden in enumerate(self._line.hidden):
             again = returned.outputs.get(self.words.last_child(index))
-            if again is not None and _differ(again, hidden):
+            if again is not None and _any_differ(again, hidden):
                 raise ConfigError(self.words.lost(index))
         if _differ(came_back, expected):
             raise ConfigError(self.words.lost(None))
@@ -137,14 +140,23 @@ class _Trial:
                 for child in self.words.children(stage - 1):
                     self._trace = self._other[child](self._trace)
 
+    def _check_values(self, leading: tuple[int, ...]) -> None:
+        """What passes between stages can be learnt from; leading: the samples' shape."""
+        for stage, hidden in enumerate(self._line.hidden[:-1]):
+            if self._predicts_inputs and isinstance(hidden, Values):
+                raise ConfigError(self.words.several_values(stage))
+            for value in needing(hidden):
+                if value.ndim <= len(leading) or value.shape[: len(leading)] != leading:
+                    raise ConfigError(self.words.no_samples(stage, value, leading))
+
     def _compare_outputs(
-        self, expected: object, outputs: torch.Tensor, *, mode: str = "training"
+        self, expected: object, outputs: Hidden, *, mode: str = "training"
     ) -> None:
-        if not isinstance(expected, torch.Tensor):
+        if not isinstance(expected, torch.Tensor) or not isinstance(outputs, torch.Tensor):
             raise ConfigError(self.words.no_tensor(expected))
         for index, hidden in enumerate(self._line.hidden):
             known = self._reference.outputs.get(self.words.last_child(index))
-            if known is not None and _differ(known, hidden):
+            if known is not None and _any_differ(known, hidden):
                 raise ConfigError(self.words.other_outputs(index, mode))
         if _differ(expected, outputs):
             raise ConfigError(self.words.other_outputs(None, mode))
@@ -191,6 +203,11 @@ def _check_same(network: nn.Sequential, again: nn.Sequential) -> None:
                 f"model: what it makes differs from call to call in {name}, but each worker makes "
                 "its own; draw from torch's generator alone, which the run's seed sets"
             )
+
+
+def _any_differ(known: Sequence[torch.Tensor], hidden: Hidden) -> bool:
+    values = tensors_of(hidden)
+    return len(known) != len(values) or any(map(_differ, known, values))
 
 
 def _differ(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import nn
 
 from dni_async.network.trial.line import StageFailed
@@ -93,6 +94,21 @@ class Words:
         """The network's own forward gives something else than a tensor."""
         return f"model: {self._name} gives a {type(result).__name__}, needs one tensor"
 
+    def several_values(self, stage: int) -> str:
+        """Inputs of several values are not predicted."""
+        return (
+            f"unlock: forward predicts inputs that are one tensor, but {self._stage(stage)} gives "
+            "several values; leave unlock at backward"
+        )
+
+    def no_samples(self, stage: int, value: torch.Tensor, leading: Sequence[int]) -> str:
+        """A value that needs a gradient is not one of samples."""
+        return (
+            f"model: {self._stage(stage)} gives {value.dtype} {list(value.shape)} that needs a "
+            f"gradient, which must be [{', '.join(map(str, leading))}, ...]; detach it, or put who "
+            "gives it and who takes it into one stage"
+        )
+
     def left(self, name: str, kind: str) -> str:
         """An attribute changes that cannot travel."""
         path, _, attribute = name.rpartition(".")
@@ -128,7 +144,7 @@ class Words:
                     f"; children {both} share a {kind}, which is not shared between processes: put "
                     "them into one child, or into one stage with --stages"
                 )
-        return "; nothing but a tensor passes from child to child"
+        return "; nothing but what a child gives passes to the next"
 
     def _holder(self, child: int) -> int:
         ends = [end for _, end in self._children]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from dni_async.errors import LinkError
 from dni_async.stage.losses.catalog import make_loss
+from dni_async.stage.values import Values, arranged, gathered, tensors_of
 from dni_async.transport.staging import Staging
 from dni_async.wire.messages import Activation, ReturnedGradient
 from dni_async.workers.training.arrivals import check_activation, check_gradient
@@ -31,14 +34,15 @@ def ints(*shape: int) -> torch.Tensor:
 )
 def test_labels_are_the_leading_shape(hidden: tuple[int, ...], labels: tuple[int, ...]) -> None:
     sent = [torch.zeros(hidden), ints(*labels)]
-    parts, found = check_activation(1, ACTIVATION, sent, DTYPES, LOSS)
+    (parts,), structure, found = check_activation(1, ACTIVATION, sent, DTYPES, LOSS)
     assert [*parts, found] == sent
+    assert structure is None
 
 
 def test_targets_of_numbers_lead_with_the_samples_alone() -> None:
     loss = make_loss("mse", (2,))
     sent = [torch.zeros(3, 4), torch.zeros(3, 2)]
-    parts, found = check_activation(1, ACTIVATION, sent, DTYPES, loss)
+    (parts,), _, found = check_activation(1, ACTIVATION, sent, DTYPES, loss)
     assert [*parts, found] == sent
     with pytest.raises(LinkError, match=r"need torch\.float32 and torch\.float32"):
         check_activation(1, ACTIVATION, [torch.zeros(3, 4), ints(3)], DTYPES, loss)
@@ -54,10 +58,11 @@ def small(*shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("shape", [(3, 4), (3, 2, 4)])
 def test_8_bits_come_with_a_scale_for_each_sample(shape: tuple[int, ...]) -> None:
     parts = [small(*shape), torch.zeros(3)]
-    arrived, labels = check_activation(1, ACTIVATION, [*parts, ints(3)], {torch.int8}, LOSS)
+    sent = [*parts, ints(3)]
+    (arrived,), _, labels = check_activation(1, ACTIVATION, sent, {torch.int8}, LOSS)
     assert list(arrived) == parts
     assert torch.equal(labels, ints(3))
-    returned = check_gradient(1, GRADIENT, parts, torch.zeros(shape), {torch.int8})
+    (returned,) = check_gradient(1, GRADIENT, parts, torch.zeros(shape), {torch.int8})
     assert list(returned) == parts
 
 
@@ -99,11 +104,86 @@ def test_whatever_tensors_come_are_refused_or_computed_with(tensors: list[torch.
         lambda: check_gradient(1, GRADIENT, tensors, hidden, {torch.int8}),
     ):
         try:
-            parts = look()
+            (parts,) = look()
         except LinkError:
             continue
         arrived = staging.from_link(parts)
         assert (arrived.dtype, arrived.shape) == (torch.float32, tensors[0].shape)
+
+
+def passed(*given: object) -> tuple[str, Values]:
+    """The text that goes with a tuple of these, and what it is."""
+    values = gathered(given)
+    assert isinstance(values, Values)
+    return values.structure.text, values
+
+
+def test_several_values_come_with_their_structure() -> None:
+    text, values = passed(
+        torch.zeros(3, 4).requires_grad_(), torch.arange(7), {"a": torch.ones(())}
+    )
+    sent = [torch.zeros(3, 4), torch.arange(7), torch.ones(()), ints(3)]
+    message = replace(ACTIVATION, structure=text)
+    parts, structure, found = check_activation(1, message, sent, DTYPES, LOSS)
+    assert [tensor for of_value in parts for tensor in of_value] == sent[:-1]
+    assert structure == values.structure
+    assert found is sent[-1]
+    (gradient,) = check_gradient(1, GRADIENT, [torch.ones(3, 4)], values, DTYPES)
+    assert len(gradient) == 1
+    for wrong in ([], [torch.ones(3, 4)] * 2, [torch.ones(7)]):
+        with pytest.raises(LinkError, match=r"needs \[\[3, 4\]\]"):
+            check_gradient(1, GRADIENT, wrong, values, DTYPES)
+
+
+def test_of_several_values_only_those_that_need_a_gradient_have_scales() -> None:
+    text, values = passed(torch.zeros(4), torch.zeros(3, 4).requires_grad_())
+    sent = [torch.zeros(4), small(3, 4), torch.zeros(3), ints(3)]
+    message = replace(ACTIVATION, structure=text)
+    parts, _, _ = check_activation(1, message, sent, {torch.int8}, LOSS)
+    assert [len(of_value) for of_value in parts] == [1, 2]
+    (gradient,) = check_gradient(1, GRADIENT, sent[1:3], values, {torch.int8})
+    assert list(gradient) == sent[1:3]
+
+
+@pytest.mark.parametrize(
+    ("text", "tensors", "message"),
+    [
+        ("[", [torch.zeros(3, 4)], "no structure of values"),
+        ('["tuple",[1,0]]', [torch.zeros(3, 4)], "2 tensors, needs 3"),
+        ('["tuple",[1,1]]', [torch.zeros(3, 4), ints(3)], "activation is torch.float32, torch.in"),
+        ('["tuple",[1,1]]', [torch.zeros(3, 4), torch.zeros(4)], "do not belong together"),
+        ('["tuple",[0,1]]', [torch.zeros(3, 4), torch.zeros(2, 3)], "do not belong together"),
+    ],
+)
+def test_unfit_values_are_refused(text: str, tensors: list[torch.Tensor], message: str) -> None:
+    activation = replace(ACTIVATION, structure=text)
+    with pytest.raises(LinkError, match=f"stage 1, Activation of batch 7: .*{re.escape(message)}"):
+        check_activation(1, activation, [*tensors, ints(3)], DTYPES, LOSS)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 2)
+    | st.sampled_from(["tuple", "dict", "is", "named", "list", "class"])
+    | st.sampled_from(["collections:OrderedDict", "os:system", "sys:float_info"]),
+    lambda inner: st.lists(inner, max_size=4),
+    max_leaves=12,
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=300, database=None)
+@given(JSON.map(json.dumps) | st.text(max_size=20), st.lists(ANY_TENSOR, max_size=4))
+def test_whatever_structure_comes_is_refused_or_built(
+    text: str, tensors: list[torch.Tensor]
+) -> None:
+    message = replace(ACTIVATION, structure=text)
+    try:
+        parts, structure, _ = check_activation(1, message, tensors, DTYPES, LOSS)
+    except LinkError:
+        return
+    hidden = arranged([of_value[0] for of_value in parts], structure)
+    if isinstance(hidden, Values):
+        again = gathered(hidden.restored())
+        assert all(map(torch.equal, tensors_of(again), tensors_of(hidden)))
 
 
 def test_scales_without_8_bits_are_refused() -> None:

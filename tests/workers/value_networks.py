@@ -1,0 +1,179 @@
+"""Networks for the digits, between whose layers more than a tensor passes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+__all__ = ["FACTORIES", "Pair", "masked", "named_pairs", "nested", "skip", "tied"]
+
+WIDTH = 32
+
+
+class Pair(NamedTuple):
+    """What a layer gives under names of its own."""
+
+    hidden: torch.Tensor
+    first: torch.Tensor
+
+
+class Begin(nn.Module):
+    """An activation, and the same for later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(64, WIDTH)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """A tuple of both."""
+        hidden = torch.relu(self.inner(x))
+        return hidden, hidden
+
+
+class Carry(nn.Module):
+    """One layer on the first value; the second only passes through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.Dropout(0.1), nn.ReLU())
+
+    def forward(self, values: Any) -> Any:
+        """What came, with another first."""
+        hidden, *rest = values
+        return (self.inner(hidden), *rest)
+
+
+class Join(nn.Module):
+    """The skip comes back in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, values: Any) -> torch.Tensor:
+        """Their sum."""
+        hidden, first = values
+        return torch.relu(self.inner(hidden) + first)
+
+
+class Named(nn.Module):
+    """A named tuple in, one out; both values are used on the way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, values: Any) -> Pair:
+        """Its first value is relayed, and used here too."""
+        hidden, first = values
+        return Pair(torch.relu(self.inner(hidden) + 0.5 * first), first)
+
+
+class Masking(nn.Module):
+    """Gives ids, positions, a mask and a scale beside the activation, as a dict."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(64, WIDTH)
+        self.register_buffer("places", torch.arange(WIDTH), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> dict[str, Any]:
+        """Of which only the activation needs a gradient."""
+        hidden = torch.relu(self.inner(x))
+        return {
+            "hidden": hidden,
+            "mask": hidden > 0,
+            "inner": [torch.tensor(0.5), (self.places, None)],
+            "counts": x.sum(1).to(torch.int32),
+            "name": "digits",
+            "num": len(x),
+        }
+
+
+class Masked(nn.Module):
+    """Uses all of it and passes it on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, given: dict[str, Any]) -> dict[str, Any]:
+        """With another activation."""
+        scale, (places, nothing) = given["inner"]
+        assert nothing is None
+        assert given["name"] == "digits"
+        assert given["num"] == len(given["counts"])
+        hidden = self.inner(given["hidden"] * given["mask"]) + scale * (places > 3)
+        return {**given, "hidden": torch.relu(hidden)}
+
+
+class Unmask(nn.Module):
+    """The activation alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(WIDTH, 10)
+
+    def forward(self, given: dict[str, Any]) -> torch.Tensor:
+        """Logits."""
+        return self.inner(given["hidden"]) * torch.sign(given["counts"].abs() + 1).unsqueeze(1)
+
+
+class Nest(nn.Module):
+    """Two values that need a gradient, in a list in a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 8)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """(a, [b])."""
+        return torch.relu(self.one(x)), [torch.tanh(self.two(x))]
+
+
+class Unnest(nn.Module):
+    """Takes both again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(WIDTH, 10), nn.Linear(8, 10)
+
+    def forward(self, given: Any) -> torch.Tensor:
+        """Logits."""
+        hidden, (other,) = given
+        return self.one(hidden) + self.two(other)
+
+
+def skip() -> nn.Sequential:
+    """A skip over two layers, each of which relays it."""
+    return nn.Sequential(Begin(), Carry(), Carry(), Join(), nn.Linear(WIDTH, 10))
+
+
+def named_pairs() -> nn.Sequential:
+    """Named tuples, whose second value is used by three layers."""
+    return nn.Sequential(Begin(), Named(), Named(), Join(), nn.Linear(WIDTH, 10))
+
+
+def masked() -> nn.Sequential:
+    """Masks, scalars, positions and plain values in a dict."""
+    return nn.Sequential(Masking(), Masked(), Masked(), Unmask())
+
+
+def nested() -> nn.Sequential:
+    """Several values that need a gradient, between layers that pass one."""
+    return nn.Sequential(nn.Linear(64, WIDTH), nn.ReLU(), Nest(), Unnest())
+
+
+def tied() -> nn.Sequential:
+    """Layers 1 and 2 have one weight."""
+    network = nn.Sequential(
+        nn.Linear(64, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH), nn.ReLU(),
+        nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10),
+    )  # fmt: skip
+    network[4].weight = network[2].weight
+    return network
+
+
+FACTORIES = ("skip", "named_pairs", "masked", "nested")
