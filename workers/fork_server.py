@@ -1,8 +1,9 @@
 """Import torch once, then fork a worker whenever the launcher asks.
 
-Speaks JSON lines over an inherited socket. From the launcher: ``{"start": {...}}`` and
-``{"remove": [FOLDER, ...]}`` (delete these when the launcher is gone), with ``"kill": true`` last,
-when the workers are to be killed then. To the launcher: ``{"started": stage, "pid": pid}`` and
+Speaks JSON lines over an inherited socket. From the launcher: ``{"start": {...}}``,
+``{"import": [MODULE, ...]}`` (what all workers will need as well) and ``{"remove": [FOLDER, ...]}``
+(delete these when the launcher is gone), with ``"kill": true`` last, when the workers are to be
+killed then. To the launcher: ``{"started": stage, "pid": pid}`` and
 ``{"exited": pid, "code": code}``. When the launcher's end closes unsaid, the workers may take
 leave; what is left after a few seconds is killed, and the folders are removed.
 
@@ -13,6 +14,7 @@ inherit them broken.
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
 import selectors
@@ -96,6 +98,9 @@ class _ForkServer:
             if "remove" in request:
                 self._folders = request["remove"]
                 self._may_kill = request.get("kill", False)
+            for module in request.get("import", ()):
+                importlib.import_module(module)
+                gc.freeze()
             if "start" in request:
                 self._fork(request["start"])
         return bool(received)

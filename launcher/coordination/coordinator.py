@@ -101,6 +101,8 @@ def _processes(plan: Plan, folder: RunFolder) -> Iterator[WorkerProcesses | None
         return
     log = folder.logs / "fork-server.log"
     with worker_processes(plan.threads_per_worker, log, folder.held) as processes:
+        if plan.config.has_own_optimizer:
+            processes.import_once("torch._dynamo")  # as torch.optim does, over a second in each
         yield processes
 
 

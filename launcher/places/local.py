@@ -145,6 +145,10 @@ class WorkerProcesses:
         """Readable when there is something to hear."""
         return self._ours.fileno()
 
+    def import_once(self, *modules: str) -> None:
+        """Have these imported for all workers that are started from now on."""
+        self._say({"import": modules})
+
     def start(
         self,
         *,

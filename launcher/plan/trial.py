@@ -99,7 +99,7 @@ def try_optimizer(config: RunConfig, feed: Feed) -> list[str]:
     from dni_async.stage.descent.rates import check_schedule
 
     check_schedule(config, config.epochs * feed.num_batches[0])
-    if not is_extension(config.optimizer):
+    if not config.has_own_optimizer:
         return []
     network = build_network(config, feed.facts.input_shape, feed.facts.num_classes)
     names = left_out(list(network.named_parameters()), config)
@@ -115,7 +115,7 @@ def _few(names: list[str]) -> str:
 
 def _is_own(config: RunConfig) -> bool:
     is_own_model = config.model is not None and is_extension(config.model)
-    return is_own_model or is_extension(config.optimizer)
+    return is_own_model or config.has_own_optimizer
 
 
 def _replays(config: RunConfig) -> bool:

@@ -121,3 +121,8 @@ class LearningSettings:
         "The start takes longer by the compilation.",
         why="layers computed by hand are faster than compiled ones (0022)",
     )
+
+    @property
+    def has_own_optimizer(self) -> bool:
+        """Whether the optimizer is torch's or the user's, and none of ours."""
+        return self.optimizer not in OPTIMIZERS
