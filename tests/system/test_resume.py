@@ -21,6 +21,7 @@ from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
 slow = pytest.mark.slow
+NADAM = "--optimizer=torch.optim:NAdam"  # whose state is made at its first update
 EXACT = [
     "--rule=backprop", "--layers=3", "--width=64", "--epochs=15", "--batch-size=32",
     "--no-baseline", "--threads-per-worker=1", "--partition=even", "--checkpoint-every=20",
@@ -59,10 +60,7 @@ def checkpoints(run: Launch) -> list[int]:
         pytest.param(["--optimizer=adam"], [], marks=slow),
         (["--optimizer=sgd", "--accumulate=3", "--lr=0.05"], ["--transport=tcp"]),
         (
-            [
-                *["--norm=batch", "--lr-schedule=cosine", "--evaluate-every=7"],
-                "--optimizer=torch.optim:NAdam",
-            ],
+            ["--norm=batch", "--lr-schedule=cosine", "--evaluate-every=7", NADAM],
             ["--stages=2"],
         ),
         pytest.param(["--stages=1"], ["--stages=3"], marks=slow),
