@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import nn
 from dni_async.config.run_config import RunConfig
 from dni_async.launcher.jobs import baseline
 from dni_async.launcher.report.results import EpochResult
+from tests import frozen_networks, own_optimizers
 from tests.system.conftest import Launch
 from tests.system.sequences import write_sequences
 
@@ -111,3 +113,31 @@ def test_lockstep_equals_plain_backpropagation_for_named_networks(
     network, _ = train_plainly(RunConfig(rule="backprop", **settings))  # type: ignore[arg-type]
     assert run.end() == 0, run.output
     assert_same_weights(run, network)
+
+
+def test_lockstep_equals_plain_backpropagation_with_an_optimizer_of_the_users_own(
+    launch: Callable[..., Launch], as_in_a_worker: None, tmp_path: Path
+) -> None:
+    """Muon beside AdamW, a schedule, and layers that are frozen; the baseline as a process, too."""
+    folder = tmp_path / "launch-0"
+    folder.mkdir()
+    for module, name in ((frozen_networks, "nets"), (own_optimizers, "optimizers_of_mine")):
+        shutil.copy(str(module.__file__), folder / f"{name}.py")
+    run = launch(
+        "--model=nets:backbone", "--optimizer=optimizers_of_mine:muon_beside_adamw",
+        "--lr-schedule=optimizers_of_mine:waves", "--rule=backprop", "--threads-per-worker=1",
+        "--epochs=2", "--stages=3", "--partition=even",
+    )  # fmt: skip
+    settings = RunConfig(
+        model="tests.frozen_networks:backbone",
+        optimizer="tests.own_optimizers:muon_beside_adamw",
+        lr_schedule="tests.own_optimizers:waves",
+        rule="backprop",
+        epochs=2,
+    )
+    network, _ = train_plainly(settings)
+    assert run.end() == 0, run.output
+    assert_same_weights(run, network)
+    ours, one_thread, _ = run.report()["runs"]
+    assert ours["epochs"][-1]["train_loss"] == one_thread["epochs"][-1]["train_loss"]
+    assert "leaves out" not in run.output
