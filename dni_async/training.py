@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, cast
 from dni_async.config.copies import Copies
 from dni_async.config.extensions import is_importing
 from dni_async.config.given import give, open_folder
+from dni_async.config.own_loss import as_settings
 from dni_async.config.run_config import RunConfig
+from dni_async.config.target_form import Taken
 from dni_async.errors import ConfigError, DataError, HandshakeError, WorkerDied
 
 if TYPE_CHECKING:
@@ -81,6 +83,7 @@ def train(
     model: nn.Sequential | Callable[[], nn.Sequential] | str | None = None,
     data: object = None,
     *,
+    loss: str | Callable[..., Any] | None = None,
     config: RunConfig | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -96,8 +99,12 @@ def train(
     data: (x_train, y_train, x_test, y_test), a mapping with these names, or two parts (training,
     test): pairs of numpy arrays or torch tensors, map-style data sets of torch or loaders of such,
     which are read into arrays; or as ``--data``. None: the digits. x: real numbers [N, ...], finite
-    as float32, or int64 ids; y: integers from 0, [N], [N, 1] or [N, T], or one-hot [N, C]. A
-    loader's batch size is taken unless settings or config say one.
+    as float32, or int64 ids; y: as the loss takes them; for cross-entropy integers from 0, [N],
+    [N, 1], [N, T] or [N, H, W], or one-hot [N, C]. A loader's batch size is taken unless settings
+    or config say one.
+
+    loss: as ``--loss``; a loss module of torch.nn; or any function of outputs and targets that
+    gives a scalar tensor, their mean loss. None: cross-entropy.
 
     settings: the fields of RunConfig, where rule and synthesizer may also be classes; optimizer a
     class, a ``functools.partial`` of one or a factory over named parameters; lr_schedule a function
@@ -117,11 +124,17 @@ def train(
         open_folder() as folder,
         _run_folder(run_dir) as place,
     ):
-        asked = _settings(model, data, settings, folder)
+        asked = {**_settings(model, settings, folder), **_loss_settings(loss, folder)}
         if config is None and (size := _loaders_batch_size(data)) is not None:
             asked.setdefault("batch_size", size)
         base = RunConfig(baseline=False) if config is None else config
+        if isinstance(data, str | os.PathLike):
+            asked["data"] = os.fspath(data)
+        elif data is not None:
+            asked["data"] = "given"
         resolved = RunConfig.from_dict({**base.to_dict(), **asked})
+        if resolved.data == "given" and data is not None:
+            _write(data, folder, resolved.taken)
         network, report = _engine().carry_out(
             resolved, run_dir=place, overwrite=overwrite, progress=progress
         )
@@ -189,9 +202,7 @@ def _run_folder(run_dir: str | os.PathLike[str] | None) -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _settings(
-    model: object, data: object, settings: Mapping[str, Any], folder: Path
-) -> dict[str, Any]:
+def _settings(model: object, settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """The settings as RunConfig knows them; what is no plain value is put into folder."""
     asked = dict(settings)
     for name in _BY_NAME:
@@ -210,12 +221,21 @@ def _settings(
         asked["model"] = model
     elif model is not None:
         asked["model"] = give(folder, "model", _factory(model))
-    if isinstance(data, str | os.PathLike):
-        asked["data"] = os.fspath(data)
-    elif data is not None:
-        _write(data, folder)
-        asked["data"] = "given"
     return asked
+
+
+def _loss_settings(loss: object, folder: Path) -> dict[str, Any]:
+    """The settings that say which loss it is; one that no name says is put into folder."""
+    if loss is None:
+        return {}
+    if isinstance(loss, str):
+        return {"loss": loss}
+    if not callable(loss):
+        raise ConfigError(
+            "loss: must be a name, a loss of torch.nn or a function of outputs and targets, but is "
+            f"a {type(loss).__name__}"
+        )
+    return as_settings(loss) or {"loss": give(folder, "loss", loss)}
 
 
 def _factory(model: object) -> object:
@@ -232,15 +252,15 @@ def _factory(model: object) -> object:
     return model
 
 
-def _write(data: object, folder: Path) -> None:
+def _write(data: object, folder: Path, taken: Taken) -> None:
     import numpy as np
 
     from dni_async.data.arrays import as_arrays
     from dni_async.data.catalog import GIVEN_FILE
     from dni_async.data.dataset import checked_dataset
 
-    arrays = as_arrays(data)
-    checked_dataset("data", **arrays)
+    arrays = as_arrays(data, taken)
+    checked_dataset("data", **arrays, taken=taken)
     np.savez(folder / GIVEN_FILE, **cast("dict[str, Any]", arrays))
 
 

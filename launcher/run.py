@@ -114,7 +114,7 @@ def _carry_out(
             display = WatchedDisplay(shown, watchers.all)
             if needs_balance(plan) and (resumption is None or not resumption.keeps_stages(plan)):
                 plan, sentence = balance(plan)
-                try_regrouped(plan.config, plan.layer_ranges)
+                try_regrouped(plan.config, plan.layer_ranges, plan.output_shape)
                 _check_profiled_stage(plan)
                 display.note(sentence)
             for note in (_headline(plan, folder), *plan.notes, *watchers.notes):
@@ -251,11 +251,19 @@ def _merge_spans(folder: RunFolder, display: Display, ours: RunResult) -> None:
     display.note(f"trace: {folder.trace} (for Perfetto or chrome://tracing)")
 
 
+def _targets(plan: Plan) -> str:
+    """What the data have for targets."""
+    if plan.num_classes:
+        return f"{plan.num_classes} classes"
+    shape = ", ".join(map(str, plan.form.shape))
+    return f"targets [{shape}], loss {plan.config.loss}" if shape else f"loss {plan.config.loss}"
+
+
 def _headline(plan: Plan, folder: RunFolder) -> str:
     ranges = " ".join(layer_range(first, end) for first, end in plan.layer_ranges)
     return (
         f"{plan.dataset_name}: {plan.num_train:,} training and {plan.num_test:,} test samples, "
-        f"{plan.num_classes} classes\n"
+        f"{_targets(plan)}\n"
         f"{plan.num_stages} workers on {', '.join(dict.fromkeys(plan.devices))} with "
         f"{plan.threads_per_worker} thread(s) each, {plan.cores} cores; layers by stage: {ranges}\n"
         f"run directory: {folder.path}"

@@ -7,6 +7,7 @@ run is the same each time, in whatever order its turns are given.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import random
@@ -14,8 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
+from dni_async.config.extensions import is_extension
 from dni_async.config.run_config import RunConfig
+from dni_async.data.feed import Feed
 from dni_async.data.opening import open_feed
 from dni_async.errors import LinkError
 from dni_async.network.building import build_network, layer_starts
@@ -217,7 +221,8 @@ def _welcomes(config: RunConfig, ranges: Ranges | None) -> Iterator[Welcome]:
     """What each stage is told by a coordinator."""
     feed = open_feed(config)
     facts = feed.facts
-    network = build_network(config, facts.input_shape, facts.num_classes)
+    form = facts.form
+    network = build_network(config, facts.input_shape, form.output_shape)
     if ranges is None:
         ranges = split_layers(len(layer_starts(network)), config.num_stages)
     for first, end in ranges:
@@ -232,7 +237,20 @@ def _welcomes(config: RunConfig, ranges: Ranges | None) -> Iterator[Welcome]:
             weights_path="",
             input_shape=facts.input_shape,
             holds_ids=facts.holds_ids,
-            num_classes=facts.num_classes,
+            num_classes=form.num_classes,
             num_updates=config.epochs * feed.num_batches[0],
             config=config.to_dict(),
+            target_shape=(1, *form.shape),
+            target_dtype=form.dtype,
+            has_ignored=form.ignored is not None,
+            output_shape=(1, *_output_shape(config, network, feed)),
         )
+
+
+def _output_shape(config: RunConfig, network: nn.Sequential, feed: Feed) -> tuple[int, ...]:
+    """Of one sample, of a network that stays as it is."""
+    if config.model is None or not is_extension(config.model):
+        return feed.facts.form.output_shape
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        outputs: torch.Tensor = copy.deepcopy(network).eval()(feed.few_samples())
+    return tuple(outputs.shape[1:])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.rivals.rank import Rank, Share, autocast, join, train
 from dni_async.network.building import build_network
 from dni_async.stage.descent.making import make_optimizer
+from dni_async.stage.losses.catalog import run_loss
 
 __all__ = ["main"]
 
@@ -24,7 +24,8 @@ class _Update:
 
     def __init__(self, rank: Rank) -> None:
         config, dataset = rank.config, rank.dataset
-        network = build_network(config, dataset.input_shape, dataset.num_classes)
+        network = build_network(config, dataset.input_shape, dataset.form.output_shape)
+        self._loss = run_loss(config, dataset.form)
         self._parallel = DistributedDataParallel(network)
         self._autocast = autocast(config)
         self._optimizer = make_optimizer(list(network.named_parameters()), config)
@@ -33,7 +34,7 @@ class _Update:
         assert y is not None
         with self._autocast:
             logits = self._parallel(x)
-        loss = functional.cross_entropy(logits.float(), y)
+        loss = self._loss.mean(logits, y)
         value = loss.item()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.update()

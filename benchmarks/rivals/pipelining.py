@@ -6,12 +6,12 @@ import torch
 from torch import nn
 from torch.distributed.pipelining import PipelineStage
 from torch.distributed.pipelining.schedules import get_schedule_class
-from torch.nn import functional
 
 from benchmarks.rivals.rank import Rank, Share, autocast, join, train
 from dni_async.network.building import build_network, cut_stage, layer_starts
 from dni_async.network.partition import split_layers
 from dni_async.stage.descent.making import make_optimizer
+from dni_async.stage.losses.catalog import run_loss
 
 __all__ = ["main", "num_microbatches"]
 
@@ -50,7 +50,7 @@ class _Update:
 
     def __init__(self, rank: Rank) -> None:
         config, dataset = rank.config, rank.dataset
-        network = build_network(config, dataset.input_shape, dataset.num_classes)
+        network = build_network(config, dataset.input_shape, dataset.form.output_shape)
         ranges = split_layers(len(layer_starts(network)), rank.num_ranks)
         layers = cut_stage(network, *ranges[rank.index])
         self.is_first, self.is_last = rank.index == 0, rank.index == rank.num_ranks - 1
@@ -60,7 +60,7 @@ class _Update:
         self._schedule = get_schedule_class(rank.order["schedule"])(
             stage,
             num_microbatches(config.batch_size),
-            loss_fn=lambda logits, labels: functional.cross_entropy(logits.float(), labels),
+            loss_fn=run_loss(config, dataset.form).mean,
         )
         self._optimizer = make_optimizer(
             list(layers.named_parameters()), config, list(network.named_parameters())

@@ -52,7 +52,7 @@ def join(index: int) -> Rank:
     config = RunConfig.from_dict(order["config"])
     prepare_torch(order["num_threads"])
     folder = None if config.data_dir is None else Path(config.data_dir)
-    dataset = load_dataset(config.data, folder)
+    dataset = load_dataset(config.data, folder, config.taken)
     join_group(order["store"], index, order["num_ranks"])
     return Rank(index, order["num_ranks"], config, dataset, order)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from dni_async.addresses import is_loopback, is_tcp_address
 from dni_async.config.extensions import is_extension
-from dni_async.config.names import MODELS, OWN_SYNTHESIZER, SYNTHESIZERS, ModelTraits
+from dni_async.config.names import LOSSES, MODELS, OWN_SYNTHESIZER, SYNTHESIZERS, ModelTraits
 from dni_async.config.settings import Settings
 from dni_async.decisions.rules import RULES, Traits, traits_of
 from dni_async.errors import ConfigError
@@ -36,6 +36,7 @@ def check_together(config: Settings) -> None:
     _check_devices(config)
     _check_stages(config)
     _check_synthesizer(config)
+    _check_loss(config)
     if config.early_stop and config.target_accuracy is None:
         raise ConfigError("early_stop: needs a target_accuracy to stop at")
     _check_waiting(config)
@@ -156,6 +157,21 @@ def _check_hidden_layers(config: Settings) -> None:
         raise ConfigError(
             f"synthesizer_width: is of hidden layers, and the {config.synthesizer} has none; "
             "give it some by --synthesizer-layers"
+        )
+
+
+def _check_loss(config: Settings) -> None:
+    """What goes with the loss."""
+    is_named = config.loss in LOSSES
+    if config.label_smoothing and config.loss != "cross-entropy":
+        remedy = "" if is_named else "; give torch.nn.CrossEntropyLoss(label_smoothing=...) its own"
+        raise ConfigError(
+            f"label_smoothing: is of cross-entropy, but --loss is {config.loss}{remedy}"
+        )
+    takes_labels = not is_named or LOSSES[config.loss].takes == "classes"
+    if config.ignore_index != Settings.ignore_index and not takes_labels:
+        raise ConfigError(
+            f"ignore_index: is of class labels, but --loss {config.loss} takes numbers"
         )
 
 

@@ -7,15 +7,17 @@ where it belongs: stage.descent.optimizers, synthesizers, network.models.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 __all__ = [
+    "LOSSES",
     "LR_SCHEDULES",
     "MODELS",
     "OPTIMIZERS",
     "OWN_SYNTHESIZER",
     "SYNTHESIZERS",
     "TORCH_OPTIMIZERS",
+    "LossTraits",
     "ModelTraits",
     "SynthesizerTraits",
 ]
@@ -41,6 +43,24 @@ class ModelTraits:
 
 MODELS: Final = {"cnn": ModelTraits(keeps_images=True), "residual": ModelTraits()}
 """Of a network that is named; without a name it is the MLP, whose traits are the defaults."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossTraits:
+    """takes: class labels, numbers, or shares, which are numbers in [0, 1]."""
+
+    takes: Literal["classes", "numbers", "shares"] = "numbers"
+
+
+LOSSES: Final = {
+    "cross-entropy": LossTraits(takes="classes"),
+    "mse": LossTraits(),
+    "l1": LossTraits(),
+    "huber": LossTraits(),
+    "smooth-l1": LossTraits(),
+    "bce-with-logits": LossTraits(takes="shares"),
+}
+"""Each as torch has it, with torch's defaults; one of the user's own takes any targets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

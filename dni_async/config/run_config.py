@@ -14,7 +14,9 @@ import tomli_w
 from dni_async.config.checks import check_together, check_with_rule
 from dni_async.config.coercion import coerce, unknown_key
 from dni_async.config.extensions import make_extension
+from dni_async.config.own_loss import taken_by
 from dni_async.config.settings import RESUMABLE, SETTINGS, Settings
+from dni_async.config.target_form import Taken
 from dni_async.decisions.rules import RULE_MEMBERS, RULES, Rule, Traits, traits_of
 from dni_async.errors import ConfigError
 
@@ -80,6 +82,11 @@ class RunConfig(Settings):
         """
         asked = self.window if isinstance(self.window, int) else self.rule_traits.default_window
         return self._rule.window(asked)
+
+    @cached_property
+    def taken(self) -> Taken:
+        """What the run's loss takes for targets. Raises ConfigError if it does not import."""
+        return taken_by(self.loss, self.ignore_index)
 
     def fixed(self) -> dict[str, Any]:
         """The settings that a resumed run may not change, as plain values."""

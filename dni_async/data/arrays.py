@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dni_async.config.target_form import CLASSES, Taken
 from dni_async.data.labels import as_class_labels
 from dni_async.data.samples import is_data_set, read_samples, tensors_of
 from dni_async.errors import DataError
@@ -17,13 +18,15 @@ __all__ = ["ARRAY_NAMES", "as_arrays"]
 ARRAY_NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
-def as_arrays(data: object) -> dict[str, NDArray[Any]]:
+def as_arrays(data: object, taken: Taken = CLASSES) -> dict[str, NDArray[Any]]:
     """The arrays x_train, y_train, x_test and y_test; of what they hold, only labels are looked at.
+
+    taken: by the loss; where that is class labels, they come as dni_async.data.labels says.
 
     data: the four in this order, or a mapping with these names, or two parts (training, test),
     each a pair, a TensorDataset of two tensors, a map-style data set or a DataLoader of one (see
     dni_async.data.samples). Each a numpy array, a torch tensor or what numpy makes an array of.
-    Labels come as dni_async.data.labels says. Raises DataError for another form.
+    Raises DataError for another form.
     """
     if isinstance(data, Mapping):
         missing = [name for name in ARRAY_NAMES if name not in data]
@@ -34,7 +37,7 @@ def as_arrays(data: object) -> dict[str, NDArray[Any]]:
     else:
         parts = _parts(data)
     arrays = {name: _array(name, part) for name, part in zip(ARRAY_NAMES, parts, strict=True)}
-    return as_class_labels(arrays)
+    return as_class_labels(arrays) if taken.kind == "classes" else arrays
 
 
 def _parts(data: object) -> list[Any]:

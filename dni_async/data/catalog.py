@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from dni_async.config.given import given_folder
+from dni_async.config.target_form import CLASSES, Taken
 from dni_async.data.dataset import Dataset
 from dni_async.data.sources.cifar import CIFAR10, load_cifar10
 from dni_async.data.sources.digits import load_digits
 from dni_async.data.sources.mnist import FASHION_MNIST, MNIST, load_idx
 from dni_async.data.sources.npz import read_npz
+from dni_async.data.targets import checked_targets
 from dni_async.errors import DataError
 
 __all__ = ["DATASET_NAMES", "GIVEN_FILE", "SOURCES", "load_dataset"]
@@ -34,8 +36,10 @@ GIVEN_FILE = "data.npz"
 """In the folder of dni_async.config.given: the arrays that a caller of dni_async.train gave."""
 
 
-def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:
+def load_dataset(name: str, data_dir: Path | None = None, taken: Taken = CLASSES) -> Dataset:
     """Return the data set called name, or the one in the file if name ends in .npz.
+
+    taken: what the run's loss takes for targets.
 
     digits comes with scikit-learn: x [N, 64]. mnist and fashion-mnist, x [N, 784], are IDX files
     in data_dir or data_dir/NAME; without data_dir, the same in $DNI_DATA_DIR; where there are
@@ -45,24 +49,37 @@ def load_dataset(name: str, data_dir: Path | None = None) -> Dataset:
     unknown name and for data that is missing or damaged.
     """
     if name in SOURCES:
-        return SOURCES[name](_environment_dir() if data_dir is None else data_dir)
+        found = SOURCES[name](_environment_dir() if data_dir is None else data_dir)
+        return found if taken == CLASSES else _retargeted(found, taken)
     if name.endswith(".npz"):
-        return read_npz(Path(name).expanduser())
+        return read_npz(Path(name).expanduser(), taken)
     if name == "given":
-        return _load_given()
+        return _load_given(taken)
     raise DataError(
         f"unknown data set {name!r}: there are {', '.join(DATASET_NAMES)}, and files named *.npz"
     )
 
 
-def _load_given() -> Dataset:
+def _retargeted(found: Dataset, taken: Taken) -> Dataset:
+    """With its labels as another loss takes them."""
+    train, test, form = checked_targets(found.name, found.y_train, found.y_test, taken)
+    return dataclasses.replace(
+        found,
+        y_train=train,
+        y_test=test,
+        num_classes=form.num_classes,
+        ignored=form.ignored,
+    )
+
+
+def _load_given(taken: Taken) -> Dataset:
     folder = given_folder()
     if folder is None or not (folder / GIVEN_FILE).exists():
         raise DataError(
             "data: 'given' stands for arrays that were given to dni_async.train; "
             "name a data set, or a file made of them by numpy.savez"
         )
-    return dataclasses.replace(read_npz(folder / GIVEN_FILE), name="given")
+    return dataclasses.replace(read_npz(folder / GIVEN_FILE, taken), name="given")
 
 
 def _environment_dir() -> Path | None:

@@ -1,40 +1,49 @@
-"""A data set for classification, and the one gate that every source of arrays passes."""
+"""A data set in memory, and the one gate that every source of arrays passes."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dni_async.config.target_form import CLASSES, Taken, TargetForm
+from dni_async.data.targets import checked_targets, first_at
 from dni_async.errors import DataError
 
-__all__ = ["MAX_LABEL", "Dataset", "checked_dataset"]
-
-MAX_LABEL = 2**20
-"""Largest label taken for a class: the head has an output per class, so an id costs gigabytes."""
+__all__ = ["Dataset", "checked_dataset"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Training and test samples with their labels, all in memory.
+    """Training and test samples with their targets, all in memory.
 
     x_train and x_test [N, ...features] are both of one dtype: float32 numbers; int64 ids, none
     negative; or uint8, a quarter as large as numbers, and then byte_values, float32 [256], says
-    what each byte stands for. decode gives what a network takes. y_train and y_test are int64 with
-    values in [0, num_classes): [N], or [N, T] with a label for each of T positions of a sample. All
-    four are contiguous.
+    what each byte stands for. decode gives what a network takes. y_train and y_test [N, ...] are
+    what form says: int64 labels in [0, num_classes), of which some may not count, one a sample or
+    one for each of its positions or pixels; numbers, float32, or int64 with num_classes 0. All four
+    are contiguous.
     """
 
     name: str
     x_train: NDArray[Any] = field(repr=False)
-    y_train: NDArray[np.int64] = field(repr=False)
+    y_train: NDArray[Any] = field(repr=False)
     x_test: NDArray[Any] = field(repr=False)
-    y_test: NDArray[np.int64] = field(repr=False)
+    y_test: NDArray[Any] = field(repr=False)
     num_classes: int
     byte_values: NDArray[np.float32] | None = field(default=None, repr=False)
+    ignored: int | None = field(default=None, repr=False)
+
+    @property
+    def form(self) -> TargetForm:
+        """What the targets are like."""
+        dtype: Literal["float32", "int64"] = (
+            "int64" if self.y_train.dtype == np.int64 else "float32"
+        )
+        return TargetForm(self.num_classes, self.y_train.shape[1:], dtype, self.ignored)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -47,9 +56,13 @@ class Dataset:
         return math.prod(self.input_shape)
 
     @property
-    def label_shape(self) -> tuple[int, ...]:
-        """Shape of one sample's labels: () for one label, (T,) for one at each position."""
-        return self.y_train.shape[1:]
+    def num_scored(self) -> int:
+        """Test labels that count, one a sample or one a position; of other targets, samples."""
+        if not self.num_classes:
+            return len(self.y_test)
+        if self.ignored is None:
+            return self.y_test.size
+        return int(np.count_nonzero(self.y_test != self.ignored))
 
     @property
     def holds_ids(self) -> bool:
@@ -74,10 +87,11 @@ def checked_dataset(
     x_test: NDArray[Any],
     y_test: NDArray[Any],
     byte_values: NDArray[np.float32] | None = None,
+    taken: Taken = CLASSES,
 ) -> Dataset:
     """Return the arrays as a Dataset; num_classes is the largest label + 1.
 
-    x_* hold finite real numbers [N, ...features], y_* non-negative integers [N] or [N, T]. int64
+    x_* hold finite real numbers [N, ...features], y_* [N, ...] what is taken (see targets). int64
     x_* are taken for ids and stay as they are. Bytes in both stay bytes; byte_values, finite, says
     what they stand for, without it the numbers 0 to 255. All else becomes float32. Raises
     DataError, which names the array and carries the numbers, when they do not hold that, when
@@ -88,28 +102,28 @@ def checked_dataset(
     if dtype is np.uint8 and byte_values is None:
         byte_values = np.arange(256, dtype=np.float32)
     assert (dtype is np.uint8) == (byte_values is not None)
-    train_x, train_y = _checked_split(name, "train", x_train, y_train, dtype)
-    test_x, test_y = _checked_split(name, "test", x_test, y_test, dtype)
+    train_x = _features(f"{name}: x_train", x_train, dtype)
+    test_x = _features(f"{name}: x_test", x_test, dtype)
+    for split, x, y in (("train", train_x, y_train), ("test", test_x, y_test)):
+        if y.size and y.ndim and len(x) != len(y):
+            kind = "labels" if taken.kind == "classes" else "targets"
+            raise DataError(
+                f"{name}: x_{split} has {len(x)} samples, y_{split} has {kind} of {len(y)}"
+            )
+    train_y, test_y, form = checked_targets(name, y_train, y_test, taken)
     if train_x.shape[1:] != test_x.shape[1:]:
         raise DataError(
             f"{name}: a sample of x_train has shape {train_x.shape[1:]}, "
             f"one of x_test {test_x.shape[1:]}"
         )
-    if train_y.shape[1:] != test_y.shape[1:]:
-        raise DataError(
-            f"{name}: the labels of a sample of y_train have shape {train_y.shape[1:]}, "
-            f"those of y_test {test_y.shape[1:]}"
-        )
-    highest, highest_test = int(train_y.max()), int(test_y.max())
-    if highest_test > highest:
-        raise DataError(f"{name}: y_test holds label {highest_test}, but y_train ends at {highest}")
     return Dataset(
         name=name,
         x_train=train_x,
         y_train=train_y,
         x_test=test_x,
         y_test=test_y,
-        num_classes=highest + 1,
+        num_classes=form.num_classes,
+        ignored=form.ignored,
         byte_values=byte_values,
     )
 
@@ -125,18 +139,6 @@ def _stored_dtype(name: str, x_train: NDArray[Any], x_test: NDArray[Any]) -> typ
             "both must be; store numbers as float32"
         )
     return np.int64 if all(hold_ids) else np.float32
-
-
-def _checked_split(
-    name: str, split: str, x: NDArray[Any], y: NDArray[Any], dtype: type[np.generic]
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    features = _features(f"{name}: x_{split}", x, dtype)
-    labels = _labels(f"{name}: y_{split}", y)
-    if len(features) != len(labels):
-        raise DataError(
-            f"{name}: x_{split} has {len(features)} samples, y_{split} has labels of {len(labels)}"
-        )
-    return features, labels
 
 
 def _features(where: str, x: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
@@ -158,22 +160,11 @@ def _features(where: str, x: NDArray[Any], dtype: type[np.generic]) -> NDArray[A
                 "float32"
             )
         return features
-    num_bad = features.size - int(np.count_nonzero(np.isfinite(features)))
-    if num_bad:
-        raise DataError(f"{where} has {num_bad} of {features.size} values not finite as float32")
-    return features
-
-
-def _labels(where: str, y: NDArray[Any]) -> NDArray[np.int64]:
-    if y.dtype.kind not in "iu":
-        raise DataError(f"{where} must hold integer labels, not {y.dtype}")
-    if y.ndim not in (1, 2) or y.size == 0:
+    finite = np.isfinite(features)
+    if not finite.all():
+        place = first_at(~finite)
         raise DataError(
-            f"{where} has shape {y.shape}, not [samples] or [samples, positions] with some of each"
+            f"{where} has {features.size - np.count_nonzero(finite)} of {features.size} values not "
+            f"finite as float32, the first at {place}: {x[tuple(place)]}"
         )
-    lowest, highest = int(y.min()), int(y.max())
-    if lowest < 0:
-        raise DataError(f"{where} holds label {lowest}; labels start at 0")
-    if highest > MAX_LABEL:
-        raise DataError(f"{where} holds label {highest}; the largest accepted is {MAX_LABEL}")
-    return np.ascontiguousarray(y, dtype=np.int64)
+    return features

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from dni_async.config.target_form import TargetForm
+
 if TYPE_CHECKING:
     import torch
 
@@ -15,16 +17,15 @@ __all__ = ["DataFacts", "Feed"]
 class DataFacts:
     """What is known of the data before a run.
 
-    input_shape: of one sample; label_shape: of its targets. holds_ids: samples are int64 ids, not
-    float32. num_classes: the largest label + 1. num_train, num_test, num_test_labels: samples of
-    an epoch, of a test, and what is scored in one.
+    input_shape: of one sample; form: of its targets. holds_ids: samples are int64 ids, not
+    float32. num_train, num_test, num_test_labels: samples of an epoch, of a test, and what is
+    scored in one: labels that count, of other targets samples.
     """
 
     name: str
     input_shape: tuple[int, ...]
-    label_shape: tuple[int, ...]
+    form: TargetForm
     holds_ids: bool
-    num_classes: int
     num_train: int
     num_test: int
     num_test_labels: int

@@ -31,7 +31,7 @@ class Inputs:
     def from_config(cls, config: RunConfig) -> Inputs:
         """Load what the run names. Raises DataError."""
         folder = None if config.data_dir is None else Path(config.data_dir)
-        dataset = load_dataset(config.data, folder)
+        dataset = load_dataset(config.data, folder, config.taken)
         return cls(dataset, batch_size=config.batch_size, seed=config.seed)
 
     @property
@@ -41,12 +41,11 @@ class Inputs:
         return DataFacts(
             name=data.name,
             input_shape=data.input_shape,
-            label_shape=data.label_shape,
+            form=data.form,
             holds_ids=data.holds_ids,
-            num_classes=data.num_classes,
             num_train=len(data.y_train),
             num_test=len(data.y_test),
-            num_test_labels=data.y_test.size,
+            num_test_labels=data.num_scored,
         )
 
     @property
@@ -70,7 +69,7 @@ class Inputs:
         return self.num_train_batches, self.num_test_batches
 
     def train_batch(self, epoch: int, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Samples [B, ...] and labels int64 [B] or [B, T] of a training batch; epochs from 1.
+        """Samples [B, ...] and targets [B, ...] of a training batch; epochs from 1.
 
         Samples are float32, or int64 where the data set holds ids.
         """
@@ -84,7 +83,7 @@ class Inputs:
         return torch.from_numpy(data.decode(x)), torch.from_numpy(y)
 
     def test_batch(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Samples [B, ...] and labels of a test batch, as train_batch gives them."""
+        """Samples [B, ...] and targets of a test batch, as train_batch gives them."""
         data, part = self._dataset, slice(index * self._batch_size, (index + 1) * self._batch_size)
         return torch.from_numpy(data.decode(data.x_test[part])), torch.from_numpy(data.y_test[part])
 

@@ -12,11 +12,12 @@ from dni_async.errors import DataError
 __all__ = ["as_class_labels"]
 
 _NO_NUMBERS = (
-    "give class labels as integers (y.astype('int64')); training on other targets is not built yet"
+    "give class labels as integers (y.astype('int64')), or to train on numbers name "
+    'loss="mse" or "huber"'
 )
 _NO_SEVERAL = (
-    "give one class number for each sample, or train on one label at a time (y[:, k]); several "
-    "labels a sample are not built yet"
+    "give one class number for each sample, or for several labels a sample name "
+    'loss="bce-with-logits"'
 )
 
 

@@ -36,9 +36,11 @@ _FOLLOWERS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)
 
 
 def build_network(
-    config: RunConfig, input_shape: tuple[int, ...], num_classes: int
+    config: RunConfig, input_shape: tuple[int, ...], output_shape: int | tuple[int, ...]
 ) -> nn.Sequential:
     """The whole network of a run, on the CPU, its weights drawn from config.seed alone.
+
+    output_shape: of one sample, or how many outputs it has; networks of ours are made for that.
 
     Raises ConfigError if ``model`` does not import, is not callable, or makes no nn.Sequential, and
     if it needs images and the samples are none.
@@ -48,7 +50,7 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         if factory is None:
-            return make_model(config, input_shape, num_classes)
+            return make_model(config, input_shape, output_shape)
         try:
             network = factory()
         except Exception as error:

@@ -263,8 +263,10 @@ class Welcome:
 
     first_layer, end_layer: the half-open range of layers that the stage holds. peer: endpoint of
     the stage above's inbox, empty for the head. input_shape: of one sample. holds_ids: samples are
-    int64 ids, not float32. num_updates: batches that the whole run trains on. config: RunConfig.
-    profile_folder, events_folder: where profiles and events are left, empty where not asked for.
+    int64 ids, not float32. num_classes, target_shape, target_dtype, has_ignored: of the targets, as
+    config.target_form has them; output_shape: of outputs; both shapes are of a batch of one.
+    num_updates: batches that the whole run trains on. config: RunConfig. profile_folder,
+    events_folder: where profiles and events are left, empty where not asked for.
     checkpoint_folder: where checkpoints are made. next_batch_id: where a replaced source goes on,
     unless the stage above has come further. shard: the file of a checkpoint that the stage starts
     from, empty when it starts from the seed. run_folder: the run directory, in which the file
@@ -290,6 +292,10 @@ class Welcome:
     next_batch_id: int = 0
     shard: str = ""
     run_folder: str = ""
+    target_shape: tuple[int, ...] = (1,)
+    target_dtype: str = "int64"
+    has_ignored: bool = False
+    output_shape: tuple[int, ...] = (1,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def balance(plan: Plan) -> tuple[Plan, str]:
         "device": plan.devices[0],
         "num_threads": plan.threads_per_worker,
         "input_shape": plan.input_shape,
-        "num_classes": plan.num_classes,
+        "output_shape": plan.output_shape,
     }
     timeout_s = TIMEOUT_S + (COMPILE_S if plan.config.compile else 0)
     answer = ask("dni_async.launcher.jobs.layer_probe", job, plan.threads_per_worker, timeout_s)

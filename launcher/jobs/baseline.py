@@ -38,20 +38,26 @@ Report = Callable[[EpochResult], None]
 
 
 def train(
-    config: RunConfig, device: torch.device, started: Callable[[], None], report: Report
+    config: RunConfig,
+    device: torch.device,
+    started: Callable[[], None],
+    report: Report,
+    *,
+    output_shape: tuple[int, ...] | None = None,
 ) -> nn.Sequential:
     """Train and return the network.
 
+    output_shape: of one sample, where the network is the user's own.
     Calls started() when all is built and report(epoch) after each epoch that ends with a test.
     Raises NonFiniteError before a non-finite loss is applied.
     """
     feed = open_feed(config)
     facts, num_train_batches = feed.facts, feed.num_batches[0]
-    network = build_network(config, facts.input_shape, facts.num_classes).to(device)
+    network = build_network(config, facts.input_shape, facts.form.output_shape).to(device)
     whole = make_stage(
         network,
         config,
-        run_loss(facts.num_classes),
+        run_loss(config, facts.form, output_shape),
         num_batches=config.epochs * num_train_batches,
         draws=Draws(config.seed, 0, layer_starts(network)),
         checks_gradients=False,  # its loss is checked, as in any plain loop
@@ -79,6 +85,7 @@ class _Trained:
 
     seconds: float = 0.0
     loss_sum: float = 0.0
+    loss_weight: float = 0.0
     num_samples: int = 0
 
 
@@ -101,7 +108,9 @@ class _Line:
             self.whole.forward(batch_id, x, needs_input_gradient=False)
             value, gradient = self.whole.loss_gradient(batch_id, y)
             self.whole.update(batch_id, gradient, source="loss gradient")
-            trained.loss_sum += value * len(y)
+            weight = self.whole.loss.weight(y)
+            trained.loss_sum += value * weight
+            trained.loss_weight += weight
             trained.num_samples += len(y)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
@@ -129,7 +138,7 @@ def _result(epoch: int, trained: _Trained, tested: Score) -> EpochResult:
     return EpochResult(
         epoch=epoch,
         seconds=trained.seconds,
-        train_loss=trained.loss_sum / trained.num_samples,
+        train_loss=trained.loss_sum / trained.loss_weight if trained.loss_weight else 0.0,
         test_accuracy=means.get("accuracy", 0.0),
         test_loss=means["loss"],
         num_samples=trained.num_samples,
@@ -150,7 +159,13 @@ def main() -> None:
     def report(epoch: EpochResult) -> None:
         print(json.dumps(asdict(epoch)), flush=True)
 
-    network = train(config, torch.device(job["device"]), started, report)
+    network = train(
+        config,
+        torch.device(job["device"]),
+        started,
+        report,
+        output_shape=tuple(job["output_shape"]),
+    )
     if job.get("weights_path"):
         import safetensors.torch
 

@@ -35,6 +35,7 @@ def train_baseline(
         "config": plan.config.to_dict(),
         "num_threads": result.num_threads,
         "device": plan.devices[0],
+        "output_shape": plan.output_shape,
         "parent": os.getpid(),
         "weights_path": None if weights_path is None else str(weights_path),
     }

@@ -29,9 +29,10 @@ def main() -> None:
     prepare_torch(job["num_threads"])
     device = torch.device(job["device"])
     feed = open_feed(config)
-    network = build_network(config, tuple(job["input_shape"]), job["num_classes"]).to(device)
+    form = feed.facts.form
+    network = build_network(config, tuple(job["input_shape"]), form.output_shape).to(device)
     x, y = feed.train_batch(1, 0)
-    loss = run_loss(job["num_classes"])
+    loss = run_loss(config, form, tuple(job["output_shape"]))
     costs = layer_costs(network, x.to(device), y.to(device), config, loss)
     print(json.dumps({"costs": [asdict(cost) for cost in costs]}), flush=True)
     os._exit(0)  # torch's own threads take their time to end

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dni_async.config.extensions import find_callable, is_extension
 from dni_async.config.run_config import RunConfig
+from dni_async.config.target_form import TargetForm
 from dni_async.data.feed import DataFacts, Feed
 from dni_async.data.opening import open_feed
 from dni_async.decisions.rules import Traits
@@ -19,7 +20,13 @@ from dni_async.launcher.plan.choice import is_open
 from dni_async.launcher.plan.descriptors import allow_descriptors
 from dni_async.launcher.plan.devices import resolve_devices
 from dni_async.launcher.plan.listening import control_address, own_address, resolve_keys
-from dni_async.launcher.plan.trial import check_last_batch, try_model, try_optimizer, try_stages
+from dni_async.launcher.plan.trial import (
+    Tried,
+    check_last_batch,
+    try_model,
+    try_optimizer,
+    try_stages,
+)
 from dni_async.network.partition import deal_devices, split_layers
 from dni_async.stage.compilation import check_compiler
 from dni_async.system import available_cores
@@ -31,18 +38,19 @@ __all__ = ["Plan", "make_plan", "regrouped"]
 class Plan:
     """A run that can start: config with devices and folders resolved, and the stages' shares.
 
-    num_test_labels: one a test sample, or one a position. input_shape: of one sample; holds_ids:
-    samples are int64 ids. layer_ranges: half-open, one for each stage; devices and hosts
-    ("local" or "remote") likewise. load:
-    processes that wanted a core before the run, on average over a minute. notes: what the user
-    should know before it starts.
+    num_test_labels: those that count, one a test sample, or one a position; of other targets the
+    samples. input_shape: of one sample; holds_ids: samples are int64 ids. form: of the targets;
+    output_shape: of one sample. layer_ranges: half-open, one for each stage; devices and hosts
+    ("local" or "remote") likewise. load: processes that wanted a core before the run, on average
+    over a minute. notes: what the user should know before it starts.
     """
 
     config: RunConfig
     dataset_name: str
     input_shape: tuple[int, ...]
     holds_ids: bool
-    num_classes: int
+    form: TargetForm
+    output_shape: tuple[int, ...]
     num_train: int
     num_train_batches: int
     num_test: int
@@ -55,6 +63,11 @@ class Plan:
     load: float
     threads_per_worker: int
     notes: tuple[str, ...] = ()
+
+    @property
+    def num_classes(self) -> int:
+        """Of class labels; 0 where targets are none."""
+        return self.form.num_classes
 
     @property
     def num_updates(self) -> int:
@@ -111,7 +124,8 @@ def make_plan(config: RunConfig) -> Plan:
     )
     feed = open_feed(config)
     facts = feed.facts
-    num_layers = _num_layers(config, facts, feed)
+    tried = _tried(config, facts, feed)
+    num_layers = tried.num_layers
     config.make_rule()  # a user's own may not import, or not go with the rest
     if is_extension(config.synthesizer):
         find_callable("synthesizer", config.synthesizer)
@@ -127,7 +141,8 @@ def make_plan(config: RunConfig) -> Plan:
         dataset_name=facts.name,
         input_shape=facts.input_shape,
         holds_ids=facts.holds_ids,
-        num_classes=facts.num_classes,
+        form=facts.form,
+        output_shape=tried.output_shape,
         num_train=facts.num_train,
         num_train_batches=feed.num_batches[0],
         num_test=facts.num_test,
@@ -145,7 +160,7 @@ def make_plan(config: RunConfig) -> Plan:
         plan.config, num_layers=num_layers, num_stages=plan.num_stages, cores=cores
     )
     whole = [(0, num_layers)]  # the stages are tried when they are chosen
-    try_stages(plan.config, feed, whole if open_stages else layer_ranges)
+    try_stages(plan.config, feed, whole if open_stages else layer_ranges, tried.output_shape)
     return plan
 
 
@@ -158,28 +173,29 @@ def _data_folder(config: RunConfig) -> Path | None:
     return folder
 
 
-def _num_layers(config: RunConfig, facts: DataFacts, feed: Feed) -> int:
-    """The layers of the network, which takes these data. Raises ConfigError where it does not."""
+def _tried(config: RunConfig, facts: DataFacts, feed: Feed) -> Tried:
+    """The network, which takes these data. Raises ConfigError where it does not."""
     num_train = facts.num_train
     if config.batch_size > num_train:
         raise ConfigError(
             f"batch_size: {config.batch_size} is larger than the {num_train} training samples "
             f"of {facts.name}"
         )
-    if config.model is None and (facts.holds_ids or facts.label_shape):
+    has_places = facts.form.num_classes > 0 and bool(facts.form.shape)
+    if config.model is None and (facts.holds_ids or has_places):
         what = "int64 ids" if facts.holds_ids else "a label for each position"
         raise ConfigError(
             f"model: {facts.name} holds {what}, which the built-in MLP does not take; name a "
             "model of your own"
         )
-    num_layers = config.layers if config.model is None else try_model(config, feed)
+    tried = try_model(config, feed)
     if facts.holds_ids and config.unlock == "forward":
         raise ConfigError(
             f"unlock: forward predicts inputs from numbers, but {facts.name} holds int64 ids"
         )
     if config.norm == "batch" and config.model is None:
         check_last_batch(config, num_train)
-    return num_layers
+    return tried
 
 
 def _hosts(config: RunConfig) -> tuple[str, ...]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from dni_async.config.extensions import is_extension
 from dni_async.config.run_config import RunConfig
-from dni_async.data.feed import Feed
+from dni_async.data.feed import DataFacts, Feed
 from dni_async.data.opening import open_feed
 from dni_async.decisions.actions import Batch, Forward
 from dni_async.errors import ConfigError
@@ -15,7 +16,14 @@ from dni_async.errors import ConfigError
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["check_last_batch", "try_model", "try_optimizer", "try_regrouped", "try_stages"]
+__all__ = [
+    "Tried",
+    "check_last_batch",
+    "try_model",
+    "try_optimizer",
+    "try_regrouped",
+    "try_stages",
+]
 
 NUM_SAMPLES = 8  # of a batch: enough to tell numbers apart, and soon done
 NUM_BATCHES = 2
@@ -30,32 +38,52 @@ def check_last_batch(config: RunConfig, num_train: int) -> None:
         )
 
 
-def try_model(config: RunConfig, feed: Feed) -> int:
-    """Build the user's network and pass it a few samples; the number of its layers."""
-    import torch
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """Of a network that takes the data: its layers, and the shape of one sample's outputs."""
 
+    num_layers: int
+    output_shape: tuple[int, ...]
+
+
+def try_model(config: RunConfig, feed: Feed) -> Tried:
+    """Build the network and pass it a few samples; have a loss of the user's own tell of them.
+
+    Nothing is tried where both are ours. Raises ConfigError.
+    """
+    facts, is_own_loss = feed.facts, is_extension(config.loss)
+    if config.model is None and not is_own_loss:
+        return Tried(config.layers, facts.form.output_shape)
     from dni_async.network.building import (
         build_network,
         check_network,
         has_batch_norm,
         layer_starts,
     )
+    from dni_async.network.trial.losses import try_loss
     from dni_async.stage.losses.catalog import run_loss
 
-    facts = feed.facts
-    network = build_network(config, facts.input_shape, facts.num_classes)
+    network = build_network(config, facts.input_shape, facts.form.output_shape)
     x = feed.few_samples()
-    targets = torch.zeros(len(x), *facts.label_shape, dtype=torch.int64)
-    loss = run_loss(facts.num_classes)
-    loss.check_outputs(
-        check_network(network, x, targets.shape[: loss.sample_dims(targets)]), targets
-    )
+    outputs = check_network(network, x, x.shape[:1])
+    loss = run_loss(config, facts.form, tuple(outputs.shape[1:]))
+    targets = _like_targets(facts, len(x))
+    loss.check_outputs(outputs, targets)
+    if loss.sample_dims(targets) > 1:
+        check_network(network, x, targets.shape[: loss.sample_dims(targets)])
+    if is_own_loss:
+        try_loss(network, loss, _first_batches(feed)[0])
     if has_batch_norm(network):
         check_last_batch(config, facts.num_train)
-    return len(layer_starts(network))
+    return Tried(len(layer_starts(network)), tuple(outputs.shape[1:]))
 
 
-def try_stages(config: RunConfig, feed: Feed, ranges: Sequence[tuple[int, int]]) -> None:
+def try_stages(
+    config: RunConfig,
+    feed: Feed,
+    ranges: Sequence[tuple[int, int]],
+    output_shape: tuple[int, ...],
+) -> None:
     """Train the network of config on a few samples, in these stages and as it is.
 
     Nothing is tried where network and optimizer are ours. Raises ConfigError; see network.trial.
@@ -66,27 +94,28 @@ def try_stages(config: RunConfig, feed: Feed, ranges: Sequence[tuple[int, int]])
     from dni_async.network.trial.trial import try_network
     from dni_async.stage.losses.catalog import run_loss
 
-    facts, num_batches = feed.facts, feed.num_batches[0]
-    batches = [feed.train_batch(1, index % num_batches) for index in range(NUM_BATCHES)]
+    facts = feed.facts
 
     def make() -> nn.Sequential:
-        return build_network(config, facts.input_shape, facts.num_classes)
+        return build_network(config, facts.input_shape, facts.form.output_shape)
 
     check_tied(make(), ranges)
     try_network(
         make,
         ranges,
-        [(x[:NUM_SAMPLES], y[:NUM_SAMPLES]) for x, y in batches],
+        _first_batches(feed),
         config,
-        run_loss(facts.num_classes),
+        run_loss(config, facts.form, output_shape),
         replays=_replays(config),
     )
 
 
-def try_regrouped(config: RunConfig, ranges: Sequence[tuple[int, int]]) -> None:
+def try_regrouped(
+    config: RunConfig, ranges: Sequence[tuple[int, int]], output_shape: tuple[int, ...]
+) -> None:
     """As try_stages, where the stages were not known when the run was planned."""
     if _is_own(config):
-        try_stages(config, open_feed(config), ranges)
+        try_stages(config, open_feed(config), ranges, output_shape)
 
 
 def try_optimizer(config: RunConfig, feed: Feed) -> list[str]:
@@ -101,7 +130,7 @@ def try_optimizer(config: RunConfig, feed: Feed) -> list[str]:
     check_schedule(config, config.epochs * feed.num_batches[0])
     if not config.has_own_optimizer:
         return []
-    network = build_network(config, feed.facts.input_shape, feed.facts.num_classes)
+    network = build_network(config, feed.facts.input_shape, feed.facts.form.output_shape)
     names = left_out(list(network.named_parameters()), config)
     if not names:
         return []
@@ -128,3 +157,18 @@ def _replays(config: RunConfig) -> bool:
         if isinstance(action, Forward)
     ]
     return any(forward.keeps_inputs or not forward.keeps_graph for forward in forwards)
+
+
+def _first_batches(feed: Feed) -> list[tuple[Any, Any]]:
+    """A few samples of the first training batches, with their targets."""
+    num_batches = feed.num_batches[0]
+    batches = [feed.train_batch(1, index % num_batches) for index in range(NUM_BATCHES)]
+    return [(x[:NUM_SAMPLES], y[:NUM_SAMPLES]) for x, y in batches]
+
+
+def _like_targets(facts: DataFacts, count: int) -> Any:
+    """Zeros in the shape and dtype of the targets of count samples."""
+    import torch
+
+    dtype = torch.int64 if facts.form.dtype == "int64" else torch.float32
+    return torch.zeros(count, *facts.form.shape, dtype=dtype)

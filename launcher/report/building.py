@@ -44,6 +44,7 @@ def build_report(
             "num_train": plan.num_train,
             "num_test": plan.num_test,
             "num_classes": plan.num_classes,
+            "target_shape": list(plan.form.shape),
             "input_shape": list(plan.input_shape),
             "holds_ids": plan.holds_ids,
         },

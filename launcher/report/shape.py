@@ -146,6 +146,7 @@ _REPORT: Final = {
         "num_train": _SOME,
         "num_test": _COUNT,
         "num_classes": _COUNT,
+        "target_shape?": [_COUNT],
         "input_shape?": [_SOME],
     },
     "runs": [_RUN],

@@ -75,7 +75,8 @@ def _rebuilt(config: RunConfig, run_dir: Path) -> nn.Module:
             f"run_dir: {names.REPORT} of {run_dir}, by an earlier version, does not say the shape "
             "of a sample; give the network, dni_async.load(run_dir, model=...)"
         )
-    return build_network(config, tuple(shape), data["num_classes"])
+    outputs = [data["num_classes"]] if data["num_classes"] else data["target_shape"]
+    return build_network(config, tuple(shape), tuple(outputs))
 
 
 def _made(config: RunConfig, model: object) -> nn.Module:

@@ -50,6 +50,7 @@ def identity(plan: Plan) -> dict[str, Any]:
         "num_test": plan.num_test,
         "input_shape": list(plan.input_shape),
         "num_classes": plan.num_classes,
+        "target_shape": list(plan.form.shape),
     }
 
 

@@ -13,6 +13,7 @@ from dni_async.launcher.run_folder.folder import RunFolder
 __all__ = ["disagreement", "trained_network", "trained_state"]
 
 TOLERANCE = 0.005  # in accuracy, beside two samples
+LOSS_TOLERANCE = 1e-3  # of a loss where there is no accuracy, relative
 LOOSE_TOLERANCE = 0.02  # where numbers are rounded on the way, or another device computes
 
 
@@ -21,7 +22,7 @@ def trained_network(plan: Plan, folder: RunFolder) -> Any:
     from dni_async.network.building import build_network
     from dni_async.stage.own_state import load_trained
 
-    network = build_network(plan.config, plan.input_shape, plan.num_classes)
+    network = build_network(plan.config, plan.input_shape, plan.form.output_shape)
     load_trained(network, *trained_state(folder))
     return network
 
@@ -49,13 +50,21 @@ def disagreement(plan: Plan, folder: RunFolder, result: RunResult) -> str | None
     is_own = model is not None and is_extension(model)
     if not is_own or not result.epochs or result.epochs[-1].epoch != plan.config.epochs:
         return None
-    reported, found = result.epochs[-1].test_accuracy, _accuracy(plan, folder)
-    allowed = (TOLERANCE if _is_same_arithmetic(plan) else LOOSE_TOLERANCE) + 2 / plan.num_test
+    last, means = result.epochs[-1], _means(plan, folder)
+    loose = 0.0 if _is_same_arithmetic(plan) else LOOSE_TOLERANCE
+    if "accuracy" in means:
+        found, reported = means["accuracy"], last.test_accuracy
+        allowed = max(loose, TOLERANCE) + 2 / plan.num_test
+        said = f"{found:.1%} test accuracy, but {reported:.1%}"
+    else:
+        found, reported = means.get("loss", last.test_loss), last.test_loss
+        allowed = max(loose, LOSS_TOLERANCE) * abs(reported)
+        said = f"a test loss of {found:.4g}, but {reported:.4g}"
     if abs(found - reported) <= allowed:
         return None
     return (
-        f"model: the trained network that comes back has {found:.1%} test accuracy, but "
-        f"{reported:.1%} was reported: something that training changed did not come back with it"
+        f"model: the trained network that comes back has {said} was reported: something that "
+        "training changed did not come back with it"
     )
 
 
@@ -64,8 +73,8 @@ def _is_same_arithmetic(plan: Plan) -> bool:
     return set(plan.devices) == {"cpu"} and config.dtype == "fp32" and config.wire_dtype == "same"
 
 
-def _accuracy(plan: Plan, folder: RunFolder) -> float:
-    """The network's own forward on all test samples."""
+def _means(plan: Plan, folder: RunFolder) -> dict[str, float]:
+    """What the network's own forward comes to on all test samples."""
     import torch
 
     from dni_async.data.opening import open_feed
@@ -74,11 +83,12 @@ def _accuracy(plan: Plan, folder: RunFolder) -> float:
     from dni_async.stage.losses.score import add_scores
 
     feed = open_feed(plan.config)
-    network, loss = trained_network(plan, folder).eval(), run_loss(plan.num_classes)
+    network = trained_network(plan, folder).eval()
+    loss = run_loss(plan.config, plan.form, plan.output_shape)
     dtype = AUTOCAST_DTYPES[plan.config.dtype]
     scores = []
     with torch.no_grad(), torch.autocast("cpu", dtype, enabled=dtype is not None):
         for index in range(feed.num_batches[1]):
             x, y = feed.test_batch(index)
             scores.append(loss.score(network(x.clone()), y))
-    return add_scores(scores).means["accuracy"]
+    return add_scores(scores).means

@@ -26,6 +26,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "width": st.integers(1, 2**31),
     "model": st.sampled_from([None, "cnn", "residual", "package.module:factory"]),
     "stages": st.none() | st.integers(1, 5),  # or auto; see CONFIGS
+    "loss": st.sampled_from(["cross-entropy", "mse", "my.losses:mine"]),
+    "label_smoothing": st.just(0.0),  # of cross-entropy alone
+    "ignore_index": st.just(-100),
     "data": st.text(),
     "data_dir": st.none() | st.text(),
     "anchor_every": st.integers(0, 2**31),

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from dni_async import ConfigError, RunConfig
 from dni_async.network.building import layer_starts
 from dni_async.network.trial.trial import try_network
-from dni_async.stage.losses.catalog import run_loss
+from dni_async.stage.losses.catalog import make_loss
 
 WIDTH = 6
 
@@ -226,7 +226,7 @@ def attempt(
         ranges or [(layer, layer + 1) for layer in range(count)],
         samples(5) if batches is None else batches,
         RunConfig(**settings),
-        run_loss(WIDTH),
+        make_loss("cross-entropy", (WIDTH,)),
         replays=replays,
     )
 

@@ -183,7 +183,7 @@ BOUNDARY_FIELDS = (
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
     "holds_ids num_classes num_updates config profile_folder events_folder checkpoint_folder "
-    "next_batch_id shard run_folder"
+    "next_batch_id shard run_folder target_shape target_dtype has_ignored output_shape"
 )
 
 
@@ -274,7 +274,7 @@ def gradient(*tensors: Any) -> bytes:
 def welcome(config: Any, shape: Any = (1,)) -> bytes:
     """The header of a welcome with this config and input shape."""
     fields = ("run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", "", 0, "", "")
-    return packed(WELCOME, *fields)
+    return packed(WELCOME, *fields, (1,), "int64", False, (1, 10))
 
 
 def plain_counters() -> list[Any]:

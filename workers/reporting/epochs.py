@@ -34,14 +34,14 @@ class Epochs:
         self.staleness = Staleness()
         self._began = time.perf_counter()
         self._seconds_before = 0.0  # of what a resumed run goes on with
-        self._loss_sum = 0.0
+        self._loss_sum, self._loss_weight = 0.0, 0.0
         self._num_samples = 0
         self._scores: list[Score] = []
 
     @property
     def mean_loss(self) -> float:
-        """Head: mean training loss per label since the last test; -1 before the first batch."""
-        return self._loss_sum / self._num_samples if self._num_samples else -1.0
+        """Head: mean training loss since the last test; -1 before the first batch."""
+        return self._loss_sum / self._loss_weight if self._loss_weight else -1.0
 
     @property
     def seconds(self) -> float:
@@ -55,13 +55,16 @@ class Epochs:
             is_first = cut.index == 0 and self._is_after_test(cut.epoch)
             known["seconds"] = 0.0 if is_first else self.seconds
         if self._seat.outbox is None:
-            known |= {"loss_sum": self._loss_sum, "num_samples": self._num_samples}
+            known |= {"loss_sum": self._loss_sum, "loss_weight": self._loss_weight}
+            known |= {"num_samples": self._num_samples}
         return known
 
     def restore(self, state: Mapping[str, Any], epoch: int) -> None:
         """Go on in epoch from a state; its time runs on from start."""
         self._seconds_before = state.get("seconds", 0.0)
-        self._loss_sum, self._num_samples = state.get("loss_sum", 0.0), state.get("num_samples", 0)
+        self._num_samples = state.get("num_samples", 0)
+        self._loss_sum = state.get("loss_sum", 0.0)
+        self._loss_weight = state.get("loss_weight", float(self._num_samples))
         self.epoch = epoch if self._seat.inbox is None else epoch - 1
 
     def start(self) -> None:
@@ -77,9 +80,10 @@ class Epochs:
     def _is_after_test(self, epoch: int) -> bool:
         return self._seat.config.tested_at(epoch - 1) == epoch - 1
 
-    def add_loss(self, loss: float, num_samples: int) -> None:
-        """Head: the mean loss of a training batch of num_samples, all with as many labels."""
-        self._loss_sum += loss * num_samples
+    def add_loss(self, loss: float, weight: float, num_samples: int) -> None:
+        """Head: the mean loss of a training batch of num_samples, and what it weighs."""
+        self._loss_sum += loss * weight
+        self._loss_weight += weight
         self._num_samples += num_samples
 
     def add_score(self, score: Score) -> None:
@@ -107,7 +111,7 @@ class Epochs:
 
     def _announce_loss(self, epoch: int) -> None:
         self._control.send(EpochLoss(self._seat.run_id, epoch, self.mean_loss, self._num_samples))
-        self._loss_sum, self._num_samples = 0.0, 0
+        self._loss_sum, self._loss_weight, self._num_samples = 0.0, 0.0, 0
 
     def _announce_score(self, epoch: int) -> None:
         total = add_scores(self._scores)

@@ -9,6 +9,7 @@ from torch import nn
 
 from dni_async.config.assembly import make_stage_machine, make_stage_rule
 from dni_async.config.run_config import RunConfig
+from dni_async.config.target_form import TargetForm
 from dni_async.data.feed import Feed
 from dni_async.data.opening import open_feed
 from dni_async.decisions.machines.machine import StageMachine
@@ -68,10 +69,11 @@ def equip(
     seed = stage_seed(config.seed, index)
     rule = make_stage_rule(config, seed)
     staging = _make_staging(welcome, config, seed, is_exact=rule.is_exact)
-    network = build_network(config, welcome.input_shape, welcome.num_classes)
+    form = _target_form(welcome, config)
+    network = build_network(config, welcome.input_shape, form.output_shape)
     layers = cut_stage(network, welcome.first_layer, welcome.end_layer).to(staging.device)
     torch.manual_seed(seed)
-    loss = run_loss(welcome.num_classes)
+    loss = run_loss(config, form, welcome.output_shape[1:])
     stage = make_stage(
         layers,
         config,
@@ -114,6 +116,15 @@ def equip(
         boundary=boundary,
         inputs=feed,
         input_synthesizer=input_synthesizer,
+    )
+
+
+def _target_form(welcome: Welcome, config: RunConfig) -> TargetForm:
+    return TargetForm(
+        welcome.num_classes,
+        welcome.target_shape[1:],
+        "int64" if welcome.target_dtype == "int64" else "float32",
+        config.taken.ignore_index if welcome.has_ignored else None,
     )
 
 

@@ -133,7 +133,8 @@ class Performer:
             loss, of_outputs = stage.loss_gradient(batch_id, work.labels)
             gradient: Gradient = of_outputs
             if batch_id >= 0:  # a replay is no progress
-                self._epochs.add_loss(loss, len(work.labels))
+                weight = stage.loss.weight(work.labels)
+                self._epochs.add_loss(loss, weight, len(work.labels))
             self._spans.lap("loss", batch_id)
         elif action.source == "synthetic":
             assert self._equipment.boundary is not None

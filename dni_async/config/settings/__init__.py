@@ -9,6 +9,7 @@ from dni_async.config.setting import declared_in
 from dni_async.config.settings.gradients import RuleSettings, SynthesizerSettings
 from dni_async.config.settings.learning import LearningSettings
 from dni_async.config.settings.links import LinkSettings
+from dni_async.config.settings.losses import LossSettings
 from dni_async.config.settings.network import DataSettings, NetworkSettings
 from dni_async.config.settings.placement import HostSettings, StageSettings
 from dni_async.config.settings.record import ComparisonSettings, FailureSettings, RecordSettings
@@ -18,6 +19,7 @@ __all__ = ["CHOICES", "RESUMABLE", "SETTINGS", "Settings"]
 _GROUPS: Final = {
     "The network": NetworkSettings,
     "The data": DataSettings,
+    "What it minimises": LossSettings,
     "How it learns": LearningSettings,
     "How a stage gets its gradient": RuleSettings,
     "What predicts gradients": SynthesizerSettings,
@@ -41,6 +43,7 @@ class Settings(  # fields come in the order of the groups: a dataclass reads its
     SynthesizerSettings,
     RuleSettings,
     LearningSettings,
+    LossSettings,
     DataSettings,
     NetworkSettings,
 ):

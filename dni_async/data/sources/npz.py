@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dni_async.config.target_form import CLASSES, Taken
 from dni_async.data.arrays import ARRAY_NAMES
 from dni_async.data.dataset import Dataset, checked_dataset
 from dni_async.errors import DataError
@@ -16,12 +17,12 @@ from dni_async.errors import DataError
 __all__ = ["read_npz"]
 
 
-def read_npz(path: Path) -> Dataset:
+def read_npz(path: Path, taken: Taken = CLASSES) -> Dataset:
     """Return the data set in an .npz file with x_train, y_train, x_test and y_test.
 
-    Shapes and dtypes as in checked_dataset: int64 samples are ids, any other number type is cast.
-    Other arrays in the file are left alone, and nothing is unpickled. Raises DataError, whatever
-    the bytes of the file are.
+    taken: by the loss. Shapes and dtypes as in checked_dataset: int64 samples are ids, any other
+    number type is cast. Other arrays in the file are left alone, and nothing is unpickled. Raises
+    DataError, whatever the bytes of the file are.
     """
     if not path.is_file():
         raise DataError(f"{path}: there is no such file")
@@ -31,7 +32,7 @@ def read_npz(path: Path) -> Dataset:
     missing = [name for name in ARRAY_NAMES if name not in arrays]
     if missing:
         raise DataError(f"{path}: misses {', '.join(missing)}; holds {', '.join(arrays) or 'none'}")
-    return checked_dataset(str(path), **arrays)
+    return checked_dataset(str(path), **arrays, taken=taken)
 
 
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:

@@ -5,6 +5,8 @@ Each is an nn.Sequential with one child per layer, so that it can be cut between
 
 from __future__ import annotations
 
+import math
+
 from torch import nn
 
 from dni_async.config.run_config import RunConfig
@@ -17,11 +19,20 @@ __all__ = ["cnn", "make_model", "mlp", "residual"]
 _MODELS = {None: mlp, "cnn": cnn, "residual": residual}
 
 
-def make_model(config: RunConfig, input_shape: tuple[int, ...], num_classes: int) -> nn.Sequential:
+def make_model(
+    config: RunConfig, input_shape: tuple[int, ...], output_shape: int | tuple[int, ...]
+) -> nn.Sequential:
     """The network that config names, of its layers, width and norm.
 
-    Takes samples [B, *input_shape] float, gives logits [B, num_classes]. Raises ConfigError where
+    Takes samples [B, *input_shape] float, gives [B, *output_shape]. Raises ConfigError where
     the network needs images and the samples are none.
     """
     make = _MODELS[config.model]
-    return make(input_shape, config.width, config.layers, num_classes, norm=config.norm)
+    shape = (output_shape,) if isinstance(output_shape, int) else output_shape
+    outputs = math.prod(shape)
+    network = make(input_shape, config.width, config.layers, outputs, norm=config.norm)
+    if len(shape) != 1:
+        last = network[-1]
+        assert isinstance(last, nn.Sequential)
+        last.append(nn.Unflatten(1, shape) if shape else nn.Flatten(0))
+    return network

@@ -34,17 +34,29 @@ class Encoding(Protocol):
 class Loss(Protocol):
     """The loss of a batch is the mean over its samples of what each one's outputs cost.
 
-    A sample is a row of a batch [B, ...]; where targets have more leading dimensions than that,
-    [B, T, ...], it is each of B T positions, and outputs and activations lead with them too.
+    A sample is a row of a batch [B, ...]; for class labels of positions, [B, T], it is each of
+    the B T positions, and outputs and activations lead with both dimensions. Samples may weigh
+    differently, or nothing; one loss of a user's own may be no mean at all.
     """
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Of one sample's outputs, as the loss takes them."""
+
+    @property
+    def has_channels_first(self) -> bool:
+        """Where outputs are of places: whether those of one place lie along the first dimension.
+
+        So [C, H, W], else [T, K].
+        """
 
     @property
     def readout_size(self) -> int:
         """K, the numbers in one sample's outputs: what a local readout gives."""
 
     @property
-    def encoding(self) -> Encoding:
-        """How a synthesizer sees the targets."""
+    def encoding(self) -> Encoding | None:
+        """How a synthesizer sees the targets; None where they are too many for it."""
 
     @property
     def target_dtype(self) -> torch.dtype:
@@ -56,16 +68,26 @@ class Loss(Protocol):
     def check_outputs(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
         """Raises ConfigError where a network's outputs do not fit its targets."""
 
+    def mean(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The mean loss, a scalar that autograd differentiates by outputs."""
+
     def gradient(self, outputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, torch.Tensor]:
-        """The mean loss and its gradient, in the outputs' shape and dtype."""
+        """The mean loss and its gradient, in the outputs' shape and dtype.
+
+        Both are 0 where nothing in the batch counts.
+        """
 
     def sample_gradients(
         self, outputs: torch.Tensor, targets: torch.Tensor, *, dim: int
     ) -> torch.Tensor:
-        """The gradient of each sample's own loss by its outputs, newly made, in their layout.
+        """N times the gradient of the mean loss of these N samples, newly made, in their layout.
 
-        outputs float32: [N, K] with dim 1, or [K, N] with dim 0; targets: [N, ...].
+        Where all weigh alike it is each one's own. outputs float32: [N, K] with dim 1, or [K, N]
+        with dim 0; targets: [N, ...].
         """
+
+    def weight(self, targets: torch.Tensor) -> float:
+        """What the mean loss of a batch weighs among others of an epoch."""
 
     def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> Score:
         """How well outputs fit targets."""

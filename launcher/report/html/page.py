@@ -41,11 +41,17 @@ def build_page(report: Mapping[str, Any]) -> str:
     )
 
 
+def _targets(report: Mapping[str, Any]) -> str:
+    """What the data have for targets."""
+    num_classes = report["data"]["num_classes"]
+    return f"{num_classes} classes" if num_classes else f"loss {report['config'].get('loss')}"
+
+
 def _header(report: Mapping[str, Any]) -> str:
     data, environment = report["data"], report["environment"]
     said = (
         f"{data['num_train']:,} training and {data['num_test']:,} test samples, "
-        f"{data['num_classes']} classes; {environment['cores']} cores, "
+        f"{_targets(report)}; {environment['cores']} cores, "
         f"{', '.join(environment['devices'])}; {environment['processor']}; {report['status']}"
     )
     return f"<header><h1>dni-async: {html_of(data['name'])}</h1><p>{html_of(said)}</p></header>"

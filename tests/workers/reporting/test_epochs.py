@@ -68,7 +68,7 @@ def make(
 def test_what_is_told_of_an_epoch(place: str, kind: MarkerKind, kinds: list[type[Message]]) -> None:
     epochs, told = make(place)
     epochs.begin(4)
-    epochs.add_loss(0.5, 10)
+    epochs.add_loss(0.5, 10.0, 10)
     epochs.add_score(Score(10, {"loss": 3.0, "accuracy": 7}))
     epochs.announce(Mark(kind, 4))
     assert [type(message) for message in told] == kinds
@@ -104,11 +104,11 @@ def test_a_boundary_tells_of_one_epoch_at_a_time() -> None:
 
 def test_a_resumed_head_goes_on_with_the_sums_of_the_epoch() -> None:
     before, _ = make("head")
-    before.add_loss(2.0, 3)
+    before.add_loss(2.0, 3.0, 3)
     after, told = make("head")
     after.restore(before.state(Cut(70, 4, 2)), 4)
     assert after.epoch == 3  # the last one that ended
-    after.add_loss(1.0, 1)
+    after.add_loss(1.0, 1.0, 1)
     after.announce(Mark("trained", 4))
     assert told == [EpochLoss("run", 4, 7 / 4, 4)]
 
