@@ -69,13 +69,15 @@ class SynthesizerTraits:
 
     learns_labels: it is a local readout, taught by the labels of every batch. hidden_layers: how
     many it has if not told otherwise; None where it can have none. needs_images: its activations
-    are [B, C, H, W]. lr: of its Adam, if not told otherwise. maker: what makes it of an Order, as
-    ``module:name``; a class of the user's own is made by its name.
+    are [B, C, H, W]. takes_any_size: samples may differ in shape from batch to batch. lr: of its
+    Adam, if not told otherwise. maker: what makes it of an Order, as ``module:name``; a class of
+    the user's own is made by its name.
     """
 
     learns_labels: bool = False
     hidden_layers: int | None = None
     needs_images: bool = False
+    takes_any_size: bool = False
     lr: float = 1e-3
     maker: str = ""
 
@@ -84,7 +86,10 @@ SYNTHESIZERS: Final = {
     "linear": SynthesizerTraits(maker="dni_async.synthesizers.linear:make_linear"),
     "mlp": SynthesizerTraits(hidden_layers=2, lr=1e-4, maker="dni_async.synthesizers.mlp:make_mlp"),
     "conv": SynthesizerTraits(
-        hidden_layers=2, needs_images=True, maker="dni_async.synthesizers.conv:make_conv"
+        hidden_layers=2,
+        needs_images=True,
+        takes_any_size=True,
+        maker="dni_async.synthesizers.conv:make_conv",
     ),
     # A linear readout, which learns ten times as fast as the layers it serves.
     "critic": SynthesizerTraits(
@@ -94,5 +99,5 @@ SYNTHESIZERS: Final = {
         maker="dni_async.synthesizers.critic:make_critic",
     ),
 }
-OWN_SYNTHESIZER: Final = SynthesizerTraits()
-"""Of a class of the user's own."""
+OWN_SYNTHESIZER: Final = SynthesizerTraits(takes_any_size=True)
+"""Of a class of the user's own, which says itself what it does not take."""

@@ -16,7 +16,7 @@ from dni_async.stage.layers import Kept, StageLayers
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.score import Score
 from dni_async.stage.own_state import is_extra, marks_of
-from dni_async.stage.values import Gradient, Hidden, each, gradients_of
+from dni_async.stage.values import Gradient, Hidden, each, gathered, gradients_of
 
 __all__ = ["Stage"]
 
@@ -69,9 +69,11 @@ class Stage:
     ) -> Hidden:
         """The activation [B, ...] of inputs [B, ...], detached: a tensor, or several values.
 
+        Inputs of the whole network may be any that it takes, tuples and dicts of tensors too.
         keeps_graph: hold the graph for update; else hold the inputs alone, which update replays.
         keeps_inputs: hold the inputs beyond the update, for carry_back.
         """
+        inputs = gathered(inputs)
         if keeps_inputs:
             self._carried[batch_id] = each(inputs, torch.Tensor.detach)
         if not keeps_graph:
@@ -91,7 +93,7 @@ class Stage:
 
     def evaluate(self, inputs: Hidden) -> Hidden:
         """The activation of inputs in evaluation mode; nothing is kept."""
-        return self._layers.evaluate(inputs)
+        return self._layers.evaluate(gathered(inputs))
 
     def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> Score:
         """Head only: how well outputs [B, ...] of evaluate fit the targets of their batch."""

@@ -86,7 +86,7 @@ def gathered(given: Any, *, unwanted: Sequence[torch.Tensor] = ()) -> Hidden:
 
     Raises ConfigError for what is neither a tensor nor built of tensors and plain values.
     """
-    if isinstance(given, torch.Tensor):
+    if isinstance(given, torch.Tensor | Values):
         return given
     tensors: list[torch.Tensor] = []
     form = _taken(given, tensors, {id(tensor) for tensor in unwanted})

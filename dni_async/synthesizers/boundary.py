@@ -28,7 +28,7 @@ class Boundary:
     comparison: of each gradient learnt from with what the synthesizer, as it then is, gives for
     that activation, before it learns and unscaled; several values count as one vector. A
     synthesizer whose learn gives nothing is not compared. optimizers: those by which synthesizers
-    learn, in the order in which those are made.
+    learn, in the order in which those are made. takes_any_size: samples may change in shape.
     """
 
     def __init__(
@@ -38,11 +38,13 @@ class Boundary:
         *,
         scale: float = 1.0,
         optimizers: Sequence[Optimizer] = (),
+        takes_any_size: bool = False,
     ) -> None:
         self._make = make_synthesizer
         self._loss = loss
         self._scale = scale
         self._optimizers = optimizers
+        self._takes_any_size = takes_any_size
         self.shapes: dict[int, tuple[int, ...]] = {}
         self._made: dict[int, Synthesizer] = {}
         self.comparison = Comparison()
@@ -96,11 +98,10 @@ class Boundary:
     def _synthesizer(self, place: int, samples: torch.Tensor) -> Synthesizer:
         shape = tuple(samples.shape[1:])
         made = self.make(shape, place)
-        if self.shapes[place] != shape and not getattr(made, "takes_any_size", False):
+        if self.shapes[place] != shape and not self._takes_any_size:
             raise ConfigError(
                 f"synthesizer: it is made for samples {list(self.shapes[place])}, but of a later "
-                f"batch they are {list(shape)}; pad all batches to one size, or take a rule or a "
-                "synthesizer that does not depend on it (fdg, conv)"
+                f"batch they are {list(shape)}; pad all batches to one size, or take --rule fdg"
             )
         return made
 

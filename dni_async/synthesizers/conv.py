@@ -28,8 +28,6 @@ class ConvSynthesizer:
     width None: as many as the activation has channels.
     """
 
-    takes_any_size = True  # of images
-
     def __init__(
         self,
         shape: tuple[int, ...],

@@ -28,6 +28,7 @@ def make_boundary(config: RunConfig, loss: Loss, device: torch.device) -> Bounda
         loss,
         scale=config.synthesizer_scale,
         optimizers=optimizers,
+        takes_any_size=_traits(config).takes_any_size,
     )
 
 

@@ -94,11 +94,12 @@ class Link:
         """
         metas: list[TensorMeta] = []
         inline = []
+        fit = [tensor for tensor in tensors if self.takes(batch_id, tensor)]
+        largest = max(fit, key=lambda tensor: tensor.nbytes, default=None)
         for tensor in tensors:
-            # A batch has one slot, and its first large tensor lies there: labels too can be large.
-            is_first = all(meta.place < 0 for meta in metas)
-            if is_first and self.takes(batch_id, tensor):
+            if tensor is largest:  # a batch has one slot
                 metas.append(self._write(batch_id, tensor))
+                largest = None
             else:
                 meta, sent = self._inline(tensor)
                 inline.append(sent)

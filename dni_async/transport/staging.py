@@ -62,16 +62,19 @@ class Staging:
     ) -> list[torch.Tensor]:
         """What travels for the values or gradients of the batch, in order, as link can put them.
 
-        as_they_are: places of those that wire_dtype does not change.
+        as_they_are: places of those that wire_dtype does not change. A batch has one slot, which
+        is for the largest.
         """
-        parts: list[torch.Tensor] = []
-        for place, tensor in enumerate(tensors):
-            # A batch has one slot.
-            may_stay = not any(part.is_cuda for part in parts)
-            parts += self.for_link(
-                link, batch_id, tensor, as_it_is=place in as_they_are, may_stay=may_stay
+        if len(tensors) == 1:
+            return self.for_link(link, batch_id, tensors[0], as_it_is=0 in as_they_are)
+        found: dict[int, list[torch.Tensor]] = {}
+        may_stay = True
+        for place in sorted(range(len(tensors)), key=lambda place: -tensors[place].nbytes):
+            found[place] = self.for_link(
+                link, batch_id, tensors[place], as_it_is=place in as_they_are, may_stay=may_stay
             )
-        return parts
+            may_stay = may_stay and found[place][0].is_cpu
+        return [part for place in range(len(tensors)) for part in found[place]]
 
     def for_link(
         self,

@@ -30,6 +30,7 @@ from dni_async.stage.losses.score import Score, add_scores
 from dni_async.stage.making import make_stage
 from dni_async.stage.stage import Stage
 from dni_async.stage.threads import prepare_torch
+from dni_async.stage.values import Hidden, each, gathered
 from dni_async.system import die_with_parent, name_process
 
 __all__ = ["main", "train"]
@@ -126,11 +127,15 @@ class _Line:
             scores.append(self.whole.score(outputs, y))
         return add_scores(scores)
 
-    def _on_device(self, batch: tuple[torch.Tensor, torch.Tensor]) -> list[torch.Tensor]:
+    def _on_device(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[Hidden, torch.Tensor]:
         """As the workers do it: by way of pinned memory, without a wait for the copy."""
+        x, y = batch
         if self.device.type == "cpu":
-            return list(batch)
-        return [tensor.pin_memory().to(self.device, non_blocking=True) for tensor in batch]
+            return x, y
+        return each(gathered(x), self._moved), self._moved(y)
+
+    def _moved(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
 def _result(epoch: int, trained: _Trained, tested: Score) -> EpochResult:

@@ -119,6 +119,14 @@ def hooked() -> nn.Sequential:
     return network
 
 
+class Pooled(nn.Module):
+    """The mean over an image."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, C] of [B, C, H, W]."""
+        return x.mean((2, 3))
+
+
 class Split(Module):
     """Gives several values, of which two need a gradient."""
 
@@ -460,6 +468,22 @@ def test_inputs_of_several_values_are_not_predicted() -> None:
     sentence = r"unlock: forward predicts inputs .* but child 1 \(Split\) gives several values"
     with pytest.raises(ConfigError, match=sentence):
         attempt(lambda: nn.Sequential(linear(), Split(), Merged()), unlock="forward")
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"rule": "fdg"}, {"rule": "backprop"}, {"synthesizer": "conv", "model": "cnn"}]
+)
+def test_samples_of_several_sizes_need_a_rule_that_takes_them(settings: dict[str, Any]) -> None:
+    def make() -> nn.Sequential:
+        return nn.Sequential(nn.Conv2d(1, 4, 1), nn.Conv2d(4, WIDTH, 1), Pooled())
+
+    batches = [(torch.randn(5, 1, size, 4), torch.arange(5)) for size in (3, 6)]
+    if settings:
+        attempt(make, batches=batches, **settings)
+        return
+    sentence = r"child 0 \(Conv2d\) gives samples \[4, 3, 4\] of one batch and \[4, 6, 4\] of an"
+    with pytest.raises(ConfigError, match=sentence):
+        attempt(make, batches=batches)
 
 
 def test_a_factory_that_draws_elsewhere() -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 from torch.nn import functional
 
+from dni_async.errors import ConfigError
 from dni_async.stage.descent.optimizers import Adam, Sgd
 from dni_async.stage.losses.catalog import make_loss
+from dni_async.stage.values import Values, gathered
 from dni_async.synthesizers.agreement import Agreement
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.critic import CriticSynthesizer
@@ -197,3 +199,65 @@ def test_a_synthesizer_that_gives_nothing_when_it_learns_is_not_compared() -> No
     boundary = Boundary(make_mlp, LOSS)
     boundary.learn(hidden, labels, returned)
     assert boundary.comparison.take() == Agreement()
+
+
+def of_values(*tensors: torch.Tensor, taught: Sequence[int]) -> Values:
+    """A tuple of these, of which those at taught need a gradient."""
+    given = tuple(t.requires_grad_() if i in taught else t for i, t in enumerate(tensors))
+    values = gathered(given)
+    assert isinstance(values, Values)
+    return Values(tuple(tensor.detach() for tensor in values.tensors), values.structure)
+
+
+def test_every_value_that_needs_a_gradient_has_a_synthesizer_of_its_own() -> None:
+    hidden, labels, returned = batch(4, 6)
+    other, _, its = batch(4, 3, 2)
+    values = of_values(hidden, torch.arange(9), other, taught=[0, 2])
+    boundary, twins = Boundary(make_linear, LOSS), [Boundary(make_linear, LOSS) for _ in range(2)]
+    for _ in range(2):
+        boundary.learn(values, labels, (returned, its))
+        twins[0].learn(hidden, labels, returned)
+        twins[1].learn(other, labels, its)
+        predicted = boundary.predict(values, labels)
+        assert isinstance(predicted, tuple)
+        expected = twins[0].predict(hidden, labels), twins[1].predict(other, labels)
+        assert all(map(torch.equal, predicted, expected))
+    assert boundary.shapes == {0: (6,), 2: (3, 2)}
+    assert len(boundary.tensors()) == sum(len(twin.tensors()) for twin in twins)
+
+
+def test_the_agreement_of_several_values_is_that_of_one_vector() -> None:
+    """The second is predicted as badly as the first, and is twice as long."""
+    hidden, labels, _ = batch(4, 6)
+    boundary = Boundary(make_linear, LOSS)
+    values = of_values(hidden, hidden.clone(), taught=[0, 1])
+    boundary.learn(values, labels, (torch.ones(4, 6), torch.full((4, 6), 2.0)))
+    boundary.comparison.take()
+    boundary.learn(values, labels, (torch.ones(4, 6), torch.zeros(4, 6)))
+    agreement = boundary.comparison.take()
+    assert agreement.num_gradients == 1
+    synthetic, twin = [], Boundary(make_linear, LOSS)
+    for value in (1.0, 2.0):
+        twin = Boundary(make_linear, LOSS)
+        twin.learn(hidden, labels, torch.full((4, 6), value))
+        synthetic.append(twin.predict(hidden, labels) * 4)
+    whole, known = torch.cat(synthetic), torch.cat([torch.ones(4, 6), torch.zeros(4, 6)]) * 4
+    cosine = functional.cosine_similarity(whole.flatten(), known.flatten(), dim=0)
+    assert agreement.cosine == pytest.approx(cosine.item(), abs=1e-4)
+    assert agreement.norm_ratio == pytest.approx((whole.norm() / known.norm()).item(), rel=1e-4)
+
+
+def test_no_value_needs_a_gradient() -> None:
+    hidden, labels, _ = batch(4, 6)
+    boundary, values = Boundary(make_linear, LOSS), of_values(hidden, taught=[])
+    assert boundary.predict(values, labels) == ()
+    boundary.learn(values, labels, ())
+    assert boundary.comparison.take() == Agreement()
+
+
+def test_samples_of_another_size_are_one_sentence() -> None:
+    hidden, labels, _ = batch(4, 6)
+    boundary = Boundary(make_linear, LOSS)
+    boundary.predict(hidden, labels)
+    with pytest.raises(ConfigError, match=r"made for samples \[6\], but of a later batch .* \[5\]"):
+        boundary.predict(hidden[:, :5], labels)

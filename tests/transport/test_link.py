@@ -237,6 +237,21 @@ def test_an_answer_to_no_offer_is_a_link_error(link: Ends) -> None:
 
 
 @sharing
+def test_of_several_tensors_the_largest_that_fits_lies_in_the_slot(shared: Ends) -> None:
+    lower, upper = shared
+    longer = torch.cat([large(1), large(2)])
+    for batch_id, sent in enumerate(
+        [[torch.arange(9), large(1)[:3], large(2), torch.ones(())], [large(1), longer]], start=1
+    ):
+        message = send_batch(lower, batch_id, *sent)
+        fit = [tensor.nbytes if tensor.nbytes <= large(0).nbytes else 0 for tensor in sent]
+        assert [meta.place >= 0 for meta in message.tensors] == [n == max(fit) for n in fit]
+        received, tensors = receive(upper)
+        assert received == message
+        assert all(map(torch.equal, tensors, sent))
+
+
+@sharing
 def test_a_large_activation_lies_in_a_slot_and_its_gradient_comes_back_there(shared: Ends) -> None:
     lower, upper = shared
     hidden, labels, gradient = large(1), torch.arange(4), large(2)

@@ -94,3 +94,17 @@ def test_labels_and_ids_are_left_alone() -> None:
     ids = torch.arange(12).view(3, 4)
     for dtype in WIRE_DTYPES.values():
         assert torch.equal(Staging("cpu", wire_dtype=dtype).to_device(ids), ids)
+
+
+def test_only_values_that_need_a_gradient_are_changed(link: tuple[Link, Link]) -> None:
+    lower, _ = link
+    tensors = [torch.arange(3), hidden(), hidden(), torch.ones(())]
+    staging = Staging("cpu", wire_dtype=torch.int8)
+    parts = staging.all_for_link(lower, 7, tensors, as_they_are=[0, 2, 3])
+    assert [part.dtype for part in parts] == [
+        torch.int64, torch.int8, torch.float32, torch.float32, torch.float32,
+    ]  # fmt: skip
+    assert [parts[0], *parts[3:]] == [tensors[0], *tensors[2:]]
+    quantised, scales = staging.for_link(lower, 7, tensors[1])
+    assert torch.equal(parts[1], quantised)
+    assert torch.equal(parts[2], scales)

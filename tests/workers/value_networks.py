@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-__all__ = ["FACTORIES", "Pair", "masked", "named_pairs", "nested", "skip", "tied"]
+__all__ = ["FACTORIES", "Pair", "masked", "named_pairs", "nested", "sequences", "skip", "tied"]
 
 WIDTH = 32
 
@@ -144,6 +144,46 @@ class Unnest(nn.Module):
         """Logits."""
         hidden, (other,) = given
         return self.one(hidden) + self.two(other)
+
+
+class Embed(nn.Module):
+    """Ids of any length, with what a sequence model hands from block to block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids, self.places = nn.Embedding(10, WIDTH), nn.Embedding(99, WIDTH)
+
+    def forward(self, ids: torch.Tensor) -> Any:
+        """(activation, mask, positions)."""
+        places = torch.arange(ids.shape[1], device=ids.device)
+        return self.ids(ids) + self.places(places), ids != 0, places
+
+
+class Block(nn.Module):
+    """Mixes positions that are not masked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, given: Any) -> Any:
+        """Their mean so far is added to each."""
+        hidden, mask, places = given
+        seen = (hidden * mask.unsqueeze(2)).cumsum(1) / (1 + places.unsqueeze(1))
+        return hidden + torch.relu(self.inner(seen)), mask, places
+
+
+class ReadOut(nn.Linear):
+    """Logits of each position."""
+
+    def forward(self, given: Any) -> torch.Tensor:
+        """Of the activation alone."""
+        return super().forward(given[0])
+
+
+def sequences() -> nn.Sequential:
+    """Ids [B, T] to logits [B, T, 10], T as it comes."""
+    return nn.Sequential(Embed(), Block(), Block(), ReadOut(WIDTH, 10))
 
 
 def skip() -> nn.Sequential:

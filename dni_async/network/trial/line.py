@@ -16,7 +16,7 @@ from dni_async.stage.losses.interface import Loss
 from dni_async.stage.making import make_stage
 from dni_async.stage.own_state import OwnState, take
 from dni_async.stage.stage import Stage
-from dni_async.stage.values import Gradient, Hidden, Values, arranged, structure_of
+from dni_async.stage.values import Gradient, Hidden, Values, arranged, gathered, structure_of
 
 __all__ = ["Line", "StageFailed", "plain"]
 
@@ -63,7 +63,7 @@ class Line:
         Raises StageFailed.
         """
         self.hidden = []
-        hidden: Hidden = x
+        hidden = gathered(x)
         for stage in self.stages:
             is_head = stage is self.stages[-1]
             between(stage.index)
@@ -92,7 +92,7 @@ class Line:
     def evaluate(self, x: torch.Tensor) -> Hidden:
         """What the head gives in evaluation mode. Raises StageFailed."""
         self.hidden = []
-        hidden: Hidden = x
+        hidden = gathered(x)
         for stage in self.stages:
             try:
                 hidden = stage.evaluate(_handed_over(hidden))

@@ -13,7 +13,7 @@ from torch import nn
 from dni_async.errors import ConfigError
 from dni_async.stage.autograd import pull_back
 from dni_async.stage.draws import Draws
-from dni_async.stage.values import gathered, tensors_of
+from dni_async.stage.values import Values, each, gathered, tensors_of
 
 __all__ = ["Reference", "Undone"]
 
@@ -54,8 +54,9 @@ class Reference:
         self.outputs.clear()
         self._at, self._batch_id = None, batch_id
         try:
-            with self._draws.apart(x.device):
-                result: Any = self.network(x.clone())
+            given = each(gathered(x), torch.Tensor.clone)
+            with self._draws.apart(torch.device("cpu")):
+                result: Any = self.network(given.restored() if isinstance(given, Values) else given)
         except Exception as error:
             raise Undone(self._at, error) from error
         self._result = result

@@ -10,12 +10,13 @@ import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import nn
 
+from dni_async.config.names import OWN_SYNTHESIZER, SYNTHESIZERS
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError, NonFiniteError
 from dni_async.network.building import layer_starts
@@ -27,7 +28,7 @@ from dni_async.stage.draws import Draws
 from dni_async.stage.dtypes import AUTOCAST_DTYPES
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.own_state import load_trained
-from dni_async.stage.values import Hidden, Values, needing, tensors_of
+from dni_async.stage.values import Hidden, Values, each, gathered, needing, tensors_of
 
 __all__ = ["Batch", "try_network"]
 
@@ -79,18 +80,19 @@ class _Trial:
         self.words = Words(network, [*starts, len(network)], ranges, config.model)
         _check_same(network, self._other)
         self._autocast = AUTOCAST_DTYPES[config.dtype]
-        self._predicts_inputs = config.unlock == "forward"
+        self._config = config
+        self._sizes: dict[tuple[int, int], torch.Size] = {}  # of a sample, by stage and value
         self._line = Line(make, ranges, config, loss)
         self._reference = Reference(network, Draws(config.seed, 0, starts), starts)
-        self._trace = torch.empty(0)
+        self._trace: Any = None
         self._optimizer = make_optimizer(list(network.named_parameters()), config)
 
     def train(self, batch_id: int, batch: Batch, *, replays: bool) -> None:
         """One update of both, from the same weights. Raises ConfigError where they differ."""
         x, targets = batch
-        with self._as_in_the_run(x):
+        with self._as_in_the_run():
             expected = self._reference.forward(batch_id, x)
-        self._trace = x.roll(1, 0)
+        self._trace = _rolled(x)
         outputs = self._line.forward(batch_id, x, replays=replays, between=self._leave_other_traces)
         self._compare_outputs(expected, outputs)
         head = self._line.stages[-1]
@@ -126,7 +128,7 @@ class _Trial:
     def _evaluated(self, network: Reference, x: torch.Tensor) -> torch.Tensor:
         """What network, in evaluation mode, makes of x; one that draws then draws the same."""
         _set_generators()
-        with torch.no_grad(), self._as_in_the_run(x):
+        with torch.no_grad(), self._as_in_the_run():
             return network.forward(0, x)
 
     @torch.no_grad()
@@ -143,11 +145,20 @@ class _Trial:
     def _check_values(self, leading: tuple[int, ...]) -> None:
         """What passes between stages can be learnt from; leading: the samples' shape."""
         for stage, hidden in enumerate(self._line.hidden[:-1]):
-            if self._predicts_inputs and isinstance(hidden, Values):
+            if self._config.unlock == "forward" and isinstance(hidden, Values):
                 raise ConfigError(self.words.several_values(stage))
-            for value in needing(hidden):
+            for place, value in enumerate(needing(hidden)):
                 if value.ndim <= len(leading) or value.shape[: len(leading)] != leading:
                     raise ConfigError(self.words.no_samples(stage, value, leading))
+                size = value.shape[len(leading) :]
+                first = self._sizes.setdefault((stage, place), size)
+                if size != first and self._needs_one_size:
+                    raise ConfigError(self.words.other_size(stage, first, size))
+
+    @property
+    def _needs_one_size(self) -> bool:
+        traits = SYNTHESIZERS.get(self._config.synthesizer, OWN_SYNTHESIZER)
+        return self._config.rule_traits.needs_synthesizer and not traits.takes_any_size
 
     def _compare_outputs(
         self, expected: object, outputs: Hidden, *, mode: str = "training"
@@ -188,9 +199,15 @@ class _Trial:
                 parameter.copy_(named[name])
 
     @contextmanager
-    def _as_in_the_run(self, x: torch.Tensor) -> Iterator[None]:
-        with torch.autocast(x.device.type, self._autocast, enabled=self._autocast is not None):
+    def _as_in_the_run(self) -> Iterator[None]:
+        with torch.autocast("cpu", self._autocast, enabled=self._autocast is not None):
             yield
+
+
+def _rolled(x: Any) -> Any:
+    """The samples in another order."""
+    rolled = each(gathered(x), lambda tensor: tensor.roll(1, 0) if tensor.ndim else tensor)
+    return rolled.restored() if isinstance(rolled, Values) else rolled
 
 
 def _check_same(network: nn.Sequential, again: nn.Sequential) -> None:

@@ -109,6 +109,14 @@ class Words:
             "gives it and who takes it into one stage"
         )
 
+    def other_size(self, stage: int, first: Sequence[int], size: Sequence[int]) -> str:
+        """Synthesizers are made for one size of a sample."""
+        return (
+            f"synthesizer: {self._stage(stage)} gives samples {list(first)} of one batch and "
+            f"{list(size)} of another, but a synthesizer is made for one size; pad all batches to "
+            "it, label every position, or take --rule fdg"
+        )
+
     def left(self, name: str, kind: str) -> str:
         """An attribute changes that cannot travel."""
         path, _, attribute = name.rpartition(".")
