@@ -1,4 +1,4 @@
-"""Several values through a stage: gathered, built again, forwards and backwards as autograd does."""
+"""Several values through a stage: gathered, built again, and learnt from as autograd does."""
 
 from __future__ import annotations
 

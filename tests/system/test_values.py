@@ -1,0 +1,68 @@
+"""Several values between processes: over shared memory and over tcp, exact, and after a death."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from dni_async.config.run_config import RunConfig
+from dni_async.launcher.jobs import baseline
+from tests.system.conftest import Launch
+from tests.workers import value_networks
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def launch_values(launch: Callable[..., Launch], tmp_path: Path) -> Callable[..., Launch]:
+    """Start a run of one of the networks of values, as a file of the user's own."""
+
+    def start(factory: str, *flags: str) -> Launch:
+        folder = tmp_path / "launch-0"
+        folder.mkdir()
+        shutil.copy(value_networks.__file__, folder / "own.py")
+        return launch(f"--model=own:{factory}", "--no-baseline", "--threads-per-worker=1", *flags)
+
+    return start
+
+
+def test_lockstep_is_exact_where_values_lie_in_shared_memory(
+    launch_values: Callable[..., Launch], as_in_a_worker: None
+) -> None:
+    run = launch_values("masked", "--rule=backprop", "--batch-size=600", "--epochs=4")
+    config = RunConfig(
+        model="tests.workers.value_networks:masked", batch_size=600, epochs=4, rule="backprop"
+    )
+    expected = baseline.train(config, torch.device("cpu"), lambda: None, lambda _: None)
+    assert run.end() == 0, run.output
+    trained = safetensors.torch.load_file(run.run_dir / "model.safetensors")
+    for name, weight in expected.state_dict().items():
+        assert torch.equal(trained[name], weight), name
+    assert run.report()["runs"][0]["workers"][0]["shared_bytes"] > 0
+    run.assert_nothing_left()
+
+
+def test_over_tcp_a_worker_that_died_goes_on_with_what_its_synthesizers_knew(
+    launch_values: Callable[..., Launch],
+) -> None:
+    run = launch_values(
+        "named_pairs", "--transport=tcp", "--targets=bootstrap", "--epochs=40",
+        "--checkpoint-every=10",
+    )  # fmt: skip
+    pids = run.worker_pids()
+    run.wait_for("epoch +5 ")
+    os.kill(pids[1], signal.SIGKILL)
+    run.wait_for("stage 1 trains again")
+    assert run.end(60) == 0, run.output
+    row = run.report()["runs"][0]
+    assert row["test_accuracy"] > 0.8
+    assert [restart["stage"] for restart in row["restarts"]] == [1]
+    assert all(boundary["cosine"] != 0 for boundary in row["boundaries"])
+    run.assert_nothing_left()
