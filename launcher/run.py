@@ -117,6 +117,7 @@ def _carry_out(
                 try_regrouped(plan.config, plan.layer_ranges, plan.output_shape)
                 _check_profiled_stage(plan)
                 display.note(sentence)
+            watchers.lay_out(plan)
             for note in (_headline(plan, folder), *plan.notes, *watchers.notes):
                 display.note(note)
             _train(plan, folder, display, runs, resumption, cluster)
@@ -126,6 +127,7 @@ def _carry_out(
         raise
     finally:
         report = build_report(plan, runs, status=status)
+        watchers.end(report)
         folder.write_report(report, report_copy)
         folder.close()
     return plan, report

@@ -60,7 +60,7 @@ LAUNCHER = {
     "engine": "interruption run run_folder | config",
     "run": "coordination interruption jobs monitoring places plan report run_folder"
     " | config errors files",
-    "commands": "decisions interruption report | config decisions errors files transport",
+    "commands": "dashboard decisions interruption report | config decisions errors files transport",
     "doctor": "commands places report | addresses config decisions errors system transport wire",
     "coordination": "decisions monitoring places plan report run_folder"
     " | errors stage system transport wire",
@@ -68,7 +68,8 @@ LAUNCHER = {
     " | config data decisions errors network stage synthesizers system",
     "places": "decisions plan | config errors transport",
     "run_folder": "plan report | config data errors files network stage wire",
-    "monitoring": "report | config errors wire",
+    "monitoring": "dashboard plan report | config errors wire",
+    "dashboard": "plan report | addresses errors files system wire",
     "report": "plan | config decisions errors files wire",
     "plan": "| addresses config data decisions errors network stage system transport",
     "decisions": "| decisions errors wire",
@@ -123,6 +124,9 @@ ONLY_IN = {
     "psutil": "workers/training/loop.py",
     "tensorboard": "launcher/monitoring/tensorboard.py",
     "prometheus_client": "launcher/monitoring/prometheus.py",
+    "starlette": "launcher/dashboard/guard.py launcher/dashboard/site.py",
+    "anyio": "launcher/dashboard/site.py",
+    "uvicorn": "launcher/dashboard/server.py",
 }
 # Calls that unpickle or run what they are given, or wait for time to pass.
 FORBIDDEN_CALLS = {"recv_pyobj", "send_pyobj", "recv_serialized", "sleep"}

@@ -165,6 +165,7 @@ class LinkAbove:
     least_credit_s: Annotated[float, Shown("s", "The least of all such times.")] = _NONE
     carrier: Annotated[str, Shown("text", "What large tensors travel by.")] = ""
     window: Annotated[int, Shown("count", "How wide the window is.")] = 0
+    in_flight: Annotated[int, Shown("count", "Activations in flight now.")] = 0
 # fmt: on
 
 

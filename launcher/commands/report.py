@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -32,13 +33,36 @@ __all__ = ["main"]
     is_flag=True,
     help="Take the decisions of --record-events again, and compare; nothing else.",
 )
+@click.option(
+    "--serve",
+    "serves",
+    is_flag=True,
+    help="Show RUN_DIR, a run directory or a folder of them, in a browser until Ctrl-C.",
+)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 2**16 - 1),
+    default=0,
+    help="Serve at this port.  [default: a free one]",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Serve at this address of the machine; beyond loopback a token is asked for.",
+)
 @click.version_option(package_name="dni-async")
-def main(run_dir: Path, html: Path | None, replays: bool) -> None:
+def main(
+    run_dir: Path, html: Path | None, replays: bool, serves: bool, port: int, host: str
+) -> None:
     """Show the report of RUN_DIR (a run directory or its report.json) and a diagnosis.
 
     With --replay: exit code 1 when a stage would decide otherwise now.
     """
     try:
+        if serves:
+            _serve(run_dir, host, port)
+            return
         if replays:
             sys.exit(_show_replay(run_dir))
         report = read_report(run_dir)
@@ -52,6 +76,28 @@ def main(run_dir: Path, html: Path | None, replays: bool) -> None:
     print_diagnosis(report, console)
     if html is not None:
         console.print(f"page: {legible(str(html))}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _serve(folder: Path, host: str, port: int) -> None:
+    """Serve the runs in folder until Ctrl-C, or a signal, ends it."""
+    if not folder.is_dir():
+        raise ConfigError(f"serve: {folder} is no folder; name a run directory or a folder of them")
+    try:
+        from dni_async.launcher.dashboard.server import Listener, serve_runs
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in (
+            "starlette",
+            "uvicorn",
+            "anyio",
+        ):
+            raise
+        raise ConfigError(
+            "serve: needs a package that is not installed here; pip install 'dni-async[dashboard]'"
+        ) from error
+    listener = Listener(host, port, setting="port")
+    click.echo(f"dashboard: {listener.url}")
+    with suppress(KeyboardInterrupt):
+        serve_runs(folder, listener)
 
 
 def _show_replay(run_dir: Path) -> int:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.report.results import EpochResult, RunResult
 from dni_async.wire.messages import Progress
+
+if TYPE_CHECKING:
+    from dni_async.launcher.dashboard.server import Dashboard
+    from dni_async.launcher.plan.plan import Plan
 
 __all__ = ["WatchedDisplay", "Watchers", "open_watchers"]
 
@@ -30,11 +34,25 @@ class Watcher(Protocol):
 
 
 class Watchers:
-    """Those that a run has. notes: what the user is told of them."""
+    """Those that a run has. notes: what the user is told of them.
+
+    dashboard: that one of them, which also hears what is planned and how it ends.
+    """
 
     def __init__(self) -> None:
         self.all: list[Watcher] = []
         self.notes: list[str] = []
+        self.dashboard: Dashboard | None = None
+
+    def lay_out(self, plan: Plan) -> None:
+        """What is to be trained, and by whom."""
+        if self.dashboard is not None:
+            self.dashboard.lay_out(plan)
+
+    def end(self, report: Mapping[str, Any]) -> None:
+        """The run is over; how, its report says."""
+        if self.dashboard is not None:
+            self.dashboard.end(report)
 
 
 class WatchedDisplay(Display):
@@ -89,16 +107,23 @@ def open_watchers(config: RunConfig, event_files: Path) -> Iterator[Watchers]:
     watchers = Watchers()
     with ExitStack() as stack:
         if config.metrics_port is not None:
-            with _extra("metrics_port", "prometheus_client", "metrics"):
+            with _extra("metrics_port", ("prometheus_client",), "metrics"):
                 from dni_async.launcher.monitoring.prometheus import MetricsServer
             server = stack.enter_context(closing(MetricsServer(config)))
             watchers.all.append(server)
             watchers.notes.append(f"metrics: {server.url}")
         if config.tensorboard:
-            with _extra("tensorboard", "tensorboard", "tensorboard"):
+            with _extra("tensorboard", ("tensorboard",), "tensorboard"):
                 from dni_async.launcher.monitoring.tensorboard import EventFiles
             watchers.all.append(stack.enter_context(closing(EventFiles(event_files))))
             watchers.notes.append(f"event files: tensorboard --logdir {event_files}")
+        if config.dashboard:
+            with _extra("dashboard", ("starlette", "uvicorn", "anyio"), "dashboard"):
+                from dni_async.launcher.dashboard.server import Dashboard
+            place = (config.dashboard_host, config.dashboard_port)
+            watchers.dashboard = stack.enter_context(closing(Dashboard(event_files.parent, *place)))
+            watchers.all.append(watchers.dashboard)
+            watchers.notes.append(f"dashboard: {watchers.dashboard.url}")
         if config.engine == "ray":
             from dni_async.launcher.monitoring.ray_metrics import RayGauges
 
@@ -107,11 +132,11 @@ def open_watchers(config: RunConfig, event_files: Path) -> Iterator[Watchers]:
 
 
 @contextmanager
-def _extra(setting: str, package: str, extra: str) -> Iterator[None]:
+def _extra(setting: str, packages: Sequence[str], extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] != package:
+        if error.name is None or error.name.partition(".")[0] not in packages:
             raise
         raise ConfigError(
             f"{setting}: needs a package that is not installed here; "

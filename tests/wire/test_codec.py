@@ -240,7 +240,10 @@ def test_protocol_7_stays_what_it_was() -> None:
         ("memory", "rss_bytes peak_rss_bytes"),
         (
             "link",
-            "activations up_bytes down_bytes in_flight_s credit_s least_credit_s carrier window",
+            (
+                "activations up_bytes down_bytes in_flight_s credit_s least_credit_s carrier "
+                "window in_flight"
+            ),
         ),
     ]
     assert encode(Credit("a", (5, 6))) == [b"\x94\x07\x06\xa1a\x92\x05\x06"]

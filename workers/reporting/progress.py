@@ -67,4 +67,5 @@ def _link(seat: Seat, trips: RoundTrips, window: int) -> LinkAbove:
         least_credit_s=trips.least_s,
         carrier=outbox.carrier,
         window=window,
+        in_flight=trips.num_in_flight,
     )

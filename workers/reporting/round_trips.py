@@ -57,6 +57,11 @@ class RoundTrips:
         return self._in_flight_s + (now - self._since if self._sent_at else 0.0)
 
     @property
+    def num_in_flight(self) -> int:
+        """Activations whose places are not free yet."""
+        return len(self._sent_at)
+
+    @property
     def median_s(self) -> float:
         """Of the last 1,024 round trips; -1 before the first."""
         return median(self._recent) if self._recent else -1.0

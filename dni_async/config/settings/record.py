@@ -154,3 +154,24 @@ class RecordSettings:
         why="it asks nobody who they are (0093)",
         resumable=True,
     )
+    dashboard: bool = setting(
+        False,
+        "Show the run in a browser while it lasts, at the address that is printed.",
+        why="nothing listens unasked; needs packages of its own (0097)",
+        resumable=True,
+    )
+    dashboard_port: int = setting(
+        0,
+        "The port of the dashboard.",
+        why="a bookmark needs one, nothing else does",
+        check=Check("a port, or 0 for a free one", lambda value: 0 <= value < 2**16),
+        resumable=True,
+        default_text="a free one",
+    )
+    dashboard_host: str = setting(
+        "127.0.0.1",
+        "The address of this machine that the dashboard is served at; beyond loopback it asks for a "
+        "token, which is printed with the address.",
+        why="logs and settings are nobody else's business (0097)",
+        resumable=True,
+    )

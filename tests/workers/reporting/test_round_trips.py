@@ -25,7 +25,7 @@ def test_time_in_flight_is_counted_once_however_many_are() -> None:
     trips = RoundTrips()
     trips.sent(0, 1.0)
     trips.sent(1, 2.0)
-    assert trips.in_flight_s(4.0) == 3.0
+    assert (trips.num_in_flight, trips.in_flight_s(4.0)) == (2, 3.0)
     trips.released(0, 5.0)
     trips.released(1, 6.0)
     assert trips.in_flight_s(50.0) == 5.0

@@ -1,0 +1,93 @@
+"""What is drawn over seconds and epochs: losses, the chosen metric, agreement of gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from itertools import accumulate
+from typing import Any
+
+from dni_async.launcher.report.results import RunResult
+
+__all__ = ["chosen_metric", "learning_of", "metrics_of", "row_of_run"]
+
+_AGREEMENT = ("cosine", "norm_ratio", "relative_error")
+
+
+def row_of_run(run: RunResult) -> dict[str, Any]:
+    """A run that may go on, as far as learning_of reads it, in the shape of report.json."""
+    boundaries: dict[int, list[dict[str, Any]]] = {}
+    for told in list(run.boundaries):
+        boundaries.setdefault(told.stage, []).append(asdict(told))
+    return {
+        "name": run.name,
+        "kind": run.kind,
+        "epochs": [asdict(epoch) for epoch in list(run.epochs)],
+        "boundaries": [
+            {"stage": stage, "epochs": epochs} for stage, epochs in sorted(boundaries.items())
+        ],
+    }
+
+
+def metrics_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """What was measured on the test set after an epoch, or in the end, by name; the loss last."""
+    found = dict(row.get("test_metrics") or {})
+    if row.get("test_accuracy") is not None:
+        found.setdefault("accuracy", row["test_accuracy"])
+    loss = row.get("test_loss")
+    if loss is not None and loss != -1:  # of nothing
+        found["loss"] = loss
+    return found
+
+
+def chosen_metric(config: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:
+    """The name of the metric that the run is judged by: what was asked for, else the first."""
+    if config.get("metric"):
+        return str(config["metric"]).rpartition(":")[2]
+    return next((name for row in rows for name in metrics_of(row)), "loss")
+
+
+def learning_of(config: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The curves of runs in the shape of report.json.
+
+    seconds: of training alone, added up, so that curves compare learning per second. A value that
+    was not measured is None.
+    """
+    metric = chosen_metric(config, (epoch for run in runs for epoch in run["epochs"]))
+    ours = next((run for run in runs if run["kind"] == "decoupled"), None)
+    return {
+        "metric": metric,
+        "runs": [_curves(run, metric) for run in runs],
+        "boundaries": [] if ours is None else [_agreement(b) for b in ours.get("boundaries", [])],
+    }
+
+
+def _curves(run: Mapping[str, Any], metric: str) -> dict[str, Any]:
+    epochs = run["epochs"]
+    measured = [metrics_of(epoch) for epoch in epochs]
+    return {
+        "name": run["name"],
+        "kind": run["kind"],
+        "epochs": [epoch["epoch"] for epoch in epochs],
+        "seconds": [round(at, 4) for at in accumulate(epoch["seconds"] for epoch in epochs)],
+        "train_loss": [_some(epoch["train_loss"]) for epoch in epochs],
+        "test_loss": [each.get("loss") for each in measured],
+        "metric": [each.get(metric) for each in measured],
+        "samples_per_second": [
+            round(epoch["num_samples"] / epoch["seconds"], 1)
+            if epoch.get("num_samples") and epoch["seconds"] > 0
+            else None
+            for epoch in epochs
+        ],
+    }
+
+
+def _agreement(boundary: Mapping[str, Any]) -> dict[str, Any]:
+    epochs = boundary["epochs"]
+    columns = {name: [epoch[name] for epoch in epochs] for name in _AGREEMENT}
+    return {"stage": boundary["stage"], "epochs": [e["epoch"] for e in epochs], **columns}
+
+
+def _some(loss: float | None) -> float | None:
+    """A loss of nothing is -1, or None."""
+    return None if loss == -1 else loss

@@ -1,0 +1,160 @@
+"""The head of a run's pages: how far it is, how fast, how long still, and what is to be said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dni_async.launcher.dashboard.curves import chosen_metric, metrics_of, row_of_run
+from dni_async.launcher.dashboard.ledger import Moment, StageNow
+from dni_async.launcher.report.results import RunResult
+
+__all__ = ["comparisons", "told_header"]
+
+BUSY_MACHINE = 0.5  # of the cores, taken by others before the run
+RATE_S = 5.0  # what is shown as a rate is of so many seconds
+LIMITS = 0.5  # a stage that works less of its time limits nobody
+
+Row = dict[str, Any]
+
+
+def told_header(moment: Moment) -> Row:
+    """The head of a run that goes on, or has just ended."""
+    head: Row = {"status": moment.status, "elapsed_s": round(moment.at_s, 1), "says": []}
+    facts = moment.facts
+    if facts is None or not moment.runs:
+        return head
+    run = moment.runs[-1]
+    head |= {
+        "data": facts.data,
+        "rule": facts.rule,
+        "phase": run.name if moment.status == "training" else moment.status,
+        "cores": facts.cores,
+        "epochs": facts.epochs,
+        "restarts": sum(len(each.restarts) for each in moment.runs),
+        **_progress(moment, run),
+        **_result(moment),
+    }
+    if run.kind == "decoupled" and moment.status == "training":
+        head["busy_cores"] = _busy_cores(moment.stages)
+        head["samples_per_second"] = _rate(moment) or round(run.samples_per_second, 1)
+        head["says"] += _limit(moment.stages)
+    else:
+        head["samples_per_second"] = round(run.samples_per_second, 1)
+    head["says"] += comparisons([row_of_run(r) | _sps(r) for r in moment.runs], _machine(moment))
+    return head
+
+
+def _result(moment: Moment) -> Row:
+    """The chosen metric after the last epoch of the decoupled run, by name."""
+    assert moment.facts is not None
+    epochs = row_of_run(moment.runs[0])["epochs"]
+    metric = chosen_metric(moment.facts.settings, epochs)
+    value = metrics_of(epochs[-1]).get(metric) if epochs else None
+    loss = epochs[-1]["train_loss"] if epochs else None
+    return {"metric": metric, "value": value, "train_loss": None if loss == -1 else loss}
+
+
+def _progress(moment: Moment, run: RunResult) -> Row:
+    """epoch: that goes on. share: of the run that is done, 0 to 1. left_s: by its pace so far."""
+    assert moment.facts is not None
+    facts = moment.facts
+    done = run.epochs[-1].epoch if run.epochs else 0
+    source = moment.stages.get(0)
+    if run.kind == "decoupled" and source is not None and facts.epoch_ids:
+        share = source.last.counters.work.next_batch_id / (facts.epochs * facts.epoch_ids)
+        began_s, epoch = source.first_s, source.last.counters.work.epoch
+    else:
+        share, began_s, epoch = done / facts.epochs, moment.began_s[-1], done + 1
+    share = min(1.0, share)
+    if moment.status != "training":
+        return {"epoch": done, "share": share, "left_s": None}
+    spent_s = moment.at_s - began_s
+    left_s = spent_s * (1 - share) / share if share > 0 and spent_s > 1 else None
+    return {
+        "epoch": min(max(epoch, done), facts.epochs),
+        "share": round(share, 4),
+        "left_s": None if left_s is None else round(left_s, 1),
+    }
+
+
+def _busy_cores(stages: Mapping[int, StageNow]) -> float | None:
+    """Cores that the workers of all stages kept busy lately."""
+    cores = [stage.recent[-1][1].cores for stage in stages.values() if stage.recent]
+    return round(sum(cores), 2) if cores else None
+
+
+def _rate(moment: Moment) -> float | None:
+    """Samples per second of the head lately, without the time in which it tested."""
+    assert moment.facts is not None
+    head = moment.stages.get(len(moment.facts.stages) - 1)
+    if head is None:
+        return None
+    paces = [pace for at_s, pace in head.recent if at_s > head.at_s - RATE_S and pace.updates]
+    seconds = sum(pace.seconds for pace in paces)
+    if not seconds:
+        return None
+    updates = sum(pace.updates * pace.seconds for pace in paces)
+    return round(updates / seconds * moment.facts.samples_per_update, 1)
+
+
+def _limit(stages: Mapping[int, StageNow]) -> list[str]:
+    """The stage that has least time left, if there are several and it works most of its time."""
+    if len(stages) < 2:
+        return []
+    works = {stage: _works(now) for stage, now in stages.items()}
+    slowest = max(works, key=lambda stage: works[stage])
+    if works[slowest] < LIMITS:
+        return []
+    return [f"stage {slowest} limits: it works {works[slowest]:.0%} of its time"]
+
+
+def _works(now: StageNow) -> float:
+    paces = [pace for _, pace in now.recent[-8:]]
+    seconds = sum(pace.seconds for pace in paces)
+    busy = sum((pace.busy + pace.sending) * pace.seconds for pace in paces)
+    return min(1.0, busy / seconds) if seconds else 0.0
+
+
+def _sps(run: RunResult) -> Row:
+    return {"samples_per_second": run.samples_per_second}
+
+
+def _machine(moment: Moment) -> Row:
+    assert moment.facts is not None
+    return {"cores": moment.facts.cores, "load": moment.facts.load}
+
+
+def comparisons(runs: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> list[str]:
+    """The first run against each baseline, in the shape of report.json, with what belongs to it.
+
+    No ratio stands without the metric of both beside it, nor without a word where other work wanted
+    the cores.
+    """
+    ours = next((run for run in runs if run["kind"] == "decoupled" and run["epochs"]), None)
+    if ours is None or not ours["samples_per_second"]:
+        return []
+    said = []
+    for run in runs:
+        if run["kind"] != "baseline" or not run["epochs"] or not run["samples_per_second"]:
+            continue
+        ratio = ours["samples_per_second"] / run["samples_per_second"]
+        word = "faster" if ratio >= 1 else "SLOWER"
+        said.append(f"{ratio:.2f}x the samples/s of {run['name']} ({word}){_beside(ours, run)}")
+    if said and machine.get("load", 0.0) >= BUSY_MACHINE * machine["cores"]:
+        said.append(
+            f"before the run {machine['load']:.1f} processes wanted {machine['cores']} cores: "
+            "speeds beside other work compare little"
+        )
+    return said
+
+
+def _beside(ours: Mapping[str, Any], run: Mapping[str, Any]) -> str:
+    """The metric of both after the last epoch that both have been tested after."""
+    metric = chosen_metric({}, ours["epochs"])
+    theirs = {epoch["epoch"]: metrics_of(epoch).get(metric) for epoch in run["epochs"]}
+    for epoch in reversed(ours["epochs"]):
+        both = (metrics_of(epoch).get(metric), theirs.get(epoch["epoch"]))
+        if None not in both:
+            return f"; {metric} {both[0]:.4g} against {both[1]:.4g} after epoch {epoch['epoch']}"
+    return ""

@@ -1,0 +1,120 @@
+"""Serves a dashboard: in a thread beside a run, or in the foreground for runs that are over."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from dni_async.errors import ConfigError
+from dni_async.launcher.dashboard.facts import facts_of
+from dni_async.launcher.dashboard.guard import Door
+from dni_async.launcher.dashboard.ledger import Ledger
+from dni_async.launcher.dashboard.shelf import Shelf
+from dni_async.launcher.dashboard.site import Site
+from dni_async.launcher.dashboard.sources import LiveRun, Sources
+from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.wire.messages import Progress
+
+__all__ = ["Dashboard", "Listener", "serve_runs"]
+
+LAST_WORD_S = 1  # that pages may take to hear the end
+ANY = ("0.0.0.0", "::", "")
+
+
+class Listener:
+    """A socket that listens already. Raises ConfigError, which names setting, where it cannot.
+
+    url: what is opened in a browser, with the token where there is one.
+    """
+
+    def __init__(self, host: str, port: int, *, setting: str) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        try:
+            self.socket = socket.create_server((host, port), family=family)
+        except (OSError, OverflowError) as error:
+            raise ConfigError(
+                f"{setting}: {host}:{port} cannot be listened on: "
+                f"{getattr(error, 'strerror', None) or error}; choose another, or 0 for one that "
+                "is free"
+            ) from error
+        self.door = Door.at(host, self.socket.getsockname()[1])
+
+    @property
+    def url(self) -> str:
+        """Where the pages are."""
+        host = socket.gethostname() if self.door.host in ANY else self.door.host
+        shown = f"[{host}]" if ":" in host else host
+        token = "" if self.door.token is None else f"?token={self.door.token}"
+        return f"http://{shown}:{self.door.port}/{token}"
+
+
+def _server(site: Site) -> uvicorn.Server:
+    """What answers for site. It says nothing itself, and no client makes it wait for long."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            site.app,
+            http="h11",
+            ws="none",
+            loop="asyncio",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=64,
+            timeout_graceful_shutdown=LAST_WORD_S,
+        )
+    )
+
+
+class Dashboard:
+    """A watcher whose ledger is served while the run lasts. folder: of the run."""
+
+    def __init__(self, folder: Path, host: str, port: int) -> None:
+        listener = Listener(host, port, setting="dashboard_port")
+        self.url = listener.url
+        self._ledger = Ledger()
+        sources = Sources(LiveRun(self._ledger, folder), Shelf(folder.parent))
+        self._site = Site(sources, listener.door)
+        self._server = _server(self._site)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener.socket]}, daemon=True
+        )
+        self._thread.name = "dashboard"
+        self._thread.start()
+
+    def lay_out(self, plan: Plan) -> None:
+        """What is to be trained, and by whom."""
+        self._ledger.lay_out(facts_of(plan))
+
+    def begin(self, run: RunResult) -> None:
+        """A network is trained from now on."""
+        self._ledger.begin(run)
+
+    def progress(self, progress: Progress) -> None:
+        """A worker's counters."""
+        self._ledger.progress(progress)
+
+    def epoch(self, run: RunResult, epoch: EpochResult) -> None:
+        """An epoch of run."""
+        self._ledger.epoch(run, epoch)
+
+    def end(self, report: Mapping[str, Any]) -> None:
+        """The run is over, which the pages are still told."""
+        self._ledger.end(report)
+
+    def close(self) -> None:
+        """Tell the pages that are open, then answer nobody any more."""
+        self._site.is_closing = True
+        self._server.should_exit = True
+        self._thread.join(LAST_WORD_S + 2)
+
+
+def serve_runs(folder: Path, listener: Listener) -> None:
+    """Serve the runs in folder, or the one that it is, until a signal ends it."""
+    _server(Site(Sources(None, Shelf(folder)), listener.door)).run(sockets=[listener.socket])

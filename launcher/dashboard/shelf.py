@@ -1,0 +1,105 @@
+"""A folder of runs: which there are, what came of each, and how their settings differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dni_async.errors import ConfigError
+from dni_async.files import names
+from dni_async.launcher.dashboard.curves import chosen_metric, metrics_of
+from dni_async.launcher.report.reading import read_report
+
+__all__ = ["Shelf", "differences", "row_of_report"]
+
+MAX_RUNS = 500  # the newest
+
+
+class Shelf:
+    """The runs in folder, or the one that folder is; reports are read anew when they change."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[str, tuple[int, dict[str, Any]]] = {}
+
+    def names(self) -> list[str]:
+        """Of those runs that have a report, the newest first."""
+        if (self._folder / names.CONFIG).is_file():
+            return [self._folder.resolve().name]
+        found = []
+        for path in self._folder.iterdir() if self._folder.is_dir() else ():
+            with suppress(OSError):  # no run, or none that has ended
+                found.append(((path / names.REPORT).stat().st_mtime_ns, path.name))
+        return [name for _, name in sorted(found, reverse=True)[:MAX_RUNS]]
+
+    def path(self, name: str) -> Path | None:
+        """The folder of the run of that name; None where there is none in the shelf."""
+        if name not in self.names():
+            return None
+        is_run = (self._folder / names.CONFIG).is_file()
+        return self._folder if is_run else self._folder / name
+
+    def report(self, name: str) -> dict[str, Any] | None:
+        """Its report; None where there is none that can be read."""
+        path = self.path(name)
+        if path is None:
+            return None
+        try:
+            changed = (path / names.REPORT).stat().st_mtime_ns
+            kept = self._read.get(name)
+            if kept is None or kept[0] != changed:
+                kept = self._read[name] = (changed, read_report(path))
+        except (ConfigError, OSError):
+            return None
+        return kept[1]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each run; of one whose report cannot be read, its name alone."""
+        return [row_of_report(name, self.report(name)) for name in self.names()]
+
+
+def row_of_report(name: str, report: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A run in the table of runs."""
+    row: dict[str, Any] = {"name": name, "status": "no report that can be read"}
+    if report is None:
+        return row
+    config, speed = report["config"], report["speedup"] or {}
+    row |= {
+        "status": report["status"],
+        "data": report["data"]["name"],
+        "rule": config.get("rule", ""),
+        "vs_one_thread": speed.get("vs_one_thread"),
+        "vs_all_threads": speed.get("vs_all_threads"),
+    }
+    ours = next((run for run in report["runs"] if run["kind"] == "decoupled"), None)
+    if ours is None:
+        return row
+    metric = chosen_metric(config, ours["epochs"])
+    return row | {
+        "workers": ours["num_workers"],
+        "epochs": len(ours["epochs"]),
+        "train_seconds": ours["train_seconds"],
+        "samples_per_second": ours["samples_per_second"],
+        "metric": metric,
+        "value": metrics_of(ours["epochs"][-1]).get(metric) if ours["epochs"] else None,
+        "restarts": len(ours.get("restarts", [])),
+    }
+
+
+def differences(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The settings that are not the same in all of them: name, and the values as text."""
+    known = dict.fromkeys(name for each in settings for name in each)
+    found = []
+    for name in known:
+        values = [_text(each[name]) if name in each else "not there" for each in settings]
+        if len(set(values)) > 1:
+            found.append({"name": name, "values": values})
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "unset" if value is None else str(value)
