@@ -67,7 +67,7 @@ def _header(report: Report, ours: Mapping[str, Any] | None) -> dict[str, Any]:
         "metric": metric,
         "value": metrics_of(last).get(metric),
         "train_loss": last.get("train_loss"),
-        "restarts": len(ours.get("restarts", [])),
+        "num_restarts": len(ours.get("restarts", [])),
     }
 
 

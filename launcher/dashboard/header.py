@@ -9,7 +9,7 @@ from dni_async.launcher.dashboard.curves import chosen_metric, metrics_of, row_o
 from dni_async.launcher.dashboard.ledger import Moment, StageNow
 from dni_async.launcher.report.results import RunResult
 
-__all__ = ["comparisons", "told_header"]
+__all__ = ["comparisons", "is_busy", "told_header"]
 
 BUSY_MACHINE = 0.5  # of the cores, taken by others before the run
 RATE_S = 5.0  # what is shown as a rate is of so many seconds
@@ -31,7 +31,7 @@ def told_header(moment: Moment) -> Row:
         "phase": run.name if moment.status == "training" else moment.status,
         "cores": facts.cores,
         "epochs": facts.epochs,
-        "restarts": sum(len(each.restarts) for each in moment.runs),
+        "num_restarts": sum(len(each.restarts) for each in moment.runs),
         **_progress(moment, run),
         **_result(moment),
     }
@@ -128,8 +128,8 @@ def _machine(moment: Moment) -> Row:
 def comparisons(runs: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> list[str]:
     """The first run against each baseline, in the shape of report.json, with what belongs to it.
 
-    No ratio stands without the metric of both beside it, nor without a word where other work wanted
-    the cores.
+    No ratio stands without the metric of both beside it; where other work wanted the cores, it says
+    that they do not compare.
     """
     ours = next((run for run in runs if run["kind"] == "decoupled" and run["epochs"]), None)
     if ours is None or not ours["samples_per_second"]:
@@ -140,13 +140,18 @@ def comparisons(runs: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -
             continue
         ratio = ours["samples_per_second"] / run["samples_per_second"]
         word = "faster" if ratio >= 1 else "SLOWER"
+        if is_busy(machine):
+            word = (
+                f"not comparable: before the run {machine['load']:.1f} processes wanted "
+                f"{machine['cores']} cores"
+            )
         said.append(f"{ratio:.2f}x the samples/s of {run['name']} ({word}){_beside(ours, run)}")
-    if said and machine.get("load", 0.0) >= BUSY_MACHINE * machine["cores"]:
-        said.append(
-            f"before the run {machine['load']:.1f} processes wanted {machine['cores']} cores: "
-            "speeds beside other work compare little"
-        )
     return said
+
+
+def is_busy(machine: Mapping[str, Any]) -> bool:
+    """Whether other work wanted many of the cores before the run; machine: as in a report."""
+    return bool(machine.get("load", 0.0) >= BUSY_MACHINE * machine["cores"])
 
 
 def _beside(ours: Mapping[str, Any], run: Mapping[str, Any]) -> str:

@@ -77,14 +77,13 @@ class History:
         self._max_rows = max_rows
         self._rows: list[Sequence[float | None]] = []
         self._each = 1
-        self._skipped = 0
+        self._seen = 0
 
     def add(self, row: Sequence[float | None]) -> None:
         """Keep the row, if it is its turn."""
-        self._skipped += 1
-        if self._skipped < self._each:
+        self._seen += 1
+        if (self._seen - 1) % self._each:
             return
-        self._skipped = 0
         self._rows.append(row)
         if len(self._rows) >= self._max_rows:
             self._rows = self._rows[::2]

@@ -10,6 +10,7 @@ from typing import Any
 from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.launcher.dashboard.curves import chosen_metric, metrics_of
+from dni_async.launcher.dashboard.header import is_busy
 from dni_async.launcher.report.reading import read_report
 
 __all__ = ["Shelf", "differences", "row_of_report"]
@@ -70,6 +71,7 @@ def row_of_report(name: str, report: Mapping[str, Any] | None) -> dict[str, Any]
         "status": report["status"],
         "data": report["data"]["name"],
         "rule": config.get("rule", ""),
+        "is_busy": is_busy(report["environment"]),
         "vs_one_thread": speed.get("vs_one_thread"),
         "vs_all_threads": speed.get("vs_all_threads"),
     }

@@ -126,9 +126,10 @@ class Sources:
 
     def _live_row(self, live: LiveRun) -> dict[str, Any]:
         head = told_header(live.ledger.moment())
-        keys = ("status", "data", "rule", "metric", "value", "samples_per_second", "restarts")
+        keys = ("status", "data", "rule", "metric", "value", "samples_per_second")
         row = {key: head.get(key) for key in keys}
-        return {"name": live.name, "epochs": head.get("epoch"), **row}
+        own = {"name": live.name, "epochs": head.get("epoch")}
+        return own | row | {"restarts": head.get("num_restarts")}
 
 
 def told_now(ledger: Ledger) -> dict[str, Any]:

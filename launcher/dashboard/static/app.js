@@ -109,6 +109,7 @@ function drawHead() {
   if (!document.body.classList.contains("lost")) {
     sayStatus(now.status, app.isPaused ? `${phase}, view paused` : phase);
   }
+  byId("says").hidden = app.page !== "now";
   byId("progress").hidden = !isThere(now.share);
   byId("progress").setAttribute("aria-valuenow", Math.round((now.share ?? 0) * 100));
   byId("progress").firstElementChild.style.width = `${(now.share ?? 0) * 100}%`;
@@ -126,7 +127,7 @@ function drawHead() {
 }
 
 function figuresOf(now) {
-  const found = [["epoch", isThere(now.epoch) ? `${now.epoch} of ${now.epochs ?? "?"}` : "–"]];
+  const found = [["epoch", isThere(now.epoch) ? `${now.epoch} / ${now.epochs ?? "?"}` : "–"]];
   if (isThere(now.share)) found.push(["done", percent(now.share)]);
   if (now.status === "training") found.push(["time left", seconds(now.left_s)]);
   if (isThere(now.train_seconds)) found.push(["training", seconds(now.train_seconds)]);
@@ -137,7 +138,7 @@ function figuresOf(now) {
   found.push([now.metric === "loss" ? "test loss" : now.metric ?? "metric",
     measure(now.metric, now.value)]);
   found.push(["training loss", measure("loss", now.train_loss)]);
-  found.push(["restarts", count(now.restarts ?? 0)]);
+  found.push(["restarts", count(now.num_restarts ?? 0)]);
   return found;
 }
 

@@ -1,5 +1,5 @@
 // Curves by uPlot, with a legend of our own that also tells them apart without colour.
-import { el, hue, isThere, say } from "./dom.js";
+import { el, hue, isThere, say, short } from "./dom.js";
 
 const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 2], [1, 2]];
 const HEIGHT = 220;
@@ -7,7 +7,7 @@ const HEIGHT = 220;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // series: {name, xs, ys, index}; show: how a value reads. Returns {root, close}.
-export function chart({ title, xLabel, series, show = (value) => `${Number(value.toPrecision(4))}` }) {
+export function chart({ title, xLabel, series, show = short, ticks = show }) {
   const kept = series.filter((each) => each.ys.some(isThere));
   const figure = el("figure", { class: "chart" }, el("figcaption", { text: title }));
   if (!kept.length) {
@@ -32,13 +32,13 @@ export function chart({ title, xLabel, series, show = (value) => `${Number(value
     const width = Math.floor(place.clientWidth);
     if (!width) return;
     if (plot) plot.setSize({ width, height: HEIGHT });
-    else plot = draw(place, width, data, kept, xLabel, tell, show);
+    else plot = draw(place, width, data, kept, xLabel, tell, ticks);
   });
   watch.observe(place);
   return { root: figure, close() { watch.disconnect(); plot?.destroy(); } };
 }
 
-function draw(place, width, data, kept, xLabel, tell, show) {
+function draw(place, width, data, kept, xLabel, tell, ticks) {
   const ink = colour("--soft");
   const grid = { stroke: colour("--edge"), width: 1 };
   const axis = { stroke: ink, grid, ticks: grid, font: "12px system-ui, sans-serif" };
@@ -49,7 +49,7 @@ function draw(place, width, data, kept, xLabel, tell, show) {
     hooks: { setCursor: [(plot) => tell(plot.cursor.idx ?? null)] },
     axes: [
       { ...axis, label: xLabel, labelSize: 18, labelFont: "12px system-ui, sans-serif", size: 34 },
-      { ...axis, size: 56, values: (_, ticks) => ticks.map((tick) => show(tick)) },
+      { ...axis, size: 64, values: (_, splits) => splits.map((value) => ticks(value)) },
     ],
     series: [{}, ...kept.map((each) => ({
       stroke: colour(`--hue-${each.index % 12}`), width: 2, spanGaps: true,

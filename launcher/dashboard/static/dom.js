@@ -23,7 +23,7 @@ export function section(title, ...children) {
 }
 
 // A table that scrolls by itself. Cells are text or nodes; those of the first column head their row.
-export function table(names, rows, label) {
+export function table(names, rows, label, kind) {
   const head = el("tr", {}, ...names.map((name) => el("th", { scope: "col", text: name })));
   const body = rows.map((row) => el("tr", {}, ...row.map((cell, index) => {
     const node = el(index === 0 ? "th" : "td", index === 0 ? { scope: "row" } : {});
@@ -31,7 +31,7 @@ export function table(names, rows, label) {
     return node;
   })));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": label },
-    el("table", {}, el("thead", {}, head), el("tbody", {}, ...body)));
+    el("table", { class: kind }, el("thead", {}, head), el("tbody", {}, ...body)));
 }
 
 export const count = (value) => isThere(value) ? Math.round(value).toLocaleString("en-US") : "–";
@@ -60,7 +60,17 @@ export function bytes(value) {
 export function measure(name, value) {
   if (!isThere(value)) return "–";
   const isShare = /^(accuracy|top-\d+|iou|f1|precision|recall)$/.test(name || "");
-  return isShare ? `${(value * 100).toFixed(2)} %` : Number(value.toPrecision(4)).toString();
+  return isShare ? `${(value * 100).toFixed(2)} %` : short(value);
+}
+
+export function short(value) {
+  const size = Math.abs(value);
+  return size && size < 1e-3 ? value.toExponential(1) : Number(value.toPrecision(4)).toString();
+}
+
+// As measure, for ticks: no more digits than it takes.
+export function tick(name, value) {
+  return measure(name, value).replace(/\.?0+ %$/, " %");
 }
 
 export async function fetchJson(path) {

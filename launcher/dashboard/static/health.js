@@ -65,9 +65,9 @@ export function healthPage({ host, run, site, isLive, isPaused }) {
     logs.replaceChildren(
       el("p", { class: "buttons" }, ...found.logs.map((log) =>
         button(log.name, `${path}/logs/${encodeURIComponent(log.name)}`, `the end of ${log.name}`))),
-      found.shows_stacks ? el("p", { class: "buttons" }, ...stages.map((stage) =>
+      ...(found.shows_stacks ? [el("p", { class: "buttons" }, ...stages.map((stage) =>
         button(`stack of stage ${stage}`, `/api/live/stack/${stage}`,
-          `stage ${stage}: the end of its log, where its worker has just written where it stands`))) : null);
+          `stage ${stage}: the end of its log, where its worker has just written where it stands`)))] : []));
     if (!found.logs.length) logs.append(el("p", { class: "empty", text: "no logs were kept" }));
   }
 

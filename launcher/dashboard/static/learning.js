@@ -1,5 +1,5 @@
 // What is learnt: losses and the metric over seconds of training, and how well gradients agree.
-import { el, fetchJson, measure, section } from "./dom.js";
+import { el, fetchJson, measure, section, tick } from "./dom.js";
 import { chartGroup } from "./charts.js";
 
 export function learningPage({ host, run }) {
@@ -40,14 +40,15 @@ export function learningPage({ host, run }) {
 export function learningCharts(runs, metric) {
   const over = (key, x) => runs.map((run, index) => ({ name: run.name, index, xs: run[x], ys: run[key] }));
   const show = (value) => measure(metric, value);
+  const ticks = (value) => tick(metric, value);
   const charts = [];
   if (metric !== "loss") {
-    charts.push({ title: `test ${metric}`, xLabel: "seconds of training", series: over("metric", "seconds"), show });
+    charts.push({ title: `test ${metric}`, xLabel: "seconds of training", series: over("metric", "seconds"), show, ticks });
   }
   charts.push(
     { title: "training loss", xLabel: "seconds of training", series: over("train_loss", "seconds") },
     { title: "test loss", xLabel: "seconds of training", series: over("test_loss", "seconds") },
-    { title: metric === "loss" ? "test loss" : `test ${metric}`, xLabel: "epoch", series: over("metric", "epochs"), show },
+    { title: metric === "loss" ? "test loss, by epoch" : `test ${metric}, by epoch`, xLabel: "epoch", series: over("metric", "epochs"), show, ticks },
   );
   return charts;
 }

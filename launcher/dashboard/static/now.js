@@ -2,6 +2,7 @@
 import { bytes, count, el, fixed, isThere, percent, say, section, seconds, table } from "./dom.js";
 
 const MAX_CELLS = 16;
+const MARKED_MS = 4000;  // a stage is back sooner than the eye follows
 const WORDS = {
   busy: "busy", waiting: "waiting", sending: "sending", starting: "starting",
   down: "died, is replaced", silent: "not heard of", done: "done",
@@ -12,7 +13,8 @@ export function nowPage({ host, isLive }) {
   const legend = el("ul", { class: "legend" },
     ...["busy", "sending", "waiting"].map((name) =>
       el("li", {}, el("i", { class: `key ${name}` }), name)),
-    el("li", {}, el("i", { class: "slot full" }), "slot taken by an activation"));
+    el("li", {}, el("i", { class: "slot full" }), "slot taken by an activation"),
+    el("li", { text: "→ activations, ← gradients and credits" }));
   const restarts = el("div");
   const note = el("p", { class: "note" });
   host.append(section("The line of stages", legend, line, note), restarts);
@@ -22,18 +24,19 @@ export function nowPage({ host, isLive }) {
   function build(now) {
     boxes = now.stages.map(makeBox);
     links = now.stages.slice(0, -1).map(makeLink);
-    line.replaceChildren(...boxes.flatMap((box, index) =>
-      index < links.length ? [box.root, links[index].root] : [box.root]));
+    line.replaceChildren(...boxes.map((box, index) => index < links.length
+      ? el("div", { class: "unit", role: "listitem" }, box.root, links[index].root)
+      : el("div", { class: "unit last", role: "listitem" }, box.root)));
   }
 
   return {
     update(now) {
       if (boxes.length !== now.stages.length) build(now);
-      now.stages.forEach((stage, index) => boxes[index].update(stage));
+      now.stages.forEach((stage, index) => boxes[index].update(stage, lastDeath(now, stage), isLive));
       const byBoundary = new Map(now.links.map((link) => [link.boundary, link]));
       links.forEach((link, index) => link.update(byBoundary.get(index) ?? {}, isLive));
       say(note, isLive
-        ? "Shares, slots and rates are of the last half second, as workers tell them; agreement is of the last epoch."
+        ? "Shares, slots and rates are of the last half second, as workers tell them; agreement is the cosine of synthetic and returned gradients in the last epoch."
         : "Means over the whole run; agreement is of the last epoch.");
       drawRestarts(restarts, now.restarts);
       if (!now.stages.length) say(note, "No stage has begun yet.");
@@ -41,21 +44,28 @@ export function nowPage({ host, isLive }) {
   };
 }
 
+const lastDeath = (now, stage) => (now.restarts ?? []).findLast((each) => each.stage === stage.stage);
+
 function makeBox() {
+  let known = null;
+  let marked = 0;
   const title = el("h3");
   const layers = el("p", { class: "layers" });
   const state = el("p", { class: "state" });
   const shares = el("div", { class: "shares", "aria-hidden": "true" },
     ...["busy", "sending", "waiting"].map((name) => el("i", { class: name })));
   const facts = el("dl");
-  const root = el("article", { class: "box", role: "listitem" }, title, layers, state, shares, facts);
+  const root = el("article", { class: "box" }, title, layers, state, shares, facts);
   return {
     root,
-    update(stage) {
+    update(stage, death, isLive) {
+      if (isLive && known !== null && stage.restarts > known) marked = Date.now() + MARKED_MS;
+      known = stage.restarts;
+      const isNew = death && Date.now() < marked && stage.state !== "down";
       say(title, `stage ${stage.stage}`);
       say(layers, `layers ${stage.layers}, ${stage.device}`);
-      root.className = `box is-${stage.state}`;
-      say(state, stateText(stage));
+      root.className = `box is-${stage.state}${isNew ? " is-new" : ""}`;
+      say(state, isNew ? `died, back after ${fixed(death.seconds, 2)} s` : stateText(stage));
       [...shares.children].forEach((part) => {
         part.style.width = `${(stage[part.className] ?? 0) * 100}%`;
       });
@@ -81,8 +91,8 @@ function factsOf(stage) {
   found.push(["version", count(stage.version)]);
   if (isThere(stage.updates_per_second)) found.push(["updates/s", count(stage.updates_per_second)]);
   found.push(["staleness", isThere(stage.staleness)
-    ? `${count(stage.staleness)}, most ${count(stage.staleness_max)}` : "–"]);
-  if (isThere(stage.cosine)) found.push(["agreement", `cosine ${fixed(stage.cosine, 2)}`]);
+    ? `${count(stage.staleness)} (max ${count(stage.staleness_max)})` : "–"]);
+  if (isThere(stage.cosine)) found.push(["agreement", fixed(stage.cosine, 2)]);
   found.push(["memory", isThere(stage.memory_mb) ? `${count(stage.memory_mb)} MB` : "–"]);
   if (stage.restarts) found.push(["replaced", `${stage.restarts}×`]);
   return found;
@@ -100,11 +110,11 @@ function drawFacts(list, facts) {
 }
 
 function makeLink() {
-  const up = el("p", { class: "up" }, el("i", { class: "dots", "aria-hidden": "true" }), el("span"));
+  const up = el("p", { class: "up" }, el("span"), dots());
   const slots = el("div", { class: "slots", "aria-hidden": "true" });
   const fill = el("p", { class: "fill" });
-  const down = el("p", { class: "down" }, el("i", { class: "dots", "aria-hidden": "true" }), el("span"));
-  const root = el("div", { class: "link", role: "listitem" }, up, slots, fill, down);
+  const down = el("p", { class: "down" }, el("span"), dots());
+  const root = el("div", { class: "link" }, up, slots, fill, down);
   return {
     root,
     update(link, isLive) {
@@ -119,17 +129,23 @@ function makeLink() {
       });
       say(fill, window ? `${fixed(link.in_flight ?? null, isLive ? 0 : 1)} of ${window} slots` : "");
       const rate = link.activations_per_second;
-      const upText = isThere(rate) ? `${count(rate)} activations/s` : "activations";
-      say(up.lastElementChild, `${upText}${carried(link.up_bytes_per_second)}`);
-      const credit = isThere(link.credit_ms) ? `credit after ${fixed(link.credit_ms, 1)} ms` : "credits";
-      say(down.lastElementChild, `${credit}${carried(link.down_bytes_per_second)}`);
+      const upText = isThere(rate) ? `${count(rate)}/s` : "activations";
+      say(up.firstElementChild, upText);
+      root.title = titleOf(link);
+      const credit = isThere(link.credit_ms) ? `credit ${fixed(link.credit_ms, 1)} ms` : "credits";
+      say(down.firstElementChild, credit);
       root.classList.toggle("moves", isLive && (rate ?? 0) > 0);
-      root.title = link.carrier ? `by ${link.carrier}` : "";
     },
   };
 }
 
-const carried = (rate) => isThere(rate) && rate > 0 ? `, ${bytes(rate)}/s` : "";
+const dots = () => el("i", { class: "dots", "aria-hidden": "true" });
+
+function titleOf(link) {
+  const rate = (value, way) => isThere(value) ? `, ${bytes(value)}/s ${way}` : "";
+  return `${link.carrier || "no activation yet"}${rate(link.up_bytes_per_second, "up")}` +
+    rate(link.down_bytes_per_second, "down");
+}
 
 let drawn = "";
 function drawRestarts(host, restarts) {
@@ -142,5 +158,5 @@ function drawRestarts(host, restarts) {
     isThere(each.seconds) ? `${fixed(each.seconds, 2)} s` : "not yet", each.cause ?? "",
   ]);
   host.replaceChildren(section("Workers that were replaced",
-    table(["stage", "died at", "trains again after", "cause"], rows, "restarts")));
+    table(["stage", "died at", "trains again after", "cause"], rows, "restarts", "words")));
 }

@@ -37,7 +37,8 @@ export function runsPage({ host, run, address }) {
       compare();
     } });
     box.checked = chosen.has(row.name);
-    const ratio = (value) => isThere(value) ? `${fixed(value, 2)}x` : "–";
+    const ratio = (value) => !isThere(value) ? "–"
+      : row.is_busy ? `${fixed(value, 2)}x, busy machine` : `${fixed(value, 2)}x`;
     return [el("a", { href: address(row.name, "now"), text: row.name }), box, row.status ?? "",
       row.data ?? "", row.rule ?? "", count(row.workers), count(row.epochs),
       row.metric ? `${row.metric} ${measure(row.metric, row.value)}` : "–",
@@ -59,7 +60,7 @@ export function runsPage({ host, run, address }) {
       el("h3", { text: "Settings that differ" }),
       told.settings.length
         ? table(["setting", ...told.names], told.settings.map((each) => [each.name, ...each.values]),
-          "settings that differ")
+          "settings that differ", "words")
         : el("p", { class: "empty", text: "none" }));
   }
 

@@ -87,6 +87,11 @@ def test_nobody_watches_unasked(tmp_path: Path) -> None:
             "tensorboard",
             r"tensorboard: .* not installed here; pip install 'dni-async\[tensorboard\]'",
         ),
+        (
+            RunConfig(dashboard=True),
+            "uvicorn",
+            r"dashboard: .* not installed here; pip install 'dni-async\[dashboard\]'",
+        ),
     ],
 )
 def test_a_missing_package_is_named_with_its_remedy(
@@ -99,6 +104,7 @@ def test_a_missing_package_is_named_with_its_remedy(
     for name in (
         "dni_async.launcher.monitoring.prometheus",
         "dni_async.launcher.monitoring.tensorboard",
+        "dni_async.launcher.dashboard.server",
     ):
         monkeypatch.delitem(sys.modules, name, raising=False)
     for name in [name for name in sys.modules if name.split(".")[0] == package]:

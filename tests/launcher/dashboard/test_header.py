@@ -1,0 +1,83 @@
+"""The head of a run's pages, from what is told."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from dni_async.launcher.dashboard.facts import Facts, StageFacts
+from dni_async.launcher.dashboard.header import comparisons, told_header
+from dni_async.launcher.dashboard.ledger import Ledger, Moment, StageNow
+from dni_async.launcher.dashboard.pace import Pace
+from dni_async.launcher.report.results import RunResult
+from tests.launcher.told import EPOCH, baseline, decoupled, progress
+
+STAGES = (StageFacts(0, "0-1", "cpu"), StageFacts(1, "2", "cpu"))
+FACTS = Facts("digits", "dni", 10, 100, 64, 2, 0.1, STAGES, {})
+PACE = Pace(0.5, 0.5, 0.25, 0.125, 0.0, 0.75, 20.0, 20.0, 1000.0, 10.0)
+
+
+def moment(*runs: RunResult, status: str = "training", **changes: Any) -> Moment:
+    """Stage 1 works most of its time; the source has taken half of all batches in 20 seconds."""
+    slow = dataclasses.replace(PACE, busy=0.875)
+    source = progress(0, next_batch_id=500, epoch=6)
+    stages = {
+        0: StageNow(source, 21.0, 1.0, ((21.0, PACE),)),
+        1: StageNow(progress(1, next_batch_id=490), 21.0, 1.0, ((20.5, slow), (21.0, slow))),
+    }
+    given = {"facts": FACTS, "stages": stages, **changes}
+    return Moment(1, 21.0, status, runs=runs, began_s=(0.5,) * len(runs), **given)
+
+
+def test_a_run_that_trains_says_how_far_it_is_and_how_fast() -> None:
+    head = told_header(moment(decoupled(EPOCH)))
+    assert (head["epoch"], head["epochs"], head["share"]) == (6, 10, 0.5)
+    assert head["left_s"] == 20.0
+    assert (head["samples_per_second"], head["busy_cores"]) == (20 * 64, 1.5)
+    assert (head["metric"], head["value"], head["num_restarts"]) == ("accuracy", 0.75, 1)
+    assert head["says"] == ["stage 1 limits: it works 100% of its time"]
+
+
+def test_before_anything_is_known_it_says_so_little() -> None:
+    head = told_header(Ledger().moment())
+    assert (head["status"], head["says"]) == ("starting", [])
+    head = told_header(moment(decoupled(), stages={}))
+    assert (head["share"], head["left_s"], head["value"], head["says"]) == (0.0, None, None, [])
+
+
+def test_a_baseline_has_its_own_progress_and_is_compared() -> None:
+    head = told_header(moment(decoupled(EPOCH), baseline(EPOCH)))
+    assert (head["phase"], head["epoch"], head["share"]) == ("baseline", 2, 0.1)
+    assert head["says"] == [
+        "1.00x the samples/s of baseline (faster); accuracy 0.75 against 0.75 after epoch 1"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("rate", "load", "said"),
+    [
+        (100.0, 0.0, "2.00x the samples/s of one (faster); loss 0.5 against 0.5 after epoch 1"),
+        (400.0, 0.0, "0.50x the samples/s of one (SLOWER); loss 0.5 against 0.5 after epoch 1"),
+        (
+            100.0,
+            3.0,
+            (
+                "2.00x the samples/s of one (not comparable: before the run 3.0 processes wanted 2 "
+                "cores); loss 0.5 against 0.5 after epoch 1"
+            ),
+        ),
+    ],
+)
+def test_no_ratio_stands_without_what_belongs_to_it(rate: float, load: float, said: str) -> None:
+    epochs = [{"epoch": 1, "test_loss": 0.5}]
+    ours = {"name": "dni", "kind": "decoupled", "epochs": epochs, "samples_per_second": 200.0}
+    one = {"name": "one", "kind": "baseline", "epochs": epochs, "samples_per_second": rate}
+    assert comparisons([ours, one], {"cores": 2, "load": load}) == [said]
+
+
+def test_what_has_no_epoch_yet_is_not_compared() -> None:
+    ours = {"name": "dni", "kind": "decoupled", "epochs": [], "samples_per_second": 0.0}
+    one = {"name": "one", "kind": "baseline", "epochs": [], "samples_per_second": 0.0}
+    assert comparisons([ours, one], {"cores": 2}) == []
