@@ -37,7 +37,7 @@ class Listener:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self.socket = socket.create_server((host, port), family=family)
-        except (OSError, OverflowError) as error:
+        except (OSError, UnicodeError) as error:
             raise ConfigError(
                 f"{setting}: {host}:{port} cannot be listened on: "
                 f"{getattr(error, 'strerror', None) or error}; choose another, or 0 for one that "

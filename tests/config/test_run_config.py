@@ -85,6 +85,9 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "tensorboard": st.booleans(),
     "metrics_port": st.none() | st.integers(0, 65535),
     "metrics_host": st.text(),
+    "dashboard": st.booleans(),
+    "dashboard_port": st.integers(0, 65535),
+    "dashboard_host": st.text(),
     "checkpoint_every": st.sampled_from([None, "500", "30s", "0.5s"]),
     "keep_checkpoints": st.integers(1, 99),
 }

@@ -34,6 +34,7 @@ OUTSIDE: dict[str, list[Any]] = {
     "seed": [-1, 2**31],
     "window": [0, "wide"],
     "metrics_port": [-1, 2**16],
+    "dashboard_port": [-1, 2**16],
     "checkpoint_every": ["often", "0s", "1.5"],
     **{name: ["none of them", "a:b:c", ":b"] for name in ("loss", "model", "rule", "synthesizer")},
     **{name: ["none of them", "a:b:c", ":b"] for name in ("optimizer", "lr_schedule")},

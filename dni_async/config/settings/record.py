@@ -170,8 +170,8 @@ class RecordSettings:
     )
     dashboard_host: str = setting(
         "127.0.0.1",
-        "The address of this machine that the dashboard is served at; beyond loopback it asks for a "
-        "token, which is printed with the address.",
+        "The address of this machine that the dashboard is served at; beyond loopback it asks for "
+        "a token, which is printed with the address.",
         why="logs and settings are nobody else's business (0097)",
         resumable=True,
     )
