@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import dni_async
 from dni_async import ConfigError, RunConfig, TrainingResult
 
+W = torch.ones(1, requires_grad=True)
 X, Y = np.ones((8, 4), np.float32), np.array([0, 1] * 4)
 DATA = (X, Y, X, Y)
 
@@ -55,6 +57,14 @@ def no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"data": (X, X, X, Y)}, "data: y_train must hold integer labels or one-hot rows"),
         ({"data": (X, X / 2, X, Y)}, "data: y_train must hold integer labels, not float32"),
         ({"batch_size": 9}, "batch_size: 9 is larger than the 8 training samples of given"),
+        (
+            {"optimizer": torch.optim.SGD([W], lr=1.0)},
+            "optimizer: must be a name, or a class or fun",
+        ),
+        ({"optimizer": torch.optim.LBFGS}, "optimizer: LBFGS computes the loss again"),
+        ({"optimizer": lambda _: 1 / 0}, "optimizer: <lambda> raised ZeroDivisionError"),
+        ({"optimizer": partial(torch.optim.SGD, lr=1), "lr": 2}, "lr: has no effect, as optimizer"),
+        ({"lr_schedule": lambda update, num_updates: -1.0}, "gave -1.0 at update 0 of 20, needs a"),
         ({"run_dir": __file__}, "run_dir: "),
         ({"config": RunConfig(epochs=2), "stages": 5}, "stages: 5 stages need at least"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -40,6 +41,7 @@ def test_what_has_a_module_keeps_its_name(tmp_path: Path) -> None:
         (made_here, "dni_async.config.given:rule_made_here"),
         (lambda number: number + 1, "dni_async.config.given:rule_lambda"),
         ((1).__add__, "dni_async.config.given:rule___add__"),
+        (functools.partial(max, 2), "dni_async.config.given:rule_max"),
     ],
 )
 def test_what_has_none_is_found_by_the_name_it_gets(value: Callable[[int], int], name: str) -> None:
@@ -52,6 +54,17 @@ def test_what_has_none_is_found_by_the_name_it_gets(value: Callable[[int], int],
         assert written.stat().st_mode & 0o777 == 0o600
         assert folder.stat().st_mode & 0o777 == 0o700
     assert not folder.exists()
+
+
+def test_a_setting_of_two_words_keeps_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_folder() as folder:
+        name = give(folder, "lr_schedule", lambda update, num_updates: 1 - update / num_updates)
+        assert name == "dni_async.config.given:lr_schedule_lambda"
+        found = cast("Callable[[int, int], float]", find_callable("lr_schedule", name))
+        assert found(1, 4) == 0.75
+    monkeypatch.delenv(module.VARIABLE, raising=False)
+    with pytest.raises(ConfigError, match=r"^lr_schedule: .* was an object given to"):
+        find_callable("lr_schedule", name)
 
 
 def test_the_folder_is_known_while_it_is_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -512,3 +512,5 @@ def test_sparse_gradients_go_with_the_optimizers_that_take_them() -> None:
     with pytest.raises(ConfigError, match=r"optimizer: .*sparse") as caught:
         attempt(embedding, batches=IDS, optimizer="adam")
     assert "sparse=False" in str(caught.value)
+    with pytest.raises(ConfigError, match=r"clip_norm: .*sparse"):
+        attempt(embedding, batches=IDS, optimizer="sgd", clip_norm=1.0)

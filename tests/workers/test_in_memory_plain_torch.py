@@ -42,7 +42,7 @@ def write_sequences(path: Path, *, tags: bool) -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(1, NUM_IDS, (110, LENGTH))
     x[np.arange(LENGTH) >= rng.integers(3, LENGTH + 1, (110, 1))] = 0
-    y = x % NUM_CLASSES if tags else x.sum(1) % NUM_CLASSES
+    y = np.where(x == 0, -100, x % NUM_CLASSES) if tags else x.sum(1) % NUM_CLASSES
     np.savez(path, x_train=x[:80], y_train=y[:80], x_test=x[80:], y_test=y[80:])
 
 
@@ -68,7 +68,7 @@ def plainly_trained(
     """The network and its loss on the test samples after each epoch, by torch alone."""
     inputs = Inputs.from_config(config)
     facts = inputs.facts
-    network = build_network(config, facts.input_shape, facts.num_classes)
+    network = build_network(config, facts.input_shape, NUM_CLASSES)
     begin = seed_draws(network, config.seed)
     updates, losses = optimizer(network.parameters()), []
     for epoch in range(1, config.epochs + 1):
@@ -82,8 +82,9 @@ def plainly_trained(
         network.eval()
         with torch.no_grad():
             batches = [inputs.test_batch(index) for index in range(inputs.num_test_batches)]
-            sums = [loss(network(x), y).item() * len(y) for x, y in batches]
-        losses.append(sum(sums) / facts.num_test)
+            counts = [int((y >= 0).sum()) for _, y in batches]  # padding does not count
+            means = [loss(network(x), y).item() for x, y in batches]
+        losses.append(float(np.average(means, weights=counts)))
     return network, losses
 
 

@@ -56,6 +56,11 @@ def try_network(
         try:
             for batch_id, batch in enumerate(batches):
                 trial.train(batch_id, batch, replays=replays and batch_id > 0)
+            if trial.has_sparse and config.clip_norm is not None:
+                raise ConfigError(
+                    "clip_norm: does not go with sparse gradients; make the embedding with "
+                    "sparse=False"
+                )
             trial.come_back(make(), batches[0][0])
         except NonFiniteError:
             return  # which the run will say as well, of a real batch
@@ -85,6 +90,7 @@ class _Trial:
         self._line = Line(make, ranges, config, loss)
         self._reference = Reference(network, Draws(config.seed, 0, starts), starts)
         self._trace: Any = None
+        self.has_sparse = False  # a gradient
         self._optimizer = make_optimizer(list(network.named_parameters()), config)
 
     def train(self, batch_id: int, batch: Batch, *, replays: bool) -> None:
@@ -99,6 +105,7 @@ class _Trial:
         self._check_values(tuple(targets.shape[: head.loss.sample_dims(targets)]))
         gradient = head.loss_gradient(batch_id, targets)[1]
         gradients = self._reference.pull_back(gradient)
+        self.has_sparse |= any(each.layout != torch.strided for each in gradients.values())
         self._line.pull_back(batch_id, gradient)
         self._compare_gradients(gradients, replays=replays)
         self._update()

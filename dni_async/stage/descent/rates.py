@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
+
+import torch
 
 from dni_async.config.extensions import find_callable, is_extension
 from dni_async.config.run_config import RunConfig
@@ -64,6 +67,12 @@ def check_schedule(config: RunConfig, num_batches: int) -> None:
 def _own_factor(name: str, num_updates: int, warmup: int) -> RateFactor:
     """A schedule of the user's own, which begins when the warm-up is over. Raises ConfigError."""
     schedule: Any = find_callable("lr_schedule", name)
+    kind = schedule.func if isinstance(schedule, functools.partial) else schedule
+    if isinstance(kind, type) and issubclass(kind, torch.optim.lr_scheduler.LRScheduler):
+        raise ConfigError(
+            f"lr_schedule: {kind.__name__} sets the rate of an optimizer as it is called; give a "
+            "function (update, num_updates) -> factor"
+        )
 
     def factor(update: int) -> float:
         if update < warmup:

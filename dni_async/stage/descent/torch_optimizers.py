@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import torch
@@ -36,8 +36,7 @@ class TorchOptimizers:
     def update(self) -> None:
         """One update by each in turn, of what it holds and has a gradient."""
         for part in self._parts:
-            part.set_rate(self.lr)
-            part.optimizer.step()
+            part.update(self.lr)
         for parameter in self._parameters:
             parameter.grad = None
 
@@ -86,9 +85,30 @@ class _Part:
         rates = [group.get("lr") for group in kept]
         self._rates = [None if rate is None else float(rate) for rate in rates]
         self._made = [_options(group) for group in kept]
+        self._new = dict.fromkeys(self._held())  # those that have not been updated yet
+        self._keeps_gradients = False
 
-    def set_rate(self, factor: float) -> None:
-        """The rate of each group, by that it was made with."""
+    def update(self, factor: float) -> None:
+        """One, at so much of the rate that each group was made with.
+
+        One that keeps a gradient itself, where most keep a copy, gets another each time: the
+        memory of a gradient may be written again.
+        """
+        self._set_rate(factor)
+        new = [p for p in self._new if p.grad is not None]
+        for parameter in self._held() if self._keeps_gradients else new:
+            parameter.grad = None if parameter.grad is None else parameter.grad.clone()
+        self.optimizer.step()
+        for parameter in new:
+            del self._new[parameter]
+            kept = self.optimizer.state.get(parameter, {}).values()
+            self._keeps_gradients |= any(_share(each, parameter.grad) for each in kept)
+
+    def _held(self) -> Iterator[torch.Tensor]:
+        for group in self.optimizer.param_groups:
+            yield from group["params"]
+
+    def _set_rate(self, factor: float) -> None:
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             if rate is None:
                 continue
@@ -147,6 +167,15 @@ class _Part:
                 f"optimizer: {self._kind} remembers a {error} of {name}, which no checkpoint can "
                 "hold; keep tensors, numbers, texts, or lists and dicts of these"
             ) from error
+
+
+def _share(kept: object, gradient: torch.Tensor | None) -> bool:
+    """Whether what is kept lies where gradient does."""
+    if not isinstance(kept, torch.Tensor) or gradient is None:
+        return False
+    if torch.strided != kept.layout or torch.strided != gradient.layout:
+        return kept is gradient
+    return kept.numel() > 0 and kept.data_ptr() == gradient.data_ptr()
 
 
 def _keep(group: dict[str, Any], parameters: list[torch.Tensor]) -> None:

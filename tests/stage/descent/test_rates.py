@@ -61,6 +61,10 @@ def test_one_of_the_users_own_begins_after_the_warm_up() -> None:
             r"^lr_schedule: operator:sub gave -10.0 at update 0 of 10, needs a factor",
         ),
         ("operator:floordiv", ""),
+        (
+            "torch.optim.lr_scheduler:StepLR",
+            r"^lr_schedule: StepLR sets the rate .* give a function",
+        ),
         ("math:hypo", "^lr_schedule: 'math' has no callable 'hypo'; did you mean math:hypot"),
     ],
 )

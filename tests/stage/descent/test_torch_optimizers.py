@@ -97,6 +97,37 @@ def test_stages_update_as_the_whole_and_go_on_as_any_others(
         assert torch.equal(one, other)
 
 
+class Differing(torch.optim.Optimizer):
+    """Goes by the gradient before as well, which it keeps as it was given."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, {"lr": 0.1})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update."""
+        for parameter in self.param_groups[0]["params"]:
+            if parameter.grad is not None:
+                before = self.state[parameter].get("before", parameter.grad)
+                parameter.sub_(parameter.grad + before, alpha=self.param_groups[0]["lr"])
+                self.state[parameter]["before"] = parameter.grad.view(-1)
+
+
+def test_one_may_keep_gradients_whose_memory_is_written_again() -> None:
+    torch.manual_seed(0)
+    ours, theirs = torch.zeros(3, requires_grad=True), torch.zeros(3, requires_grad=True)
+    optimizer, reference = (
+        TorchOptimizers([Differing([ours])], [("0.w", ours)]),
+        Differing([theirs]),
+    )
+    memory = torch.empty(3)
+    for gradient in torch.randn(4, 3):
+        ours.grad, theirs.grad = memory.copy_(gradient), gradient.clone()
+        optimizer.update()
+        reference.step()
+        assert torch.equal(ours, theirs)
+
+
 def test_what_a_stage_does_not_hold_is_forgotten() -> None:
     torch.manual_seed(0)
     named = list(nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2)).named_parameters())
