@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -109,8 +111,11 @@ class Lengths:
         return self.train_batch(0, index)
 
 
-def of_any_length(**settings: Any) -> InMemoryLine:
-    """A line that was trained on them."""
+def of_any_length(folder: Path, **settings: Any) -> InMemoryLine:
+    """A line that was trained on them; of the data in folder there are as many batches."""
+    ids = np.arange(1500 * 4).reshape(1500, 4) % 10
+    np.savez(folder / "ids.npz", x_train=ids, y_train=ids, x_test=ids[:100], y_test=ids[:100])
+    settings["data"] = str(folder / "ids.npz")
 
     def adapt(_stage: int, equipment: Equipment) -> Equipment:
         if equipment.inputs is None:
@@ -122,8 +127,8 @@ def of_any_length(**settings: Any) -> InMemoryLine:
     return line
 
 
-def test_batches_may_differ_in_length() -> None:
-    line = of_any_length(rule="backprop", optimizer="sgd", epochs=1)
+def test_batches_may_differ_in_length(tmp_path: Path) -> None:
+    line = of_any_length(tmp_path, rule="backprop", optimizer="sgd", epochs=1)
     torch.manual_seed(0)
     network = sequences()
     optimizer = torch.optim.SGD(network.parameters(), lr=SMALL["lr"], momentum=0.9, fused=True)
@@ -139,7 +144,7 @@ def test_batches_may_differ_in_length() -> None:
 
 @pytest.mark.parametrize("settings", [{"targets": "bootstrap"}, {"rule": "fdg"}], ids=str)
 def test_where_each_position_is_a_sample_rules_do_not_ask_for_the_length(
-    settings: dict[str, Any],
+    settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    line = of_any_length(**settings)
+    line = of_any_length(tmp_path, **settings)
     assert line.losses[-1] < line.losses[0]
