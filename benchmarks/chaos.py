@@ -151,7 +151,7 @@ def main(
 def _row(trained: Trained) -> dict[str, Any]:
     seconds = [each.seconds for each in trained.restarts if each.seconds is not None]
     return {
-        "test_accuracy": trained.epochs[-1].test_accuracy,
+        "test_accuracy": trained.epochs[-1].test_metrics["accuracy"],
         "num_samples": sum(epoch.num_samples for epoch in trained.epochs),
         "train_seconds": sum(epoch.seconds for epoch in trained.epochs),
         "num_epochs": len(trained.epochs),

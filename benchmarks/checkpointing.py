@@ -128,7 +128,7 @@ def train(config: RunConfig) -> Row:
         cpu_seconds=_cpu_seconds() - before,
         num_checkpoints=folder.num_checkpoints,
         checkpoint_bytes=checkpoint_bytes,
-        test_accuracy=result.epochs[-1].test_accuracy,
+        test_accuracy=result.epochs[-1].test_metrics["accuracy"],
     )
 
 

@@ -280,7 +280,7 @@ def many(num_workers: int, measuring: Measuring) -> Row:
         "workers": row["num_workers"],
         "startup_seconds": round(row["startup_seconds"], 2),
         "samples_per_second": round(row["samples_per_second"]),
-        "test_accuracy": row["test_accuracy"],
+        "test_accuracy": row["test_metrics"]["accuracy"],
         "mean_rss_megabytes": round(sum(megabytes) / num_workers),
         "most_rss_megabytes": round(max(megabytes)),
     }

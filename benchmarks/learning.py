@@ -208,9 +208,9 @@ def _measure(outcome: Outcome, seed: int, known: dict[RunConfig, Trained]) -> No
     if network not in known:
         known[network] = train_arm(BACKPROP, network)
     outcome.ours.append(_error(ours))
-    outcome.our_losses.append(ours.epochs[-1].test_loss)
+    outcome.our_losses.append(_loss(ours))
     outcome.backprop.append(_error(known[network]))
-    outcome.backprop_losses.append(known[network].epochs[-1].test_loss)
+    outcome.backprop_losses.append(_loss(known[network]))
     if outcome.row.in_order:
         outcome.in_order.append(round(100 * (1 - train_in_order(config)), 6))
 
@@ -239,8 +239,14 @@ def _said(outcome: Outcome) -> str:
     return f"{outcome.ours[-1]:.2f} %, backprop {outcome.backprop[-1]:.2f} %"
 
 
+def _loss(trained: Trained) -> float:
+    loss = trained.epochs[-1].test_loss
+    assert loss is not None
+    return loss
+
+
 def _error(trained: Trained) -> float:
-    return round(100 * (1 - trained.epochs[-1].test_accuracy), 6)
+    return round(100 * (1 - trained.epochs[-1].test_metrics["accuracy"]), 6)
 
 
 def _chosen(names: str | None) -> list[Row]:

@@ -144,7 +144,7 @@ def _measure(outcome: Outcome, config: RunConfig) -> None:
     changes = {"wire_dtype": wire_dtype, "wire_rounding": rounding or "nearest"}
     wired = dataclasses.replace(config, transport="tcp", **changes)  # type: ignore[arg-type]
     trained = train_arm("dni", wired)
-    outcome.errors.append(round(100 * (1 - trained.epochs[-1].test_accuracy), 6))
+    outcome.errors.append(round(100 * (1 - trained.epochs[-1].test_metrics["accuracy"]), 6))
     outcome.batch_bytes.append(
         sum(worker.counters.traffic.frame_bytes for worker in trained.workers)
         / trained.links[0].activations

@@ -1,7 +1,7 @@
 """Training against every rival: ``python -m benchmarks.training``.
 
 Samples per second of ours, of plain backpropagation in one process on one and on all cores, of
-torch's pipelines and of its data parallelism; or, with ``--target-accuracy``, the training seconds
+torch's pipelines and of its data parallelism; or, with ``--target``, the training seconds
 that ours and plain backpropagation take to get there. Same network, same first weights, same
 batches in the same order, same fused Adam, same memory settings, denormals flushed for all.
 """
@@ -92,7 +92,7 @@ THROUGHPUT_EPOCHS, ACCURACY_EPOCHS = 3, 10
 @click.option("--lr-schedule", type=click.Choice(LR_SCHEDULES), default="constant")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
-    "--target-accuracy",
+    "--target",
     type=click.FloatRange(0, 1, min_open=True),
     help="Measure the seconds to this test accuracy, a seed per round, instead of samples/s.",
 )
@@ -103,7 +103,7 @@ def main(
     max_samples: int | None,
     epochs: int | None,
     arms: str | None,
-    target_accuracy: float | None,
+    target: float | None,
     **settings: Any,
 ) -> None:
     """Throughput, or time to an accuracy, of decoupled training and its rivals."""
@@ -111,7 +111,7 @@ def main(
     if quick:
         _make_quick(settings)
         max_samples = QUICK_SAMPLES if max_samples is None else max_samples
-    chosen = _chosen_arms(arms, ACCURACY_ARMS if target_accuracy else ARMS)
+    chosen = _chosen_arms(arms, ACCURACY_ARMS if target else ARMS)
     console = make_console()
     observation = Observation()
     results = []
@@ -119,14 +119,14 @@ def main(
     def note(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    for config in _grid(settings, epochs or (ACCURACY_EPOCHS if target_accuracy else None)):
+    for config in _grid(settings, epochs or (ACCURACY_EPOCHS if target else None)):
         note(f"{config.layers} layers x {config.width}, batch {config.batch_size}")
-        if target_accuracy:
+        if target:
             race = measure_race(
                 config,
                 chosen,
                 measuring.repeats,
-                target=target_accuracy,
+                target=target,
                 max_samples=max_samples or 0,
                 note=note,
             )
@@ -146,7 +146,7 @@ def main(
             "arms": chosen,
             "max_samples": max_samples,
             "epochs": config.epochs,
-            "target_accuracy": target_accuracy,
+            "target": target,
             **{name: str(value) for name, value in settings.items()},
         }
         write(measuring.json, "training", observation.facts(), asked, {"cells": results})

@@ -168,7 +168,7 @@ def _seconds(run: Trained) -> float:
 
 
 def _error(run: Trained) -> float:
-    return 100 * (1 - run.epochs[-1].test_accuracy)
+    return 100 * (1 - run.epochs[-1].test_metrics["accuracy"])
 
 
 if __name__ == "__main__":

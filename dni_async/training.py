@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["TrainingResult", "load", "train"]
 
 _BY_NAME = ("rule", "synthesizer", "optimizer", "lr_schedule")  # may be given as an object
-_FIGURES = ("train_loss", "test_loss", "test_accuracy")
 _running = threading.Lock()
 
 
@@ -42,19 +41,27 @@ class TrainingResult:
     model: nn.Sequential = field(repr=False)
     report: Mapping[str, Any] = field(repr=False)
     run_dir: Path | None
-    accuracy: float
-    """On the test samples after the last epoch, in [0, 1]."""
+    accuracy: float | None
+    """On the test samples after the last epoch, in [0, 1]; None where it was not measured."""
 
     @property
     def epochs(self) -> list[dict[str, Any]]:
-        """Of each epoch: epoch, seconds of training, train_loss, test_accuracy."""
+        """Of each epoch: epoch, seconds of training, train_loss, test_loss, test_metrics."""
         epochs: list[dict[str, Any]] = self.report["runs"][0]["epochs"]
         return epochs
 
     @property
     def metrics(self) -> dict[str, float]:
-        """The figures of the last epoch: train_loss, test_loss, test_accuracy."""
-        return {name: self.epochs[-1][name] for name in _FIGURES} if self.epochs else {}
+        """The figures of the last epoch: train_loss, test_loss, and each metric as test_NAME.
+
+        Without what there is not: of no test samples there is no test loss.
+        """
+        if not self.epochs:
+            return {}
+        last = self.epochs[-1]
+        figures = {name: last[name] for name in ("train_loss", "test_loss")}
+        figures |= {f"test_{name}": value for name, value in last["test_metrics"].items()}
+        return {name: value for name, value in figures.items() if value is not None}
 
     def predict(self, x: Any) -> Any:
         """The model's outputs, float32 [N, ...], for x [N, ...features] as it was trained on.
@@ -142,7 +149,7 @@ def train(
         model=network,
         report=report,
         run_dir=None if run_dir is None else Path(run_dir),
-        accuracy=report["runs"][0]["test_accuracy"],
+        accuracy=report["runs"][0]["test_metrics"].get("accuracy"),
     )
 
 

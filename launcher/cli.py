@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
+from dni_async.config.coercion import listed
 from dni_async.config.run_config import RunConfig, read_toml
 from dni_async.config.settings import SETTINGS
 from dni_async.errors import ConfigError, WorkerDied
@@ -122,7 +123,8 @@ def command(
     from dni_async.launcher.run_folder.folder import RunFolder
 
     for name in LISTS:
-        settings[name] = tuple(part.strip() for part in settings[name].split(","))
+        if settings[name] is not None:
+            settings[name] = listed(settings[name])
     if resume is not None and "remote" not in settings["workers"]:
         for name in ("listen", "keys"):  # were of remote workers
             is_old = ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP

@@ -79,7 +79,7 @@ def default_of(each: Setting) -> str:
         return ""
     if isinstance(each.default, bool):
         return "yes" if each.default else "no"
-    return ",".join(each.default) if each.is_list else str(each.default)
+    return ",".join(each.default) if isinstance(each.default, tuple) else str(each.default)
 
 
 def _run_rows() -> Iterator[str]:

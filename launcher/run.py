@@ -180,6 +180,7 @@ def _train(
         num_workers=plan.num_stages,
         num_threads=plan.num_stages * plan.threads_per_worker,
         is_lockstep=plan.rule.is_lockstep,
+        goal=config.goal,
     )
     runs.append(ours)
     shards: list[Path] = []
@@ -216,6 +217,7 @@ def _train(
             rule="backprop",
             num_workers=1,
             num_threads=num_threads,
+            goal=config.goal,
         )
         runs.append(baseline)
         display.begin(baseline)

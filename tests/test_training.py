@@ -93,7 +93,7 @@ def test_settings_win_over_config_and_that_over_the_defaults(
 
     def carry_out(config: RunConfig, **_: object) -> tuple[nn.Module, dict[str, Any]]:
         seen.append(config)
-        return nn.Sequential(), {"runs": [{"test_accuracy": 0.5, "epochs": []}]}
+        return nn.Sequential(), {"runs": [{"test_metrics": {"accuracy": 0.5}, "epochs": []}]}
 
     monkeypatch.setattr(engine, "carry_out", carry_out)
     result = dni_async.train(data="digits", devices="cpu", **arguments)
@@ -105,11 +105,11 @@ def result_of(shape: list[int]) -> TrainingResult:
     """Of a network that doubles, trained in batches of 2."""
     network = nn.Sequential(nn.Linear(3, 3, bias=False)).eval()
     network[0].weight.data = 2 * network[0].weight.data.new_tensor(np.eye(3))
-    epoch = {"epoch": 2, "seconds": 1.0, "train_loss": 0.25, "test_loss": 0.5, "test_accuracy": 0.9}
+    epoch = {"epoch": 2, "train_loss": 0.25, "test_loss": 0.5, "test_metrics": {"accuracy": 0.9}}
     report = {
         "config": {"batch_size": 2, "dtype": "fp32"},
         "data": {"input_shape": shape, "holds_ids": False},
-        "runs": [{"epochs": [{**epoch, "test_accuracy": 0.1}, epoch]}],
+        "runs": [{"epochs": [{**epoch, "train_loss": 0.5}, epoch]}],
     }
     return TrainingResult(model=network, report=report, run_dir=None, accuracy=0.9)
 
@@ -136,7 +136,7 @@ def test_a_loaders_batch_size_is_taken_where_nothing_else_says_one(
 
     def carry_out(config: RunConfig, **_: object) -> tuple[nn.Module, dict[str, Any]]:
         seen.append(config)
-        return nn.Sequential(), {"runs": [{"test_accuracy": 0.5, "epochs": []}]}
+        return nn.Sequential(), {"runs": [{"test_metrics": {"accuracy": 0.5}, "epochs": []}]}
 
     monkeypatch.setattr(engine, "carry_out", carry_out)
     samples = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))

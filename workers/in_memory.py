@@ -105,7 +105,8 @@ class InMemoryLine:
     @property
     def accuracies(self) -> list[float]:
         """The test accuracy of each epoch that has been tested so far."""
-        return [message.accuracy for _, message in self.told if isinstance(message, Evaluated)]
+        tests = [message for _, message in self.told if isinstance(message, Evaluated)]
+        return [test.metrics["accuracy"] for test in tests]
 
     def spans(self, stage: int) -> Sequence[Span]:
         """With profile: what the stage did and when, in order."""

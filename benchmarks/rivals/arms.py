@@ -17,6 +17,7 @@ from rich.console import Console
 from benchmarks.harness.hosts.hosts import Host
 from benchmarks.harness.team import Team
 from dni_async.config.run_config import RunConfig
+from dni_async.decisions.goal import Goal
 from dni_async.launcher.coordination.coordinator import train_decoupled
 from dni_async.launcher.jobs.balance import balance, needs_balance
 from dni_async.launcher.jobs.baseline_process import train_baseline
@@ -41,6 +42,7 @@ PROFILED = "dni-profiled"  # with --profile, to see what that costs
 ALL_ARMS = (*ARMS, PROFILED)
 SCHEDULES = {"gpipe": "GPipe", "1f1b": "1F1B"}
 PIPELINE_RANKS = 4
+GOAL = Goal("accuracy", "max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,9 @@ class Trained:
     @property
     def train_loss(self) -> float:
         """Of the last epoch, per sample: the arms do learn the same thing."""
-        return self.epochs[-1].train_loss
+        loss = self.epochs[-1].train_loss
+        assert loss is not None
+        return loss
 
     @property
     def result(self) -> RunResult:
@@ -82,6 +86,7 @@ class Trained:
             rule="",
             num_workers=self.num_processes,
             num_threads=self.num_threads,
+            goal=GOAL,
             epochs=list(self.epochs),
         )
 
@@ -196,5 +201,4 @@ def _epoch(team: Team, arm: str, num_ranks: int, num_train: int) -> EpochResult:
     losses = [row["train_loss"] for row in rows]
     loss = sum(losses) / num_ranks if arm == "data-parallel" else losses[-1]
     seconds = max(row["seconds"] for row in rows)
-    nan = float("nan")
-    return EpochResult(rows[0]["epoch"], seconds, loss, nan, nan, num_train)
+    return EpochResult(rows[0]["epoch"], seconds, loss, None, {}, num_train)

@@ -44,4 +44,4 @@ def main(_member: int) -> None:
     wire = make_format(order["wire"], config.seed)
     for _, message in build_line(config, adapt=wire.between).turns():
         if isinstance(message, Evaluated):
-            answer({"accuracy": message.accuracy, **wire.errors()})
+            answer({"accuracy": message.metrics["accuracy"], **wire.errors()})

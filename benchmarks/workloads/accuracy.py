@@ -38,7 +38,7 @@ class Race:
 
     def accuracy(self, arm: str) -> Spread:
         """After the last epoch, seed by seed."""
-        return Spread.of([run.epochs[-1].test_accuracy for run in self.runs[arm]])
+        return Spread.of([run.epochs[-1].test_metrics["accuracy"] for run in self.runs[arm]])
 
     def speedup(self, arm: str) -> Spread | None:
         """Arm's seconds over ours, seed by seed; None unless both reach it with every seed."""
@@ -51,7 +51,7 @@ class Race:
         """As the JSON shows it."""
         return {
             "config": self.config.to_dict() | {"data": "the whole data set, in one file"},
-            "target_accuracy": self.target,
+            "target": self.target,
             "arms": {arm: self._row(arm) for arm in self.runs},
         }
 
@@ -65,7 +65,9 @@ class Race:
             "test_accuracy": self.accuracy(arm).to_dict(),
             "samples_per_second": Spread.of([r.samples_per_second for r in runs]).to_dict(),
             "speedup_of_dni": None if speedup is None else speedup.to_dict(),
-            "epochs": [[[each.seconds, each.test_accuracy] for each in r.epochs] for r in runs],
+            "epochs": [
+                [[each.seconds, each.test_metrics["accuracy"]] for each in r.epochs] for r in runs
+            ],
         }
 
 

@@ -8,8 +8,15 @@ from collections.abc import Callable
 
 from dni_async.addresses import is_loopback, is_tcp_address
 from dni_async.config.extensions import is_extension
+from dni_async.config.metric_names import (
+    check_metrics,
+    is_built_in,
+    label_of,
+    traits_of_metric,
+)
 from dni_async.config.names import LOSSES, MODELS, OWN_SYNTHESIZER, SYNTHESIZERS, ModelTraits
 from dni_async.config.settings import Settings
+from dni_async.decisions.goal import LOSS
 from dni_async.decisions.rules import RULES, Traits, traits_of
 from dni_async.errors import ConfigError
 
@@ -37,12 +44,35 @@ def check_together(config: Settings) -> None:
     _check_stages(config)
     _check_synthesizer(config)
     _check_loss(config)
-    if config.early_stop and config.target_accuracy is None:
-        raise ConfigError("early_stop: needs a target_accuracy to stop at")
+    _check_measures(config)
     _check_waiting(config)
     _check_engine(config)
     _check_hosts(config)
     _check_network(config)
+
+
+def _check_measures(config: Settings) -> None:
+    """What goes with what is measured."""
+    if config.early_stop and config.target is None:
+        raise ConfigError("early_stop: needs a target to stop at")
+    entries = config.metrics
+    if entries is not None:
+        check_metrics(entries)
+    chosen = config.metric
+    labels = [] if entries is None else [label_of(entry) for entry in entries]
+    if chosen is not None and chosen not in (LOSS, *labels) and not is_built_in(chosen):
+        raise ConfigError(
+            f"metric: {chosen!r} is none of the metrics ({', '.join(labels) or 'none'}), nor loss"
+        )
+    if chosen is None and labels:
+        chosen = labels[0]
+    if chosen is not None and config.target is not None:
+        _check_target(chosen, config.target)
+
+
+def _check_target(metric: str, target: float) -> None:
+    if traits_of_metric(metric).is_share and not 0 < target <= 1:
+        raise ConfigError(f"target: {metric} is a share, so it must be in (0, 1], but is {target}")
 
 
 def _check_stages(config: Settings) -> None:

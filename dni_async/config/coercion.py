@@ -8,7 +8,7 @@ from typing import Any
 
 from dni_async.errors import ConfigError
 
-__all__ = ["coerce", "unknown_key"]
+__all__ = ["coerce", "listed", "unknown_key"]
 
 
 def unknown_key(key: str, known: Mapping[str, object]) -> str:
@@ -16,6 +16,11 @@ def unknown_key(key: str, known: Mapping[str, object]) -> str:
     near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
     hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
     return f"unknown key {key!r}{hint}"
+
+
+def listed(text: str) -> tuple[str, ...]:
+    """The texts that stand between commas; none in an empty one."""
+    return tuple(part.strip() for part in text.split(",")) if text.strip() else ()
 
 
 def coerce(key: str, value: Any, annotation: str) -> Any:
@@ -26,7 +31,7 @@ def coerce(key: str, value: Any, annotation: str) -> Any:
     if isinstance(value, str) and f"Literal[{value!r}]" in kinds:
         return value
     if annotation.startswith("tuple"):
-        items = value.split(",") if isinstance(value, str) else value
+        items = listed(value) if isinstance(value, str) else value
         if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
             return tuple(item.strip() for item in items)
         raise ConfigError(f"{key}: must be a list of strings, but is {value!r}")

@@ -14,9 +14,11 @@ import tomli_w
 from dni_async.config.checks import check_together, check_with_rule
 from dni_async.config.coercion import coerce, unknown_key
 from dni_async.config.extensions import make_extension
+from dni_async.config.metric_names import default_metrics, label_of, traits_of_metric
 from dni_async.config.own_loss import taken_by
 from dni_async.config.settings import RESUMABLE, SETTINGS, Settings
 from dni_async.config.target_form import Taken
+from dni_async.decisions.goal import LOSS, Goal
 from dni_async.decisions.rules import RULE_MEMBERS, RULES, Rule, Traits, traits_of
 from dni_async.errors import ConfigError
 
@@ -99,12 +101,24 @@ class RunConfig(Settings):
         """
         return min(self.epochs, -(-epoch // self.evaluate_every) * self.evaluate_every)
 
-    def ends_at(self, accuracy: float) -> bool:
-        """Whether an epoch with this test accuracy is the last one, by early_stop."""
-        return (
-            self.early_stop
-            and self.target_accuracy is not None
-            and accuracy >= self.target_accuracy
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The metrics of the run, as settings write them: those asked for, and the chosen one."""
+        asked = default_metrics(self.taken) if self.metrics is None else self.metrics
+        chosen = () if self.metric is None else (self.metric,)
+        labels = {LOSS, *map(label_of, asked)}
+        return (*asked, *(each for each in chosen if each not in labels))
+
+    @property
+    def goal(self) -> Goal:
+        """What the run is judged by."""
+        chosen = self.metric or next(map(label_of, self.measured), LOSS)
+        return Goal(
+            metric=chosen,
+            mode=self.metric_mode or traits_of_metric(chosen).mode,
+            target=self.target,
+            ends_early=self.early_stop,
+            patience=self.patience,
         )
 
     def to_dict(self) -> dict[str, Any]:

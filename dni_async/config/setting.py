@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from dni_async.config.extensions import is_extension
@@ -170,4 +171,8 @@ def _meant(value: str, known: Sequence[str]) -> str:
 
 
 def _choices(kind: object) -> tuple[str, ...]:
+    """Those of a type that is words alone, or words or None."""
+    kinds = [each for each in get_args(kind) if each is not type(None)]
+    if get_origin(kind) is UnionType and len(kinds) == 1:
+        kind = kinds[0]
     return get_args(kind) if get_origin(kind) is Literal else ()

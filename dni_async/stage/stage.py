@@ -14,7 +14,6 @@ from dni_async.errors import NonFiniteError
 from dni_async.stage.descent.updates import Updates
 from dni_async.stage.layers import Kept, StageLayers
 from dni_async.stage.losses.interface import Loss
-from dni_async.stage.losses.score import Score
 from dni_async.stage.own_state import is_extra, marks_of
 from dni_async.stage.values import Gradient, Hidden, each, gathered, gradients_of
 
@@ -94,10 +93,6 @@ class Stage:
     def evaluate(self, inputs: Hidden) -> Hidden:
         """The activation of inputs in evaluation mode; nothing is kept."""
         return self._layers.evaluate(gathered(inputs))
-
-    def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> Score:
-        """Head only: how well outputs [B, ...] of evaluate fit the targets of their batch."""
-        return self.loss.score(outputs, targets)
 
     def loss_gradient(self, batch_id: int, targets: torch.Tensor) -> tuple[float, torch.Tensor]:
         """Head only: the mean loss of a kept batch, and its gradient, shaped as the outputs.

@@ -17,7 +17,15 @@ from typing import Any, Final, Literal, Union, get_args, get_origin, get_type_hi
 import msgpack
 
 from dni_async.errors import WireError
-from dni_async.wire.messages import MAX_PART_BYTES, PACKED, PROTOCOL, Message, TensorMeta
+from dni_async.wire.messages import (
+    MAX_FIGURES,
+    MAX_NAME,
+    MAX_PART_BYTES,
+    PACKED,
+    PROTOCOL,
+    Message,
+    TensorMeta,
+)
 
 __all__ = [
     "DTYPE_SIZES",
@@ -233,6 +241,15 @@ def _check_settings(value: Any) -> dict[str, Any]:
     return value
 
 
+def _check_figures(value: Any) -> dict[str, float]:
+    if type(value) is not dict or len(value) > MAX_FIGURES:
+        raise WireError(f"figures must be a map of at most {MAX_FIGURES}")
+    for name, figure in value.items():
+        if type(name) is not str or not 1 <= len(name) <= MAX_NAME or type(figure) is not float:
+            raise WireError(f"figure {_show(name)} is no float with a name")
+    return value
+
+
 def _value_of(value_type: Any) -> Check:
     """The check of a value of several parts, which becomes one of value_type."""
     names, checks = _names(value_type), _checks_of(value_type)
@@ -262,6 +279,7 @@ def _check_for(annotation: Any) -> Check:
         str: _check_str,
         bool: _check_bool,
         bytes: _check_bytes,
+        dict[str, float]: _check_figures,
     }
     if annotation in simple:
         return simple[annotation]

@@ -8,6 +8,8 @@ from typing import Literal
 from dni_async.wire.counters import Counters
 
 __all__ = [
+    "MAX_FIGURES",
+    "MAX_NAME",
     "MAX_PART_BYTES",
     "Alive",
     "Assigned",
@@ -37,6 +39,8 @@ __all__ = [
 ]
 
 MAX_PART_BYTES = 48 * 1024  # of a file, in one message
+MAX_FIGURES = 32  # of a test
+MAX_NAME = 64  # of one of them, in characters
 
 Side = Literal["above", "below"]
 FileKind = Literal["weights", "shard", "profile", "torch-profile", "events"]
@@ -156,15 +160,16 @@ class BoundaryEpoch:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """From the head: the test set has passed. accuracy in [0, 1], loss per sample.
+    """From the head: the test samples have passed, num_samples of them, with this loss.
 
-    Of what a replaced stage lost nothing is scored; with no sample left, accuracy 0 and loss -1.
+    metrics: at most MAX_FIGURES, by names of at most MAX_NAME characters. What a replaced stage
+    lost is not among them; of no sample there is no metric, and the loss is NaN.
     """
 
     run_id: str
     epoch: int
-    accuracy: float
     loss: float
+    metrics: dict[str, float]
     num_samples: int
 
 

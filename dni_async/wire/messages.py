@@ -7,6 +7,8 @@ A message is a frozen value of plain fields; tensors travel beside it as raw fra
 from __future__ import annotations
 
 from dni_async.wire.control import (
+    MAX_FIGURES,
+    MAX_NAME,
     MAX_PART_BYTES,
     Alive,
     Assigned,
@@ -54,6 +56,8 @@ from dni_async.wire.data import (
 __all__ = [
     "INLINE",
     "MAX_CREDITS",
+    "MAX_FIGURES",
+    "MAX_NAME",
     "MAX_PART_BYTES",
     "PACKED",
     "PROTOCOL",

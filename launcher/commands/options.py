@@ -70,7 +70,7 @@ def run_settings(command: F) -> F:
 def _option(each: Setting) -> Callable[[F], F]:
     """The option of one setting; its default is the setting's."""
     said = each.said
-    default = ",".join(each.default) if each.is_list else each.default
+    default = ",".join(each.default) if isinstance(each.default, tuple) else each.default
     help_text = said.help
     if said.default_text:
         help_text += f"  [default: {said.default_text}]"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from dni_async.launcher.decisions.terms import RunTerms
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import RunResult
@@ -16,6 +18,7 @@ def terms_of(
 ) -> RunTerms:
     """result: holds what a resumed run has behind it."""
     config, rule = plan.config, plan.rule
+    outlook = result.outlook()
     why = "which is exact" if rule.is_exact else "which may lose no batch"
     return RunTerms(
         run_id=run_id,
@@ -30,8 +33,10 @@ def terms_of(
         asked_threads=config.threads_per_worker or 0,
         epochs=config.epochs,
         evaluate_every=config.evaluate_every,
-        num_test_labels=plan.num_test_labels,
-        ends_at=config.target_accuracy if config.early_stop else None,
+        num_test=plan.num_test,
+        **asdict(config.goal),
+        best=outlook.best,
+        best_epoch=outlook.best_epoch,
         last_epoch=result.epochs[-1].epoch if result.epochs else 0,
         is_resumed=is_resumed,
         max_restarts=config.max_restarts,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,16 +17,16 @@ EpochMessage = EpochTrained | EpochLoss | BoundaryEpoch | Evaluated
 class WholeEpoch:
     """All that was told of an epoch, as EpochResult has it.
 
-    boundaries: by stage, those that compared any gradients.
+    A loss of no samples is None. boundaries: by stage, those that compared any gradients.
     """
 
     epoch: int
     seconds: float
-    train_loss: float
-    test_accuracy: float
-    test_loss: float
+    train_loss: float | None
+    test_loss: float | None
+    test_metrics: dict[str, float]
     num_samples: int
-    num_test_labels: int
+    num_tested: int
     boundaries: tuple[BoundaryEpoch, ...]
 
 
@@ -99,10 +100,10 @@ def _whole(epoch: int, parts: _Parts) -> WholeEpoch | None:
     return WholeEpoch(
         epoch=epoch,
         seconds=trained.seconds,
-        train_loss=loss.loss,
-        test_accuracy=evaluated.accuracy,
-        test_loss=evaluated.loss,
+        train_loss=None if math.isnan(loss.loss) else loss.loss,
+        test_loss=evaluated.loss if evaluated.num_samples else None,
+        test_metrics=evaluated.metrics,
         num_samples=loss.num_samples,
-        num_test_labels=evaluated.num_samples,
+        num_tested=evaluated.num_samples,
         boundaries=tuple(boundaries),
     )

@@ -61,13 +61,15 @@ def _enter(state: RunState, whole: WholeEpoch) -> list[RunAction]:
 
 
 def _compare(state: RunState, whole: WholeEpoch) -> list[RunAction]:
-    """End early when an epoch has reached the target with all test samples scored."""
-    target = state.terms.ends_at
-    is_scored = whole.num_test_labels == state.terms.num_test_labels
-    if target is None or not is_scored or whole.test_accuracy < target or state.is_draining:
+    """End early when a test of all samples is reason enough, as the run's goal says."""
+    if whole.num_tested != state.terms.num_test or state.is_draining:
+        return []
+    figure = state.outlook.goal.figure(whole.test_loss, whole.test_metrics)
+    reason = state.outlook.hear(whole.epoch, figure)
+    if not reason:
         return []
     state.is_draining = True
-    note = Note(f"the target of {target:.2%} is reached")
+    note = Note(f"the run ends with epoch {whole.epoch}: {reason}")
     is_there = 0 in state.roster.ready  # else its replacement is told before it begins
     return [note, *(state.send(0, Drain(state.terms.run_id)) if is_there else [])]
 

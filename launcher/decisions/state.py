@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from dni_async.decisions.goal import Outlook
 from dni_async.errors import HandshakeError
 from dni_async.launcher.decisions.actions import Note, RunAction, Send
 from dni_async.launcher.decisions.actors import Actors
@@ -232,6 +233,7 @@ class RunState:
         self.progress: dict[int, Progress] = {}
         self.updates_at_start: dict[int, int] = {}  # of replacements, by stage
         self.last_epoch = terms.last_epoch
+        self.outlook = Outlook(terms.goal, terms.best, terms.best_epoch)
         self.now = 0.0
         self.waiting_since = 0.0
         self.is_welcoming = False

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dni_async.decisions.goal import LOSS, Goal, Mode
+
 __all__ = ["RunTerms"]
 
 
@@ -17,10 +19,10 @@ class RunTerms:
     devices: what each stage computes on, and places: "local" or "remote", by stage. may_be_near:
     workers in the same place talk by what they share; else over tcp too. actors: a cluster places
     the remote workers. num_threads: of a local worker; asked_threads: as the user asked for, 0
-    where not. num_test_labels: how many are scored after an epoch. ends_at: the accuracy at which
-    the run ends early, None where it does not. last_epoch: the last one that a resumed run has
-    behind it, 0 without. is_resumed: its stages have made updates before. logs: the folder of the
-    logs, as the user is told of it.
+    where not. num_test: how many samples a whole test has. metric, mode, target, ends_early,
+    patience: the run's Goal. last_epoch: the last one that a resumed run has behind it, 0 without;
+    best, best_epoch: its best test until then. is_resumed: its stages have made updates before.
+    logs: the folder of the logs, as the user is told of it.
     """
 
     run_id: str
@@ -35,9 +37,15 @@ class RunTerms:
     asked_threads: int = 0
     epochs: int
     evaluate_every: int = 1
-    num_test_labels: int
-    ends_at: float | None = None
+    num_test: int
+    metric: str = LOSS
+    mode: Mode = "min"
+    target: float | None = None
+    ends_early: bool = False
+    patience: int | None = None
     last_epoch: int = 0
+    best: float | None = None
+    best_epoch: int = 0
     is_resumed: bool = False
     max_restarts: int
     start_timeout_s: float
@@ -50,6 +58,11 @@ class RunTerms:
     def num_stages(self) -> int:
         """One worker each."""
         return len(self.devices)
+
+    @property
+    def goal(self) -> Goal:
+        """What the run is judged by."""
+        return Goal(self.metric, self.mode, self.target, self.ends_early, self.patience)
 
     def is_remote(self, stage: int) -> bool:
         """Whether the stage's worker joins from elsewhere."""

@@ -21,12 +21,13 @@ from torch import nn
 from dni_async.config.run_config import RunConfig
 from dni_async.data.feed import Feed
 from dni_async.data.opening import open_feed
+from dni_async.decisions.goal import Outlook
 from dni_async.launcher.report.results import EpochResult
 from dni_async.network.building import build_network, layer_starts
 from dni_async.stage.compilation import warm_up
 from dni_async.stage.draws import Draws
 from dni_async.stage.losses.catalog import run_loss
-from dni_async.stage.losses.score import Score, add_scores
+from dni_async.stage.losses.metrics.examination import Examination, Measured, make_examination
 from dni_async.stage.making import make_stage
 from dni_async.stage.stage import Stage
 from dni_async.stage.threads import prepare_torch
@@ -65,16 +66,17 @@ def train(
     )
     if config.compile:
         warm_up(whole, feed.train_batch(1, 0)[0])
-    line = _Line(whole, feed, device)
+    examination = make_examination(config, whole.loss)
+    line = _Line(whole, feed, device, examination)
     started()
-    trained = _Trained()
+    trained, outlook = _Trained(), Outlook(config.goal)
     for epoch in range(1, config.epochs + 1):
         line.train(epoch, trained)
         if config.tested_at(epoch) != epoch:
             continue
         result = _result(epoch, trained, line.test())
         report(result)
-        if config.ends_at(result.test_accuracy):
+        if outlook.hear(epoch, config.goal.figure(result.test_loss, result.test_metrics)):
             break
         trained = _Trained()
     return network
@@ -97,6 +99,7 @@ class _Line:
     whole: Stage
     feed: Feed
     device: torch.device
+    examination: Examination
 
     def train(self, epoch: int, trained: _Trained) -> None:
         """One epoch, counted in trained."""
@@ -117,15 +120,14 @@ class _Line:
             torch.cuda.synchronize(self.device)
         trained.seconds += time.perf_counter() - began
 
-    def test(self) -> Score:
+    def test(self) -> Measured:
         """On all test samples."""
-        scores = []
         for index in range(self.feed.num_batches[1]):
             x, y = self._on_device(self.feed.test_batch(index))
             outputs = self.whole.evaluate(x)
             assert isinstance(outputs, torch.Tensor)
-            scores.append(self.whole.score(outputs, y))
-        return add_scores(scores)
+            self.examination.add(outputs, y)
+        return self.examination.take()
 
     def _on_device(self, batch: tuple[torch.Tensor, torch.Tensor]) -> tuple[Hidden, torch.Tensor]:
         """As the workers do it: by way of pinned memory, without a wait for the copy."""
@@ -138,14 +140,13 @@ class _Line:
         return tensor.pin_memory().to(self.device, non_blocking=True)
 
 
-def _result(epoch: int, trained: _Trained, tested: Score) -> EpochResult:
-    means = tested.means
+def _result(epoch: int, trained: _Trained, measured: Measured) -> EpochResult:
     return EpochResult(
         epoch=epoch,
         seconds=trained.seconds,
-        train_loss=trained.loss_sum / trained.loss_weight if trained.loss_weight else 0.0,
-        test_accuracy=means.get("accuracy", 0.0),
-        test_loss=means["loss"],
+        train_loss=trained.loss_sum / trained.loss_weight if trained.loss_weight else None,
+        test_loss=measured.loss,
+        test_metrics=measured.metrics,
         num_samples=trained.num_samples,
     )
 

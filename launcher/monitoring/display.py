@@ -11,8 +11,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from dni_async.config.metric_names import LOSS
 from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.launcher.report.rows import figure_text
 from dni_async.wire.messages import Progress
 
 __all__ = ["Display", "live_display"]
@@ -40,7 +42,7 @@ class Display:
         """A worker's counters; plain output leaves them to the end."""
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
-        """An epoch of run: losses, test accuracy, training seconds, samples per second.
+        """An epoch of run: losses, the chosen metric, training seconds, samples per second.
 
         And the lowest cosine of all boundaries between synthetic and returned gradients, if any.
         """
@@ -48,10 +50,19 @@ class Display:
         lowest = min(run.cosines(epoch.epoch).values(), default=None)
         agreement = "" if lowest is None else f"  cosine {lowest:.2f}"
         self.note(
-            f"{run.name:<20} epoch {epoch.epoch:>3}  loss {epoch.train_loss:.4f}  "
-            f"test {epoch.test_loss:.4f} {epoch.test_accuracy:7.2%}  {epoch.seconds:6.2f} s  "
-            f"{rate:>8,.0f}/s{agreement}"
+            f"{run.name:<20} epoch {epoch.epoch:>3}  loss {figure_text(LOSS, epoch.train_loss)}  "
+            f"test {figure_text(LOSS, epoch.test_loss)}{_chosen(run, epoch)}  "
+            f"{epoch.seconds:6.2f} s  {rate:>8,.0f}/s{agreement}"
         )
+
+
+def _chosen(run: RunResult, epoch: EpochResult) -> str:
+    """The chosen metric of an epoch; accuracy needs no name beside its per cent."""
+    metric = run.goal.metric
+    if metric == LOSS:
+        return ""
+    text = figure_text(metric, run.figure(epoch))
+    return f" {text:>7}" if metric == "accuracy" else f"  {metric} {text}"
 
 
 class LiveDisplay(Display):

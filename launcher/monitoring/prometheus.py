@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, start_http_server
@@ -24,11 +24,10 @@ from dni_async.wire.messages import BoundaryEpoch, Progress
 __all__ = ["Figures", "MetricsServer"]
 
 # Of a run, from its last epoch.
-_EPOCH: Final[tuple[tuple[str, str, Callable[[EpochResult], float]], ...]] = (
+_EPOCH: Final[tuple[tuple[str, str, Callable[[EpochResult], float | None]], ...]] = (
     ("epoch", "Last epoch that has ended.", lambda e: e.epoch),
     ("train_loss", "Mean training loss of the last epoch.", lambda e: e.train_loss),
     ("test_loss", "Test loss after the last epoch.", lambda e: e.test_loss),
-    ("test_accuracy", "Share of the test set classified rightly.", lambda e: e.test_accuracy),
     (
         "samples_per_second",
         "Training samples per second of the last epoch.",
@@ -83,7 +82,8 @@ class Figures(Collector):
         runs = [run for run in self._runs if run.epochs]
         for name, text, read in _EPOCH:
             values = {run.name: read(run.epochs[-1]) for run in runs}
-            yield _gauge(f"dni_{name}", text, "run", _known(name, values))
+            yield _gauge(f"dni_{name}", text, "run", values)
+        yield _metrics(runs)
         yield from self._of_boundaries()
 
     def _of_stages(self) -> Iterator[Metric]:
@@ -151,9 +151,14 @@ class MetricsServer(Figures):
         self._thread.join()
 
 
-def _known(name: str, values: dict[str, float]) -> dict[str, float]:
-    """Without losses of nothing, which are told as -1."""
-    return {run: v for run, v in values.items() if not (name.endswith("loss") and v == -1)}
+def _metrics(runs: Sequence[RunResult]) -> Metric:
+    """What each run's last test came to, by the metrics' names."""
+    text = "A metric of the test samples after the last epoch."
+    family = GaugeMetricFamily("dni_test_metric", text, labels=["run", "metric"])
+    for run in runs:
+        for name, value in run.test_metrics.items():
+            family.add_metric([run.name, name], value)
+    return family
 
 
 def _of_stages(shown: Shown, values: Mapping[str, float | None]) -> Metric:

@@ -16,7 +16,7 @@ OF_STAGES = (
 OF_EPOCHS = {
     "epoch": "The last epoch that has ended.",
     "train_loss": "Its mean training loss.",
-    "test_accuracy": "Its test accuracy.",
+    "test_loss": "Its test loss.",
 }
 
 
@@ -37,6 +37,9 @@ class RayGauges:
             name: Gauge(f"dni_{name}", description=text, tag_keys=("run",))
             for name, text in OF_EPOCHS.items()
         }
+        self._metrics = Gauge(
+            "dni_test_metric", description="Its test metrics.", tag_keys=("run", "metric")
+        )
 
     def begin(self, run: RunResult) -> None:
         """Nothing to set yet."""
@@ -49,5 +52,11 @@ class RayGauges:
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
         """An epoch of the workers; the baselines are trained here, not on the cluster."""
-        for name in OF_EPOCHS if run.kind == "decoupled" else ():
-            self._gauges[name].set(float(getattr(epoch, name)), {"run": self._name})
+        if run.kind != "decoupled":
+            return
+        for name in OF_EPOCHS:
+            value = getattr(epoch, name)
+            if value is not None:
+                self._gauges[name].set(float(value), {"run": self._name})
+        for name, value in epoch.test_metrics.items():
+            self._metrics.set(value, {"run": self._name, "metric": name})

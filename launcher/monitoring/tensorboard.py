@@ -43,10 +43,10 @@ class EventFiles:
         """A worker's counters, of which no curve is drawn."""
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
-        """Its losses, accuracy, samples per second, and what each boundary told."""
-        values = {"accuracy/test": epoch.test_accuracy}
+        """Its losses, metrics, samples per second, and what each boundary told."""
+        values = {f"{name}/test": value for name, value in epoch.test_metrics.items()}
         for name, loss in (("loss/train", epoch.train_loss), ("loss/test", epoch.test_loss)):
-            if loss != -1:  # of nothing
+            if loss is not None:
                 values[name] = loss
         if epoch.seconds > 0:
             values["samples_per_second"] = epoch.num_samples / epoch.seconds

@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from dni_async.config.extensions import find_callable, is_extension
+from dni_async.config.metric_names import default_metrics
 from dni_async.config.run_config import RunConfig
 from dni_async.config.target_form import TargetForm
 from dni_async.data.feed import DataFacts, Feed
@@ -38,8 +39,7 @@ __all__ = ["Plan", "make_plan", "regrouped"]
 class Plan:
     """A run that can start: config with devices and folders resolved, and the stages' shares.
 
-    num_test_labels: those that count, one a test sample, or one a position; of other targets the
-    samples. input_shape: of one sample; holds_ids: samples are int64 ids. form: of the targets;
+    input_shape: of one sample; holds_ids: samples are int64 ids. form: of the targets;
     output_shape: of one sample. layer_ranges: half-open, one for each stage; devices and hosts
     ("local" or "remote") likewise. load: processes that wanted a core before the run, on average
     over a minute. notes: what the user should know before it starts.
@@ -54,7 +54,6 @@ class Plan:
     num_train: int
     num_train_batches: int
     num_test: int
-    num_test_labels: int
     num_layers: int
     layer_ranges: list[tuple[int, int]]
     devices: list[str]
@@ -137,7 +136,12 @@ def make_plan(config: RunConfig) -> Plan:
         check_compiler(devices)
     cores = available_cores()
     plan = Plan(
-        config=dataclasses.replace(config, devices=tuple(devices), keys=resolve_keys(config)),
+        config=dataclasses.replace(
+            config,
+            devices=tuple(devices),
+            keys=resolve_keys(config),
+            metrics=_measured(config, facts.form, tried.output_shape),
+        ),
         dataset_name=facts.name,
         input_shape=facts.input_shape,
         holds_ids=facts.holds_ids,
@@ -146,7 +150,6 @@ def make_plan(config: RunConfig) -> Plan:
         num_train=facts.num_train,
         num_train_batches=feed.num_batches[0],
         num_test=facts.num_test,
-        num_test_labels=facts.num_test_labels,
         num_layers=num_layers,
         layer_ranges=layer_ranges,
         devices=deal_devices(devices, len(layer_ranges)),
@@ -162,6 +165,16 @@ def make_plan(config: RunConfig) -> Plan:
     whole = [(0, num_layers)]  # the stages are tried when they are chosen
     try_stages(plan.config, feed, whole if open_stages else layer_ranges, tried.output_shape)
     return plan
+
+
+def _measured(
+    config: RunConfig, form: TargetForm, output_shape: tuple[int, ...]
+) -> tuple[str, ...]:
+    """What the run measures, asked for or not, now that the network's outputs are known."""
+    if config.metrics is None:
+        defaults = default_metrics(config.taken, form, output_shape)
+        config = dataclasses.replace(config, metrics=defaults)
+    return config.measured
 
 
 def _data_folder(config: RunConfig) -> Path | None:

@@ -20,7 +20,6 @@ def build_report(
     plan: Plan, runs: Sequence[RunResult], *, status: str = "finished"
 ) -> dict[str, Any]:
     """The whole of report.json. status: finished, interrupted or failed."""
-    target = plan.config.target_accuracy
     by_name = {run.name: run for run in runs}
     one = by_name.get("baseline-1-thread")
     every = by_name.get("baseline-all-threads")
@@ -48,13 +47,13 @@ def build_report(
             "input_shape": list(plan.input_shape),
             "holds_ids": plan.holds_ids,
         },
-        "runs": [run.to_dict(target) for run in runs],
-        "speedup": None if ours is None else _speedup(ours, one, every, target),
+        "runs": [run.to_dict() for run in runs],
+        "speedup": None if ours is None else _speedup(ours, one, every),
     }
 
 
 def _speedup(
-    run: RunResult, one: RunResult | None, every: RunResult | None, target_accuracy: float | None
+    run: RunResult, one: RunResult | None, every: RunResult | None
 ) -> dict[str, float | None]:
     """run's samples per second over each baseline's; times to target the other way round."""
 
@@ -63,8 +62,8 @@ def _speedup(
             return None
         return round(run.samples_per_second / baseline.samples_per_second, 3)
 
-    ours = run.seconds_to(target_accuracy)
-    theirs = None if every is None else every.seconds_to(target_accuracy)
+    ours = run.seconds_to(run.goal.target)
+    theirs = None if every is None else every.seconds_to(run.goal.target)
     to_target = round(theirs / ours, 3) if ours and theirs else None
     return {
         "vs_one_thread": rate(one),

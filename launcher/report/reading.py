@@ -29,6 +29,24 @@ def read_report(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: is not JSON: {error}") from error
     if not isinstance(report, dict) or report.get("schema") != SCHEMA:
         raise ConfigError(f"{file}: is no report of schema {SCHEMA}")
+    _renew(report)
     if fault := fault_in(report):
         raise ConfigError(f"{file}: is no whole report: {fault}")
     return report
+
+
+def _renew(report: dict[str, Any]) -> None:
+    """Have an older report speak of metrics, where it knew of accuracy alone."""
+    config, runs = report.get("config"), report.get("runs")
+    if isinstance(config, dict) and "target_accuracy" in config:
+        config["target"] = config.pop("target_accuracy")
+    for run in runs if isinstance(runs, list) else ():
+        if not isinstance(run, dict):
+            continue
+        epochs = run.get("epochs")
+        run.setdefault("metric", "accuracy")
+        for row in (run, *(epochs if isinstance(epochs, list) else ())):
+            if isinstance(row, dict) and "test_accuracy" in row:
+                accuracy = row.pop("test_accuracy")
+                row.setdefault("test_loss", None)
+                row["test_metrics"] = {} if accuracy is None else {"accuracy": accuracy}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any, Literal
 
+from dni_async.decisions.goal import Goal, Outlook
 from dni_async.launcher.report.rounding import rounded
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
 from dni_async.wire.messages import BoundaryEpoch
@@ -24,19 +25,19 @@ _OF_ALL_EPOCHS = ("run_id", "stage")  # of a boundary
 class EpochResult:
     """One epoch, or with evaluate_every all since the last test, under the last one's number.
 
-    seconds: training alone. Losses in nats per label, accuracy in [0, 1].
-    test_loss: of the test samples after the epoch, as the accuracy. num_samples: those that the
-    whole network was trained on; num_test_labels: those that were scored, one a sample or one a
-    position. Both leave out what was lost with a worker that died; a loss of nothing is -1.
+    seconds: training alone. test_loss, test_metrics: of the test samples after the epoch, by name.
+    num_samples: those that the whole network was trained on; num_tested: the test samples that
+    were measured. Both leave out what was lost with a worker that died; a loss of nothing is None,
+    and there is no metric of it.
     """
 
     epoch: int
     seconds: float
-    train_loss: float
-    test_accuracy: float
-    test_loss: float
+    train_loss: float | None
+    test_loss: float | None
+    test_metrics: dict[str, float]
     num_samples: int
-    num_test_labels: int | None = None
+    num_tested: int | None = None
 
 
 @dataclass(slots=True)
@@ -60,7 +61,8 @@ class RunResult:
     Both counted from before the first process: startup_seconds to Start, first_update_seconds to
     the first update of the stage that made its first one last (decoupled runs alone). is_lockstep:
     by its rule one batch at a time was in the whole line.
-    boundaries: of each epoch, by stage, those that compared gradients.
+    goal: the chosen metric, and what is to become of it. boundaries: of each epoch, by stage, those
+    that compared gradients.
     """
 
     name: str
@@ -71,6 +73,7 @@ class RunResult:
     startup_seconds: float = 0.0
     first_update_seconds: float | None = None
     is_lockstep: bool = False
+    goal: Goal = field(default_factory=Goal)
     epochs: list[EpochResult] = field(default_factory=list)
     boundaries: list[BoundaryEpoch] = field(default_factory=list)
     workers: list[WorkerResult] = field(default_factory=list)
@@ -89,28 +92,43 @@ class RunResult:
         return sum(epoch.num_samples for epoch in self.epochs) / seconds if seconds > 0 else 0.0
 
     @property
-    def test_accuracy(self) -> float | None:
-        """After the last epoch, in [0, 1]; None before the first has been evaluated."""
-        return self.epochs[-1].test_accuracy if self.epochs else None
+    def test_metrics(self) -> dict[str, float]:
+        """After the last epoch, by name; none before the first has been tested."""
+        return self.epochs[-1].test_metrics if self.epochs else {}
 
     @property
     def test_loss(self) -> float | None:
-        """After the last epoch, in nats per label; None before the first has been evaluated."""
+        """After the last epoch; None before the first has been tested."""
         return self.epochs[-1].test_loss if self.epochs else None
 
-    def seconds_to(self, target_accuracy: float | None) -> float | None:
-        """Training seconds up to the end of the first epoch that reaches the target.
+    def figure(self, epoch: EpochResult) -> float | None:
+        """The chosen metric of an epoch; None where nothing was tested."""
+        return self.goal.figure(epoch.test_loss, epoch.test_metrics)
+
+    def outlook(self) -> Outlook:
+        """The best test so far, and when it was.
 
         One of which test samples were lost does not count: a handful may be right by chance.
         """
-        if target_accuracy is None:
-            return None
+        outlook = Outlook(self.goal)
+        whole = max((epoch.num_tested or 0 for epoch in self.epochs), default=0)
+        for epoch in self.epochs:
+            if epoch.num_tested in (None, whole):
+                outlook.hear(epoch.epoch, self.figure(epoch))
+        return outlook
+
+    def seconds_to(self, target: float | None) -> float | None:
+        """Training seconds up to the end of the first epoch that reaches the target.
+
+        None where there is no target or no epoch that does; see outlook.
+        """
+        goal = replace(self.goal, target=target)
         seconds = 0.0
-        all_labels = max((epoch.num_test_labels or 0 for epoch in self.epochs), default=0)
+        whole = max((epoch.num_tested or 0 for epoch in self.epochs), default=0)
         for epoch in self.epochs:
             seconds += epoch.seconds
-            is_scored = epoch.num_test_labels in (None, all_labels)
-            if is_scored and epoch.test_accuracy >= target_accuracy:
+            figure = self.figure(epoch) if epoch.num_tested in (None, whole) else None
+            if figure is not None and goal.is_reached(figure):
                 return seconds
         return None
 
@@ -122,9 +140,9 @@ class RunResult:
         last = takewhile(lambda told: told.epoch == epoch, reversed(self.boundaries))
         return {told.stage: told.cosine for told in last}
 
-    def to_dict(self, target_accuracy: float | None) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """The run as report.json shows it."""
-        first = self.first_update_seconds
+        first, outlook = self.first_update_seconds, self.outlook()
         return {
             "name": self.name,
             "kind": self.kind,
@@ -136,9 +154,13 @@ class RunResult:
             "first_update_seconds": None if first is None else round(first, 4),
             "train_seconds": round(self.train_seconds, 4),
             "samples_per_second": round(self.samples_per_second, 1),
-            "test_accuracy": self.test_accuracy,
             "test_loss": self.test_loss,
-            "seconds_to_target": self.seconds_to(target_accuracy),
+            "test_metrics": self.test_metrics,
+            "metric": self.goal.metric,
+            "mode": self.goal.mode,
+            "best": outlook.best,
+            "best_epoch": outlook.best_epoch,
+            "seconds_to_target": self.seconds_to(self.goal.target),
             "epochs": [rounded(epoch, {"seconds": 4}) for epoch in self.epochs],
             "restarts": [rounded(each, _OF_RESTARTS) for each in self.restarts],
             "boundaries": _boundary_rows(self.boundaries),

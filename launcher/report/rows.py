@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["LINK_COLUMNS", "boundary_rows", "layer_range", "link_rows"]
+from dni_async.config.metric_names import traits_of_metric
+from dni_async.decisions.goal import LOSS
+
+__all__ = [
+    "LINK_COLUMNS",
+    "boundary_rows",
+    "chosen_figure",
+    "figure_text",
+    "layer_range",
+    "link_rows",
+    "metric_rows",
+]
+
+LARGE = 100_000  # beyond, four digits behind the point say nothing
 
 LINK_COLUMNS = (
     "link",
@@ -23,6 +36,32 @@ LINK_COLUMNS = (
 def layer_range(first: int, end: int) -> str:
     """The layers from first up to end, without it, in words."""
     return str(first) if end == first + 1 else f"{first}-{end - 1}"
+
+
+def figure_text(name: str, value: float | None) -> str:
+    """A metric, or the loss, by its name, as people read it."""
+    if value is None:
+        return "-"
+    if traits_of_metric(name).is_share:
+        return f"{value:.2%}"
+    return f"{value:.4f}" if abs(value) < LARGE else f"{value:.4g}"
+
+
+def metric_rows(runs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Of each metric its name, and what it came to in each run; the chosen one comes first."""
+    names = dict.fromkeys(name for run in runs for name in run["test_metrics"])
+    chosen = {run["metric"] for run in runs}
+    ordered = sorted(names, key=lambda name: name not in chosen)
+    return [
+        [name, *(figure_text(name, run["test_metrics"].get(name)) for run in runs)]
+        for name in ordered
+    ]
+
+
+def chosen_figure(run: Mapping[str, Any]) -> str:
+    """What the chosen metric of a run came to in the end."""
+    figures = {**run["test_metrics"], LOSS: run["test_loss"]}
+    return figure_text(run["metric"], figures.get(run["metric"]))
 
 
 def boundary_rows(run: Mapping[str, Any]) -> list[list[str]]:

@@ -60,6 +60,10 @@ _AMOUNTS = _Kind(
     "table of numbers",
     lambda value: isinstance(value, dict) and all(map(_AMOUNT.is_one, value.values())),
 )
+_SCORES = _Kind(
+    "table of metrics",
+    lambda value: isinstance(value, dict) and all(map(_SCORE.is_one, value.values())),
+)
 _BY_UNIT: Final = {
     "count": _COUNT, "bytes": _COUNT, "s": _AMOUNT, "part": _NUMBER, "share": _AMOUNT,
 }  # fmt: skip
@@ -74,11 +78,11 @@ _WORKER: Final = {"stage": _COUNT, "pid": _COUNT, "device": _TEXT, "layers": _SP
 _EPOCH: Final = {
     "epoch": _COUNT,
     "seconds": _AMOUNT,
-    "train_loss": _SCORE,
-    "test_accuracy": _SCORE,
-    "test_loss?": _SCORE,
+    "train_loss": _or_none(_SCORE),
+    "test_loss": _or_none(_SCORE),
+    "test_metrics": _SCORES,
     "num_samples?": _COUNT,
-    "num_test_labels?": _or_none(_COUNT),
+    "num_tested?": _or_none(_COUNT),
 }
 _BOUNDARY: Final = {
     "stage": _COUNT,
@@ -114,8 +118,9 @@ _RUN: Final = {
     "startup_seconds": _NUMBER,
     "train_seconds": _AMOUNT,
     "samples_per_second": _AMOUNT,
-    "test_accuracy": _or_none(_SCORE),
-    "test_loss?": _or_none(_SCORE),
+    "test_loss": _or_none(_SCORE),
+    "test_metrics": _SCORES,
+    "metric": _TEXT,
     "seconds_to_target": _or_none(_AMOUNT),
     "epochs": [_EPOCH],
     "restarts?": [{"stage": _COUNT, "at_seconds": _NUMBER, "seconds": _or_none(_NUMBER)}],
@@ -127,6 +132,7 @@ _REPORT: Final = {
     "status": _TEXT,
     "config": {
         "batch_size": _SOME,
+        "target?": _or_none(_NUMBER),
         "targets": _TEXT,
         "transport": _TEXT,
         "window": _or_none(_Kind("count or text", lambda v: isinstance(v, str) or _is_count(v))),

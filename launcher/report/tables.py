@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dni_async.decisions.goal import LOSS
 from dni_async.launcher.report.diagnosis import Diagnosis, diagnose
 from dni_async.launcher.report.foreign_text import legible
-from dni_async.launcher.report.rows import LINK_COLUMNS, boundary_rows, layer_range, link_rows
+from dni_async.launcher.report.rows import (
+    LINK_COLUMNS,
+    boundary_rows,
+    chosen_figure,
+    figure_text,
+    layer_range,
+    link_rows,
+    metric_rows,
+)
 from dni_async.wire.counters import FIGURES
 
 __all__ = ["print_diagnosis", "print_report"]
 
 BUSY = 0.5  # of the cores, taken by others
 TO_TARGET = "s to target"
+MAX_HEADING = 12  # characters
 _FORMS: Final[Mapping[str, Callable[[Any], str]]] = {
     "part": lambda share: f"{share:.0%}",
     "count": lambda count: f"{count:,}",
@@ -29,6 +39,9 @@ _FORMS: Final[Mapping[str, Callable[[Any], str]]] = {
 def print_report(report: Mapping[str, Any], console: Console) -> None:
     """The runs side by side, then the workers and the boundaries of the decoupled one."""
     console.print(_runs_table(report))
+    if len(rows := metric_rows(report["runs"])) > 1:
+        names = [run["name"] for run in report["runs"]]
+        console.print(_table("metrics in the end", ("metric", *names), rows))
     for run in report["runs"]:
         if run["workers"]:
             console.print(_workers_table(run))
@@ -63,7 +76,11 @@ def _print_speedup(report: Mapping[str, Any], console: Console) -> None:
     to_target = speed.get("time_to_target_vs_all_threads")
     if to_target is not None:
         word = "sooner" if to_target >= 1 else "LATER"
-        console.print(f"target accuracy reached {to_target:.2f}x {word} than on all threads")
+        config = report["config"]
+        metric, target = report["runs"][0]["metric"], config.get("target")
+        reached = f"{metric} of {figure_text(metric, target)}"
+        text = f"{reached} reached {to_target:.2f}x {word} than on all threads"
+        console.print(legible(text), highlight=False, markup=False)
 
 
 def _print_extra_work(run: Mapping[str, Any], console: Console) -> None:
@@ -130,25 +147,33 @@ def _stages_table(run: Mapping[str, Any], diagnosis: Diagnosis) -> Table:
 
 
 def _runs_table(report: Mapping[str, Any]) -> Table:
-    columns = ["run", "workers", "threads", "samples/s", "train s", "accuracy", "loss"]
-    has_target = report["config"].get("target_accuracy") is not None
+    columns = ["run", "workers", "threads", "samples/s", "train s"]
+    metric = next((run["metric"] for run in report["runs"]), LOSS)
+    if metric != LOSS:
+        columns.append(_shortened(metric))
+    columns.append(LOSS)
+    has_target = report["config"].get("target") is not None
     rows = []
     for run in report["runs"]:
-        accuracy, test_loss = run["test_accuracy"], run.get("test_loss")
         cells = [
             run["name"],
             str(run["num_workers"]),
             str(run["num_threads"]),
             f"{run['samples_per_second']:,.0f}",
             f"{run['train_seconds']:.2f}",
-            "-" if accuracy is None else f"{accuracy:.2%}",
-            "-" if test_loss is None else f"{test_loss:.4f}",
+            *([] if metric == LOSS else [chosen_figure(run)]),
+            figure_text(LOSS, run["test_loss"]),
         ]
         to_target = run["seconds_to_target"]
         reached = "not reached" if to_target is None else f"{to_target:.2f}"
         rows.append([*cells, reached] if has_target else cells)
     title = f"{report['data']['name']} ({report['status']})"
     return _table(title, [*columns, TO_TARGET] if has_target else columns, rows)
+
+
+def _shortened(name: str) -> str:
+    """A name as a heading above figures."""
+    return name if len(name) <= MAX_HEADING else f"{name[: MAX_HEADING - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _workers_table(run: Mapping[str, Any]) -> Table:
@@ -178,7 +203,7 @@ def _links_table(run: Mapping[str, Any]) -> Table:
 
 
 def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    """Numbers to the right, names of runs to the left. Cells may hold anybody's text."""
+    """Numbers to the right, names to the left. Headings and cells may hold anybody's text."""
     table = Table(
         title=Text(legible(title), "table.title"),
         title_justify="left",
@@ -188,7 +213,8 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) ->
     )
     for name in columns:
         may_wrap = name == TO_TARGET  # where there is little room, this gives way
-        table.add_column(name, justify="left" if name == "run" else "right", no_wrap=not may_wrap)
+        justify: Literal["left", "right"] = "left" if name in ("run", "metric") else "right"
+        table.add_column(Text(legible(name)), justify=justify, no_wrap=not may_wrap)
     for row in rows:
         table.add_row(*(Text(legible(cell)) for cell in row))
     return table

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 from dni_async.config.extensions import is_extension
+from dni_async.config.metric_names import LOSS, traits_of_metric
 from dni_async.files.beside import read_values
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import RunResult
+from dni_async.launcher.report.rows import figure_text
 from dni_async.launcher.run_folder.folder import RunFolder
+
+if TYPE_CHECKING:
+    from dni_async.stage.losses.metrics.examination import Measured
 
 __all__ = ["disagreement", "trained_network", "trained_state"]
 
-TOLERANCE = 0.005  # in accuracy, beside two samples
-LOSS_TOLERANCE = 1e-3  # of a loss where there is no accuracy, relative
-LOOSE_TOLERANCE = 0.02  # where numbers are rounded on the way, or another device computes
+# How far figures may be apart: of a share, beside two samples, and of others, relative; then where
+# numbers are rounded on the way, or another device computes.
+SHARE, PART = 0.005, 0.01
+LOOSE_SHARE, LOOSE_PART = 0.02, 0.1
+LEAST = 1e-4  # differences of which are rounding, however small the figures
 
 
 def trained_network(plan: Plan, folder: RunFolder) -> Any:
@@ -50,22 +58,31 @@ def disagreement(plan: Plan, folder: RunFolder, result: RunResult) -> str | None
     is_own = model is not None and is_extension(model)
     if not is_own or not result.epochs or result.epochs[-1].epoch != plan.config.epochs:
         return None
-    last, means = result.epochs[-1], _means(plan, folder)
-    loose = 0.0 if _is_same_arithmetic(plan) else LOOSE_TOLERANCE
-    if "accuracy" in means:
-        found, reported = means["accuracy"], last.test_accuracy
-        allowed = max(loose, TOLERANCE) + 2 / plan.num_test
-        said = f"{found:.1%} test accuracy, but {reported:.1%}"
+    last, found = result.epochs[-1], _tested(plan, folder)
+    figures = {LOSS: last.test_loss, **last.test_metrics}
+    figures_again = {LOSS: found.loss, **found.metrics}
+    for name in dict.fromkeys((plan.config.goal.metric, LOSS)):
+        reported, again = figures.get(name), figures_again.get(name)
+        if reported is None or again is None or _agree(plan, name, reported, again):
+            continue
+        return (
+            f"model: the trained network that comes back has {figure_text(name, again)} test "
+            f"{name}, but {figure_text(name, reported)} was reported: something that training "
+            "changed did not come back with it"
+        )
+    return None
+
+
+def _agree(plan: Plan, name: str, one: float, other: float) -> bool:
+    """Whether two values of a figure are as near as rounding may leave them."""
+    if not (math.isfinite(one) and math.isfinite(other)):
+        return repr(one) == repr(other)
+    is_exact = _is_same_arithmetic(plan)
+    if traits_of_metric(name).is_share:
+        allowed = (SHARE if is_exact else LOOSE_SHARE) + 2 / plan.num_test
     else:
-        found, reported = means.get("loss", last.test_loss), last.test_loss
-        allowed = max(loose, LOSS_TOLERANCE) * abs(reported)
-        said = f"a test loss of {found:.4g}, but {reported:.4g}"
-    if abs(found - reported) <= allowed:
-        return None
-    return (
-        f"model: the trained network that comes back has {said} was reported: something that "
-        "training changed did not come back with it"
-    )
+        allowed = LEAST + (PART if is_exact else LOOSE_PART) * max(abs(one), abs(other))
+    return abs(one - other) <= allowed
 
 
 def _is_same_arithmetic(plan: Plan) -> bool:
@@ -73,22 +90,21 @@ def _is_same_arithmetic(plan: Plan) -> bool:
     return set(plan.devices) == {"cpu"} and config.dtype == "fp32" and config.wire_dtype == "same"
 
 
-def _means(plan: Plan, folder: RunFolder) -> dict[str, float]:
+def _tested(plan: Plan, folder: RunFolder) -> Measured:
     """What the network's own forward comes to on all test samples."""
     import torch
 
     from dni_async.data.opening import open_feed
     from dni_async.stage.dtypes import AUTOCAST_DTYPES
     from dni_async.stage.losses.catalog import run_loss
-    from dni_async.stage.losses.score import add_scores
+    from dni_async.stage.losses.metrics.examination import make_examination
 
     feed = open_feed(plan.config)
     network = trained_network(plan, folder).eval()
-    loss = run_loss(plan.config, plan.form, plan.output_shape)
+    examination = make_examination(plan.config, run_loss(plan.config, plan.form, plan.output_shape))
     dtype = AUTOCAST_DTYPES[plan.config.dtype]
-    scores = []
     with torch.no_grad(), torch.autocast("cpu", dtype, enabled=dtype is not None):
         for index in range(feed.num_batches[1]):
             x, y = feed.test_batch(index)
-            scores.append(loss.score(network(x.clone()), y))
-    return add_scores(scores).means
+            examination.add(network(x.clone()), y)
+    return examination.take()

@@ -169,7 +169,7 @@ def test_training_throughput(start: Callable[..., Command]) -> None:
 @slow
 def test_training_to_an_accuracy(start: Callable[..., Command]) -> None:
     arguments = ("--data", "digits", "--max-samples", "0", "--batch-sizes", "32", "--epochs", "3")
-    command = start("training", "--target-accuracy", "0.5", *arguments)
+    command = start("training", "--target", "0.5", *arguments)
     assert_clean_end(command)
     (cell,) = command.result()["cells"]
     assert set(cell["arms"]) == {"dni", "baseline-1-thread", "baseline-all-threads"}

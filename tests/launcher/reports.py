@@ -88,15 +88,19 @@ def report(
         "startup_seconds": 1.0,
         "train_seconds": 1000 / rate if rate else 0.0,
         "seconds_to_target": None,
-        "test_accuracy": 0.5,
         "test_loss": 2 / 3,
+        "test_metrics": {"accuracy": 0.5},
+        "metric": "accuracy",
+        "mode": "max",
+        "best": 0.5,
+        "best_epoch": 3,
         "epochs": [
             {
                 "epoch": epoch,
                 "seconds": 0.5,
                 "train_loss": 1 / epoch,
-                "test_accuracy": 0.1 * epoch,
                 "test_loss": 2 / epoch,
+                "test_metrics": {"accuracy": 0.1 * epoch},
             }
             for epoch in (1, 2, 3)
         ],
@@ -141,7 +145,7 @@ def report(
             "batch_size": 100,
             "window": 4,
             "transport": "auto",
-            "target_accuracy": None,
+            "target": None,
             **config,
         },
         "environment": {"cores": cores, "devices": ["cpu"], "processor": "a processor"},

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from dni_async.decisions.goal import Goal
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.wire.counters import FIGURES, Counters
 from dni_async.wire.messages import BoundaryEpoch, Progress
 
-EPOCH = EpochResult(1, 0.5, 0.25, 0.75, 0.5, 1000)
+EPOCH = EpochResult(1, 0.5, 0.25, 0.5, {"accuracy": 0.75}, 1000)
+GOAL = Goal("accuracy", "max")
 
 
 def progress(stage: int, **changes: Any) -> Progress:
@@ -39,7 +41,7 @@ def counted(**changes: Any) -> Counters:
 
 def decoupled(*epochs: EpochResult, cosine: float = 0.5) -> RunResult:
     """A run of two stages whose boundary has told of these epochs; stage 1 was replaced once."""
-    run = RunResult("dni", "decoupled", "dni", 2, 2, epochs=list(epochs))
+    run = RunResult("dni", "decoupled", "dni", 2, 2, goal=GOAL, epochs=list(epochs))
     run.boundaries = [
         BoundaryEpoch("run", 0, epoch.epoch, 9, cosine, 0.75, 0.25, 2, 7) for epoch in epochs
     ]
@@ -49,4 +51,4 @@ def decoupled(*epochs: EpochResult, cosine: float = 0.5) -> RunResult:
 
 def baseline(*epochs: EpochResult) -> RunResult:
     """The same network by backpropagation."""
-    return RunResult("baseline", "baseline", "backprop", 1, 1, epochs=list(epochs))
+    return RunResult("baseline", "baseline", "backprop", 1, 1, goal=GOAL, epochs=list(epochs))

@@ -171,7 +171,7 @@ def test_five_containers_train_to_the_end_and_the_exit_code_is_the_coordinators(
     assert "workers of dni" in run.output
     report = project.report(image)
     assert report["status"] == "finished"
-    assert report["runs"][0]["test_accuracy"] > 0.9
+    assert report["runs"][0]["test_metrics"]["accuracy"] > 0.9
     assert project.inspect("coordinator")["State"]["ExitCode"] == 0
 
 
@@ -191,7 +191,7 @@ def test_up_ends_well_although_a_container_dies_and_comes_back(
     report = project.report(image)
     assert report["status"] == "finished"
     assert [restart["stage"] for restart in report["runs"][0]["restarts"]] == [1]
-    assert report["runs"][0]["test_accuracy"] > 0.9
+    assert report["runs"][0]["test_metrics"]["accuracy"] > 0.9
     assert project.inspect("stage-1")["RestartCount"] == 1
 
 
@@ -217,7 +217,7 @@ def test_containers_that_die_are_replaced_and_the_others_go_on(
     epochs = [epoch["epoch"] for epoch in row["epochs"]]
     assert epochs[-1] == 400
     assert len(epochs) >= 398  # what the dead had not told of an epoch is not in the report
-    assert row["test_accuracy"] > 0.9
+    assert row["test_metrics"]["accuracy"] > 0.9
     for stage, restarts in ((0, 0), (1, 1), (3, 0)):
         assert project.inspect(f"stage-{stage}")["RestartCount"] == restarts
     print("recovered in", [restart["seconds"] for restart in row["restarts"]], "s")

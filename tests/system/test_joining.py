@@ -75,7 +75,7 @@ def test_all_workers_join(launch: Callable[..., Launch], join: Join) -> None:
     assert run.end() == 0, run.output
     row = ours(run)
     assert {each["pid"] for each in row["workers"]} == {each.process.pid for each in workers}
-    assert row["test_accuracy"] > 0.6
+    assert row["test_metrics"]["accuracy"] > 0.6
     assert row["workers"][0]["shared_bytes"] > 0  # they are on one host
     assert_all_left(*workers)
     run.assert_nothing_left()
@@ -90,7 +90,7 @@ def test_local_and_remote_workers_mix(launch: Callable[..., Launch], join: Join)
         workers[1].process.pid,
         workers[0].process.pid,
     ]
-    assert row["test_accuracy"] > 0.6
+    assert row["test_metrics"]["accuracy"] > 0.6
     assert_all_left(*workers)
     run.assert_nothing_left()
 
@@ -121,7 +121,7 @@ def test_a_spare_takes_the_place_of_the_dead(launch: Callable[..., Launch], join
     assert run.end() == 0, run.output
     row = ours(run)
     assert row["workers"][1]["pid"] == spare.process.pid
-    assert row["test_accuracy"] > 0.9
+    assert row["test_metrics"]["accuracy"] > 0.9
     assert [each["stage"] for each in row["restarts"]] == [1]
     assert list(workers[1].temporary.iterdir()) == []
     assert_all_left(workers[0], workers[2], workers[3], spare)
@@ -183,7 +183,7 @@ def test_torchrun_starts_workers(launch: Callable[..., Launch], tmp_path: Path) 
         assert started.end() == 0, started.output
     finally:
         started.abort()
-    assert ours(run)["test_accuracy"] > 0.5
+    assert ours(run)["test_metrics"]["accuracy"] > 0.5
     for stage in range(2):
         assert re.search(rf"stage {stage} joined", run.output), run.output
     run.assert_nothing_left()
@@ -218,7 +218,7 @@ def test_who_does_not_see_the_run_directory_sends_its_files(
     names = {path.name for path in (run.run_dir / "events").iterdir()}
     assert names == {"stage-0.jsonl", "stage-1.1.jsonl", "run.jsonl"}
     assert RUN_ID not in (run.run_dir / "events" / "run.jsonl").read_text()  # it is a password
-    assert ours(run)["test_accuracy"] > 0.9
+    assert ours(run)["test_metrics"]["accuracy"] > 0.9
     assert_all_left(spare)
     assert workers[0].end() == 0, workers[0].output
     left = {path.name for path in workers[0].temporary.iterdir()}

@@ -38,7 +38,7 @@ def test_every_network_and_synthesizer_trains(launch: Callable[..., Launch], fla
     width = 16 if "--model=cnn" in flags else 64
     run = launch("--epochs=20", "--layers=3", f"--width={width}", "--no-baseline", *flags.split())
     assert run.end() == 0, run.output
-    assert run.report()["runs"][0]["test_accuracy"] > 0.8
+    assert run.report()["runs"][0]["test_metrics"]["accuracy"] > 0.8
     if "--stages=2" in flags:
         assert "balanced into stages" in run.output
     run.assert_nothing_left()
@@ -70,7 +70,7 @@ def test_dropout_and_layer_norm_work_in_a_network_of_the_users_own(
     assert run.end() == 0, run.output
     (ours,) = run.report()["runs"]
     assert ours["num_workers"] == 3
-    assert ours["test_accuracy"] > 0.85
+    assert ours["test_metrics"]["accuracy"] > 0.85
     run.assert_nothing_left()
 
 
@@ -95,7 +95,7 @@ def test_samples_need_not_be_flat(
     save_images(folder / "own.npz", (3, 6, 5))
     run = launch("--data=own.npz", "--epochs=10", "--batch-size=20", "--layers=3", *model)
     assert run.end() == 0, run.output
-    assert run.report()["runs"][0]["test_accuracy"] > 0.8
+    assert run.report()["runs"][0]["test_metrics"]["accuracy"] > 0.8
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def test_four_actors_on_two_nodes(launch: Callable[..., Launch], address: str) -
     assert len(raylets) == 2
     row = ours(run)
     assert [worker["pid"] for worker in row["workers"]] == list(pids.values())
-    assert row["test_accuracy"] > 0.9
+    assert row["test_metrics"]["accuracy"] > 0.9
     assert_gone(*pids.values())
     run.assert_nothing_left()
 
@@ -134,7 +134,7 @@ def test_an_actor_that_is_killed_is_replaced(launch: Callable[..., Launch], addr
     assert [after[stage] for stage in (0, 2, 3)] == [pids[stage] for stage in (0, 2, 3)]
     assert after[1] != pids[1]
     assert [restart["stage"] for restart in row["restarts"]] == [1]
-    assert row["test_accuracy"] > 0.9
+    assert row["test_metrics"]["accuracy"] > 0.9
     print("trained again after", seconds, "s")
     assert_gone(*after)
     run.assert_nothing_left()

@@ -73,7 +73,7 @@ def test_every_stage_may_be_killed_and_the_others_keep_their_processes(
     assert [worker["pid"] for worker in row["workers"]] == list(pids.values())
     assert [restart["stage"] for restart in row["restarts"]] == stages
     assert [epoch["epoch"] for epoch in row["epochs"]] == list(range(1, 61))
-    assert row["test_accuracy"] > 0.9
+    assert row["test_metrics"]["accuracy"] > 0.9
     whole = max(epoch["num_samples"] for epoch in row["epochs"])
     assert sum(epoch["num_samples"] < whole for epoch in row["epochs"]) <= 2 * len(stages)
     print("recovered in", sorted(restart["seconds"] for restart in row["restarts"]), "s")
@@ -89,7 +89,7 @@ def test_neighbours_may_die_together(launch: Callable[..., Launch]) -> None:
     for stage in (1, 2, 3):
         run.wait_for(f"stage {stage} trains again")
     assert run.end(120) == 0, run.output
-    assert decoupled(run)["test_accuracy"] > 0.9
+    assert decoupled(run)["test_metrics"]["accuracy"] > 0.9
     run.assert_nothing_left()
 
 

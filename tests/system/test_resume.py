@@ -82,7 +82,7 @@ def test_a_lockstep_run_that_was_killed_goes_on_bit_for_bit(
     for name, weight in expected.items():
         assert torch.equal(trained[name], weight), name
     ours, theirs = resumed.report()["runs"][0], whole.report()["runs"][0]
-    told = ("epoch", "train_loss", "test_accuracy", "test_loss", "num_samples")
+    told = ("epoch", "train_loss", "test_metrics", "test_loss", "num_samples")
     assert [[epoch[name] for name in told] for epoch in ours["epochs"]] == [
         [epoch[name] for name in told] for epoch in theirs["epochs"]
     ]
@@ -126,7 +126,7 @@ def test_every_way_to_train_goes_on_from_a_checkpoint(
     assert resumed.end() == 0, resumed.output
     (ours,) = resumed.report()["runs"]
     assert [epoch["epoch"] for epoch in ours["epochs"]] == list(range(1, 31))
-    assert ours["test_accuracy"] > 0.5
+    assert ours["test_metrics"]["accuracy"] > 0.5
     resumed.assert_nothing_left()
 
 

@@ -31,7 +31,7 @@ def test_every_rule_learns_sequences(
     assert run.end() == 0, run.output
     first, *_, last = run.report()["runs"][0]["epochs"]
     assert last["train_loss"] < first["train_loss"] / 2
-    assert last["test_accuracy"] > 0.8
+    assert last["test_metrics"]["accuracy"] > 0.8
     run.assert_nothing_left()
 
 

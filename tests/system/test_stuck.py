@@ -144,7 +144,7 @@ def test_stages_that_are_stopped_for_a_while_are_waited_for(
     assert row["restarts"] == []
     assert [epoch["epoch"] for epoch in row["epochs"]] == list(range(1, 41))
     assert len({epoch["num_samples"] for epoch in row["epochs"]}) == 1
-    assert row["test_accuracy"] > 0.9
+    assert row["test_metrics"]["accuracy"] > 0.9
     assert max(worker["peak_rss_bytes"] for worker in row["workers"]) < before + GROWTH
     run.assert_nothing_left()
 

@@ -36,7 +36,7 @@ def test_a_model_and_data_of_the_users_own_train(
     )
     assert run.end() == 0, run.output
     assert run.report()["runs"][0]["num_workers"] == 2
-    assert run.report()["runs"][0]["test_accuracy"] > 0.9
+    assert run.report()["runs"][0]["test_metrics"]["accuracy"] > 0.9
 
 
 OWN_RULE = """
@@ -77,7 +77,7 @@ def test_a_rule_of_the_users_own_from_another_folder(
     assert run.end() == 0, run.output
     (ours,) = run.report()["runs"]
     assert [worker["updates"] for worker in ours["workers"]] == [48, 48, 48, 96]
-    assert ours["test_accuracy"] > 0.6
+    assert ours["test_metrics"]["accuracy"] > 0.6
     run.assert_nothing_left()
 
 
@@ -114,7 +114,8 @@ def test_a_synthesizer_of_the_users_own_from_another_folder(
         "--synthesizer=mysynth:Constant", "--targets=bootstrap", "--epochs=20", "--no-baseline"
     )
     assert run.end() == 0, run.output
-    assert run.report()["runs"][0]["test_accuracy"] > 0.3  # the same gradient for a whole class
+    # The same gradient for a whole class:
+    assert run.report()["runs"][0]["test_metrics"]["accuracy"] > 0.3
     assert run.report()["runs"][0]["boundaries"] == []  # its learn does not tell what it predicted
     run.assert_nothing_left()
 

@@ -40,7 +40,7 @@ def test_a_run_serves_its_figures_while_it_trains(launch: Callable[..., Launch])
         assert later[f'dni_stage_updates_total{{stage="{stage}"}}'] > 0
         assert later[f'dni_stage_resident_bytes{{stage="{stage}"}}'] > 2**24
     assert later['dni_samples_per_second{run="dni"}'] > 0
-    assert 0 < later['dni_test_accuracy{run="dni"}'] <= 1
+    assert 0 < later['dni_test_metric{metric="accuracy",run="dni"}'] <= 1
     for boundary in range(3):
         assert -1 <= later[f'dni_boundary_cosine{{boundary="{boundary}"}}'] <= 1
     run.interrupt()
@@ -77,10 +77,11 @@ def _agrees_with_the_report(run: Launch) -> None:
         for tag, key in (
             ("loss/train", "train_loss"),
             ("loss/test", "test_loss"),
-            ("accuracy/test", "test_accuracy"),
+            ("accuracy/test", "accuracy"),
         ):
             told = [(event.step, event.value) for event in curves[tag]]
-            assert told == [(e["epoch"], pytest.approx(e[key], rel=1e-5)) for e in row["epochs"]]
+            figures = [(e["epoch"], {**e, **e["test_metrics"]}[key]) for e in row["epochs"]]
+            assert told == [(epoch, pytest.approx(value, rel=1e-5)) for epoch, value in figures]
         for boundary in row["boundaries"]:
             told = [e.value for e in curves[f"cosine/boundary-{boundary['stage']}"]]
             assert told == [pytest.approx(e["cosine"], abs=1e-5) for e in boundary["epochs"]]

@@ -29,12 +29,15 @@ from dni_async.wire.codec import (
 from dni_async.wire.counters import Counters
 from dni_async.wire.messages import (
     MAX_CREDITS,
+    MAX_FIGURES,
+    MAX_NAME,
     PACKED,
     PROTOCOL,
     Activation,
     Bye,
     Credit,
     EpochLoss,
+    Evaluated,
     Failed,
     Marker,
     Message,
@@ -81,6 +84,9 @@ def values_of(annotation: Any) -> st.SearchStrategy[Any]:
         return st.lists(METAS, max_size=4).map(tuple)
     if is_dataclass(annotation):
         return messages_of(annotation)
+    if annotation == dict[str, float]:
+        names = st.text(min_size=1, max_size=MAX_NAME)
+        return st.dictionaries(names, simple[float], max_size=MAX_FIGURES)
     assert get_origin(annotation) is dict
     return st.dictionaries(st.text(max_size=20), SCALARS | st.lists(st.text(max_size=9)))
 
@@ -212,7 +218,7 @@ def test_protocol_7_stays_what_it_was() -> None:
         ("EpochTrained", "run_id epoch seconds"),
         ("EpochLoss", "run_id epoch loss num_samples"),
         ("BoundaryEpoch", BOUNDARY_FIELDS),
-        ("Evaluated", "run_id epoch accuracy loss num_samples"),
+        ("Evaluated", "run_id epoch loss metrics num_samples"),
         ("Saved", "run_id stage batch_id epoch index size_bytes sha256 reason"),
         ("Failed", "run_id stage device summary traceback"),
         ("Bye", "run_id stage"),
@@ -259,6 +265,7 @@ ACTIVE, GRADIENT, CREDIT, MARKER, BYE = (
     KINDS[t] for t in (Activation, ReturnedGradient, Credit, Marker, Bye)
 )
 WELCOME, FAILED, LOSS, PROGRESS = (KINDS[t] for t in (Welcome, Failed, EpochLoss, Progress))
+EVALUATED = KINDS[Evaluated]
 # The start of a Bye's header: protocol, kind, run id "a"; its stage is to follow.
 BYE_OF = bytes([0x94, PROTOCOL, BYE]) + b"\xa1a"
 
@@ -278,6 +285,11 @@ def welcome(config: Any, shape: Any = (1,)) -> bytes:
     """The header of a welcome with this config and input shape."""
     fields = ("run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", "", 0, "", "")
     return packed(WELCOME, *fields, (1,), "int64", False, (1, 10))
+
+
+def evaluated(metrics: object) -> bytes:
+    """The header of an Evaluated."""
+    return packed(EVALUATED, "run", 1, 0.5, metrics, 10)
 
 
 def plain_counters() -> list[Any]:
@@ -410,6 +422,13 @@ BAD_FRAMES: dict[str, list[bytes]] = {
     "settings with a map": [welcome({"data": {}})],
     "settings with a list of numbers": [welcome({"devices": [1]})],
     "settings with a list of lists": [welcome({"devices": [["cpu"]]})],
+    "metrics no map": [evaluated([])],
+    "metrics with a number for a name": [evaluated({1: 0.5})],
+    "metrics with an empty name": [evaluated({"": 0.5})],
+    "metrics with a long name": [evaluated({"x" * (MAX_NAME + 1): 0.5})],
+    "metrics with a whole number": [evaluated({"mae": 1})],
+    "metrics with text": [evaluated({"mae": "low"})],
+    "too many metrics": [evaluated({str(index): 0.5 for index in range(MAX_FIGURES + 1)})],
     "counters no array": [packed(PROGRESS, "run", 1, {})],
     "counters nil": [packed(PROGRESS, "run", 1, None)],
     "a group of counters missing": [packed(PROGRESS, "run", 1, plain_counters()[:-1])],

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from dni_async.decisions.actions import Cut, Mark
-from dni_async.stage.losses.score import Score, add_scores
+from dni_async.stage.losses.metrics.examination import Examination
 from dni_async.synthesizers.agreement import Agreement
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.transport.interface import ControlChannel
@@ -19,24 +22,30 @@ __all__ = ["Epochs"]
 
 
 class Epochs:
-    """The source times them; the head sums their losses and scores; the others see gradients.
+    """The source times them; the head sums their losses and tests; the others see gradients.
 
     What is told is of all epochs since the network was tested last. epoch: the present one at the
     source, elsewhere the last one that ended with a test. staleness: of the
     gradients learnt from in this epoch.
     """
 
-    def __init__(self, seat: Seat, control: ControlChannel, boundary: Boundary | None) -> None:
+    def __init__(
+        self,
+        seat: Seat,
+        control: ControlChannel,
+        boundary: Boundary | None,
+        examination: Examination | None,
+    ) -> None:
         self.epoch = 0
         self._seat = seat
         self._control = control
         self._boundary = boundary
+        self._examination = examination
         self.staleness = Staleness()
         self._began = time.perf_counter()
         self._seconds_before = 0.0  # of what a resumed run goes on with
         self._loss_sum, self._loss_weight = 0.0, 0.0
         self._num_samples = 0
-        self._scores: list[Score] = []
 
     @property
     def mean_loss(self) -> float:
@@ -86,9 +95,10 @@ class Epochs:
         self._loss_weight += weight
         self._num_samples += num_samples
 
-    def add_score(self, score: Score) -> None:
-        """Head: how well it did on a test batch."""
-        self._scores.append(score)
+    def add_test(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
+        """Head: what the network makes of a test batch."""
+        assert self._examination is not None
+        self._examination.add(outputs, targets)
 
     def add_lesson(self, staleness: int) -> None:
         """The boundary learnt from a returned gradient, so many updates after the forward."""
@@ -107,18 +117,20 @@ class Epochs:
             else:
                 self._announce_boundary(mark.epoch)
         elif mark.kind == "evaluated" and is_head:
-            self._announce_score(mark.epoch)
+            self._announce_test(mark.epoch)
 
     def _announce_loss(self, epoch: int) -> None:
-        self._control.send(EpochLoss(self._seat.run_id, epoch, self.mean_loss, self._num_samples))
+        loss = self.mean_loss if self._loss_weight else math.nan
+        self._control.send(EpochLoss(self._seat.run_id, epoch, loss, self._num_samples))
         self._loss_sum, self._loss_weight, self._num_samples = 0.0, 0.0, 0
 
-    def _announce_score(self, epoch: int) -> None:
-        total = add_scores(self._scores)
-        self._scores.clear()
-        # Of no samples there are none: the stage was replaced when all had passed.
-        accuracy, loss = total.means.get("accuracy", 0.0), total.means.get("loss", -1.0)
-        self._control.send(Evaluated(self._seat.run_id, epoch, accuracy, loss, total.num_samples))
+    def _announce_test(self, epoch: int) -> None:
+        assert self._examination is not None
+        measured = self._examination.take()
+        # Of no samples there is none: the stage was replaced when all had passed.
+        loss = math.nan if measured.loss is None else measured.loss
+        told = Evaluated(self._seat.run_id, epoch, loss, measured.metrics, measured.num_samples)
+        self._control.send(told)
 
     def _announce_boundary(self, epoch: int) -> None:
         agreement = Agreement() if self._boundary is None else self._boundary.comparison.take()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dni_async.files import names
+from dni_async.stage.losses.metrics.examination import make_examination
 from dni_async.transport.interface import ControlChannel
 from dni_async.workers.reporting.epochs import Epochs
 from dni_async.workers.reporting.spans import KeptSpans, Spans
@@ -31,10 +32,13 @@ class Instruments:
 
 
 def make_instruments(seat: Seat, equipment: Equipment, control: ControlChannel) -> Instruments:
-    """Those that the run asks for."""
+    """Those that the run asks for. Raises ConfigError for a metric that cannot be made."""
     profiles = seat.config.torch_profiler == seat.stage
+    examination = None
+    if seat.outbox is None:
+        examination = make_examination(seat.config, equipment.stage.loss)
     return Instruments(
-        epochs=Epochs(seat, control, equipment.boundary),
+        epochs=Epochs(seat, control, equipment.boundary, examination),
         tally=Tally(),
         spans=KeptSpans(equipment.stage) if seat.config.profile else Spans(),
         torch_profile=TorchProfile(torch_profile_path(seat)) if profiles else None,

@@ -122,7 +122,7 @@ class Performer:
         work.inputs = None
         if self._seat.outbox is None:
             assert isinstance(work.hidden, torch.Tensor)
-            self._epochs.add_score(self._equipment.stage.score(work.hidden, work.labels))
+            self._epochs.add_test(work.hidden, work.labels)
         self._spans.lap("evaluate", batch_id)
 
     def _update(self, action: Update) -> None:

@@ -130,4 +130,4 @@ def samples_per_second(report: dict[str, Any]) -> float:
 
 def accuracy(report: dict[str, Any]) -> float:
     """At the end, of the decoupled run."""
-    return float(report["runs"][0]["test_accuracy"])
+    return float(report["runs"][0]["test_metrics"]["accuracy"])

@@ -10,6 +10,7 @@ from dni_async.config.settings.gradients import RuleSettings, SynthesizerSetting
 from dni_async.config.settings.learning import LearningSettings
 from dni_async.config.settings.links import LinkSettings
 from dni_async.config.settings.losses import LossSettings
+from dni_async.config.settings.measures import MeasureSettings
 from dni_async.config.settings.network import DataSettings, NetworkSettings
 from dni_async.config.settings.placement import HostSettings, StageSettings
 from dni_async.config.settings.record import ComparisonSettings, FailureSettings, RecordSettings
@@ -27,6 +28,7 @@ _GROUPS: Final = {
     "Links between stages": LinkSettings,
     "Other hosts": HostSettings,
     "When something fails": FailureSettings,
+    "What is measured, and when a run ends": MeasureSettings,
     "What it is compared with": ComparisonSettings,
     "What is recorded": RecordSettings,
 }
@@ -36,6 +38,7 @@ _GROUPS: Final = {
 class Settings(  # fields come in the order of the groups: a dataclass reads its last base first
     RecordSettings,
     ComparisonSettings,
+    MeasureSettings,
     FailureSettings,
     HostSettings,
     LinkSettings,

@@ -10,7 +10,6 @@ from dni_async.config.setting import (
     AT_LEAST_1,
     NOT_NEGATIVE,
     POSITIVE,
-    SHARE,
     Check,
     setting,
 )
@@ -91,20 +90,6 @@ class ComparisonSettings:
         True,
         "Also train by plain backpropagation in one process, to compare.",
         why="a speed without its baseline says nothing",
-        resumable=True,
-    )
-    target_accuracy: float | None = setting(
-        None,
-        "Report the seconds to this test accuracy (0 to 1).",
-        why="depends on the data",
-        check=SHARE,
-        resumable=True,
-        default_text="none",
-    )
-    early_stop: bool = setting(
-        False,
-        "Stop every run after the epoch that reaches the target accuracy.",
-        why="all epochs were asked for",
         resumable=True,
     )
 

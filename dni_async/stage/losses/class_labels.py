@@ -10,7 +10,7 @@ from dni_async.errors import ConfigError
 from dni_async.stage.losses.differentiated import Differentiated
 from dni_async.stage.losses.encodings import OneHot, Shares
 
-__all__ = ["ClassLabels", "count_correct"]
+__all__ = ["ClassLabels"]
 
 _IGNORE_INDEX = -100  # torch's default: where none is ignored, a label that never occurs
 
@@ -94,20 +94,7 @@ class ClassLabels(Differentiated):
     def _num_samples(self, targets: torch.Tensor) -> int:
         return int((targets != self._ignore_index).sum()) if self._has_ignored else targets.numel()
 
-    def _other_sums(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
-        class_dim = 1 if self._is_dense else -1
-        ignored = self._ignore_index if self._has_ignored else None
-        return {"accuracy": count_correct(outputs, targets, class_dim, ignored)}
-
     def _weights_on(self, device: torch.device) -> torch.Tensor | None:
         if self._weights is not None and self._weights.device != device:
             self._weights = self._weights.to(device)
         return self._weights
-
-
-def count_correct(
-    outputs: torch.Tensor, labels: torch.Tensor, class_dim: int, ignored: int | None
-) -> int:
-    """How many labels have the largest logit, of those that count."""
-    are_right = outputs.argmax(class_dim) == labels
-    return int((are_right if ignored is None else are_right & (labels != ignored)).sum())

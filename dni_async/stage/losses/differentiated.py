@@ -67,12 +67,10 @@ class Differentiated(ABC):
 
     @torch.no_grad()
     def score(self, outputs: torch.Tensor, targets: torch.Tensor) -> Score:
-        """The loss, and what else can be said."""
+        """The loss."""
         weight = self.weight(targets)
         value = self.mean(outputs.float(), targets).item() if self._counts(targets) else 0.0
-        others = self._other_sums(outputs, targets)
-        sums = {"loss": value * weight, **others}
-        return Score(self._num_samples(targets), sums, {"loss": weight})
+        return Score(self._num_samples(targets), {"loss": value * weight}, {"loss": weight})
 
     def _counts(self, _targets: torch.Tensor) -> bool:
         """Whether the batch has a mean."""
@@ -81,10 +79,6 @@ class Differentiated(ABC):
     def _num_samples(self, targets: torch.Tensor) -> int:
         """Those that count in a score."""
         return len(targets)
-
-    def _other_sums(self, _outputs: torch.Tensor, _targets: torch.Tensor) -> dict[str, float]:
-        """What is told beside the loss, summed over the samples that count."""
-        return {}
 
     def _differentiate(
         self, outputs: torch.Tensor, targets: torch.Tensor

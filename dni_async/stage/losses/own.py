@@ -9,7 +9,6 @@ from torch import nn
 
 from dni_async.config.target_form import TargetForm
 from dni_async.errors import ConfigError
-from dni_async.stage.losses.class_labels import count_correct
 from dni_async.stage.losses.differentiated import Differentiated
 from dni_async.stage.losses.encodings import OneHot, Shares, encoding_of_numbers
 from dni_async.stage.losses.interface import Encoding
@@ -49,16 +48,6 @@ class OwnLoss(Differentiated):
             return len(targets)
         ignored = self._form.ignored
         return targets.numel() if ignored is None else int((targets != ignored).sum())
-
-    def _other_sums(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, float]:
-        """Accuracy, where outputs look like logits of class labels."""
-        classes, places = self._form.num_classes, targets.shape[1:]
-        if not classes or outputs.ndim != targets.ndim + 1:
-            return {}
-        for dim, others in ((-1, outputs.shape[1:-1]), (1, outputs.shape[2:])):
-            if outputs.shape[dim] >= classes and others == places:
-                return {"accuracy": count_correct(outputs, targets, dim, self._form.ignored)}
-        return {}
 
 
 def _encoding(form: TargetForm) -> Encoding | None:

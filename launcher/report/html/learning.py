@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from dni_async.launcher.report.html.parts import hue, legend, section, table
 from dni_async.launcher.report.html.svg import Series, draw_curves
-from dni_async.launcher.report.rows import boundary_rows
+from dni_async.launcher.report.rows import boundary_rows, metric_rows
 
 __all__ = ["draw_boundaries", "draw_learning"]
 
 NUM_HUES = 12
 
+_Read = Callable[[Mapping[str, Any]], float | None]
+
 
 def draw_learning(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Accuracy and loss of every run, by epochs and by seconds of training."""
+    """Metrics and loss of every run, by epochs and by seconds of training."""
 
-    def points(run: Mapping[str, Any], x: str, key: str) -> list[tuple[float, float]]:
-        count = "num_samples" if key == "train_loss" else "num_test_labels"
-        epochs = _timed(run["epochs"])
-        return [(e[x], e[key]) for e in epochs if e.get(count) != 0]  # all lost with a worker
-
-    def series(x: str, key: str) -> list[Series]:
+    def series(x: str, of: _Read) -> list[Series]:
         return [
-            Series(run["name"], hue(index), points(run, x, key))
+            Series(run["name"], hue(index), list(_points(run, x, of)))
             for index, run in enumerate(runs)
-            if all(key in epoch for epoch in run["epochs"])  # older reports have no test loss
         ]
 
-    figures = (
-        ("test accuracy", "test_accuracy"),
-        ("test loss", "test_loss"),
-        ("training loss", "train_loss"),
-    )
+    figures: list[tuple[str, _Read]] = [
+        (f"test {name}", partial(_metric, name=name)) for name, *_ in metric_rows(runs)
+    ]
+    figures += [
+        ("test loss", lambda epoch: epoch.get("test_loss")),
+        ("training loss", lambda epoch: epoch["train_loss"]),
+    ]
     charts = [
-        draw_curves(title, series(x, key), x_label=x_label, show=_short)
-        for title, key in figures
+        draw_curves(title, series(x, of), x_label=x_label, show=_short)
+        for title, of in figures
         for x, x_label in (("epoch", "epoch"), ("since_start", "seconds of training"))
     ]
     names = legend((run["name"], hue(index)) for index, run in enumerate(runs))
@@ -75,6 +74,19 @@ def draw_boundaries(run: Mapping[str, Any]) -> str:
     )
     rows = table(columns, boundary_rows(run))
     return section("Synthetic against returned gradients", names + _charts(charts) + rows + note)
+
+
+def _points(run: Mapping[str, Any], x: str, of: _Read) -> Iterator[tuple[float, float]]:
+    """Of the epochs that have the figure: all samples may be lost with a worker."""
+    for epoch in _timed(run["epochs"]):
+        value = of(epoch)
+        if value is not None:
+            yield epoch[x], value
+
+
+def _metric(epoch: Mapping[str, Any], name: str) -> float | None:
+    value: float | None = epoch["test_metrics"].get(name)
+    return value
 
 
 def _timed(epochs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dni_async.decisions.goal import LOSS
 from dni_async.launcher.report.diagnosis import Diagnosis, diagnose
 from dni_async.launcher.report.foreign_text import html_of
 from dni_async.launcher.report.html.learning import draw_boundaries, draw_learning
-from dni_async.launcher.report.html.parts import percent, section, table
+from dni_async.launcher.report.html.parts import section, table
 from dni_async.launcher.report.html.style import STYLE
 from dni_async.launcher.report.html.svg import Bar, Part, draw_bars
 from dni_async.launcher.report.html.work import draw_links, draw_phases, draw_stages, draw_times
+from dni_async.launcher.report.rows import chosen_figure, figure_text, metric_rows
 
 __all__ = ["build_page"]
 
@@ -62,7 +64,7 @@ def _cards(report: Mapping[str, Any]) -> str:
     for run in report["runs"]:
         if run["kind"] == "decoupled":
             cards.append((f"{run['samples_per_second']:,.0f}", f"samples/s of {run['name']}"))
-            cards.append((percent(run["test_accuracy"]), "test accuracy"))
+            cards.append((html_of(chosen_figure(run)), f"test {run['metric']}"))
     speed = report["speedup"] or {}
     for key, name in (("vs_one_thread", "one thread"), ("vs_all_threads", "all threads")):
         if speed.get(key) is not None:
@@ -74,8 +76,10 @@ def _cards(report: Mapping[str, Any]) -> str:
 
 
 def _side_by_side(report: Mapping[str, Any]) -> str:
-    has_target = report["config"].get("target_accuracy") is not None
-    names = ["run", "workers", "threads", "samples/s", "train s", "start-up s", "test accuracy"]
+    has_target = report["config"].get("target") is not None
+    names = ["run", "workers", "threads", "samples/s", "train s", "start-up s"]
+    metrics = [name for name, *_ in metric_rows(report["runs"])]
+    names += [f"test {name}" for name in (*metrics, LOSS)]
     rows = []
     for run in report["runs"]:
         cells = [
@@ -85,7 +89,8 @@ def _side_by_side(report: Mapping[str, Any]) -> str:
             f"{run['samples_per_second']:,.0f}",
             f"{run['train_seconds']:.2f}",
             f"{run['startup_seconds']:.2f}",
-            percent(run["test_accuracy"]),
+            *(figure_text(name, run["test_metrics"].get(name)) for name in metrics),
+            figure_text(LOSS, run["test_loss"]),
         ]
         if has_target:
             seconds = run["seconds_to_target"]

@@ -70,7 +70,7 @@ def test_without_flags_every_setting_has_its_default() -> None:
     expected = {name: each.default for name, each in SETTINGS.items()}
     found = parsed()
     for name, each in SETTINGS.items():
-        if each.is_list:
+        if each.is_list and found[name] is not None:
             found[name] = tuple(found[name].split(","))
     assert found == expected
 

@@ -55,7 +55,9 @@ def terms(num_stages: int = 4, **changes: Any) -> RunTerms:
         "devices": ["cpu"] * num_stages,
         "places": ["local"] * num_stages,
         "epochs": 5,
-        "num_test_labels": 2,
+        "num_test": 2,
+        "metric": "accuracy",
+        "mode": "max",
         "max_restarts": 9,
         "start_timeout_s": 60.0,
         "join_timeout_s": 600.0,
@@ -131,13 +133,13 @@ class Run:
         """The stage's worker tells of its work; work: see Work."""
         return self.hear(peer_of(stage, incarnation), told(stage, **work))
 
-    def end_epoch(self, epoch: int, accuracy: float = 0.5, num_labels: int = 2) -> list[RunAction]:
+    def end_epoch(self, epoch: int, accuracy: float = 0.5, num_tested: int = 2) -> list[RunAction]:
         """Source and head tell all there is to tell of it, where there is no boundary."""
         head = peer_of(self.stages[-1])
         return [
             *self.hear("stage-0", EpochTrained(RUN, epoch, 1.5)),
             *self.hear(head, EpochLoss(RUN, epoch, 0.25, 100)),
-            *self.hear(head, Evaluated(RUN, epoch, accuracy, 0.5, num_labels)),
+            *self.hear(head, Evaluated(RUN, epoch, 0.5, {"accuracy": accuracy}, num_tested)),
         ]
 
     def join(self, peer: str, stage: int | None = None, **changes: Any) -> list[RunAction]:

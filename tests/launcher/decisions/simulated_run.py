@@ -96,7 +96,7 @@ class SimulatedRun:
         self.epochs = draw.randint(1, 5)
         self.target = draw.randint(1, 5) if draw.random() < 0.5 else 0
         self.terms: RunTerms = terms(
-            self.num_stages, epochs=self.epochs, ends_at=0.9, max_restarts=99
+            self.num_stages, epochs=self.epochs, target=0.9, ends_early=True, max_restarts=99
         )
         self.machine = RunMachine(self.terms)
         self.log: list[tuple[RunEvent, list[RunAction]]] = []
@@ -290,7 +290,7 @@ class SimulatedRun:
         accuracy = 0.95 if self.target and epoch >= self.target else 0.5
         self.say(line[0], EpochTrained(RUN, epoch, 1.0))
         self.say(line[-1], EpochLoss(RUN, epoch, 0.5, 100))
-        self.say(line[-1], Evaluated(RUN, epoch, accuracy, 0.5, 2))
+        self.say(line[-1], Evaluated(RUN, epoch, 0.5, {"accuracy": accuracy}, 2))
         for worker in line[:-1]:
             self.say(worker, BoundaryEpoch(RUN, worker.stage, epoch, 0, 0.0, 0.0, 0.0, 0, 0))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import permutations
 
 import pytest
@@ -20,14 +21,14 @@ def told_of(epoch: int, *boundaries: BoundaryEpoch) -> list[EpochMessage]:
     return [
         EpochTrained("run", epoch, 1.5),
         EpochLoss("run", epoch, 0.25, 100),
-        Evaluated("run", epoch, 0.75, 0.5, 20),
+        Evaluated("run", epoch, 0.5, {"accuracy": 0.75}, 20),
         *boundaries,
     ]
 
 
 def whole_epoch(*boundaries: BoundaryEpoch) -> WholeEpoch:
     """The first one as told_of has it."""
-    return WholeEpoch(1, 1.5, 0.25, 0.75, 0.5, 100, 20, boundaries)
+    return WholeEpoch(1, 1.5, 0.25, 0.5, {"accuracy": 0.75}, 100, 20, boundaries)
 
 
 ALL = told_of(1, boundary(0, 1), boundary(1, 1))
@@ -78,7 +79,7 @@ def test_what_a_replacement_tells_again_changes_nothing() -> None:
     of_replaced = [
         EpochTrained("run", 1, 0.1),
         EpochLoss("run", 1, -1.0, 0),
-        Evaluated("run", 1, 0.0, -1.0, 0),
+        Evaluated("run", 1, math.nan, {}, 0),
         boundary(0, 1, 0),
     ]
     *first, last = told_of(1, boundary(0, 1))

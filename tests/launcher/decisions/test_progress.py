@@ -35,15 +35,17 @@ def boundary(epoch: int) -> BoundaryEpoch:
     return BoundaryEpoch(RUN, 0, epoch, 0, 0.0, 0.0, 0.0, 0, 0)
 
 
-def whole(epoch: int, accuracy: float = 0.5, num_labels: int = 2) -> EnterEpoch:
+def whole(epoch: int, accuracy: float = 0.5, num_tested: int = 2) -> EnterEpoch:
     """An epoch as end_epoch tells of it."""
-    return EnterEpoch(WholeEpoch(epoch, 1.5, 0.25, accuracy, 0.5, 100, num_labels, ()))
+    return EnterEpoch(
+        WholeEpoch(epoch, 1.5, 0.25, 0.5, {"accuracy": accuracy}, 100, num_tested, ())
+    )
 
 
-def ended(run: Run, epoch: int, accuracy: float = 0.5, num_labels: int = 2) -> list[RunAction]:
+def ended(run: Run, epoch: int, accuracy: float = 0.5, num_tested: int = 2) -> list[RunAction]:
     """What follows when all has been told of an epoch of two stages."""
     run.hear("stage-0", boundary(epoch))
-    return run.end_epoch(epoch, accuracy, num_labels)
+    return run.end_epoch(epoch, accuracy, num_tested)
 
 
 def test_an_epoch_is_entered_once() -> None:
@@ -54,15 +56,29 @@ def test_an_epoch_is_entered_once() -> None:
 
 
 def test_the_target_ends_the_run_early_once() -> None:
-    run = training(2, ends_at=0.9)
+    run = training(2, target=0.9, ends_early=True)
     assert ended(run, 1, 0.89) == [whole(1, 0.89)]
-    assert ended(run, 2, 1.0, num_labels=1) == [whole(2, 1.0, 1)]  # by chance
+    assert ended(run, 2, 1.0, num_tested=1) == [whole(2, 1.0, 1)]  # by chance
     assert ended(run, 3, 0.9) == [
         whole(3, 0.9),
-        Note("the target of 90.00% is reached"),
+        Note("the run ends with epoch 3: the target is reached: accuracy is 0.9"),
         Send("stage-0", Drain(RUN)),
     ]
     assert ended(run, 4, 0.95) == [whole(4, 0.95)]
+
+
+def test_patience_ends_the_run_after_epochs_that_are_no_better() -> None:
+    run = training(2, patience=2)
+    assert ended(run, 1, 0.6) == [whole(1, 0.6)]
+    assert ended(run, 2, 0.9, num_tested=1) == [whole(2, 0.9, 1)]  # by chance
+    assert ended(run, 3, 0.6) == [
+        whole(3, 0.6),
+        Note("the run ends with epoch 3: accuracy has not been better than 0.6 for 2 epochs"),
+        Send("stage-0", Drain(RUN)),
+    ]
+    resumed = training(2, patience=2, last_epoch=4, best=0.7, best_epoch=4)
+    assert ended(resumed, 5, 0.6) == [whole(5, 0.6)]
+    assert len(ended(resumed, 6, 0.6)) == 3
 
 
 def test_without_a_target_nothing_ends_early() -> None:
@@ -110,7 +126,7 @@ def test_an_epoch_of_two_sources_lasts_as_long_as_it_lasts() -> None:
     run.now += 2.0
     run.ready(0, 1)
     run.hear("stage-1", EpochLoss(RUN, 1, 0.25, 100))
-    run.hear("stage-1", Evaluated(RUN, 1, 0.5, 0.5, 2))
+    run.hear("stage-1", Evaluated(RUN, 1, 0.5, {"accuracy": 0.5}, 2))
     run.hear("stage-0.1", boundary(1))
     (entered,) = run.hear("stage-0.1", EpochTrained(RUN, 1, 1.5))
     assert isinstance(entered, EnterEpoch)

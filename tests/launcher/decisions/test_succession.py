@@ -200,7 +200,7 @@ def test_where_nobody_can_take_the_place_the_run_ends_with_the_cause() -> None:
 
 def at_target() -> Run:
     """A run that has been told to end early; its source has the word."""
-    run = training(2, ends_at=0.9)
+    run = training(2, target=0.9, ends_early=True)
     run.hear("stage-0", BOUNDARY)
     assert run.end_epoch(1, accuracy=0.95)[-1] == Send("stage-0", Drain(RUN))
     return run
@@ -219,7 +219,7 @@ def test_a_source_that_takes_the_place_of_a_drained_one_is_told_before_it_begins
 def test_a_source_that_is_dead_when_the_target_is_reached_has_a_successor_that_hears_of_it() -> (
     None
 ):
-    run = training(2, ends_at=0.9)
+    run = training(2, target=0.9, ends_early=True)
     run.hear("stage-0", BOUNDARY)
     run.exit(0)
     actions = run.end_epoch(1, accuracy=0.95)

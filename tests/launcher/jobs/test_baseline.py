@@ -112,5 +112,7 @@ def test_it_is_tested_no_more_often_than_asked_for() -> None:
     assert [epoch.epoch for epoch in few] == [2, 3]
     assert [epoch.num_samples for epoch in few] == [2 * each[0].num_samples, each[0].num_samples]
     assert few[0].train_loss == pytest.approx((each[0].train_loss + each[1].train_loss) / 2)
-    assert [epoch.test_accuracy for epoch in few] == [epoch.test_accuracy for epoch in each[1:]]
+    assert [epoch.test_metrics["accuracy"] for epoch in few] == [
+        epoch.test_metrics["accuracy"] for epoch in each[1:]
+    ]
     assert all(torch.equal(seldom[name], weight) for name, weight in often.items())

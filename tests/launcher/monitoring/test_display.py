@@ -9,17 +9,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from dni_async.decisions.goal import Goal
 from dni_async.launcher.monitoring.display import Display, LiveDisplay
 from dni_async.launcher.report.results import EpochResult, RunResult
 from dni_async.wire.messages import BoundaryEpoch
 from tests.launcher.told import progress
 
-EPOCH = EpochResult(2, 0.5, 0.25, 0.75, 0.5, 1000)
+EPOCH = EpochResult(2, 0.5, 0.25, 0.5, {"accuracy": 0.75}, 1000)
 
 
 def decoupled(*cosines: float) -> RunResult:
     """A run of which every boundary has told of two epochs, the second with these cosines."""
-    run = RunResult("dni", "decoupled", "dni", 3, 3)
+    run = RunResult("dni", "decoupled", "dni", 3, 3, goal=Goal("accuracy", "max"))
     for epoch, told in ((1, [0.01 for _ in cosines]), (2, cosines)):
         run.boundaries += [
             BoundaryEpoch("run", stage, epoch, 5, cosine, 1.0, 0.5, 2, 7)

@@ -12,7 +12,7 @@ from dni_async.launcher.monitoring.tensorboard import EventFiles
 from tests.launcher.events import scalars
 from tests.launcher.told import EPOCH, baseline, decoupled
 
-SECOND = dataclasses.replace(EPOCH, epoch=2, seconds=0.25, test_accuracy=0.875)
+SECOND = dataclasses.replace(EPOCH, epoch=2, seconds=0.25, test_metrics={"accuracy": 0.875})
 
 
 def test_every_epoch_stands_in_the_curves(tmp_path: Path) -> None:
@@ -58,5 +58,5 @@ def test_what_was_told_can_be_read_while_the_run_goes_on(tmp_path: Path) -> None
 
 def test_a_loss_of_nothing_is_left_out(tmp_path: Path) -> None:
     with closing(EventFiles(tmp_path)) as files:
-        files.begin(decoupled(dataclasses.replace(EPOCH, train_loss=-1.0)))
+        files.begin(decoupled(dataclasses.replace(EPOCH, train_loss=None)))
     assert "loss/train" not in scalars(tmp_path / "dni")

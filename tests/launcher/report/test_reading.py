@@ -33,7 +33,7 @@ JUNK = (
 def full_report() -> dict[str, Any]:
     """A report with all that is shown of one."""
     workers = worker(0, 0.01, waiting=0.5, waiting_for_credits=0.4), worker(1, 0.02)
-    told = report(*workers, rate=40, baseline=9000, target_accuracy=0.9)
+    told = report(*workers, rate=40, baseline=9000, target=0.9)
     told["runs"][0]["boundaries"] = [boundary(0, 0.12, 0.345)]
     told["runs"][0]["links"] = [link(0)]
     told["runs"][0]["restarts"] = [{"stage": 1, "at_seconds": 2.0, "seconds": None}]

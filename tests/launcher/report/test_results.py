@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dni_async.decisions.goal import Goal
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
 from dni_async.wire.messages import BoundaryEpoch
@@ -57,18 +58,22 @@ RUN = {
     "first_update_seconds": None,
     "train_seconds": 0.3333,
     "samples_per_second": 3000.0,
-    "test_accuracy": THIRD,
     "test_loss": THIRD,
+    "test_metrics": {"accuracy": THIRD},
+    "metric": "accuracy",
+    "mode": "max",
+    "best": THIRD,
+    "best_epoch": 1,
     "seconds_to_target": THIRD,
     "epochs": [
         {
             "epoch": 1,
             "seconds": 0.3333,
             "train_loss": THIRD,
-            "test_accuracy": THIRD,
             "test_loss": THIRD,
+            "test_metrics": {"accuracy": THIRD},
             "num_samples": 1000,
-            "num_test_labels": None,
+            "num_tested": None,
         }
     ],
     "restarts": [
@@ -102,17 +107,18 @@ def test_a_run_has_the_keys_and_digits_that_it_always_had() -> None:
         busy_s=1.0, waiting_s=1.5, sending_s=0.5, credit_waiting_s=THIRD, train_busy_s=THIRD,
         train_sending_s=2 / 3, train_cpu_s=1.0, occupancy=THIRD,
     )  # fmt: skip
-    run = RunResult("dni", "decoupled", "dni", 2, 2, startup_seconds=THIRD)
-    run.epochs = [EpochResult(1, THIRD, THIRD, THIRD, THIRD, 1000)]
+    goal = Goal("accuracy", "max", target=0.3)
+    run = RunResult("dni", "decoupled", "dni", 2, 2, startup_seconds=THIRD, goal=goal)
+    run.epochs = [EpochResult(1, THIRD, THIRD, THIRD, {"accuracy": THIRD}, 1000)]
     run.restarts = [RestartResult(1, "killed", THIRD), RestartResult(0, "killed", 1, THIRD)]
     run.boundaries = [
         BoundaryEpoch("run", stage, 1, 9, THIRD, THIRD, THIRD, 2, 7) for stage in (1, 0)
     ]
     run.links = [LinkResult(0, "tcp", "same", 4, 3, THIRD, THIRD, 6.6, None, 0.003)]
     run.workers = [WorkerResult(1, 4711, "cpu", (2, 4), counters, {"forward": THIRD})]
-    assert run.to_dict(target_accuracy=0.3) == RUN
+    assert run.to_dict() == RUN
 
 
 def test_a_baseline_has_the_same_keys() -> None:
     run = RunResult("baseline-1-thread", "baseline", "backprop", 1, 1)
-    assert run.to_dict(target_accuracy=None).keys() == RUN.keys()
+    assert run.to_dict().keys() == RUN.keys()

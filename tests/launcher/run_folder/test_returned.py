@@ -56,10 +56,10 @@ def folder(tmp_path: Path, plan: Plan) -> RunFolder:
     return folder
 
 
-def result_of(accuracy: float, epoch: int = 2) -> RunResult:
+def result_of(accuracy: float, loss: float = 1.0, epoch: int = 2) -> RunResult:
     """What was reported."""
     result = RunResult("dni", "decoupled", "dni", 1, 1, 100)
-    result.epochs = [EpochResult(epoch, 1.0, 1.0, accuracy, 1.0, 100)]
+    result.epochs = [EpochResult(epoch, 1.0, 1.0, loss, {"accuracy": accuracy}, 100)]
     return result
 
 
@@ -69,9 +69,13 @@ def test_a_network_that_is_not_what_was_reported_is_told(plan: Plan, folder: Run
     for told in ("as trained", "without its attribute"):
         found = disagreement(plan, folder, result_of(0.9))
         assert found is not None
-        assert "90.0% was reported" in found
+        assert "90.00% was reported" in found
         accuracy = float(found.split(" test accuracy")[0].split()[-1].rstrip("%")) / 100
-        assert disagreement(plan, folder, result_of(accuracy)) is None
+        found = disagreement(plan, folder, result_of(accuracy))
+        assert found is not None
+        assert "test loss, but 1.0000 was reported" in found
+        loss = float(found.split(" test loss")[0].split()[-1])
+        assert disagreement(plan, folder, result_of(accuracy, loss)) is None
         if told == "as trained":
             whole = accuracy
             folder.model_state.unlink()

@@ -83,9 +83,6 @@ def test_loss_and_gradient_equal_torchs_bit_for_bit(
     assert score.means["loss"] == pytest.approx(expected.item(), rel=1e-5)
     counted = targets != module.ignore_index
     assert score.num_samples == int(counted.sum())
-    at = 1 if targets.ndim > 2 else -1
-    right = (outputs.argmax(at) == targets)[counted].float().mean()
-    assert score.means["accuracy"] == pytest.approx(right.item())
 
 
 @pytest.mark.parametrize("shape", PLACES)

@@ -67,7 +67,6 @@ def test_scores_add_up() -> None:
     total = add_scores([loss.score(logits[:7], labels[:7]), loss.score(logits[7:], labels[7:])])
     whole = loss.score(logits, labels)
     assert total.num_samples == whole.num_samples == 10
-    assert total.sums["accuracy"] == whole.sums["accuracy"]
     assert total.sums["loss"] == pytest.approx(whole.sums["loss"])
     assert whole.means["loss"] == pytest.approx(functional.cross_entropy(logits, labels).item())
     assert add_scores([]) == Score(0, {})
@@ -79,12 +78,6 @@ def test_each_position_with_a_label_is_scored() -> None:
     logits, labels = random(4, 3, 5), torch.arange(12).reshape(4, 3) % 5
     assert loss.score(logits, labels) == loss.score(logits.flatten(0, 1), labels.flatten())
     assert loss.score(logits, labels).num_samples == 12
-
-
-def test_accuracy_counts_the_largest_logit() -> None:
-    logits = torch.tensor([[2.0, 1.0], [0.0, 3.0], [5.0, 4.0]])
-    score = CrossEntropy(2).score(logits, torch.tensor([0, 1, 1]))
-    assert score.means["accuracy"] == 2 / 3
 
 
 def test_outputs_need_a_logit_for_every_class() -> None:

@@ -32,12 +32,6 @@ def test_its_gradient_is_autograds(named: Any) -> None:
     assert torch.equal(gradient, outputs.grad)  # type: ignore[arg-type]
     rows = loss.sample_gradients(outputs.detach(), targets, dim=1)
     torch.testing.assert_close(rows, gradient * 8)
-    assert "accuracy" in loss.score(outputs.detach(), targets).means
-
-
-def test_what_cannot_be_classified_has_no_accuracy(named: Any) -> None:
-    loss = run_loss(RunConfig(loss=named(lambda o, t: (o - t).abs().mean())), TargetForm(3), ())
-    assert set(loss.score(random(8), torch.arange(8) % 3).means) == {"loss"}
 
 
 def test_a_module_with_parameters_is_refused(named: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, cast
 
 import pytest
@@ -10,7 +11,8 @@ import torch
 from dni_async.config.run_config import RunConfig
 from dni_async.decisions.actions import Cut, Mark
 from dni_async.stage.losses.catalog import make_loss
-from dni_async.stage.losses.score import Score
+from dni_async.stage.losses.metrics.catalog import make_metrics
+from dni_async.stage.losses.metrics.examination import Examination
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.making import make_boundary
 from dni_async.wire.messages import (
@@ -48,7 +50,10 @@ def make(
     stage, inbox, outbox = PLACES[place]
     coordinator = Coordinator()
     seat = Seat(WELCOME, RunConfig(evaluate_every=evaluate_every), stage, inbox, outbox)
-    return Epochs(seat, cast("Any", coordinator), boundary), coordinator.told
+    examination = Examination(make_loss("cross-entropy", (2,)), make_metrics(["accuracy"]))
+    examination.add(torch.eye(2), torch.tensor([0, 0]))
+    told = coordinator.told
+    return Epochs(seat, cast("Any", coordinator), boundary, examination), told
 
 
 @pytest.mark.parametrize(
@@ -69,10 +74,20 @@ def test_what_is_told_of_an_epoch(place: str, kind: MarkerKind, kinds: list[type
     epochs, told = make(place)
     epochs.begin(4)
     epochs.add_loss(0.5, 10.0, 10)
-    epochs.add_score(Score(10, {"loss": 3.0, "accuracy": 7}))
     epochs.announce(Mark(kind, 4))
     assert [type(message) for message in told] == kinds
     assert all(getattr(message, "epoch", None) == 4 for message in told)
+
+
+def test_the_head_tells_what_a_test_came_to_once() -> None:
+    epochs, told = make("head")
+    for epoch in (1, 2):
+        epochs.announce(Mark("evaluated", epoch))
+    first, second = (message for message in told if isinstance(message, Evaluated))
+    assert (first.metrics, first.num_samples) == ({"accuracy": 0.5}, 2)
+    assert first.loss == pytest.approx((math.log(1 + math.e) + math.log(1 + 1 / math.e)) / 2)
+    assert (second.metrics, second.num_samples) == ({}, 0)
+    assert math.isnan(second.loss)
 
 
 @pytest.mark.parametrize("place", ["middle", "head"])

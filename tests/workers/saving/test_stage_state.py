@@ -45,7 +45,7 @@ class Middle:
         )
         self.seat = Seat(welcome, config, 1, LINK, LINK)
         self.equipment: Equipment = equip(1, welcome, config)
-        self.epochs = Epochs(self.seat, cast("Any", None), self.equipment.boundary)
+        self.epochs = Epochs(self.seat, cast("Any", None), self.equipment.boundary, None)
 
     def train(self, first: int, end: int) -> None:
         """Batches [first, end), each with its gradient come back at once."""

@@ -22,7 +22,7 @@ PHASES = {"forward": 0.002, "backward": 0.007, "a kind to come": 0.001}
 def full_report() -> dict[str, Any]:
     """A report with all that a page can show."""
     workers = worker(0, 0.01, phases=PHASES), worker(1, 0.02, occupancy=None)
-    told = report(*workers, rate=4000, baseline=9000, target_accuracy=0.9)
+    told = report(*workers, rate=4000, baseline=9000, target=0.9)
     told["runs"][0]["boundaries"] = [boundary(0, 0.12, 0.345, 0.678)]
     told["runs"][0]["links"] = [link(0, carrier="shared <memory>")]
     return told
@@ -112,7 +112,7 @@ def test_everything_from_the_report_is_escaped() -> None:
 )
 def test_a_run_that_ended_early_has_a_page(told: dict[str, Any]) -> None:
     for run in told["runs"]:
-        run.update(epochs=[], test_accuracy=None, test_loss=None)
+        run.update(epochs=[], test_metrics={}, test_loss=None)
     assert "digits" in all_text(build_page(told))
 
 
@@ -228,7 +228,7 @@ def test_bars_of_nothing_are_drawn() -> None:
 
 def test_an_epoch_of_which_all_was_lost_is_no_point_of_a_curve() -> None:
     told = full_report()
-    lost = {"train_loss": -1.0, "num_samples": 0, "test_loss": -1.0, "num_test_labels": 0}
+    lost = {"train_loss": None, "num_samples": 0, "test_loss": None, "num_tested": 0}
     assert "dni: 0.5 at 2" in all_text(build_page(told))
     told["runs"][0]["epochs"][1] |= lost
     text = all_text(build_page(told))
