@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import nn
@@ -250,8 +250,9 @@ def _welcomes(config: RunConfig, ranges: Ranges | None) -> Iterator[Welcome]:
 
 def _output_shape(config: RunConfig, network: nn.Sequential, feed: Feed) -> tuple[int, ...]:
     """Of one sample, of a network that stays as it is."""
-    if config.model is None or not is_extension(config.model):
-        return feed.facts.form.output_shape
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
-        outputs: torch.Tensor = copy.deepcopy(network).eval()(feed.few_samples())
-    return tuple(outputs.shape[1:])
+    if config.model is not None and is_extension(config.model):
+        # A network that takes other samples than the data's, which are then adapted, is not asked.
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), suppress(Exception):
+            outputs: torch.Tensor = copy.deepcopy(network).eval()(feed.few_samples())
+            return tuple(outputs.shape[1:])
+    return feed.facts.form.output_shape

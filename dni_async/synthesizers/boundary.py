@@ -98,7 +98,8 @@ class Boundary:
     def _synthesizer(self, place: int, samples: torch.Tensor) -> Synthesizer:
         shape = tuple(samples.shape[1:])
         made = self.make(shape, place)
-        if self.shapes[place] != shape and not self._takes_any_size:
+        takes_any_size = self._takes_any_size or getattr(made, "takes_any_size", False)
+        if self.shapes[place] != shape and not takes_any_size:
             raise ConfigError(
                 f"synthesizer: it is made for samples {list(self.shapes[place])}, but of a later "
                 f"batch they are {list(shape)}; pad all batches to one size, or take --rule fdg"

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import torch
 
-from dni_async.stage.losses.interface import Loss
+from dni_async.stage.losses.interface import Readout
+from dni_async.stage.losses.readout import readout_of
+from dni_async.synthesizers.by_place import ByPlaceSynthesizer
 from dni_async.synthesizers.deep_critic import DeepCriticSynthesizer
 from dni_async.synthesizers.interface import MakeOptimizer, Order, Synthesizer
 from dni_async.synthesizers.pooled import PooledSynthesizer
@@ -26,7 +28,7 @@ class CriticSynthesizer:
     def __init__(
         self,
         num_units: int,
-        loss: Loss,
+        loss: Readout,
         optimize: MakeOptimizer,
         *,
         device: torch.device | None = None,
@@ -79,21 +81,25 @@ class CriticSynthesizer:
 
 
 def make_critic(order: Order) -> Synthesizer:
-    """As deep as order asks for; of an image on regions, unless told otherwise."""
+    """As deep as order asks for; of maps by place where outputs are maps; else of an image on
+    regions, unless told otherwise.
+    """
     config, shape = order.config, order.shape
 
-    def make(num_units: int) -> Synthesizer:
+    def make(num_units: int, readout: Readout = order.loss) -> Synthesizer:
         if not order.hidden_layers:
-            return CriticSynthesizer(num_units, order.loss, order.optimize, device=order.device)
+            return CriticSynthesizer(num_units, readout, order.optimize, device=order.device)
         return DeepCriticSynthesizer(
             num_units,
-            order.loss,
+            readout,
             order.optimize,
             layers=order.hidden_layers,
             width=config.synthesizer_width,
             device=order.device,
         )
 
+    if readout_of(shape, order.loss) == "by place":
+        return ByPlaceSynthesizer(shape, order.loss, make)
     if config.synthesizer_pool and len(shape) == 3:
         return PooledSynthesizer(shape, config.synthesizer_pool, make, device=order.device)
     return make(order.num_units)

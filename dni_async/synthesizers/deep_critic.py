@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from dni_async.stage.losses.interface import Loss
+from dni_async.stage.losses.interface import Readout
 from dni_async.synthesizers.interface import MakeOptimizer
 
 __all__ = ["DeepCriticSynthesizer"]
@@ -28,7 +28,7 @@ class DeepCriticSynthesizer:
     def __init__(
         self,
         num_units: int,
-        loss: Loss,
+        loss: Readout,
         optimize: MakeOptimizer,
         *,
         layers: int = 1,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Callable
 from typing import cast
@@ -13,6 +14,7 @@ from dni_async.config.names import OWN_SYNTHESIZER, SYNTHESIZERS, SynthesizerTra
 from dni_async.config.run_config import RunConfig
 from dni_async.stage.descent.optimizers import Adam, Optimizer
 from dni_async.stage.losses.interface import Loss
+from dni_async.stage.losses.readout import readout_of
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.interface import Order, Synthesizer
 
@@ -43,9 +45,11 @@ def make_synthesizer(
 
     Trained by Adam whatever the run's optimizer is, as plain descent does not converge for them.
     optimizers: gets each of them, in the order in which they are made.
-    A class of the user's own is made as Class(shape, num_labels, optimize, device=device).
+    A class of the user's own is made as Class(shape, num_labels, optimize, device=device). Where a
+    critic would have too much to read out, one is made that returned gradients teach.
     Raises ConfigError when it cannot be made, is no Synthesizer, or needs images and gets none.
     """
+    config = _for_shape(config, shape, loss)
     lr = config.synthesizer_lr or _traits(config).lr
 
     def optimize(parameters: list[torch.Tensor]) -> Optimizer:
@@ -55,6 +59,16 @@ def make_synthesizer(
         return made
 
     return _find_maker(config)(Order(config, shape, loss, optimize, device))
+
+
+def _for_shape(config: RunConfig, shape: tuple[int, ...], loss: Loss) -> RunConfig:
+    """Which synthesizer it is. Raises ConfigError where the rule goes with a critic alone."""
+    if config.synthesizer != "critic" or readout_of(shape, loss) is not None:
+        return config
+    name = "conv" if len(shape) == 3 else "linear"
+    return dataclasses.replace(
+        config, synthesizer=name, synthesizer_layers=None, synthesizer_width=None
+    )
 
 
 def _traits(config: RunConfig) -> SynthesizerTraits:

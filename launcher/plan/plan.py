@@ -21,6 +21,7 @@ from dni_async.launcher.plan.choice import is_open
 from dni_async.launcher.plan.descriptors import allow_descriptors
 from dni_async.launcher.plan.devices import resolve_devices
 from dni_async.launcher.plan.listening import control_address, own_address, resolve_keys
+from dni_async.launcher.plan.readouts import note_readouts
 from dni_async.launcher.plan.trial import (
     Tried,
     check_last_batch,
@@ -130,6 +131,7 @@ def make_plan(config: RunConfig) -> Plan:
         find_callable("synthesizer", config.synthesizer)
     layer_ranges = split_layers(num_layers, config.num_stages)
     notes = try_optimizer(config, feed)
+    notes += note_readouts(config, feed, layer_ranges, tried.output_shape)
     allow_descriptors(len(layer_ranges))
     devices = resolve_devices(config.devices)
     if config.compile:

@@ -68,7 +68,7 @@ def plainly_trained(
     """The network and its loss on the test samples after each epoch, by torch alone."""
     inputs = Inputs.from_config(config)
     facts = inputs.facts
-    network = build_network(config, facts.input_shape, NUM_CLASSES)
+    network = build_network(config, facts.input_shape, facts.form.output_shape)
     begin = seed_draws(network, config.seed)
     updates, losses = optimizer(network.parameters()), []
     for epoch in range(1, config.epochs + 1):

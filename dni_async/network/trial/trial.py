@@ -27,6 +27,7 @@ from dni_async.stage.descent.making import make_optimizer
 from dni_async.stage.draws import Draws
 from dni_async.stage.dtypes import AUTOCAST_DTYPES
 from dni_async.stage.losses.interface import Loss
+from dni_async.stage.losses.readout import readout_of
 from dni_async.stage.own_state import load_trained
 from dni_async.stage.values import Hidden, Values, each, gathered, needing, tensors_of
 
@@ -85,7 +86,7 @@ class _Trial:
         self.words = Words(network, [*starts, len(network)], ranges, config.model)
         _check_same(network, self._other)
         self._autocast = AUTOCAST_DTYPES[config.dtype]
-        self._config = config
+        self._config, self._loss = config, loss
         self._sizes: dict[tuple[int, int], torch.Size] = {}  # of a sample, by stage and value
         self._line = Line(make, ranges, config, loss)
         self._reference = Reference(network, Draws(config.seed, 0, starts), starts)
@@ -102,8 +103,15 @@ class _Trial:
         outputs = self._line.forward(batch_id, x, replays=replays, between=self._leave_other_traces)
         self._compare_outputs(expected, outputs)
         head = self._line.stages[-1]
-        self._check_values(tuple(targets.shape[: head.loss.sample_dims(targets)]))
-        gradient = head.loss_gradient(batch_id, targets)[1]
+        self._check_values(tuple(targets.shape[: self._loss.sample_dims(targets)]))
+        try:
+            gradient = head.loss_gradient(batch_id, targets)[1]
+        except NonFiniteError:
+            raise
+        except Exception as error:  # whatever a function of the user's raises
+            raise ConfigError(
+                f"loss: of the trial's batch {batch_id} it raised {error!r}"
+            ) from error
         gradients = self._reference.pull_back(gradient)
         self.has_sparse |= any(each.layout != torch.strided for each in gradients.values())
         self._line.pull_back(batch_id, gradient)
@@ -159,13 +167,15 @@ class _Trial:
                     raise ConfigError(self.words.no_samples(stage, value, leading))
                 size = value.shape[len(leading) :]
                 first = self._sizes.setdefault((stage, place), size)
-                if size != first and self._needs_one_size:
+                if size != first and self._needs_one_size(tuple(first)):
                     raise ConfigError(self.words.other_size(stage, first, size))
 
-    @property
-    def _needs_one_size(self) -> bool:
-        traits = SYNTHESIZERS.get(self._config.synthesizer, OWN_SYNTHESIZER)
-        return self._config.rule_traits.needs_synthesizer and not traits.takes_any_size
+    def _needs_one_size(self, shape: tuple[int, ...]) -> bool:
+        """Whether what predicts gradients is made for samples of this shape alone."""
+        name = self._config.synthesizer
+        is_by_place = name == "critic" and readout_of(shape, self._loss) == "by place"
+        takes_any_size = is_by_place or SYNTHESIZERS.get(name, OWN_SYNTHESIZER).takes_any_size
+        return self._config.rule_traits.needs_synthesizer and not takes_any_size
 
     def _compare_outputs(
         self, expected: object, outputs: Hidden, *, mode: str = "training"

@@ -8,7 +8,7 @@ import torch
 
 from dni_async.stage.losses.score import Score
 
-__all__ = ["Encoding", "Loss"]
+__all__ = ["Encoding", "Loss", "Readout"]
 
 
 class Encoding(Protocol):
@@ -31,7 +31,24 @@ class Encoding(Protocol):
         """codes.T @ rows, for rows [N, D]: [W, D]."""
 
 
-class Loss(Protocol):
+class Readout(Protocol):
+    """What a critic needs to know of a loss."""
+
+    @property
+    def readout_size(self) -> int:
+        """K, the numbers that it reads out of one sample."""
+
+    def sample_gradients(
+        self, outputs: torch.Tensor, targets: torch.Tensor, *, dim: int
+    ) -> torch.Tensor:
+        """N times the gradient of the mean loss of these N samples, newly made, in their layout.
+
+        Where all weigh alike it is each one's own. outputs float32: [N, K] with dim 1, or [K, N]
+        with dim 0; targets: [N, ...].
+        """
+
+
+class Loss(Readout, Protocol):
     """The loss of a batch is the mean over its samples of what each one's outputs cost.
 
     A sample is a row of a batch [B, ...]; for class labels of positions, [B, T], it is each of
@@ -49,10 +66,6 @@ class Loss(Protocol):
 
         So [C, H, W], else [T, K].
         """
-
-    @property
-    def readout_size(self) -> int:
-        """K, the numbers in one sample's outputs: what a local readout gives."""
 
     @property
     def encoding(self) -> Encoding | None:
@@ -75,15 +88,6 @@ class Loss(Protocol):
         """The mean loss and its gradient, in the outputs' shape and dtype.
 
         Both are 0 where nothing in the batch counts.
-        """
-
-    def sample_gradients(
-        self, outputs: torch.Tensor, targets: torch.Tensor, *, dim: int
-    ) -> torch.Tensor:
-        """N times the gradient of the mean loss of these N samples, newly made, in their layout.
-
-        Where all weigh alike it is each one's own. outputs float32: [N, K] with dim 1, or [K, N]
-        with dim 0; targets: [N, ...].
         """
 
     def weight(self, targets: torch.Tensor) -> float:
