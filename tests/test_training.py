@@ -63,7 +63,7 @@ def no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ),
         ({"optimizer": torch.optim.LBFGS}, "optimizer: LBFGS computes the loss again"),
         ({"optimizer": lambda _: 1 / 0}, "optimizer: <lambda> raised ZeroDivisionError"),
-        ({"optimizer": partial(torch.optim.SGD, lr=1), "lr": 2}, "lr: has no effect, as optimizer"),
+        ({"optimizer": partial(torch.optim.SGD, lr=1), "lr": 2}, "lr: has no effect, as SGD"),
         ({"lr_schedule": lambda update, num_updates: -1.0}, "gave -1.0 at update 0 of 20, needs a"),
         ({"run_dir": __file__}, "run_dir: "),
         ({"config": RunConfig(epochs=2), "stages": 5}, "stages: 5 stages need at least"),

@@ -13,6 +13,7 @@ __all__ = [
     "LOSSES",
     "LR_SCHEDULES",
     "MODELS",
+    "OF_OPTIMIZERS",
     "OPTIMIZERS",
     "OWN_SYNTHESIZER",
     "SYNTHESIZERS",
@@ -31,6 +32,8 @@ TORCH_OPTIMIZERS: Final = tuple(
     )
 )  # fmt: skip
 """What those who write a name of theirs may have meant."""
+OF_OPTIMIZERS: Final = {"lr": 1e-3, "momentum": 0.9, "weight_decay": 0.0}
+"""What optimizers are asked for where nothing is said; those of others keep their own defaults."""
 LR_SCHEDULES: Final = ("constant", "linear", "cosine", "step")
 
 

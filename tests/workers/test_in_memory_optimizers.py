@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -64,9 +65,13 @@ def plainly_trained(
 @pytest.mark.parametrize("stages", [1, 2, 4])
 def test_lockstep_equals_torch_bit_for_bit(stages: int, name: str) -> None:
     """With four stages, some have nothing for one of two optimizers, or for the only one."""
-    settings = {"rule": "backprop", "optimizer": f"tests.own_optimizers:{name}", "norm": "layer"}
+    settings: dict[str, Any] = {
+        "rule": "backprop",
+        "optimizer": f"tests.own_optimizers:{name}",
+        "norm": "layer",
+    }
     if name in ("nesterov", "muon_beside_adamw", "slower_below", "heads_only"):
-        settings["lr"] = 1e-3  # they say it themselves
+        settings["lr"] = None  # they say it themselves
     line = trained(stages=stages, lr_schedule="tests.own_optimizers:waves", **settings)
     config = RunConfig(**{**SMALL, **settings, "lr_schedule": "tests.own_optimizers:waves"})  # type: ignore[arg-type]
     expected = plainly_trained(config, PLAINLY[name])
@@ -93,7 +98,7 @@ def test_one_stage_clips_as_torch_does_whatever_the_optimizer() -> None:
 @pytest.mark.parametrize("rule", [{"targets": "bootstrap"}, {"rule": "dgl"}, {"rule": "fdg"}])
 def test_every_rule_trains_with_it(rule: dict[str, str]) -> None:
     line = trained(
-        optimizer="tests.own_optimizers:muon_beside_adamw", lr=1e-3, window=2, accumulate=3,
+        optimizer="tests.own_optimizers:muon_beside_adamw", lr=None, window=2, accumulate=3,
         epochs=4, staleness_power=0.5, **rule,
     )  # fmt: skip
     assert line.losses[-1] < line.losses[0]

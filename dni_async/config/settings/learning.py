@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dni_async.config.names import LR_SCHEDULES, OPTIMIZERS, TORCH_OPTIMIZERS
+from dni_async.config.names import LR_SCHEDULES, OF_OPTIMIZERS, OPTIMIZERS, TORCH_OPTIMIZERS
 from dni_async.config.setting import (
     AT_LEAST_0,
     AT_LEAST_1,
@@ -57,12 +57,13 @@ class LearningSettings:
         check=name_or_own(OPTIMIZERS, "factory", others=TORCH_OPTIMIZERS),
         metavar="|".join([*OPTIMIZERS, OWN_FACTORY]),
     )
-    lr: float = setting(
-        1e-3,
-        "Learning rate. A factory of your own, or a class with settings, may say it itself.",
+    lr: float | None = setting(
+        None,
+        "Learning rate.",
         why="what Kingma & Ba 2015 suggest for Adam",
         check=POSITIVE,
         starts_here=True,
+        default_text=f"{OF_OPTIMIZERS['lr']}; a class of torch's keeps its own",
     )
     lr_schedule: str = setting(
         "constant",
@@ -91,17 +92,19 @@ class LearningSettings:
         why="an update a batch, as usual",
         check=AT_LEAST_1,
     )
-    momentum: float = setting(
-        0.9,
-        "Momentum of sgd.",
+    momentum: float | None = setting(
+        None,
+        "Momentum of sgd, or of a class that takes one.",
         why="the usual one",
         check=Check("in [0, 1)", lambda value: 0 <= value < 1),
+        default_text=f"{OF_OPTIMIZERS['momentum']}; a class of torch's keeps its own",
     )
-    weight_decay: float = setting(
-        0.0,
-        "L2 penalty (adam, sgd) or decoupled decay (adamw); goes to a class that takes it.",
+    weight_decay: float | None = setting(
+        None,
+        "L2 penalty (adam, sgd), decoupled decay (adamw), or what a class takes for it.",
         why="the plainest",
         check=NOT_NEGATIVE,
+        default_text="0; a class of torch's keeps its own",
     )
     seed: int = setting(
         0,

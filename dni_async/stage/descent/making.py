@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import torch
 
 from dni_async.config.extensions import find_callable
+from dni_async.config.names import OF_OPTIMIZERS
 from dni_async.config.run_config import RunConfig
-from dni_async.config.settings import SETTINGS
 from dni_async.errors import ConfigError
 from dni_async.stage.descent.optimizers import Adam, Optimizer, Sgd
 from dni_async.stage.descent.torch_optimizers import Named, TorchOptimizers
@@ -45,21 +45,26 @@ def left_out(named: Named, config: RunConfig) -> list[str]:
 
 
 def _sgd(parameters: Iterable[torch.Tensor], config: RunConfig) -> Sgd:
-    return Sgd(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
+    return Sgd(parameters, **{**OF_OPTIMIZERS, **_said(config)})
 
 
-def _adam(parameters: Iterable[torch.Tensor], config: RunConfig) -> Adam:
-    return Adam(parameters, lr=config.lr, weight_decay=config.weight_decay)
+def _adam(
+    parameters: Iterable[torch.Tensor], config: RunConfig, *, decoupled: bool = False
+) -> Adam:
+    asked = {**OF_OPTIMIZERS, **_said(config)}
+    return Adam(parameters, lr=asked["lr"], weight_decay=asked["weight_decay"], decoupled=decoupled)
 
 
-def _adamw(parameters: Iterable[torch.Tensor], config: RunConfig) -> Adam:
-    return Adam(parameters, lr=config.lr, weight_decay=config.weight_decay, decoupled=True)
+def _said(config: RunConfig) -> dict[str, float]:
+    """What the run says to its optimizers."""
+    values = {name: getattr(config, name) for name in OF_OPTIMIZERS}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 MAKERS: Final[dict[str, Callable[[Iterable[torch.Tensor], RunConfig], Optimizer]]] = {
     "sgd": _sgd,
     "adam": _adam,
-    "adamw": _adamw,
+    "adamw": functools.partial(_adam, decoupled=True),
 }
 """What makes each that config.names has a name for."""
 
@@ -77,12 +82,16 @@ def _own(named: Named, config: RunConfig) -> list[torch.optim.Optimizer]:
     kind: Any = found.func if isinstance(found, functools.partial) else found
     is_class = isinstance(kind, type) and issubclass(kind, torch.optim.Optimizer)
     title = getattr(kind, "__name__", config.optimizer)
-    if is_class:
-        settings = _settings_for(found, kind, config)
-        make = functools.partial(found, [parameter for _, parameter in named], **settings)
-    else:
-        _refuse(config, ("lr", "weight_decay", "momentum"), "a factory")
-        make = functools.partial(found, list(named))
+    said = _said(config)
+    taken = _taken(found, kind) if is_class else {}
+    for name in said:
+        if not taken.get(name, False):
+            raise ConfigError(
+                f"{name}: has no effect, as {title} does not take it or says it itself; leave out "
+                f"{name}, or say it there"
+            )
+    parameters = [parameter for _, parameter in named] if is_class else list(named)
+    make = functools.partial(found, parameters, **said)
     try:
         made = make()
     except Exception as error:
@@ -91,33 +100,12 @@ def _own(named: Named, config: RunConfig) -> list[torch.optim.Optimizer]:
     return _checked(made, title, named)
 
 
-def _settings_for(found: Any, kind: type, config: RunConfig) -> dict[str, float]:
-    """What the run's settings say to a class, which may be given some already."""
-    said = found.keywords if isinstance(found, functools.partial) else {}
-    _refuse(config, ("momentum", *(name for name in ("lr", "weight_decay") if name in said)))
-    taken = inspect.signature(kind).parameters
-    takes_any = any(each.kind is each.VAR_KEYWORD for each in taken.values())
-    wanted = {"lr": config.lr}
-    if config.weight_decay:
-        wanted["weight_decay"] = config.weight_decay
-    for name in wanted:
-        if name not in taken and not takes_any:
-            _refuse(config, (name,))
-    return {
-        name: value
-        for name, value in wanted.items()
-        if name not in said and (name in taken or takes_any)
-    }
-
-
-def _refuse(config: RunConfig, names: Sequence[str], what: str = "a class") -> None:
-    """Raises ConfigError if one of these is said, though nobody would hear of it."""
-    for name in names:
-        if getattr(config, name) != SETTINGS[name].default:
-            raise ConfigError(
-                f"{name}: has no effect, as optimizer is {what} of torch's kind that says it "
-                f"itself; leave out {name}, or say it there"
-            )
+def _taken(found: Any, kind: type) -> dict[str, bool]:
+    """Which settings a class takes that has not been told already."""
+    told = found.keywords if isinstance(found, functools.partial) else {}
+    known = inspect.signature(kind).parameters
+    takes_any = any(each.kind is each.VAR_KEYWORD for each in known.values())
+    return {name: name not in told and (takes_any or name in known) for name in OF_OPTIMIZERS}
 
 
 def _checked(made: object, title: str, named: Named) -> list[torch.optim.Optimizer]:

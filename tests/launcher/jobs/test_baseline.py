@@ -17,6 +17,8 @@ from dni_async.launcher.report.results import EpochResult
 from dni_async.network.building import build_network
 from dni_async.stage.threads import prepare_torch
 
+LR = 0.01
+
 
 @pytest.fixture(autouse=True)
 def as_in_its_process() -> Iterator[None]:
@@ -33,11 +35,9 @@ def plain_loop(config: RunConfig) -> tuple[torch.nn.Sequential, list[float]]:
     inputs = Inputs.from_config(config)
     network = build_network(config, (64,), 10)
     if config.optimizer == "adam":
-        optimizer: Any = torch.optim.Adam(network.parameters(), lr=config.lr, fused=True)
+        optimizer: Any = torch.optim.Adam(network.parameters(), lr=LR, fused=True)
     else:
-        optimizer = torch.optim.SGD(
-            network.parameters(), lr=config.lr, momentum=config.momentum, fused=True
-        )
+        optimizer = torch.optim.SGD(network.parameters(), lr=LR, momentum=0.9, fused=True)
     losses = []
     for epoch in range(1, config.epochs + 1):
         total = 0.0
@@ -56,7 +56,7 @@ def plain_loop(config: RunConfig) -> tuple[torch.nn.Sequential, list[float]]:
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_it_equals_a_plain_loop_bit_for_bit(norm: str, optimizer: str) -> None:
     settings: dict[str, Any] = {"norm": norm, "optimizer": optimizer}
-    config = RunConfig(epochs=2, batch_size=100, width=128, lr=0.01, **settings)
+    config = RunConfig(epochs=2, batch_size=100, width=128, lr=LR, **settings)
     losses = []
     network = baseline.train(
         config,
@@ -78,7 +78,7 @@ def test_its_rate_and_clipping_are_those_of_a_plain_loop() -> None:
     network = baseline.train(config, torch.device("cpu"), lambda: None, lambda *_: None)
     inputs = Inputs.from_config(config)
     plain = build_network(config, (64,), 10)
-    optimizer = torch.optim.Adam(plain.parameters(), lr=config.lr, fused=True)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3, fused=True)
     total = config.epochs * inputs.num_train_batches
     for update in range(total):
         epoch, index = divmod(update, inputs.num_train_batches)
@@ -87,9 +87,7 @@ def test_its_rate_and_clipping_are_those_of_a_plain_loop() -> None:
         functional.cross_entropy(plain(x), y).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.1)
         after = (update - 3) / (total - 3)
-        optimizer.param_groups[0]["lr"] = config.lr * (
-            (update + 1) / 3 if update < 3 else 1 - after
-        )
+        optimizer.param_groups[0]["lr"] = 1e-3 * ((update + 1) / 3 if update < 3 else 1 - after)
         optimizer.step()
     for mine, its in zip(network.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, its, rtol=1e-4, atol=1e-6)

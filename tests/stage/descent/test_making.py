@@ -53,9 +53,14 @@ def test_a_class_gets_the_rate_and_the_decay_of_the_run(own: ModuleType) -> None
     assert (optimizer.defaults["lr"], optimizer.defaults["weight_decay"]) == (0.25, 0.125)
 
 
-def test_no_decay_said_leaves_a_class_its_own(own: ModuleType) -> None:
-    (optimizer,) = made(torch.optim.AdamW, own)
-    assert optimizer.defaults["weight_decay"] == 0.01
+def test_what_is_not_said_is_a_class_s_own(own: ModuleType) -> None:
+    for kind in (torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adadelta):
+        (optimizer,) = made(kind, own)
+        assert optimizer.defaults == kind(network().parameters()).defaults
+    (optimizer,) = made(torch.optim.AdamW, own, weight_decay=0.0)
+    assert optimizer.defaults["weight_decay"] == 0.0
+    (optimizer,) = made(torch.optim.SGD, own, momentum=0.5)
+    assert optimizer.defaults["momentum"] == 0.5
 
 
 def test_what_a_partial_says_stands(own: ModuleType) -> None:
@@ -68,7 +73,7 @@ def test_what_a_partial_says_stands(own: ModuleType) -> None:
     [
         (functools.partial(torch.optim.SGD, lr=0.5), {"lr": 0.1}, "lr"),
         (lambda named: torch.optim.SGD(dict(named).values(), lr=0.5), {"lr": 0.1}, "lr"),
-        (torch.optim.SGD, {"momentum": 0.5}, "momentum"),
+        (torch.optim.NAdam, {"momentum": 0.5}, "momentum"),
         (functools.partial(torch.optim.Adam, weight_decay=0.5), {"weight_decay": 1.0}, "weight_d"),
         (torch.optim.SparseAdam, {"weight_decay": 1.0}, "weight_decay"),
     ],
