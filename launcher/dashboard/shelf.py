@@ -81,7 +81,7 @@ def row_of_report(name: str, report: Mapping[str, Any] | None) -> dict[str, Any]
     metric = chosen_metric(config, ours["epochs"])
     return row | {
         "workers": ours["num_workers"],
-        "epochs": len(ours["epochs"]),
+        "epochs": ours["epochs"][-1]["epoch"] if ours["epochs"] else 0,
         "train_seconds": ours["train_seconds"],
         "samples_per_second": ours["samples_per_second"],
         "metric": metric,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +49,7 @@ class Site:
             Route(f"{run}/now", self._json(lambda r: self._sources.now(_name(r)))),
             Route(f"{run}/learning", self._json(lambda r: self._sources.learning(_name(r)))),
             Route(f"{run}/health", self._json(lambda r: self._sources.health(_name(r)))),
+            Route(f"{run}/timeline", self._json(self._timeline)),
             Route(f"{run}/logs/{{log}}", self._log),
         ]
 
@@ -65,6 +67,12 @@ class Site:
 
     def _compare(self, request: Request) -> dict[str, Any]:
         return self._sources.compare(request.query_params.getlist("run"))
+
+    def _timeline(self, request: Request) -> dict[str, Any] | None:
+        asked = request.query_params
+        began_s, length_s = _seconds(asked.get("from")), _seconds(asked.get("length"))
+        is_lockstep = asked.get("lockstep") == "1"
+        return self._sources.timeline(_name(request), began_s, length_s, is_lockstep=is_lockstep)
 
     def _log(self, request: Request) -> Response:
         return _text(self._sources.log(_name(request), request.path_params["log"]))
@@ -115,6 +123,15 @@ async def _page(_request: Request) -> Response:
 def _name(request: Request) -> str:
     name: str = request.path_params["name"]
     return name
+
+
+def _seconds(text: str | None) -> float | None:
+    """A finite number, or None where there is none."""
+    try:
+        seconds = float(text or "nan")
+    except ValueError:
+        return None
+    return seconds if math.isfinite(seconds) else None
 
 
 def _text(text: str | None) -> Response:

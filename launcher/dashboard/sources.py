@@ -16,6 +16,7 @@ from dni_async.launcher.dashboard.line import told_line, told_restarts
 from dni_async.launcher.dashboard.logs import Stacks, list_logs, tail_of
 from dni_async.launcher.dashboard.pace import ROW
 from dni_async.launcher.dashboard.shelf import Shelf, differences
+from dni_async.launcher.dashboard.timelines import Timelines, told_timeline
 
 __all__ = ["LiveRun", "Sources", "told_now", "written"]
 
@@ -50,6 +51,7 @@ class Sources:
     def __init__(self, live: LiveRun | None, shelf: Shelf) -> None:
         self.live = live
         self._shelf = shelf
+        self._timelines = Timelines()
 
     def is_live(self, name: str) -> bool:
         """Whether it is the run that goes on."""
@@ -96,6 +98,17 @@ class Sources:
             "logs": list_logs(folder),
             "shows_stacks": self.is_live(name),
         }
+
+    def timeline(
+        self, name: str, began_s: float | None, length_s: float | None, *, is_lockstep: bool
+    ) -> dict[str, Any] | None:
+        """What all workers did when; the last seconds of a run that goes on."""
+        folder = self._folder(name)
+        if folder is None:
+            return None
+        if self.live is not None and self.is_live(name):
+            return told_timeline(self.live.ledger.moment(), is_lockstep=is_lockstep)
+        return self._timelines.of(folder, began_s, length_s, is_lockstep=is_lockstep)
 
     def log(self, name: str, log: str) -> str | None:
         """The end of a log of a run."""

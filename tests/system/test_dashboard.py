@@ -21,7 +21,7 @@ pytestmark = pytest.mark.system
 
 CHROMIUM = Path("/usr/bin/chromium")
 WIDTHS = (390, 768, 1280)
-LIVE_PAGES = ("now", "learning", "health", "runs")
+LIVE_PAGES = ("now", "learning", "health", "timeline", "runs")
 WIDER = "document.documentElement.scrollWidth - window.innerWidth"
 
 
@@ -144,7 +144,7 @@ def served_again(browser: Any, run: Launch) -> None:
         for worker in ours["workers"]:
             box = tab.page.locator(".box").nth(worker["stage"]).inner_text()
             assert f"{worker['updates']:,}" in box
-        fits_every_screen(tab, url, "run", ("now", "runs"))
+        fits_every_screen(tab, url, "run", ("now", "timeline"))
         assert tab.complaints == []
         server.interrupt()
         assert server.end(10) == 0, server.output

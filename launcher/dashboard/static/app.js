@@ -4,11 +4,13 @@ import { nowPage } from "./now.js";
 import { learningPage } from "./learning.js";
 import { healthPage } from "./health.js";
 import { runsPage } from "./runs.js";
+import { timelinePage } from "./timeline.js";
 
 const PAGES = [
   ["now", "Now", nowPage],
   ["learning", "Learning", learningPage],
   ["health", "Links and health", healthPage],
+  ["timeline", "Timeline", timelinePage],
   ["runs", "Runs", runsPage],
 ];
 const byId = (id) => document.getElementById(id);
@@ -155,7 +157,7 @@ function drawFigures(list, figures) {
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
-  if (/^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) {
+  if (event.target.matches("input[type=search]")) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
@@ -166,7 +168,7 @@ function onKey(event) {
   } else if (event.key === "/") {
     const filter = document.querySelector("input[type=search]");
     if (filter) { event.preventDefault(); filter.focus(); }
-  } else if (event.key === " " && !/^(BUTTON|A|SUMMARY)$/.test(event.target.tagName)) {
+  } else if (event.key === " " && !/^(BUTTON|A|INPUT)$/.test(event.target.tagName)) {
     event.preventDefault();
     app.isPaused = !app.isPaused;
     if (!app.isPaused && app.now) tell(app.now); else drawHead();
