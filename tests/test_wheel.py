@@ -108,6 +108,14 @@ def test_a_wheel_holds_what_the_folders_hold_and_takes_no_other_name(wheel: Path
     assert modules == {p if p.startswith("dni_async/") else f"dni_async/{p}" for p in places}
 
 
+def test_a_wheel_holds_the_pages_of_the_dashboard_with_their_licences(wheel: Path) -> None:
+    place = "launcher/dashboard/static"
+    with zipfile.ZipFile(wheel) as archive:
+        held = {name for name in archive.namelist() if name.startswith(f"dni_async/{place}/")}
+    assert held == {f"dni_async/{place}/{path.name}" for path in (ROOT / place).iterdir()}
+    assert f"dni_async/{place}/uPlot.LICENSE.txt" in held
+
+
 def test_the_first_commands_of_the_readme_work_beside_files_named_like_ours(
     bin_folder: Path, folder: Path
 ) -> None:

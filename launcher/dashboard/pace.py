@@ -9,7 +9,7 @@ from dni_async.wire.counters import Counters
 
 __all__ = ["ROW", "History", "Pace", "pace_between", "row_of"]
 
-MAX_ROWS = 480  # of a stage's history; from there on every second one goes
+MAX_ROWS = 320  # of a stage's history; from there on every second one goes
 ROW = ("seconds", "busy", "waiting", "sending", "window", "staleness", "memory_mb", "credit_ms")
 
 

@@ -162,7 +162,10 @@ def told_now(ledger: Ledger) -> dict[str, Any]:
 
 def written(value: Any) -> str:
     """value as JSON that browsers read: what is not finite is null."""
-    return json.dumps(_finite(value), separators=(",", ":"), allow_nan=False)
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # rare, and several times as slow
+        return json.dumps(_finite(value), separators=(",", ":"), allow_nan=False)
 
 
 def _finite(value: Any) -> Any:

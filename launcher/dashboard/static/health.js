@@ -17,6 +17,7 @@ export function healthPage({ host, run, site, isLive, isPaused }) {
   const path = `/api/runs/${encodeURIComponent(run)}`;
   let timer = null;
   let listed = "";
+  let numStages = 1;
 
   async function read() {
     try {
@@ -25,13 +26,19 @@ export function healthPage({ host, run, site, isLive, isPaused }) {
     } catch (error) {
       told.textContent = String(error.message || error);
     }
-    if (isLive && timer !== false) timer = setTimeout(() => isPaused() ? again() : read(), EVERY_MS);
+    if (isLive) again();
   }
-  const again = () => { if (timer !== false) timer = setTimeout(() => isPaused() ? again() : read(), EVERY_MS); };
+
+  // Of many stages seldomer: who looks costs the run next to nothing.
+  function again() {
+    if (timer === false) return;
+    timer = setTimeout(() => isPaused() ? again() : read(), EVERY_MS * Math.max(1, numStages / 8));
+  }
 
   function draw(found) {
     const column = (rows, name) => rows.map((row) => row[site.columns.indexOf(name)]);
     const stages = Object.entries(found.rows).map(([stage, rows]) => ({ stage: Number(stage), rows }));
+    numStages = stages.length;
     drawHeat(heat, stages.map(({ stage, rows }) => ({
       stage, at: column(rows, "seconds"), share: column(rows, "window"),
     })).filter((each) => each.share.some(isThere)));

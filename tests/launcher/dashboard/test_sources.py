@@ -1,0 +1,44 @@
+"""Where the pages get what they show."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from dni_async.launcher.dashboard.ledger import Ledger
+from dni_async.launcher.dashboard.shelf import Shelf
+from dni_async.launcher.dashboard.sources import LiveRun, Sources, told_now, written
+from tests.launcher.dashboard.test_header import FACTS
+from tests.launcher.dashboard.test_shelf import put
+from tests.launcher.told import EPOCH, decoupled, progress
+
+
+def test_what_is_not_finite_is_null() -> None:
+    value = {"a": float("nan"), "b": [float("inf"), 1.5], 3: (None, "x")}
+    assert json.loads(written(value)) == {"a": None, "b": [None, 1.5], "3": [None, "x"]}
+
+
+def test_the_first_page_is_made_once_until_more_is_told(tmp_path: Path) -> None:
+    ledger = Ledger()
+    live = LiveRun(ledger, tmp_path / "run")
+    first = live.now()
+    assert live.now() is first
+    ledger.progress(progress(0))
+    assert live.now() is not first
+
+
+def test_the_run_that_goes_on_hides_an_older_one_of_its_name(tmp_path: Path) -> None:
+    put(tmp_path, "run", rate=1.0)
+    put(tmp_path, "other")
+    ledger = Ledger()
+    sources = Sources(LiveRun(ledger, tmp_path / "run"), Shelf(tmp_path))
+    ledger.lay_out(FACTS)
+    ledger.begin(decoupled(EPOCH))
+    rows = sources.runs()["runs"]
+    assert [(row["name"], row["status"]) for row in rows] == [
+        ("run", "training"), ("other", "finished"),
+    ]  # fmt: skip
+    assert json.loads(sources.now("run") or "")["status"] == "training"
+    assert told_now(ledger)["epochs_told"] == 1
+    assert sources.now("nobody") is sources.learning("nobody") is sources.health("nobody") is None
+    assert sources.timeline("nobody", None, None, is_lockstep=False) is None
