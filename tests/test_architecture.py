@@ -69,7 +69,7 @@ LAUNCHER = {
     "places": "decisions plan | config errors transport",
     "run_folder": "plan report | config data errors files network stage wire",
     "monitoring": "dashboard plan report | config errors wire",
-    "dashboard": "plan report | addresses errors files system wire",
+    "dashboard": "plan report | addresses config errors files system wire",
     "report": "plan | config decisions errors files wire",
     "plan": "| addresses config data decisions errors network stage system transport",
     "decisions": "| decisions errors wire",

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from itertools import accumulate
 from typing import Any
 
+from dni_async.config.metric_names import traits_of_metric
 from dni_async.launcher.report.results import RunResult
 
 __all__ = ["chosen_metric", "learning_of", "metrics_of", "row_of_run"]
@@ -22,6 +23,7 @@ def row_of_run(run: RunResult) -> dict[str, Any]:
     return {
         "name": run.name,
         "kind": run.kind,
+        "metric": run.goal.metric,
         "epochs": [asdict(epoch) for epoch in list(run.epochs)],
         "boundaries": [
             {"stage": stage, "epochs": epochs} for stage, epochs in sorted(boundaries.items())
@@ -31,32 +33,26 @@ def row_of_run(run: RunResult) -> dict[str, Any]:
 
 def metrics_of(row: Mapping[str, Any]) -> dict[str, float]:
     """What was measured on the test set after an epoch, or in the end, by name; the loss last."""
-    found = dict(row.get("test_metrics") or {})
-    if row.get("test_accuracy") is not None:
-        found.setdefault("accuracy", row["test_accuracy"])
     loss = row.get("test_loss")
-    if loss is not None and loss != -1:  # of nothing
-        found["loss"] = loss
-    return found
+    return dict(row.get("test_metrics", {})) | ({} if loss is None else {"loss": loss})
 
 
-def chosen_metric(config: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:
-    """The name of the metric that the run is judged by: what was asked for, else the first."""
-    if config.get("metric"):
-        return str(config["metric"]).rpartition(":")[2]
-    return next((name for row in rows for name in metrics_of(row)), "loss")
+def chosen_metric(runs: Iterable[Mapping[str, Any]]) -> str:
+    """The name of the metric that runs are judged by, which is that of the first."""
+    return next((str(run["metric"]) for run in runs), "loss")
 
 
-def learning_of(config: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def learning_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The curves of runs in the shape of report.json.
 
     seconds: of training alone, added up, so that curves compare learning per second. A value that
     was not measured is None.
     """
-    metric = chosen_metric(config, (epoch for run in runs for epoch in run["epochs"]))
+    metric = chosen_metric(runs)
     ours = next((run for run in runs if run["kind"] == "decoupled"), None)
     return {
         "metric": metric,
+        "is_share": traits_of_metric(metric).is_share,
         "runs": [_curves(run, metric) for run in runs],
         "boundaries": [] if ours is None else [_agreement(b) for b in ours.get("boundaries", [])],
     }
@@ -70,7 +66,7 @@ def _curves(run: Mapping[str, Any], metric: str) -> dict[str, Any]:
         "kind": run["kind"],
         "epochs": [epoch["epoch"] for epoch in epochs],
         "seconds": [round(at, 4) for at in accumulate(epoch["seconds"] for epoch in epochs)],
-        "train_loss": [_some(epoch["train_loss"]) for epoch in epochs],
+        "train_loss": [epoch["train_loss"] for epoch in epochs],
         "test_loss": [each.get("loss") for each in measured],
         "metric": [each.get(metric) for each in measured],
         "samples_per_second": [
@@ -86,8 +82,3 @@ def _agreement(boundary: Mapping[str, Any]) -> dict[str, Any]:
     epochs = boundary["epochs"]
     columns = {name: [epoch[name] for epoch in epochs] for name in _AGREEMENT}
     return {"stage": boundary["stage"], "epochs": [e["epoch"] for e in epochs], **columns}
-
-
-def _some(loss: float | None) -> float | None:
-    """A loss of nothing is -1, or None."""
-    return None if loss == -1 else loss

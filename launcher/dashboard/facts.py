@@ -42,13 +42,12 @@ class Facts:
 def facts_of(plan: Plan) -> Facts:
     """Those of a plan that is about to be carried out."""
     config = plan.config
-    parts = (plan.num_train, plan.num_test)
     stages = enumerate(zip(plan.layer_ranges, plan.devices, strict=True))
     return Facts(
         data=plan.dataset_name,
         rule=config.rule,
         epochs=config.epochs,
-        epoch_ids=sum(-(-count // config.batch_size) for count in parts),
+        epoch_ids=plan.num_train_batches + -(-plan.num_test // config.batch_size),
         samples_per_update=config.batch_size * config.accumulate,
         cores=plan.cores,
         load=plan.load,

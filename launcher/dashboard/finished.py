@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dni_async.config.metric_names import traits_of_metric
 from dni_async.files import names
 from dni_async.launcher.dashboard.curves import chosen_metric, learning_of, metrics_of
 from dni_async.launcher.dashboard.header import comparisons
@@ -36,7 +37,7 @@ def written_now(report: Report) -> dict[str, Any]:
 
 def written_learning(report: Report) -> dict[str, Any]:
     """The curves of a report."""
-    return learning_of(report["config"], report["runs"])
+    return learning_of(report["runs"])
 
 
 def _ours(report: Report) -> Mapping[str, Any] | None:
@@ -56,7 +57,7 @@ def _header(report: Report, ours: Mapping[str, Any] | None) -> dict[str, Any]:
     }
     if ours is None:
         return head
-    metric = chosen_metric(config, ours["epochs"])
+    metric = chosen_metric([ours])
     last = ours["epochs"][-1] if ours["epochs"] else {}
     return head | {
         "epoch": last.get("epoch", 0),
@@ -65,6 +66,7 @@ def _header(report: Report, ours: Mapping[str, Any] | None) -> dict[str, Any]:
         "train_seconds": ours["train_seconds"],
         "samples_per_second": ours["samples_per_second"],
         "metric": metric,
+        "is_share": traits_of_metric(metric).is_share,
         "value": metrics_of(last).get(metric),
         "train_loss": last.get("train_loss"),
         "num_restarts": len(ours.get("restarts", [])),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dni_async.launcher.dashboard.curves import chosen_metric, metrics_of, row_of_run
+from dni_async.config.metric_names import traits_of_metric
+from dni_async.launcher.dashboard.curves import metrics_of, row_of_run
 from dni_async.launcher.dashboard.ledger import Moment, StageNow
 from dni_async.launcher.report.results import RunResult
 
@@ -47,12 +48,12 @@ def told_header(moment: Moment) -> Row:
 
 def _result(moment: Moment) -> Row:
     """The chosen metric after the last epoch of the decoupled run, by name."""
-    assert moment.facts is not None
-    epochs = row_of_run(moment.runs[0])["epochs"]
-    metric = chosen_metric(moment.facts.settings, epochs)
-    value = metrics_of(epochs[-1]).get(metric) if epochs else None
-    loss = epochs[-1]["train_loss"] if epochs else None
-    return {"metric": metric, "value": value, "train_loss": None if loss == -1 else loss}
+    run, metric = moment.runs[0], moment.runs[0].goal.metric
+    told = {"metric": metric, "is_share": traits_of_metric(metric).is_share}
+    if not run.epochs:
+        return told | {"value": None, "train_loss": None}
+    last = run.epochs[-1]
+    return told | {"value": run.figure(last), "train_loss": last.train_loss}
 
 
 def _progress(moment: Moment, run: RunResult) -> Row:
@@ -156,7 +157,7 @@ def is_busy(machine: Mapping[str, Any]) -> bool:
 
 def _beside(ours: Mapping[str, Any], run: Mapping[str, Any]) -> str:
     """The metric of both after the last epoch that both have been tested after."""
-    metric = chosen_metric({}, ours["epochs"])
+    metric = ours["metric"]
     theirs = {epoch["epoch"]: metrics_of(epoch).get(metric) for epoch in run["epochs"]}
     for epoch in reversed(ours["epochs"]):
         both = (metrics_of(epoch).get(metric), theirs.get(epoch["epoch"]))

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from dni_async.config.metric_names import traits_of_metric
 from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.launcher.dashboard.curves import chosen_metric, metrics_of
@@ -78,13 +79,14 @@ def row_of_report(name: str, report: Mapping[str, Any] | None) -> dict[str, Any]
     ours = next((run for run in report["runs"] if run["kind"] == "decoupled"), None)
     if ours is None:
         return row
-    metric = chosen_metric(config, ours["epochs"])
+    metric = chosen_metric([ours])
     return row | {
         "workers": ours["num_workers"],
         "epochs": ours["epochs"][-1]["epoch"] if ours["epochs"] else 0,
         "train_seconds": ours["train_seconds"],
         "samples_per_second": ours["samples_per_second"],
         "metric": metric,
+        "is_share": traits_of_metric(metric).is_share,
         "value": metrics_of(ours["epochs"][-1]).get(metric) if ours["epochs"] else None,
         "restarts": len(ours.get("restarts", [])),
     }

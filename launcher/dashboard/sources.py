@@ -79,8 +79,7 @@ class Sources:
         """The curves of a run."""
         if self.live is not None and self.is_live(name):
             moment = self.live.ledger.moment()
-            settings = {} if moment.facts is None else moment.facts.settings
-            return learning_of(settings, [row_of_run(run) for run in moment.runs])
+            return learning_of([row_of_run(run) for run in moment.runs])
         report = self._shelf.report(name)
         return None if report is None else written_learning(report)
 
@@ -139,7 +138,7 @@ class Sources:
 
     def _live_row(self, live: LiveRun) -> dict[str, Any]:
         head = told_header(live.ledger.moment())
-        keys = ("status", "data", "rule", "metric", "value", "samples_per_second")
+        keys = ("status", "data", "rule", "metric", "is_share", "value", "samples_per_second")
         row = {key: head.get(key) for key in keys}
         own = {"name": live.name, "epochs": head.get("epoch")}
         return own | row | {"restarts": head.get("num_restarts")}

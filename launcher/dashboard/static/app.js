@@ -138,8 +138,8 @@ function figuresOf(now) {
     found.push(["busy cores", `${fixed(now.busy_cores, 1)} of ${now.cores}`]);
   }
   found.push([now.metric === "loss" ? "test loss" : now.metric ?? "metric",
-    measure(now.metric, now.value)]);
-  found.push(["training loss", measure("loss", now.train_loss)]);
+    measure(now.is_share, now.value)]);
+  found.push(["training loss", measure(false, now.train_loss)]);
   found.push(["restarts", count(now.num_restarts ?? 0)]);
   return found;
 }

@@ -36,7 +36,7 @@ export function table(names, rows, label, kind) {
 
 export const count = (value) => isThere(value) ? Math.round(value).toLocaleString("en-US") : "–";
 export const percent = (value, digits = 0) =>
-  isThere(value) ? `${(value * 100).toFixed(digits)} %` : "–";
+  isThere(value) ? `${(value * 100).toFixed(digits)}%` : "–";
 export const fixed = (value, digits) => isThere(value) ? value.toFixed(digits) : "–";
 export const isThere = (value) => value !== null && value !== undefined && Number.isFinite(value);
 
@@ -57,10 +57,9 @@ export function bytes(value) {
 }
 
 // A measured value as people write it: shares as percent, others with four digits.
-export function measure(name, value) {
+export function measure(isShare, value) {
   if (!isThere(value)) return "–";
-  const isShare = /^(accuracy|top-\d+|iou|f1|precision|recall)$/.test(name || "");
-  return isShare ? `${(value * 100).toFixed(2)} %` : short(value);
+  return isShare ? `${(value * 100).toFixed(2)}%` : short(value);
 }
 
 export function short(value) {
@@ -69,8 +68,8 @@ export function short(value) {
 }
 
 // As measure, for ticks: no more digits than it takes.
-export function tick(name, value) {
-  return measure(name, value).replace(/\.?0+ %$/, " %");
+export function tick(isShare, value) {
+  return measure(isShare, value).replace(/\.?0+%$/, "%");
 }
 
 export async function fetchJson(path) {

@@ -18,7 +18,7 @@ export function learningPage({ host, run }) {
     try {
       const found = await fetchJson(`/api/runs/${encodeURIComponent(run)}/learning`);
       told = epochs;
-      groups[0].draw(learningCharts(found.runs, found.metric));
+      groups[0].draw(learningCharts(found.runs, found.metric, found.is_share));
       groups[1].draw(boundaryCharts(found.boundaries));
       boundaries.hidden = !found.boundaries.length;
       note.textContent = found.boundaries.length ? "" :
@@ -37,10 +37,10 @@ export function learningPage({ host, run }) {
 }
 
 // runs: {name, epochs, seconds, train_loss, test_loss, metric}, each a curve.
-export function learningCharts(runs, metric) {
+export function learningCharts(runs, metric, isShare) {
   const over = (key, x) => runs.map((run, index) => ({ name: run.name, index, xs: run[x], ys: run[key] }));
-  const show = (value) => measure(metric, value);
-  const ticks = (value) => tick(metric, value);
+  const show = (value) => measure(isShare, value);
+  const ticks = (value) => tick(isShare, value);
   const charts = [];
   if (metric !== "loss") {
     charts.push({ title: `test ${metric}`, xLabel: "seconds of training", series: over("metric", "seconds"), show, ticks });

@@ -41,7 +41,7 @@ export function runsPage({ host, run, address }) {
       : row.is_busy ? `${fixed(value, 2)}x, busy machine` : `${fixed(value, 2)}x`;
     return [el("a", { href: address(row.name, "now"), text: row.name }), box, row.status ?? "",
       row.data ?? "", row.rule ?? "", count(row.workers), count(row.epochs),
-      row.metric ? `${row.metric} ${measure(row.metric, row.value)}` : "–",
+      row.metric ? `${row.metric} ${measure(row.is_share, row.value)}` : "–",
       count(row.samples_per_second), seconds(row.train_seconds), ratio(row.vs_one_thread),
       ratio(row.vs_all_threads), count(row.restarts)];
   }
@@ -55,7 +55,7 @@ export function runsPage({ host, run, address }) {
     const curves = told.learning.flatMap((each, index) => each.runs
       .filter((curve) => curve.kind === "decoupled" && each.metric === metric)
       .map((curve) => ({ ...curve, name: told.names[index] })));
-    group.draw(learningCharts(curves, metric));
+    group.draw(learningCharts(curves, metric, told.learning[0]?.is_share));
     settings.replaceChildren(
       el("h3", { text: "Settings that differ" }),
       told.settings.length

@@ -221,6 +221,6 @@ function markAt(told, canvas, x, y) {
     return `stage ${track.stage}: ${mark[2]}${batch}, version ${mark[4]}, ${short((mark[1] - mark[0]) * 1000)} ms`;
   }
   const piece = track.pieces?.find((each) => each[0] <= moment && moment <= each[1]);
-  return piece && `stage ${track.stage}: busy ${Math.round(piece[2] * 100)} %, sending ` +
-    `${Math.round(piece[4] * 100)} %, waiting ${Math.round(piece[3] * 100)} %`;
+  return piece && `stage ${track.stage}: busy ${Math.round(piece[2] * 100)}%, sending ` +
+    `${Math.round(piece[4] * 100)}%, waiting ${Math.round(piece[3] * 100)}%`;
 }

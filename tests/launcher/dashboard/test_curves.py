@@ -1,4 +1,4 @@
-"""What is drawn over seconds and epochs, from epochs of either shape."""
+"""What is drawn over seconds and epochs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from tests.launcher.told import EPOCH, decoupled
 @pytest.mark.parametrize(
     ("epoch", "metrics"),
     [
-        ({"test_accuracy": 0.5, "test_loss": 2.0}, {"accuracy": 0.5, "loss": 2.0}),
+        ({"test_metrics": {"accuracy": 0.5}, "test_loss": 2.0}, {"accuracy": 0.5, "loss": 2.0}),
         ({"test_metrics": {"mae": 1.5}, "test_loss": None}, {"mae": 1.5}),
-        ({"test_metrics": {}, "test_loss": -1}, {}),
-        ({"test_accuracy": None}, {}),
+        ({"test_metrics": {}, "test_loss": None}, {}),
     ],
 )
 def test_what_was_measured_goes_by_its_name(
@@ -30,36 +29,34 @@ def test_what_was_measured_goes_by_its_name(
     assert metrics_of(epoch) == metrics
 
 
-def test_the_chosen_metric_is_the_one_asked_for_or_else_the_first() -> None:
-    epochs = [{"test_metrics": {"mae": 1.0, "r2": 0.5}, "test_loss": 2.0}]
-    assert chosen_metric({"metric": "r2"}, epochs) == "r2"
-    assert chosen_metric({"metric": "my.module:wrong"}, epochs) == "wrong"
-    assert chosen_metric({"metric": None}, epochs) == "mae"
-    assert chosen_metric({}, [{"test_loss": 2.0}]) == chosen_metric({}, []) == "loss"
+def test_the_chosen_metric_is_that_of_the_first_run() -> None:
+    assert chosen_metric([{"metric": "mae"}, {"metric": "r2"}]) == "mae"
+    assert chosen_metric([]) == "loss"
 
 
 def test_curves_go_over_seconds_of_training_added_up() -> None:
     run = {
         "name": "dni",
         "kind": "decoupled",
+        "metric": "accuracy",
         "epochs": [
             {"epoch": 1, "seconds": 0.5, "train_loss": 2.0, "num_samples": 100,
              "test_metrics": {"accuracy": 0.5}, "test_loss": 1.5},
-            {"epoch": 2, "seconds": 0.25, "train_loss": -1, "num_samples": 0,
+            {"epoch": 2, "seconds": 0.25, "train_loss": None, "num_samples": 0,
              "test_metrics": {}, "test_loss": None},
         ],
     }  # fmt: skip
-    told = learning_of({}, [run])
+    told = learning_of([run])
     (curve,) = told["runs"]
     assert (curve["epochs"], curve["seconds"]) == ([1, 2], [0.5, 0.75])
     assert (curve["train_loss"], curve["test_loss"]) == ([2.0, None], [1.5, None])
     assert (curve["metric"], curve["samples_per_second"]) == ([0.5, None], [200.0, None])
-    assert (told["metric"], told["boundaries"]) == ("accuracy", [])
+    assert (told["metric"], told["is_share"], told["boundaries"]) == ("accuracy", True, [])
 
 
 def test_a_run_that_goes_on_gives_the_curves_of_its_report() -> None:
     run = decoupled(EPOCH)
-    told = learning_of({}, [row_of_run(run)])
+    told = learning_of([row_of_run(run)])
     assert told["runs"][0]["seconds"] == [0.5]
     assert told["boundaries"] == [
         {"stage": 0, "epochs": [1], "cosine": [0.5], "norm_ratio": [0.25], "relative_error": [0.75]}

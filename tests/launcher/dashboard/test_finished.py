@@ -18,7 +18,7 @@ def test_the_figures_are_those_of_the_report() -> None:
     ours = written["runs"][0]
     assert (now["status"], now["epoch"], now["epochs"]) == ("finished", 3, 3)
     assert now["samples_per_second"] == ours["samples_per_second"]
-    assert now["value"] == ours["epochs"][-1]["test_accuracy"]
+    assert now["value"] == ours["epochs"][-1]["test_metrics"]["accuracy"]
     assert len(now["stages"]) == 2
     assert now["epochs_told"] == 6
     assert now["says"][0].startswith("2.00x the samples/s of baseline-1-thread (faster)")

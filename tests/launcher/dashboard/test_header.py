@@ -72,7 +72,13 @@ def test_a_baseline_has_its_own_progress_and_is_compared() -> None:
 )
 def test_no_ratio_stands_without_what_belongs_to_it(rate: float, load: float, said: str) -> None:
     epochs = [{"epoch": 1, "test_loss": 0.5}]
-    ours = {"name": "dni", "kind": "decoupled", "epochs": epochs, "samples_per_second": 200.0}
+    ours = {
+        "name": "dni",
+        "kind": "decoupled",
+        "metric": "loss",
+        "epochs": epochs,
+        "samples_per_second": 200.0,
+    }
     one = {"name": "one", "kind": "baseline", "epochs": epochs, "samples_per_second": rate}
     assert comparisons([ours, one], {"cores": 2, "load": load}) == [said]
 
