@@ -19,6 +19,7 @@ from dni_async.config.extensions import find_callable, is_extension
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.network.models import make_model
+from dni_async.network.partition import split_layers
 from dni_async.stage.values import gathered, tensors_of
 
 __all__ = [
@@ -134,16 +135,34 @@ def check_tied(network: nn.Sequential, ranges: Sequence[tuple[int, int]]) -> Non
 
     ranges: the layers of each stage, half-open.
     """
+    found = _first_tied(network, ranges)
+    if found is None:
+        return
+    (stage, name), (other, again) = found
+    num_layers = ranges[-1][1]
+    fit = (
+        count
+        for count in range(len(ranges), 0, -1)
+        if _first_tied(network, split_layers(num_layers, count)) is None
+    )
+    raise ConfigError(
+        f"model: {name} and {again} are one parameter, but stages {stage} and {other} would update "
+        f"it on their own; with --stages {next(fit)} --partition even they are in one stage, else "
+        "freeze it or untie the two"
+    )
+
+
+def _first_tied(
+    network: nn.Sequential, ranges: Sequence[tuple[int, int]]
+) -> tuple[tuple[int, str], tuple[int, str]] | None:
+    """The first parameter to train in two stages: which, and under which names."""
     held: dict[int, tuple[int, str]] = {}
     for stage, layers in enumerate(ranges):
         for name, parameter in cut_stage(network, *layers).named_parameters():
-            other, first = held.setdefault(id(parameter), (stage, name))
-            if parameter.requires_grad and other != stage:
-                raise ConfigError(
-                    f"model: {first} and {name} are one parameter, but stages {other} and {stage} "
-                    "would update it on their own; put the layers between into one stage "
-                    "(--stages), freeze it, or untie the two"
-                )
+            first = held.setdefault(id(parameter), (stage, name))
+            if parameter.requires_grad and first[0] != stage:
+                return first, (stage, name)
+    return None
 
 
 def _check_hidden(hidden: object, index: int, leading: tuple[int, ...]) -> None:

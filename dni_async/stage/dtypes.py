@@ -8,7 +8,7 @@ import torch
 
 from dni_async.config.run_config import RunConfig
 
-__all__ = ["AUTOCAST_DTYPES", "WIRE_DTYPES", "activation_dtypes"]
+__all__ = ["AUTOCAST_DTYPES", "WIRE_DTYPES", "activation_dtypes", "needs_samples"]
 
 AUTOCAST_DTYPES: Final[dict[str, torch.dtype | None]] = {"fp32": None, "bf16": torch.bfloat16}
 WIRE_DTYPES: Final[dict[str, torch.dtype | None]] = {
@@ -30,3 +30,11 @@ def activation_dtypes(config: RunConfig) -> set[torch.dtype]:
     computed = AUTOCAST_DTYPES[config.dtype]
     dtypes = {torch.float32 if wire is None else wire}
     return dtypes if computed is None else dtypes | {computed}
+
+
+def needs_samples(config: RunConfig) -> bool:
+    """Whether every value that needs a gradient must be one of samples.
+
+    Synthesizers predict, and int8 has scales, for each of them.
+    """
+    return config.rule_traits.needs_synthesizer or config.wire_dtype == "int8"

@@ -304,8 +304,13 @@ def test_a_parameter_may_stand_in_several_layers_of_one_stage() -> None:
     for network in (tied(), nn.Sequential(*[linear()] * 2)):
         check(network, SAMPLES, num_classes=4)
         check_tied(network, [(0, 2)])
-        with pytest.raises(ConfigError, match="are one parameter, but stages 0 and 1 would"):
+        sentence = "are one parameter, but stages 0 and 1 would .* with --stages 1 --partition even"
+        with pytest.raises(ConfigError, match=sentence):
             check_tied(network, [(0, 1), (1, 2)])
+    network = nn.Sequential(*tied(), linear(), linear())
+    with pytest.raises(ConfigError, match=r"0\.weight and 2\.weight are .* with --stages 2 "):
+        check_tied(network, [(0, 1), (1, 2), (2, 3), (3, 4)])
+    network = tied()
     network[0].requires_grad_(False)  # nobody updates it
     check_tied(network, [(0, 1)] * 2)
 

@@ -392,7 +392,7 @@ REFUSED: dict[str, tuple[Callable[[], nn.Sequential], str]] = {
         lambda: nn.Sequential(linear(), Sized(), Merged(), linear()),
         (
             "model: child 1 (Sized) gives torch.float32 [] that needs a gradient, which must be "
-            "[5, ...]; detach it, or put who gives it and who takes it into one stage"
+            "[5, ...] for a synthesizer; detach it, put who gives it"
         ),
     ),
     "skip by KeyError": (
@@ -458,6 +458,22 @@ def test_a_generator_of_a_modules_own_only_matters_where_batches_are_run_again()
 def test_a_skip_within_one_stage_trains() -> None:
     attempt(lambda: skip(Get, dict), ranges=[(0, 3)])
     attempt(lambda: nn.Sequential(linear(), *skip(MayGet, dict)), ranges=[(0, 1), (1, 4)])
+
+
+@pytest.mark.parametrize("rule", ["backprop", "fdg"])
+def test_a_rule_without_synthesizers_takes_values_that_are_no_samples(rule: str) -> None:
+    make = REFUSED["a value without samples"][0]
+    attempt(make, rule=rule, replays=rule == "fdg")
+    with pytest.raises(ConfigError, match="that needs a gradient"):
+        attempt(make, rule="fdg", wire_dtype="int8")
+
+
+def test_a_network_may_take_several_inputs() -> None:
+    batches = [((x, {"x": x, "mask": x > 0, "scale": x[:1, 0]}), y) for x, y in samples(5)]
+    attempt(
+        lambda: nn.Sequential(Merged(relays=True), Merged(), linear()),
+        batches=batches,  # type: ignore[arg-type]
+    )
 
 
 def test_weights_that_are_tied_within_a_stage() -> None:

@@ -30,7 +30,7 @@ def of(factory: str, **settings: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stages", [None, 2])
-@pytest.mark.parametrize("factory", FACTORIES)
+@pytest.mark.parametrize("factory", [*FACTORIES, "recurrent"])
 def test_lockstep_equals_one_process_bit_for_bit(factory: str, stages: int | None) -> None:
     settings = of(factory, rule="backprop", stages=stages, epochs=1)
     line = trained(**settings)
@@ -50,6 +50,7 @@ def test_lockstep_equals_one_process_bit_for_bit(factory: str, stages: int | Non
         ("nested", {"targets": "bootstrap"}),
         ("masked", {"rule": "fdg"}),
         ("named_pairs", {"rule": "fdg"}),
+        ("recurrent", {"rule": "fdg"}),
         ("skip", {"rule": "dgl"}),
         ("skip", {"wire_dtype": "int8", "targets": "bootstrap"}),
         ("masked", {"wire_dtype": "bf16", "wire_zeros": "omit", "rule": "fdg"}),
@@ -125,6 +126,31 @@ def of_any_length(folder: Path, **settings: Any) -> InMemoryLine:
     line = build_line(RunConfig(**{**SMALL, **of("sequences", **settings)}), adapt=adapt)
     line.run(random.Random(1))
     return line
+
+
+class Beside(Lengths):
+    """The digits, with the first 32 of their numbers beside them."""
+
+    def train_batch(self, epoch: int, index: int) -> Any:
+        """((x, z), labels)."""
+        x, labels = self._feed.train_batch(epoch, index)
+        return (x, x[:, :32]), labels
+
+    def test_batch(self, index: int) -> Any:
+        """As train_batch's."""
+        x, labels = self._feed.test_batch(index)
+        return (x, x[:, :32]), labels
+
+
+def test_a_source_may_read_several_inputs() -> None:
+    def adapt(stage: int, equipment: Equipment) -> Equipment:
+        if stage:
+            return equipment
+        return dataclasses.replace(equipment, inputs=Beside(equipment.inputs))
+
+    line = build_line(RunConfig(**{**SMALL, **of("beside", lr=0.01)}), adapt=adapt)
+    line.run(random.Random(1))
+    assert_it_trained(line)
 
 
 def test_batches_may_differ_in_length(tmp_path: Path) -> None:

@@ -7,7 +7,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-__all__ = ["FACTORIES", "Pair", "masked", "named_pairs", "nested", "sequences", "skip", "tied"]
+__all__ = [
+    "FACTORIES",
+    "Pair",
+    "beside",
+    "masked",
+    "named_pairs",
+    "nested",
+    "recurrent",
+    "sequences",
+    "skip",
+    "tied",
+]
 
 WIDTH = 32
 
@@ -181,6 +192,32 @@ class ReadOut(nn.Linear):
         return super().forward(given[0])
 
 
+class Recurrent(nn.Module):
+    """An LSTM that goes on from the state of the one before, as torch gives it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.LSTM(8, 8, batch_first=True)
+
+    def forward(self, given: Any) -> Any:
+        """(outputs, (h, c)); of the states the samples come second."""
+        outputs, state = given if isinstance(given, tuple) else (given.unflatten(1, (8, 8)), None)
+        return self.inner(outputs, state)
+
+
+class Final(nn.Linear):
+    """Of the last position."""
+
+    def forward(self, given: Any) -> torch.Tensor:
+        """Logits."""
+        return super().forward(given[0][:, -1])
+
+
+def recurrent() -> nn.Sequential:
+    """Rows of the digits, one after another; states pass on as torch has them."""
+    return nn.Sequential(Recurrent(), Recurrent(), Final(8, 10))
+
+
 def sequences() -> nn.Sequential:
     """Ids [B, T] to logits [B, T, 10], T as it comes."""
     return nn.Sequential(Embed(), Block(), Block(), ReadOut(WIDTH, 10))
@@ -199,6 +236,24 @@ def named_pairs() -> nn.Sequential:
 def masked() -> nn.Sequential:
     """Masks, scalars, positions and plain values in a dict."""
     return nn.Sequential(Masking(), Masked(), Masked(), Unmask())
+
+
+class Widen(Carry):
+    """Takes the digits and what is beside them; for a plan that knows the digits alone, twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Linear(64, WIDTH)
+
+    def forward(self, values: Any) -> Any:
+        """(activation, z)."""
+        x, beside = values if isinstance(values, tuple) else (values, values[:, :WIDTH])
+        return torch.relu(self.wide(x)), beside
+
+
+def beside() -> nn.Sequential:
+    """A second input passes by a layer, and needs no gradient."""
+    return nn.Sequential(Widen(), Carry(), Join(), nn.Linear(WIDTH, 10))
 
 
 def nested() -> nn.Sequential:

@@ -22,13 +22,15 @@ def check_activation(
     tensors: Sequence[torch.Tensor],
     dtypes: Collection[torch.dtype],
     loss: Loss,
+    *,
+    are_samples: bool = True,
 ) -> tuple[list[Parts], Structure | None, torch.Tensor]:
     """The parts of each value of an activation, how the values stand, and the batch's targets.
 
     A value [B, ...] or [B, T, ...] that needs a gradient is in one of dtypes, and int8 has a second
     part: its scales, float32 [B]. Targets are as loss takes them: what numbers their samples, [B]
-    or [B, T], is the leading shape of each such value. Of other values there is nothing to
-    say. Raises LinkError if they are not.
+    or [B, T], is the leading shape of each such value, but for several that need not be samples.
+    Of other values there is nothing to say. Raises LinkError if they are not.
     """
     structure = _structure_of(stage, message)
     num_values = 1 if structure is None else structure.num_values
@@ -45,15 +47,9 @@ def check_activation(
             f"{_where(stage, message)}: activation is {got} and targets {targets.dtype}, "
             f"need {' or '.join(sorted(map(str, dtypes)))} and {loss.target_dtype}"
         )
-    num_dims = loss.sample_dims(targets)
     for parts in (values[place] for place in needs):
-        hidden = parts[0]
-        is_shaped = num_dims in (1, 2) and hidden.ndim > num_dims
-        if not is_shaped or hidden.shape[:num_dims] != targets.shape[:num_dims]:
-            raise LinkError(
-                f"{_where(stage, message)}: activation {list(hidden.shape)} and targets "
-                f"{list(targets.shape)} do not belong together"
-            )
+        if are_samples or structure is None:
+            _check_samples(stage, message, parts[0], targets, loss)
         _check_scales(stage, message, parts)
     return values, structure, targets
 
@@ -83,6 +79,19 @@ def check_gradient(
             raise LinkError(f"{_where(stage, message)}: gradient is {parts[0].dtype}")
         _check_scales(stage, message, parts)
     return found
+
+
+def _check_samples(
+    stage: int, message: Activation, hidden: torch.Tensor, targets: torch.Tensor, loss: Loss
+) -> None:
+    """hidden leads with the samples of the targets."""
+    num_dims = loss.sample_dims(targets)
+    is_shaped = num_dims in (1, 2) and hidden.ndim > num_dims
+    if not is_shaped or hidden.shape[:num_dims] != targets.shape[:num_dims]:
+        raise LinkError(
+            f"{_where(stage, message)}: activation {list(hidden.shape)} and targets "
+            f"{list(targets.shape)} do not belong together"
+        )
 
 
 def _structure_of(stage: int, message: Activation) -> Structure | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from dni_async.decisions.actions import Batch
-from dni_async.stage.dtypes import activation_dtypes
+from dni_async.stage.dtypes import activation_dtypes, needs_samples
 from dni_async.stage.values import (
     Gradient,
     Hidden,
@@ -58,6 +58,7 @@ class Batches:
         self._from_link = equipment.staging.from_link
         self._spans = spans
         self._dtypes = activation_dtypes(seat.config)
+        self._are_samples = needs_samples(seat.config)
         self._work: dict[int, Work] = {}
         self._targets: dict[int, Hidden] = {}
         self._copies: dict[int, Work] = {}
@@ -71,7 +72,12 @@ class Batches:
         Raises LinkError if its tensors do not fit.
         """
         values, structure, labels = check_activation(
-            self._stage, message, tensors, self._dtypes, self._loss
+            self._stage,
+            message,
+            tensors,
+            self._dtypes,
+            self._loss,
+            are_samples=self._are_samples,
         )
         hidden, batch_id = self._arranged(values, structure), message.batch_id
         if self._predicts_inputs and message.purpose == "train":

@@ -25,7 +25,7 @@ from dni_async.network.trial.reference import Reference, Undone
 from dni_async.network.trial.words import Words
 from dni_async.stage.descent.making import make_optimizer
 from dni_async.stage.draws import Draws
-from dni_async.stage.dtypes import AUTOCAST_DTYPES
+from dni_async.stage.dtypes import AUTOCAST_DTYPES, needs_samples
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.readout import readout_of
 from dni_async.stage.own_state import load_trained
@@ -163,7 +163,8 @@ class _Trial:
             if self._config.unlock == "forward" and isinstance(hidden, Values):
                 raise ConfigError(self.words.several_values(stage))
             for place, value in enumerate(needing(hidden)):
-                if value.ndim <= len(leading) or value.shape[: len(leading)] != leading:
+                is_samples = value.ndim > len(leading) and value.shape[: len(leading)] == leading
+                if not is_samples and needs_samples(self._config):
                     raise ConfigError(self.words.no_samples(stage, value, leading))
                 size = value.shape[len(leading) :]
                 first = self._sizes.setdefault((stage, place), size)

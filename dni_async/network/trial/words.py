@@ -105,8 +105,8 @@ class Words:
         """A value that needs a gradient is not one of samples."""
         return (
             f"model: {self._stage(stage)} gives {value.dtype} {list(value.shape)} that needs a "
-            f"gradient, which must be [{', '.join(map(str, leading))}, ...]; detach it, or put who "
-            "gives it and who takes it into one stage"
+            f"gradient, which must be [{', '.join(map(str, leading))}, ...] for a synthesizer; "
+            "detach it, put who gives it and who takes it into one stage, or take --rule fdg"
         )
 
     def other_size(self, stage: int, first: Sequence[int], size: Sequence[int]) -> str:
