@@ -64,7 +64,11 @@ class Volatile:
 @torch.no_grad()
 def undone(layers: nn.Module) -> Iterator[None]:
     """What forwards within this do to layers beside parameters is undone, in the same memory."""
-    before = [(where, name, where[name], _copy(where[name])) for where, name in _all_places(layers)]
+    before = [
+        (where, name, where[name], _copy(where[name]))
+        for where, name in _all_places(layers)
+        if name in where
+    ]
     yield
     for where, name, value, content in before:
         where[name] = value

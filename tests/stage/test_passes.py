@@ -18,6 +18,7 @@ from dni_async.stage.draws import Draws
 from dni_async.stage.layers import StageLayers
 from dni_async.stage.losses.catalog import make_loss
 from dni_async.stage.stage import Stage
+from dni_async.stage.volatile import undone
 
 
 class Normalised(nn.Module):
@@ -242,3 +243,29 @@ def test_hooks_on_parameters_and_a_forward_of_its_own_are_not_passed_over() -> N
     assert not hooked.weight.grad.any()
     outputs = stage_of(nn.Sequential(patched)).forward(1, numbers(5, 4), needs_input_gradient=False)
     assert not outputs.any()
+
+
+def test_what_a_warm_up_does_beside_parameters_is_undone() -> None:
+    """Hidden buffers, which no module has among its attributes, among it."""
+    layers = nn.Sequential(Annealed(), nn.BatchNorm1d(4))
+    module, seen = layers[0], layers[0].seen
+    before = {name: buffer.clone() for name, buffer in layers.named_buffers()}
+    with undone(layers):
+        layers.train()(numbers(5, 4))
+        assert module.hidden.all()
+        assert seen == [0, 5]
+    assert (module.temperature, module.seen, seen) == (2.0, [0], [0])
+    for name, buffer in layers.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+    assert not module.mean.any()
+
+
+def test_layers_that_share_a_weight_add_up_their_gradients() -> None:
+    """Though they are linear ones, whose gradients are else computed by hand, each into its own."""
+    layers = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    layers[2].weight = layers[0].weight
+    stage = stage_of(layers)
+    stage.forward(0, numbers(5, 4), needs_input_gradient=False)
+    stage.pull_back(0, numbers(5, 4), source="synthetic gradient")
+    (expected,) = torch.autograd.grad(layers(numbers(5, 4)), layers[0].weight, numbers(5, 4))
+    assert torch.equal(layers[0].weight.grad, expected)
