@@ -62,7 +62,7 @@ def test_over_tcp_a_worker_that_died_goes_on_with_what_its_synthesizers_knew(
     run.wait_for("stage 1 trains again")
     assert run.end(60) == 0, run.output
     row = run.report()["runs"][0]
-    assert row["test_accuracy"] > 0.8
+    assert row["test_metrics"]["accuracy"] > 0.8
     assert [restart["stage"] for restart in row["restarts"]] == [1]
     assert len(row["boundaries"]) == 4
     run.assert_nothing_left()
