@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["draw_seed", "stage_seed"]
+__all__ = ["draw_seed", "pass_seed", "stage_seed"]
 
 _MASK = 2**64 - 1
 
@@ -12,6 +12,13 @@ _MASK = 2**64 - 1
 def stage_seed(seed: int, stage: int) -> int:
     """A 63-bit seed for stage's own randomness (synthesizers, rounding), distinct per stage."""
     state = np.random.SeedSequence([seed, stage]).generate_state(1, np.uint64)
+    return int(state[0] >> np.uint64(1))
+
+
+def pass_seed(seed: int, part: str, number: int) -> int:
+    """A 63-bit seed for what is drawn in a pass over the training or the test part of the data."""
+    key = (0 if part == "training" else 1, number)
+    state = np.random.SeedSequence(seed, spawn_key=key).generate_state(1, np.uint64)
     return int(state[0] >> np.uint64(1))
 
 

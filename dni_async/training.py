@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -132,8 +133,12 @@ def train(
         _run_folder(run_dir) as place,
     ):
         asked = {**_settings(model, settings, folder), **_loss_settings(loss, folder)}
-        if config is None and (size := _loaders_batch_size(data)) is not None:
-            asked.setdefault("batch_size", size)
+        if (size := _loaders_batch_size(data)) is not None:
+            asked["batch_size"] = size
+            if settings.get("batch_size", size) != size:
+                raise ConfigError(
+                    f"batch_size: the loader gives batches of {size}; leave it out, or set it there"
+                )
         base = RunConfig(baseline=False) if config is None else config
         if isinstance(data, str | os.PathLike):
             asked["data"] = os.fspath(data)
@@ -141,7 +146,9 @@ def train(
             asked["data"] = "given"
         resolved = RunConfig.from_dict({**base.to_dict(), **asked})
         if resolved.data == "given" and data is not None:
-            _write(data, folder, resolved.taken)
+            stream = _write(data, folder, resolved.taken)
+            if stream is not None:
+                resolved = dataclasses.replace(resolved, data=stream)
         network, report = _engine().carry_out(
             resolved, run_dir=place, overwrite=overwrite, progress=progress
         )
@@ -259,16 +266,20 @@ def _factory(model: object) -> object:
     return model
 
 
-def _write(data: object, folder: Path, taken: Taken) -> None:
+def _write(data: object, folder: Path, taken: Taken) -> str | None:
+    """Put data into folder: arrays as such, and None; what has a stream in it under a name."""
     import numpy as np
 
-    from dni_async.data.arrays import as_arrays
     from dni_async.data.catalog import GIVEN_FILE
     from dni_async.data.dataset import checked_dataset
+    from dni_async.data.streams.parts import Parts, parts_of
 
-    arrays = as_arrays(data, taken)
+    arrays = parts_of(data, taken)
+    if isinstance(arrays, Parts):
+        return give(folder, "data", arrays)
     checked_dataset("data", **arrays, taken=taken)
     np.savez(folder / GIVEN_FILE, **cast("dict[str, Any]", arrays))
+    return None
 
 
 def _engine() -> Any:

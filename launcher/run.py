@@ -114,7 +114,7 @@ def _carry_out(
             display = WatchedDisplay(shown, watchers.all)
             if needs_balance(plan) and (resumption is None or not resumption.keeps_stages(plan)):
                 plan, sentence = balance(plan)
-                try_regrouped(plan.config, plan.layer_ranges, plan.output_shape)
+                try_regrouped(plan.config, plan.layer_ranges, plan.output_shape, plan.form)
                 _check_profiled_stage(plan)
                 display.note(sentence)
             watchers.lay_out(plan)
@@ -263,11 +263,22 @@ def _targets(plan: Plan) -> str:
     return f"targets [{shape}], loss {plan.config.loss}" if shape else f"loss {plan.config.loss}"
 
 
+def _amount(plan: Plan) -> str:
+    """How much data there is."""
+    if plan.num_train is None or plan.config.updates_per_epoch is not None:
+        train = f"{plan.num_train_batches:,} training batches an epoch"
+    else:
+        train = f"{plan.num_train:,} training samples"
+    if plan.num_test is None:
+        return f"{train}, tests on batches as they come"
+    test = f"{plan.num_test:,} test samples" if plan.num_test else "nothing to test on"
+    return f"{train}, {test}"
+
+
 def _headline(plan: Plan, folder: RunFolder) -> str:
     ranges = " ".join(layer_range(first, end) for first, end in plan.layer_ranges)
     return (
-        f"{plan.dataset_name}: {plan.num_train:,} training and {plan.num_test:,} test samples, "
-        f"{_targets(plan)}\n"
+        f"{plan.dataset_name}: {_amount(plan)}, {_targets(plan)}\n"
         f"{plan.num_stages} workers on {', '.join(dict.fromkeys(plan.devices))} with "
         f"{plan.threads_per_worker} thread(s) each, {plan.cores} cores; layers by stage: {ranges}\n"
         f"run directory: {folder.path}"

@@ -27,7 +27,7 @@ LIBRARY = {
     "synthesizers": "config errors stage",
     "stage": "config errors seeding",
     "network": "config errors stage",
-    "data": "config errors",
+    "data": "config errors seeding system",  # what fetches dies with its process
     "decisions": "errors wire",
     "transport": "addresses errors system wire",
     "wire": "errors",

@@ -52,7 +52,11 @@ def no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ),
         ({"model": nn.Sequential(nn.Linear(4, 1))}, "model: the output is [4, 1]"),
         ({"model": nn.Sequential(nn.ReLU())}, "has no parameters to train"),
-        ({"data": (X, Y)}, "data: must be (x_train, y_train, x_test, y_test)"),
+        ({"data": (X, Y, X)}, "data: must be (x_train, y_train, x_test, y_test)"),
+        (
+            {"data": DataLoader([(X[0], 0)] * 9, 2)},
+            "batch_size: the loader gives batches of 2",
+        ),
         ({"data": (X, Y[:3], X, Y)}, "data: x_train has 8 samples, y_train has "),
         ({"data": (X, X, X, Y)}, "data: y_train must hold integer labels or one-hot rows"),
         ({"data": (X, X / 2, X, Y)}, "data: y_train must hold integer labels, not float32"),
@@ -125,9 +129,9 @@ def test_a_result_predicts_and_tells_its_last_figures() -> None:
 
 @pytest.mark.parametrize(
     ("settings", "batch_size"),
-    [({}, 4), ({"batch_size": 2}, 2), ({"config": RunConfig(batch_size=3)}, 3)],
+    [({}, 4), ({"batch_size": 4}, 4), ({"config": RunConfig(batch_size=3)}, 4)],
 )
-def test_a_loaders_batch_size_is_taken_where_nothing_else_says_one(
+def test_a_loader_says_how_large_batches_are(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], batch_size: int
 ) -> None:
     from dni_async.launcher import engine

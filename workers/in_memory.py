@@ -211,7 +211,7 @@ def build_line(
     parts = []
     for stage, welcome in enumerate(_welcomes(config, ranges)):
         with torch.random.fork_rng(devices=[]):
-            equipment = equip(stage, welcome, config)
+            equipment = equip(stage, welcome, config, fetches="in turn")
             if adapt is not None:
                 equipment = adapt(stage, equipment)
             parts.append(Part(welcome, equipment))
@@ -220,10 +220,12 @@ def build_line(
 
 def _welcomes(config: RunConfig, ranges: Ranges | None) -> Iterator[Welcome]:
     """What each stage is told by a coordinator."""
-    feed = open_feed(config)
+    feed = open_feed(config, fetches="here")
     facts = feed.facts
     form = facts.form
     network = build_network(config, facts.input_shape, form.output_shape)
+    output_shape = _output_shape(config, network, feed)
+    form = facts.form_by(output_shape)
     if ranges is None:
         ranges = split_layers(len(layer_starts(network)), config.num_stages)
     for first, end in ranges:
@@ -244,7 +246,7 @@ def _welcomes(config: RunConfig, ranges: Ranges | None) -> Iterator[Welcome]:
             target_shape=(1, *form.shape),
             target_dtype=form.dtype,
             has_ignored=form.ignored is not None,
-            output_shape=(1, *_output_shape(config, network, feed)),
+            output_shape=(1, *output_shape),
         )
 
 

@@ -9,7 +9,7 @@ import traceback
 from pathlib import Path
 from types import FrameType
 
-from dni_async.errors import ConfigError, LinkError
+from dni_async.errors import ConfigError, DataError, LinkError
 from dni_async.system import STACK_SIGNAL, compute_in_long_slices, name_process
 from dni_async.transport.gate import Guard
 from dni_async.transport.interface import ControlChannel, Transport
@@ -101,6 +101,8 @@ def _last_words(
     text = traceback.format_exc()
     print(text, file=sys.stderr, flush=True)
     summary = f"{type(error).__name__}: {error}".encode(errors="replace")[:MAX_TEXT_BYTES]
+    if isinstance(error, DataError):  # it says all, with the traceback of the user's own code
+        summary, text = str(error).encode(errors="replace")[-MAX_TEXT_BYTES:], ""
     story = text.encode(errors="replace")[-MAX_TEXT_BYTES:]  # the end says most
     control.send(
         Failed(

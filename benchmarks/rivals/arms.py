@@ -182,6 +182,7 @@ def _train_rival(arm: str, module: str, config: RunConfig, hosts: Sequence[Host]
     num_ranks = num_ranks_of(arm, config)
     num_threads = max(1, available_cores() // num_ranks)
     num_train = make_plan(config).num_train
+    assert num_train is not None, "benchmarks train on arrays"
     with Team(module, num_ranks, num_threads=num_threads, hosts=hosts) as team:
         order = {
             "config": config.to_dict(),

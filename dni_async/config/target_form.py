@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = ["CLASSES", "Taken", "TargetForm"]
 
@@ -21,6 +22,11 @@ class TargetForm:
     shape: tuple[int, ...] = ()
     dtype: Literal["float32", "int64"] = "int64"
     ignored: int | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TargetForm:
+        """From what dataclasses.asdict gave, by way of JSON."""
+        return cls(**{**values, "shape": tuple(values["shape"])})
 
     @property
     def output_shape(self) -> tuple[int, ...]:

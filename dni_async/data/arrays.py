@@ -24,19 +24,22 @@ def as_arrays(data: object, taken: Taken = CLASSES) -> dict[str, NDArray[Any]]:
     taken: by the loss; where that is class labels, they come as dni_async.data.labels says.
 
     data: the four in this order, or a mapping with these names, or two parts (training, test),
-    each a pair, a TensorDataset of two tensors, a map-style data set or a DataLoader of one (see
-    dni_async.data.samples). Each a numpy array, a torch tensor or what numpy makes an array of.
-    Raises DataError for another form.
+    each a pair, a TensorDataset of two tensors or a map-style data set (see
+    dni_async.data.samples); a test part None, or missing in a mapping, gives the first two alone.
+    Each a numpy array, a torch tensor or what numpy makes an array of. Raises DataError for another
+    form.
     """
     if isinstance(data, Mapping):
-        missing = [name for name in ARRAY_NAMES if name not in data]
+        has_test = any(name in data for name in ARRAY_NAMES[2:])
+        names = ARRAY_NAMES if has_test else ARRAY_NAMES[:2]
+        missing = [name for name in names if name not in data]
         if missing:
             held = ", ".join(map(str, data)) or "nothing"
             raise DataError(f"data: misses {', '.join(missing)}; holds {held}")
-        parts = [data[name] for name in ARRAY_NAMES]
+        parts = [data[name] for name in names]
     else:
         parts = _parts(data)
-    arrays = {name: _array(name, part) for name, part in zip(ARRAY_NAMES, parts, strict=True)}
+    arrays = {name: _array(name, part) for name, part in zip(ARRAY_NAMES, parts, strict=False)}
     return as_class_labels(arrays) if taken.kind == "classes" else arrays
 
 
@@ -45,8 +48,8 @@ def _parts(data: object) -> list[Any]:
     if len(parts) == 2:
         splits = ("train", "test")
         halves = [_half(split, part) for split, part in zip(splits, parts, strict=True)]
-        if all(len(half) == 2 for half in halves):
-            parts = [*halves[0], *halves[1]]
+        if len(halves[0]) == 2 and (len(halves[1]) == 2 or parts[1] is None):
+            return [*halves[0], *halves[1]]
     if len(parts) != len(ARRAY_NAMES):
         raise DataError(
             f"data: must be ({', '.join(ARRAY_NAMES)}), a mapping with these names, or two pairs "

@@ -18,7 +18,7 @@ __all__ = ["Dataset", "checked_dataset"]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Training and test samples with their targets, all in memory.
+    """Training and test samples with their targets, all in memory; there may be none to test on.
 
     x_train and x_test [N, ...features] are both of one dtype: float32 numbers; int64 ids, none
     negative; or uint8, a quarter as large as numbers, and then byte_values, float32 [256], says
@@ -84,8 +84,8 @@ def checked_dataset(
     *,
     x_train: NDArray[Any],
     y_train: NDArray[Any],
-    x_test: NDArray[Any],
-    y_test: NDArray[Any],
+    x_test: NDArray[Any] | None = None,
+    y_test: NDArray[Any] | None = None,
     byte_values: NDArray[np.float32] | None = None,
     taken: Taken = CLASSES,
 ) -> Dataset:
@@ -98,6 +98,9 @@ def checked_dataset(
     lengths or shapes of one sample differ, and when y_test holds a class that y_train never
     reaches.
     """
+    has_test = x_test is not None and y_test is not None
+    if x_test is None or y_test is None:
+        x_test, y_test = x_train[:1], y_train[:1]  # as good as any; none of it is kept
     dtype = _stored_dtype(name, x_train, x_test)
     if dtype is np.uint8 and byte_values is None:
         byte_values = np.arange(256, dtype=np.float32)
@@ -120,8 +123,8 @@ def checked_dataset(
         name=name,
         x_train=train_x,
         y_train=train_y,
-        x_test=test_x,
-        y_test=test_y,
+        x_test=test_x if has_test else test_x[:0],
+        y_test=test_y if has_test else test_y[:0],
         num_classes=form.num_classes,
         ignored=form.ignored,
         byte_values=byte_values,

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from dni_async.config.run_config import RunConfig
+from dni_async.config.target_form import TargetForm
 from dni_async.data import Dataset, batch_order, load_dataset
 from dni_async.data.feed import DataFacts
 
@@ -15,16 +16,22 @@ __all__ = ["Inputs"]
 
 
 class Inputs:
-    """Training batches shuffled anew each epoch, test batches in file order.
+    """Training batches shuffled anew each pass, test batches in file order.
+
+    An epoch is a pass over all training samples, or updates_per_epoch batches: then the next epoch
+    goes on where this one ended.
 
     Bytes become numbers batch by batch: MNIST takes 55 MB and not 220.
     """
 
-    def __init__(self, dataset: Dataset, *, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, dataset: Dataset, *, batch_size: int, seed: int, updates_per_epoch: int | None = None
+    ) -> None:
         self._dataset = dataset
+        self._updates_per_epoch = updates_per_epoch
         self._batch_size = batch_size
         self._seed = seed
-        self._epoch = 0
+        self._pass = 0  # from 1
         self._order: list[np.ndarray] = []
 
     @classmethod
@@ -32,7 +39,17 @@ class Inputs:
         """Load what the run names. Raises DataError."""
         folder = None if config.data_dir is None else Path(config.data_dir)
         dataset = load_dataset(config.data, folder, config.taken)
-        return cls(dataset, batch_size=config.batch_size, seed=config.seed)
+        return cls.of(dataset, config)
+
+    @classmethod
+    def of(cls, dataset: Dataset, config: RunConfig) -> Inputs:
+        """Of a data set, in batches as a run asks for them."""
+        return cls(
+            dataset,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            updates_per_epoch=config.updates_per_epoch,
+        )
 
     @property
     def facts(self) -> DataFacts:
@@ -50,12 +67,16 @@ class Inputs:
 
     @property
     def num_train(self) -> int:
-        """Samples per training epoch."""
+        """All training samples."""
         return len(self._dataset.y_train)
 
     @property
     def num_train_batches(self) -> int:
-        """Batches per training epoch, a ragged last one included."""
+        """Batches per training epoch; of a whole pass a ragged last one included."""
+        return self._updates_per_epoch or self._batches_of_a_pass
+
+    @property
+    def _batches_of_a_pass(self) -> int:
         return -(-self.num_train // self._batch_size)
 
     @property
@@ -73,8 +94,11 @@ class Inputs:
 
         Samples are float32, or int64 where the data set holds ids.
         """
-        if epoch != self._epoch:
-            self._epoch = epoch
+        if self._updates_per_epoch:
+            place = (epoch - 1) * self._updates_per_epoch + index
+            epoch, index = place // self._batches_of_a_pass + 1, place % self._batches_of_a_pass
+        if epoch != self._pass:
+            self._pass = epoch
             self._order = batch_order(
                 self.num_train, self._batch_size, seed=self._seed, epoch=epoch
             )
@@ -87,6 +111,15 @@ class Inputs:
         data, part = self._dataset, slice(index * self._batch_size, (index + 1) * self._batch_size)
         return torch.from_numpy(data.decode(data.x_test[part])), torch.from_numpy(data.y_test[part])
 
+    def is_ready(self, epoch: int, index: int, *, is_test: bool) -> bool:
+        """All batches are there."""
+        return True
+
+    wake = None
+
+    def calm(self) -> None:
+        """Nobody is woken."""
+
     def few_samples(self) -> torch.Tensor:
         """Test samples; of ids also those with the largest one, which a network may not know."""
         data = self._dataset
@@ -96,6 +129,9 @@ class Inputs:
                 largest = int(x.argmax()) // data.num_features
                 few.append(x[largest : largest + 1])
         return torch.from_numpy(data.decode(np.concatenate(few)))
+
+    def agree(self, form: TargetForm) -> None:
+        """All targets have been looked at."""
 
     def close(self) -> None:
         """Nothing is fetched ahead."""

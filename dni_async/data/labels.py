@@ -29,7 +29,8 @@ def as_class_labels(arrays: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     positions where x has as many. What else is wrong is not said here. Raises DataError for other
     numbers, which are regression targets, and for rows with several ones.
     """
-    labels = {split: _without_column(arrays[f"y_{split}"]) for split in ("train", "test")}
+    splits = [split for split in ("train", "test") if f"y_{split}" in arrays]
+    labels = {split: _without_column(arrays[f"y_{split}"]) for split in splits}
     if _are_one_hot(list(labels.values()), arrays["x_train"]):
         labels = {split: y.argmax(1) if y.ndim == 2 else y for split, y in labels.items()}
     said = {f"y_{split}": _integers(f"y_{split}", y) for split, y in labels.items()}

@@ -1,4 +1,4 @@
-"""A map-style data set, or a loader of one, read into two arrays in its own order."""
+"""A map-style data set, read into two arrays in its own order."""
 
 from __future__ import annotations
 
@@ -12,15 +12,24 @@ from numpy.typing import NDArray
 
 from dni_async.errors import DataError
 
-__all__ = ["batch_size_of", "is_data_set", "read_samples", "tensors_of"]
+__all__ = ["NoArrays", "batch_size_of", "is_data_set", "is_live", "read_samples", "tensors_of"]
 
 TRIED = 16  # samples that are read twice, to see whether they are the same
 PART_OF_MEMORY = 4  # one of so many parts may hold a data set
 
 
+class NoArrays(DataError):
+    """A data set that can be trained on, but is no arrays: read it as it goes."""
+
+
+def is_live(value: object) -> bool:
+    """Whether value is a torch loader, or a data set without an order: both are read as they go."""
+    return _is_torchs(value, "DataLoader") or _is_torchs(value, "IterableDataset")
+
+
 def is_data_set(value: object) -> bool:
-    """Whether value gives samples, or is a torch data set or loader; no array, list or mapping."""
-    if _is_torchs(value, "Dataset") or _is_torchs(value, "DataLoader"):
+    """Whether value gives samples by number, or is a torch data set; no array, list or mapping."""
+    if _is_torchs(value, "Dataset"):
         return True
     is_other = isinstance(value, list | tuple | dict | str | bytes | np.ndarray)
     is_other = is_other or hasattr(value, "detach") or hasattr(value, "__array__")
@@ -37,8 +46,8 @@ def tensors_of(value: object) -> Any:
 
 
 def batch_size_of(data: object) -> int | None:
-    """That of the first loader in data = (training, test); None where there is none."""
-    first = data[0] if isinstance(data, list | tuple) and data else None
+    """That of the training loader in data = (training, test), or training alone; None without."""
+    first: Any = data[0] if isinstance(data, list | tuple) and data else data
     size = first.batch_size if first is not None and _is_torchs(first, "DataLoader") else None
     return size if isinstance(size, int) else None
 
@@ -46,17 +55,18 @@ def batch_size_of(data: object) -> int | None:
 def read_samples(split: str, source: Any) -> list[NDArray[Any]]:
     """Inputs [N, ...] and targets [N, ...] of all samples (input, target) of source.
 
-    split: train or test, for errors. Raises DataError, with the remedy, for what no arrays can
-    stand for: streams, random samples, loaders that choose or change samples; what does not fit
-    into memory; and samples that are not all alike.
+    split: train or test, for errors. Raises NoArrays for random samples, and what does not fit into
+    memory; another DataError, with the remedy, for samples that are not all alike.
     """
-    data_set = _data_set_of(split, source)
+    data_set = source
     count = _count(split, data_set)
     before = _generators()
     first = [_sample(split, data_set, index) for index in range(min(count, TRIED))]
     arrays = _room(split, first[0], count)
     for index, earlier in enumerate(first):
         _check_same(split, earlier, _sample(split, data_set, index))
+    if before != _generators():
+        raise _random(split)
     for index in range(count):
         sample = first[index] if index < TRIED else _sample(split, data_set, index)
         _put(split, arrays, index, sample)
@@ -68,44 +78,6 @@ def read_samples(split: str, source: Any) -> list[NDArray[Any]]:
 def _is_torchs(value: object, kind: str) -> bool:
     torch = sys.modules.get("torch")  # without it, nothing is of its classes
     return torch is not None and isinstance(value, getattr(torch.utils.data, kind))
-
-
-def _data_set_of(split: str, source: Any) -> Any:
-    """The data set that source is or reads. Raises DataError."""
-    data_set = source
-    if _is_torchs(source, "DataLoader"):
-        data_set = source.dataset
-        _check_loader(split, source)
-    if _is_torchs(data_set, "IterableDataset"):
-        raise DataError(
-            f"data: the {split} part is a {type(data_set).__name__}, a stream, which no arrays "
-            "can stand for; read what you need of it into two arrays or tensors and give those"
-        )
-    return data_set
-
-
-def _check_loader(split: str, loader: Any) -> None:
-    from torch.utils.data import BatchSampler, RandomSampler, SequentialSampler, default_collate
-    from torch.utils.data._utils.collate import default_convert
-
-    if _is_torchs(loader.dataset, "IterableDataset"):
-        return
-    sampler = loader.sampler
-    is_plain = type(sampler) is SequentialSampler or (
-        type(sampler) is RandomSampler
-        and not sampler.replacement
-        and sampler.num_samples == len(loader.dataset)
-    )
-    if not is_plain or type(loader.batch_sampler) not in (BatchSampler, type(None)):
-        raise DataError(
-            f"data: the loader of the {split} part chooses samples by a sampler of its own, which "
-            "no arrays can stand for; give a torch.utils.data.Subset of its data set"
-        )
-    if loader.collate_fn not in (default_collate, default_convert):
-        raise DataError(
-            f"data: the loader of the {split} part has a collate_fn, which may change samples; do "
-            "that in the data set and give the data set itself"
-        )
 
 
 def _count(split: str, data_set: Any) -> int:
@@ -162,10 +134,9 @@ def _room(split: str, sample: list[NDArray[Any]], count: int) -> list[NDArray[An
     """Empty arrays for count such samples. Raises DataError if they do not fit."""
     needed, most = count * sum(part.nbytes for part in sample), _most_bytes()
     if needed > most:
-        raise DataError(
+        raise NoArrays(
             f"data: the {count:,} samples of the {split} part take {needed / 1e9:.2f} GB as "
-            f"arrays, but a quarter of this machine's memory is {most / 1e9:.2f} GB; give a "
-            "torch.utils.data.Subset, or smaller inputs (uint8 takes a quarter of float32)"
+            f"arrays, but a quarter of this machine's memory is {most / 1e9:.2f} GB"
         )
     return [np.empty((count, *part.shape), part.dtype) for part in sample]
 
@@ -192,11 +163,9 @@ def _check_same(split: str, one: list[NDArray[Any]], again: list[NDArray[Any]]) 
             raise _random(split)
 
 
-def _random(split: str) -> DataError:
-    return DataError(
-        f"data: samples of the {split} part are drawn at random at every reading (augmentation), "
-        "which no arrays can stand for; take the random transforms out of the data set, or make "
-        "them the first child of the network, active in training alone"
+def _random(split: str) -> NoArrays:
+    return NoArrays(
+        f"data: samples of the {split} part are drawn at random at every reading (augmentation)"
     )
 
 

@@ -226,7 +226,9 @@ class Saved:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """Last words of a worker that cannot go on; traceback is text for people."""
+    """Last words of a worker that cannot go on; traceback is text for people, empty where summary
+    says it all.
+    """
 
     run_id: str
     stage: int

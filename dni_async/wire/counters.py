@@ -65,6 +65,9 @@ class Times:
     credit_waiting_s: Annotated[float, Shown(
         "part", "Seconds of the waiting in which only a full window held the next batch back.",
         "waiting_for_credits", "credit_waiting_seconds", is_total=True)] = 0.0
+    data_waiting_s: Annotated[float, Shown(
+        "part", "Seconds of the waiting in which the source had not been given its next batch yet.",
+        "waiting_for_data", "data_waiting_seconds", is_total=True)] = 0.0
     train_busy_s: Annotated[float, Shown(
         "s", "Seconds spent computing, evaluation left out.",
         "train_busy_seconds", is_total=True)] = 0.0

@@ -155,7 +155,8 @@ def _cause_of_loss(state: RunState, stage: int, gone: Gone) -> Cause:
 def _cause_of_failure(message: Failed, code: int, now: float) -> Cause:
     """A worker has said why it fails. code: the run's exit code."""
     place = f"stage {message.stage} ({message.device})"
-    text = f"{place} failed:\n{message.traceback.rstrip()}\n{place}: {message.summary}"
+    story = f" failed:\n{message.traceback.rstrip()}\n{place}" if message.traceback else ""
+    text = f"{place}{story}: {message.summary}"
     return Cause(message.stage, code, code, text, now, is_told=True)
 
 

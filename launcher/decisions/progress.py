@@ -62,7 +62,8 @@ def _enter(state: RunState, whole: WholeEpoch) -> list[RunAction]:
 
 def _compare(state: RunState, whole: WholeEpoch) -> list[RunAction]:
     """End early when a test of all samples is reason enough, as the run's goal says."""
-    if whole.num_tested != state.terms.num_test or state.is_draining:
+    is_whole = state.terms.num_test in (None, whole.num_tested)
+    if not is_whole or state.is_draining:
         return []
     figure = state.outlook.goal.figure(whole.test_loss, whole.test_metrics)
     reason = state.outlook.hear(whole.epoch, figure)

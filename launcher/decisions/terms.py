@@ -19,10 +19,10 @@ class RunTerms:
     devices: what each stage computes on, and places: "local" or "remote", by stage. may_be_near:
     workers in the same place talk by what they share; else over tcp too. actors: a cluster places
     the remote workers. num_threads: of a local worker; asked_threads: as the user asked for, 0
-    where not. num_test: how many samples a whole test has. metric, mode, target, ends_early,
-    patience: the run's Goal. last_epoch: the last one that a resumed run has behind it, 0 without;
-    best, best_epoch: its best test until then. is_resumed: its stages have made updates before.
-    logs: the folder of the logs, as the user is told of it.
+    where not. num_test: how many samples a whole test has, None where that is not known. metric,
+    mode, target, ends_early, patience: the run's Goal. last_epoch: the last one that a resumed run
+    has behind it, 0 without; best, best_epoch: its best test until then. is_resumed: its stages
+    have made updates before. logs: the folder of the logs, as the user is told of it.
     """
 
     run_id: str
@@ -37,7 +37,7 @@ class RunTerms:
     asked_threads: int = 0
     epochs: int
     evaluate_every: int = 1
-    num_test: int
+    num_test: int | None
     metric: str = LOSS
     mode: Mode = "min"
     target: float | None = None

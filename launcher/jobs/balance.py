@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 
 from dni_async.decisions.actions import Batch, ReturnGradient
 from dni_async.launcher.places.local import ask
@@ -35,6 +36,7 @@ def balance(plan: Plan) -> tuple[Plan, str]:
         "num_threads": plan.threads_per_worker,
         "input_shape": plan.input_shape,
         "output_shape": plan.output_shape,
+        "form": asdict(plan.form),
     }
     timeout_s = TIMEOUT_S + (COMPILE_S if plan.config.compile else 0)
     answer = ask("dni_async.launcher.jobs.layer_probe", job, plan.threads_per_worker, timeout_s)

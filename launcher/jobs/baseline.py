@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from dni_async.config.run_config import RunConfig
+from dni_async.config.target_form import TargetForm
 from dni_async.data.feed import Feed
 from dni_async.data.opening import open_feed
 from dni_async.decisions.goal import Outlook
@@ -46,21 +47,23 @@ def train(
     report: Report,
     *,
     output_shape: tuple[int, ...] | None = None,
+    known: tuple[tuple[int, ...], TargetForm] | None = None,
 ) -> nn.Sequential:
     """Train and return the network.
 
-    output_shape: of one sample, where the network is the user's own.
+    output_shape: of one sample, where the network is the user's own. known: shape of one
+    sample and form of the targets; None where that is for the data to say.
     Calls started() when all is built and report(epoch) after each epoch that ends with a test.
     Raises NonFiniteError before a non-finite loss is applied.
     """
-    feed = open_feed(config)
-    facts, num_train_batches = feed.facts, feed.num_batches[0]
-    network = build_network(config, facts.input_shape, facts.form.output_shape).to(device)
+    feed = open_feed(config, form=known and known[1], fetches="ahead")
+    input_shape, form = known or (feed.facts.input_shape, feed.facts.form)
+    network = build_network(config, input_shape, form.output_shape).to(device)
     whole = make_stage(
         network,
         config,
-        run_loss(config, facts.form, output_shape),
-        num_batches=config.epochs * num_train_batches,
+        run_loss(config, form, output_shape),
+        num_batches=config.epochs * feed.num_batches[0],
         draws=Draws(config.seed, 0, layer_starts(network)),
         checks_gradients=False,  # its loss is checked, as in any plain loop
     )
@@ -171,6 +174,7 @@ def main() -> None:
         started,
         report,
         output_shape=tuple(job["output_shape"]),
+        known=(tuple(job["input_shape"]), TargetForm.from_dict(job["form"])),
     )
     if job.get("weights_path"):
         import safetensors.torch

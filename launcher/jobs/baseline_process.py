@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 from dni_async.errors import WorkerDied
@@ -36,14 +38,17 @@ def train_baseline(
         "num_threads": result.num_threads,
         "device": plan.devices[0],
         "output_shape": plan.output_shape,
+        "input_shape": plan.input_shape,
+        "form": asdict(plan.form),
         "parent": os.getpid(),
         "weights_path": None if weights_path is None else str(weights_path),
     }
     log = folder.logs / f"{result.name}.log"
-    with log.open("w") as errors:
+    with log.open("w") as errors, tempfile.TemporaryDirectory(prefix="dni-") as scratch:
+        environment = thread_environment(result.num_threads, shares_cores=False)
         process = subprocess.Popen(
             command_for("dni_async.launcher.jobs.baseline"),
-            env=thread_environment(result.num_threads, shares_cores=False),
+            env={**environment, "DNI_SCRATCH": scratch},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -13,6 +13,7 @@ from dataclasses import asdict
 import torch
 
 from dni_async.config.run_config import RunConfig
+from dni_async.config.target_form import TargetForm
 from dni_async.data.opening import open_feed
 from dni_async.launcher.jobs.layer_costs import layer_costs
 from dni_async.network.building import build_network
@@ -28,8 +29,8 @@ def main() -> None:
     config = RunConfig.from_dict(job["config"])
     prepare_torch(job["num_threads"])
     device = torch.device(job["device"])
-    feed = open_feed(config)
-    form = feed.facts.form
+    form = TargetForm.from_dict(job["form"])
+    feed = open_feed(config, form=form, fetches="here")
     network = build_network(config, tuple(job["input_shape"]), form.output_shape).to(device)
     x, y = feed.train_batch(1, 0)
     loss = run_loss(config, form, tuple(job["output_shape"]))

@@ -124,7 +124,10 @@ class WorkerProcesses:
                         f"--fork-server={theirs.fileno()}",
                         f"--lifeline={lifeline_read}",
                     ),
-                    env=thread_environment(num_threads, shares_cores=True),
+                    env={
+                        **thread_environment(num_threads, shares_cores=True),
+                        "DNI_SCRATCH": self.folder,
+                    },
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,

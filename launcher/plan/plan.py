@@ -40,10 +40,11 @@ __all__ = ["Plan", "make_plan", "regrouped"]
 class Plan:
     """A run that can start: config with devices and folders resolved, and the stages' shares.
 
-    input_shape: of one sample; holds_ids: samples are int64 ids. form: of the targets;
-    output_shape: of one sample. layer_ranges: half-open, one for each stage; devices and hosts
-    ("local" or "remote") likewise. load: processes that wanted a core before the run, on average
-    over a minute. notes: what the user should know before it starts.
+    num_train, num_test: samples; None where a stream does not say. input_shape: of one sample;
+    holds_ids: samples are int64 ids. form: of the targets; output_shape: of one sample.
+    layer_ranges: half-open, one for each stage; devices and hosts ("local" or "remote") likewise.
+    load: processes that wanted a core before the run, on average over a minute. notes: what the
+    user should know before it starts.
     """
 
     config: RunConfig
@@ -52,9 +53,9 @@ class Plan:
     holds_ids: bool
     form: TargetForm
     output_shape: tuple[int, ...]
-    num_train: int
+    num_train: int | None
     num_train_batches: int
-    num_test: int
+    num_test: int | None
     num_layers: int
     layer_ranges: list[tuple[int, int]]
     devices: list[str]
@@ -122,8 +123,10 @@ def make_plan(config: RunConfig) -> Plan:
         data=_resolve_data(config.data),
         data_dir=None if folder is None else str(folder),
     )
-    feed = open_feed(config)
+    feed = open_feed(config, fetches="here")
     facts = feed.facts
+    if facts.batch_size is not None:
+        config = dataclasses.replace(config, batch_size=facts.batch_size)
     tried = _tried(config, facts, feed)
     num_layers = tried.num_layers
     config.make_rule()  # a user's own may not import, or not go with the rest
@@ -147,7 +150,7 @@ def make_plan(config: RunConfig) -> Plan:
         dataset_name=facts.name,
         input_shape=facts.input_shape,
         holds_ids=facts.holds_ids,
-        form=facts.form,
+        form=tried.form,
         output_shape=tried.output_shape,
         num_train=facts.num_train,
         num_train_batches=feed.num_batches[0],
@@ -191,11 +194,13 @@ def _data_folder(config: RunConfig) -> Path | None:
 def _tried(config: RunConfig, facts: DataFacts, feed: Feed) -> Tried:
     """The network, which takes these data. Raises ConfigError where it does not."""
     num_train = facts.num_train
-    if config.batch_size > num_train:
+    if num_train is not None and config.batch_size > num_train:
         raise ConfigError(
             f"batch_size: {config.batch_size} is larger than the {num_train} training samples "
             f"of {facts.name}"
         )
+    if facts.is_stream:
+        _check_stream(config, facts)
     has_places = facts.form.num_classes > 0 and bool(facts.form.shape)
     if config.model is None and (facts.holds_ids or has_places):
         what = "int64 ids" if facts.holds_ids else "a label for each position"
@@ -211,6 +216,20 @@ def _tried(config: RunConfig, facts: DataFacts, feed: Feed) -> Tried:
     if config.norm == "batch" and config.model is None:
         check_last_batch(config, num_train)
     return tried
+
+
+def _check_stream(config: RunConfig, facts: DataFacts) -> None:
+    """Raises ConfigError for what asks for arrays."""
+    if config.unlock == "forward":
+        raise ConfigError(
+            "unlock: with forward every stage reads the data, but a stream is read by the first "
+            "alone; give arrays, or leave it out"
+        )
+    if facts.lacks_classes and (config.model is None or not is_extension(config.model)):
+        raise ConfigError(
+            f"model: {config.model or 'the MLP'} has an output for each class, but a stream does "
+            "not say how many there are; give a network of your own"
+        )
 
 
 def _hosts(config: RunConfig) -> tuple[str, ...]:

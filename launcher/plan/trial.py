@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dni_async.config.extensions import is_extension
 from dni_async.config.run_config import RunConfig
+from dni_async.config.target_form import TargetForm
 from dni_async.data.feed import DataFacts, Feed
 from dni_async.data.opening import open_feed
 from dni_async.decisions.actions import Batch, Forward
@@ -29,8 +30,10 @@ NUM_SAMPLES = 8  # of a batch: enough to tell numbers apart, and soon done
 NUM_BATCHES = 2
 
 
-def check_last_batch(config: RunConfig, num_train: int) -> None:
+def check_last_batch(config: RunConfig, num_train: int | None) -> None:
     """Raises ConfigError where an epoch ends in a batch of one, with BatchNorm in the network."""
+    if num_train is None or config.updates_per_epoch:  # what comes then is not known
+        num_train = config.batch_size
     if config.batch_size == 1 or num_train % config.batch_size == 1:
         raise ConfigError(
             f"batch_size: {config.batch_size} leaves a batch of one of the {num_train} training "
@@ -40,10 +43,13 @@ def check_last_batch(config: RunConfig, num_train: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """Of a network that takes the data: its layers, and the shape of one sample's outputs."""
+    """Of a network that takes the data: its layers, the shape of one sample's outputs, and the form
+    of the targets.
+    """
 
     num_layers: int
     output_shape: tuple[int, ...]
+    form: TargetForm
 
 
 def try_model(config: RunConfig, feed: Feed) -> Tried:
@@ -53,7 +59,7 @@ def try_model(config: RunConfig, feed: Feed) -> Tried:
     """
     facts, is_own_loss = feed.facts, is_extension(config.loss)
     if config.model is None and not is_own_loss:
-        return Tried(config.layers, facts.form.output_shape)
+        return Tried(config.layers, facts.form.output_shape, facts.form)
     from dni_async.network.building import (
         build_network,
         check_network,
@@ -66,7 +72,9 @@ def try_model(config: RunConfig, feed: Feed) -> Tried:
     network = build_network(config, facts.input_shape, facts.form.output_shape)
     x = feed.few_samples()
     outputs = check_network(network, x, x.shape[:1])
-    loss = run_loss(config, facts.form, tuple(outputs.shape[1:]))
+    form = facts.form_by(tuple(outputs.shape[1:]))
+    feed.agree(form)
+    loss = run_loss(config, form, tuple(outputs.shape[1:]))
     targets = _like_targets(facts, len(x))
     loss.check_outputs(outputs, targets)
     if loss.sample_dims(targets) > 1:
@@ -75,7 +83,7 @@ def try_model(config: RunConfig, feed: Feed) -> Tried:
         try_loss(network, loss, _first_batches(feed)[0])
     if has_batch_norm(network):
         check_last_batch(config, facts.num_train)
-    return Tried(len(layer_starts(network)), tuple(outputs.shape[1:]))
+    return Tried(len(layer_starts(network)), tuple(outputs.shape[1:]), form)
 
 
 def try_stages(
@@ -111,11 +119,15 @@ def try_stages(
 
 
 def try_regrouped(
-    config: RunConfig, ranges: Sequence[tuple[int, int]], output_shape: tuple[int, ...]
+    config: RunConfig,
+    ranges: Sequence[tuple[int, int]],
+    output_shape: tuple[int, ...],
+    form: TargetForm,
 ) -> None:
     """As try_stages, where the stages were not known when the run was planned."""
     if _is_own(config):
-        try_stages(config, open_feed(config), ranges, output_shape)
+        feed = open_feed(config, form=form, fetches="here")
+        try_stages(config, feed, ranges, output_shape)
 
 
 def try_optimizer(config: RunConfig, feed: Feed) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from dni_async.decisions.windows import QUEUEING, window_for
 from dni_async.launcher.report.ceiling import Line, StageLoad
 
-__all__ = ["Case", "advise", "ms"]
+__all__ = ["MUCH", "Case", "advise", "ms"]
 
 AT_CEILING = 0.85  # from this share on a run is at its ceiling
 MUCH = 0.2  # a share of the time that is worth a sentence
@@ -54,6 +54,16 @@ class Case:
 def advise(case: Case) -> tuple[str, ...]:
     """All that is worth changing, what matters most first."""
     return tuple(said for adviser in _ADVISERS if (said := adviser(case)))
+
+
+def _advise_data(case: Case) -> str:
+    source = case.line.loads[0]
+    if source.starved < MUCH:
+        return ""
+    return (
+        "Batches come sooner from more processes of the loader (DataLoader(num_workers=...)) where "
+        "cores are free, with less work for each sample, or prepared before the run."
+    )
 
 
 def _advise_lockstep(case: Case) -> str:
@@ -202,6 +212,7 @@ def ms(seconds: float) -> str:
 
 
 _ADVISERS: tuple[Callable[[Case], str], ...] = (
+    _advise_data,
     _advise_lockstep,
     _advise_cores,
     _advise_bottleneck,

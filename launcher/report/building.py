@@ -41,6 +41,7 @@ def build_report(
         "data": {
             "name": plan.dataset_name,
             "num_train": plan.num_train,
+            "num_train_batches": plan.num_train_batches,
             "num_test": plan.num_test,
             "num_classes": plan.num_classes,
             "target_shape": list(plan.form.shape),

@@ -30,7 +30,8 @@ class StageLoad:
     """One stage's work. batch_seconds: what it takes for a batch when it has all that it needs.
 
     cpu_seconds: processor time for a batch. busy, waiting, sending: shares of its time; blocked:
-    the part of waiting in which only a full window kept it from a batch. waits_for: what it mostly
+    the part of waiting in which only a full window kept it from a batch; starved: in which its
+    batch was still being made. waits_for: what it mostly
     waited for, empty if it waited little. phases: seconds of a batch by what was done, where spans
     were recorded.
     """
@@ -43,6 +44,7 @@ class StageLoad:
     waiting: float
     sending: float
     blocked: float
+    starved: float
     waits_for: str
     phases: Mapping[str, float]
 
@@ -89,8 +91,8 @@ def measure_line(report: Mapping[str, Any]) -> Line | None:
     if run is None or not run["workers"]:
         return None
     workers = run["workers"]
-    cores, data = report["environment"]["cores"], report["data"]
-    num_batches = math.ceil(data["num_train"] / report["config"]["batch_size"])
+    cores = report["environment"]["cores"]
+    num_batches, batch_samples = _batches(report)
     last_epoch = run["epochs"][-1]["epoch"] if run["epochs"] else 0
     in_epochs = last_epoch * num_batches if run["samples_per_second"] else 0
     config = report["config"]
@@ -103,7 +105,6 @@ def measure_line(report: Mapping[str, Any]) -> Line | None:
         _load(worker, run, cores, batches) for worker, batches in zip(workers, trained, strict=True)
     )
     limit, seconds = _limit(loads, cores, lockstep=run.get("is_lockstep", False))
-    batch_samples = data["num_train"] / num_batches
     passed = run["samples_per_second"] / batch_samples  # batches per second
     at_work = [
         (worker["train_busy_seconds"] + worker["train_sending_seconds"]) / batches
@@ -121,6 +122,17 @@ def measure_line(report: Mapping[str, Any]) -> Line | None:
         used_cores=passed * sum(load.cpu_seconds for load in loads),
         ready_cores=passed * sum(at_work),
     )
+
+
+def _batches(report: Mapping[str, Any]) -> tuple[int, float]:
+    """Training batches of an epoch, and samples of a batch on average."""
+    data, batch_size = report["data"], report["config"]["batch_size"]
+    num_batches = data.get("num_train_batches")  # older reports have none
+    if num_batches is None:
+        num_batches = math.ceil((data["num_train"] or batch_size) / batch_size)
+    if data["num_train"] is None or report["config"].get("updates_per_epoch"):
+        return num_batches, batch_size
+    return num_batches, data["num_train"] / num_batches
 
 
 def _tells_enough(worker: Mapping[str, Any]) -> bool:
@@ -148,6 +160,7 @@ def _load(
         waiting=worker["waiting"],
         sending=worker["sending"],
         blocked=worker["waiting_for_credits"],
+        starved=worker["waiting_for_data"],
         waits_for=_waits_for(worker),
         phases=worker["phases"],
     )
@@ -159,6 +172,8 @@ def _waits_for(worker: Mapping[str, Any]) -> str:
         return ""
     if worker["waiting_for_credits"] >= worker["waiting"] / 2:
         return f"credits from stage {stage + 1}"
+    if worker["waiting_for_data"] >= worker["waiting"] / 2:
+        return "data"
     return f"activations from stage {stage - 1}" if stage > 0 else "epochs to end"
 
 

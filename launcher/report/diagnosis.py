@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dni_async.launcher.report.advice import Case, advise, ms
+from dni_async.launcher.report.advice import MUCH, Case, advise, ms
 from dni_async.launcher.report.ceiling import Line, measure_line
 
 __all__ = ["Diagnosis", "diagnose"]
@@ -35,11 +35,17 @@ def diagnose(report: Mapping[str, Any]) -> Diagnosis | None:
 
 
 def _findings(line: Line) -> list[str]:
-    slowest = line.slowest
+    slowest, source = line.slowest, line.loads[0]
+    is_starved = source.starved >= MUCH
     text = (
-        f"Stage {slowest.stage} is the bottleneck: it works {ms(slowest.batch_seconds)} on a "
-        f"batch, the mean stage {ms(line.mean_batch_seconds)}"
+        f"Stage {slowest.stage} is the {'slowest' if is_starved else 'bottleneck'}: it works "
+        f"{ms(slowest.batch_seconds)} on a batch, the mean stage {ms(line.mean_batch_seconds)}"
     )
+    if is_starved:
+        text = (
+            f"The data loader is the bottleneck: stage {source.stage} waits {source.starved:.0%} "
+            f"of the time for its next batch. {text}"
+        )
     if slowest.phases:
         total = sum(slowest.phases.values())
         largest = sorted(slowest.phases.items(), key=lambda item: -item[1])[:3]

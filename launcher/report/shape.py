@@ -149,8 +149,9 @@ _REPORT: Final = {
     },
     "data": {
         "name": _TEXT,
-        "num_train": _SOME,
-        "num_test": _COUNT,
+        "num_train": _or_none(_SOME),
+        "num_train_batches?": _SOME,
+        "num_test": _or_none(_COUNT),
         "num_classes": _COUNT,
         "target_shape?": [_COUNT],
         "input_shape?": [_SOME],

@@ -62,6 +62,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "seed": st.integers(0, 2**31 - 1),
     "devices": st.sampled_from([("auto",), ("cpu",), ("cpu", "cpu"), ("cuda:0", "cuda:12")]),
     "evaluate_every": st.integers(1, 2**31),
+    "updates_per_epoch": st.none() | st.integers(1, 2**31),
     "window": st.none() | st.just("auto") | st.integers(1, 2**31),
     "workers": st.just(("local",)),  # remote ones need more; see CONFIGS
     "listen": st.none(),

@@ -39,7 +39,7 @@ def test_every_usual_form_is_four_arrays(data: object) -> None:
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ({"x_train": X, "y_train": Y}, "data: misses x_test, y_test; holds x_train, y_train"),
+        ({"x_train": X, "y_test": Y}, "data: misses y_train, x_test; holds x_train, y_test"),
         ((X, Y), "two pairs (training and test) or data sets, but is 2 x ndarray, ndarray"),
         ((X, Y, X), "but is 3 x ndarray, ndarray, ndarray"),
         (X, "but is a ndarray"),

@@ -22,6 +22,7 @@ def worker(stage: int, work: float, **changes: Any) -> dict[str, Any]:
         "max_pending": 4,
         "rss_bytes": 100 * 2**20,
         "waiting_for_credits": 0.0,
+        "waiting_for_data": 0.0,
         "train_busy_seconds": work * 100,
         "train_sending_seconds": 0.0,
         "train_cpu_seconds": work * 100,

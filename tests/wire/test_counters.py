@@ -10,7 +10,7 @@ from dni_async.wire.messages import Progress
 IN_METRICS = (
     "run_id stage updates epoch busy_s waiting_s sending_s loss max_staleness max_pending "
     "rss_bytes train_busy_s train_sending_s train_cpu_s occupancy staleness_median staleness_p99 "
-    "frame_bytes shared_bytes peak_rss_bytes credit_waiting_s skipped replayed "
+    "frame_bytes shared_bytes peak_rss_bytes credit_waiting_s data_waiting_s skipped replayed "
     "next_batch_id epoch_s link_activations link_up_bytes link_down_bytes link_in_flight_s "
     "link_credit_s link_least_credit_s link_carrier link_window link_in_flight"
 )

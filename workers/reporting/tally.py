@@ -31,6 +31,7 @@ class Tally:
     def __init__(self) -> None:
         self.waiting_s = 0.0
         self.credit_waiting_s = 0.0
+        self.data_waiting_s = 0.0
         self.sending_s = 0.0
         self._began = time.perf_counter()
         self._is_training = True
@@ -51,9 +52,13 @@ class Tally:
         """Seconds since begin that were spent neither waiting nor sending."""
         return time.perf_counter() - self._began - self.waiting_s - self.sending_s
 
-    def waited(self, seconds: float, *, for_credits: bool) -> None:
-        """There was nothing to do; for_credits: but for a place in the window there was."""
+    def waited(self, seconds: float, *, for_credits: bool, for_data: bool = False) -> None:
+        """There was nothing to do; for_credits: but for a place in the window there was; for_data:
+        but for the next batch's samples.
+        """
         self.waiting_s += seconds
+        if for_data:
+            self.data_waiting_s += seconds
         if for_credits:
             self.credit_waiting_s += seconds
 
@@ -83,6 +88,7 @@ class Tally:
             waiting_s=self.waiting_s,
             sending_s=self.sending_s,
             credit_waiting_s=self.credit_waiting_s,
+            data_waiting_s=self.data_waiting_s,
             train_busy_s=training.busy_s,
             train_sending_s=training.sending_s,
             train_cpu_s=training.cpu_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
@@ -58,12 +59,13 @@ def equip(
     *,
     start: tuple[int, int] = (1, 0),
     next_batch_id: int = 0,
+    fetches: Literal["ahead", "in turn"] = "ahead",
 ) -> Equipment:
     """Build the stage that welcome assigns.
 
     start: epoch and index of the first training batch of a resumed run. next_batch_id: where a
-    replacement goes on. Draws the whole network so that weights equal the baseline's, then keeps
-    its own part. Raises DataError or ConfigError.
+    replacement goes on. fetches: how the batches of a stream come. Draws the whole network so that
+    weights equal the baseline's, then keeps its own part. Raises DataError or ConfigError.
     """
     prepare_torch(welcome.num_threads)
     seed = stage_seed(config.seed, index)
@@ -92,7 +94,7 @@ def equip(
     feed, input_synthesizer = None, None
     is_unlocked = index > 0 and config.unlock == "forward"
     if index == 0 or is_unlocked:
-        feed = open_feed(config)
+        feed = open_feed(config, form=form, fetches=fetches)
     if is_unlocked:
         first = _pass_below(below, welcome, 1)
         assert isinstance(first, torch.Tensor)  # the network was tried

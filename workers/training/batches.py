@@ -102,6 +102,28 @@ class Batches:
         work.returned = as_gradient(hidden, [self._from_link(parts) for parts in gradients])
         self._spans.lap("receive gradient", message.batch_id)
 
+    @property
+    def wake(self) -> int | None:
+        """A descriptor that can be read once samples have come that were waited for."""
+        return None if self._feed is None else self._feed.wake
+
+    def calm(self) -> None:
+        """What has come is known."""
+        if self._feed is not None:
+            self._feed.calm()
+
+    def is_here(self, batch: Batch) -> bool:
+        """Whether batch's samples can be loaded without waiting; if not, they are under way."""
+        if batch.batch_id in self._work or self._feed is None:
+            return True
+        is_test = batch.purpose == "evaluate"
+        return self._feed.is_ready(batch.epoch, batch.index, is_test=is_test)
+
+    def close(self) -> None:
+        """No more samples are wanted."""
+        if self._feed is not None:
+            self._feed.close()
+
     def load(self, batch: Batch) -> None:
         """Fetch batch's samples, unless they were fetched ahead."""
         if batch.batch_id not in self._work:
@@ -112,7 +134,7 @@ class Batches:
 
         The first batch of an epoch is not fetched before the epoch begins: its time counts.
         """
-        if batch.batch_id in self._work or batch.index == 0:
+        if batch.batch_id in self._work or batch.index == 0 or not self.is_here(batch):
             return False
         self._spans.begin()
         self._fetch(batch)

@@ -71,6 +71,8 @@ class WorkerLoop:
         self._events = LinkEvents(seat, self._machine, self._batches, self.instruments, connections)
         self._orders = Orders(seat, connections)
         self._link_window = LinkWindow(seat, self._machine, self._tally)
+        if self._batches.wake is not None:
+            connections.waiting.watch(self._batches.wake)
         self._process = psutil.Process()
         self._rss_bytes = 0
         self._next_progress = 0.0
@@ -111,7 +113,7 @@ class WorkerLoop:
     def step(self) -> Outcome:
         """Hear what has come, then do one thing, if there is one to do without waiting."""
         outcome: Outcome = "worked" if self._listen() else "idle"
-        if self._machine.has_turn:
+        if self._machine.has_turn and not self._awaits_data:
             self._handle(Turn())
             self._tell_first_update()
             outcome = "worked"
@@ -124,6 +126,7 @@ class WorkerLoop:
 
     def end(self) -> None:
         """The line has drained: leave what was asked for, and say goodbye."""
+        self._batches.close()
         self._writer.finish()
         self._tell_saved()
         self._report()
@@ -190,14 +193,25 @@ class WorkerLoop:
 
     def _wait(self) -> None:
         self._spans.begin()
+        awaits_data = self._machine.has_turn and self._awaits_data
         began = time.perf_counter()
         has_ended = self._orders.wait(max(0.0, self._next_words - self._clock()))
         waited_s = time.perf_counter() - began
-        self._tally.waited(waited_s, for_credits=self._machine.is_blocked)
+        self._batches.calm()
+        self._tally.waited(waited_s, for_credits=self._machine.is_blocked, for_data=awaits_data)
         self._spans.lap("wait")
         self._next_control = 0.0  # it may be what ended the wait
         if has_ended:
             self._look_for_launcher()
+
+    @property
+    def _awaits_data(self) -> bool:
+        """Source: whether the batch to be taken up is still being made; its epoch has begun."""
+        upcoming = self._machine.upcoming
+        if upcoming is None or self._seat.inbox is not None:
+            return False
+        self._performer.expect(upcoming)
+        return not self._batches.is_here(upcoming)
 
     @property
     def _next_words(self) -> float:

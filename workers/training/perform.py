@@ -11,6 +11,7 @@ import torch
 from dni_async.decisions.actions import (
     Action,
     Announce,
+    Batch,
     CarryBack,
     Evaluate,
     Finish,
@@ -78,12 +79,15 @@ class Performer:
         self._spans.begin()
         self._handlers[type(action)](action)
 
-    def _load(self, action: Load) -> None:
-        batch = action.batch
-        is_source = self._seat.inbox is None
-        if is_source and batch.purpose == "train" and batch.epoch != self._epochs.epoch:
+    def expect(self, batch: Batch) -> None:
+        """Source: batch is taken up as soon as it is there; with its first one an epoch begins."""
+        if batch.purpose == "train" and batch.epoch != self._epochs.epoch:
             self._epochs.begin(batch.epoch)
-        self._batches.load(batch)
+
+    def _load(self, action: Load) -> None:
+        if self._seat.inbox is None:
+            self.expect(action.batch)
+        self._batches.load(action.batch)
 
     def _synthesize_input(self, action: SynthesizeInput) -> None:
         work = self._batches[action.batch_id]

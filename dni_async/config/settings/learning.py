@@ -35,6 +35,14 @@ class LearningSettings:
         resumable=True,
         starts_here=True,
     )
+    updates_per_epoch: int | None = setting(
+        None,
+        "Batches that make an epoch; the next epoch goes on in the data where this one ended. For "
+        "streams that do not say their length, and to test very long ones more often.",
+        why="an epoch is a pass over the data",
+        check=AT_LEAST_1,
+        default_text="those of a whole pass",
+    )
     evaluate_every: int = setting(
         1,
         "Test the network after every so many epochs, and after the last. The line is drained for "

@@ -18,7 +18,7 @@ __all__ = ["read_npz"]
 
 
 def read_npz(path: Path, taken: Taken = CLASSES) -> Dataset:
-    """Return the data set in an .npz file with x_train, y_train, x_test and y_test.
+    """Return the data set in an .npz file with x_train, y_train and, to test on, x_test, y_test.
 
     taken: by the loss. Shapes and dtypes as in checked_dataset: int64 samples are ids, any other
     number type is cast. Other arrays in the file are left alone, and nothing is unpickled. Raises
@@ -29,7 +29,9 @@ def read_npz(path: Path, taken: Taken = CLASSES) -> Dataset:
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: not an .npz file (write one with numpy.savez)")
     arrays = _read_arrays(path)
-    missing = [name for name in ARRAY_NAMES if name not in arrays]
+    has_test = any(name in arrays for name in ARRAY_NAMES[2:])
+    names = ARRAY_NAMES if has_test else ARRAY_NAMES[:2]
+    missing = [name for name in names if name not in arrays]
     if missing:
         raise DataError(f"{path}: misses {', '.join(missing)}; holds {', '.join(arrays) or 'none'}")
     return checked_dataset(str(path), **arrays, taken=taken)

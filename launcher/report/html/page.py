@@ -49,10 +49,17 @@ def _targets(report: Mapping[str, Any]) -> str:
     return f"{num_classes} classes" if num_classes else f"loss {report['config'].get('loss')}"
 
 
+def _amount(data: Mapping[str, Any], key: str, part: str) -> str:
+    """How many samples a part of the data has."""
+    if data[key] is None:
+        return f"{part} batches as they come"
+    return f"{data[key]:,} {part} samples"
+
+
 def _header(report: Mapping[str, Any]) -> str:
     data, environment = report["data"], report["environment"]
     said = (
-        f"{data['num_train']:,} training and {data['num_test']:,} test samples, "
+        f"{_amount(data, 'num_train', 'training')}, {_amount(data, 'num_test', 'test')}, "
         f"{_targets(report)}; {environment['cores']} cores, "
         f"{', '.join(environment['devices'])}; {environment['processor']}; {report['status']}"
     )

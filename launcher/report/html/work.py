@@ -16,6 +16,7 @@ TIMES = {
     "busy": "hue-0",
     "sending": "hue-1",
     "waiting for credits": "hue-10",
+    "waiting for data": "hue-7",
     "waiting for input": "rest",
 }
 PHASES = {
@@ -57,7 +58,9 @@ def draw_times(run: Mapping[str, Any]) -> str:
 
 def _shares(worker: Mapping[str, Any]) -> dict[str, float]:
     credits = worker.get("waiting_for_credits", 0.0)
-    shares = (worker["busy"], worker["sending"], credits, worker["waiting"] - credits)
+    data = worker.get("waiting_for_data", 0.0)
+    rest = worker["waiting"] - credits - data
+    shares = (worker["busy"], worker["sending"], credits, data, rest)
     return dict(zip(TIMES, shares, strict=True))
 
 

@@ -18,6 +18,7 @@ WORKER = {
     "waiting": 0.5,
     "sending": 0.1667,
     "waiting_for_credits": 0.1111,
+    "waiting_for_data": 0.0,
     "train_busy_seconds": 0.3333,
     "train_sending_seconds": 0.6667,
     "train_cpu_seconds": 1.0,

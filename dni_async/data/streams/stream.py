@@ -1,0 +1,202 @@
+"""A part of a user's data that is passed over again and again: how one pass begins.
+
+What draws at random does so in processes of its own, those of torch's DataLoader, so that a pass
+is the same whatever draws beside it: generators belong to a whole process, and the layers of a
+stage draw from them too. These processes die with the one that began the pass.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset
+
+from dni_async.system import die_with_parent, name_process
+
+__all__ = ["HeldBatches", "Loader", "Stream", "generators_from", "iterated"]
+
+_AHEAD: Final = 2  # batches that each process of a loader makes ahead, as torch has it
+
+
+class Stream(Protocol):
+    """Something that gives batches, pass after pass."""
+
+    @property
+    def length(self) -> int | None:
+        """Batches of a pass; None where it does not say."""
+
+    def begin(self, number: int, seed: int, *, is_here: bool) -> Iterator[Any]:
+        """The batches of pass number (from 0), drawn from seed alone.
+
+        is_here: made in this process, when they are asked for.
+        """
+
+
+class HeldBatches:
+    """Batches that are all in memory: a list of them."""
+
+    def __init__(self, batches: Sequence[Any]) -> None:
+        self._batches = batches
+
+    @property
+    def length(self) -> int:
+        """All of them."""
+        return len(self._batches)
+
+    def begin(self, number: int, seed: int, *, is_here: bool) -> Iterator[Any]:
+        """In their own order."""
+        return iter(self._batches)
+
+
+class Loader:
+    """A DataLoader, which is this object's alone: it is set as a pass needs it.
+
+    Its processes are made anew for each pass, persistent_workers or not, so that a pass depends on
+    its seed alone; one without any gets one.
+    """
+
+    def __init__(self, loader: DataLoader[Any]) -> None:
+        self._loader = loader
+        vars(loader)["persistent_workers"] = False
+        self._user_init: Callable[[int], None] | None = loader.worker_init_fn
+
+    @property
+    def length(self) -> int | None:
+        """What the loader says."""
+        try:
+            return len(self._loader)
+        except (TypeError, NotImplementedError):
+            return None
+
+    def begin(self, number: int, seed: int, *, is_here: bool) -> Iterator[Any]:
+        """As the loader gives them."""
+        loader = self._loader
+        if is_here:
+            loader.num_workers, loader.timeout = 0, 0
+        else:
+            loader.num_workers = max(1, loader.num_workers)
+            loader.prefetch_factor = loader.prefetch_factor or _AHEAD
+            loader.worker_init_fn = _Begin(self._user_init)
+            if sys.platform == "linux" and loader.multiprocessing_context is None:
+                loader.multiprocessing_context = "fork"
+        for each in _drawers(loader):
+            generator = getattr(each, "generator", None)
+            if isinstance(generator, torch.Generator):
+                generator.manual_seed(seed)
+            if hasattr(each, "set_epoch"):
+                each.set_epoch(number)
+        with generators_from(seed):
+            return _apart(iter(loader), seed) if is_here else iter(loader)
+
+
+def iterated(source: Any) -> Loader:
+    """Batches of source, anything that can be iterated over, or a function that gives such."""
+    batches = _Iterated(source)
+    return Loader(DataLoader(batches, batch_size=None, collate_fn=_as_tensors))
+
+
+class _Iterated(IterableDataset[Any]):
+    """What a user's object gives, in a process of a loader's."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+
+    def __iter__(self) -> Iterator[Any]:
+        source: Iterable[Any] = (
+            self._source if hasattr(self._source, "__iter__") else self._source()
+        )
+        return iter(source)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def set_epoch(self, number: int) -> None:
+        """Pass on which pass begins, as samplers and data sets are told."""
+        if hasattr(self._source, "set_epoch"):
+            self._source.set_epoch(number)
+
+
+class _Begin:
+    """What a process of a loader does first: see that nothing of it outlives whoever began it.
+
+    Its temporary files, sockets over which tensors travel, go where DNI_SCRATCH says.
+    """
+
+    def __init__(self, then: Callable[[int], None] | None) -> None:
+        self._then = then
+        self._parent = os.getpid()
+
+    def __call__(self, index: int) -> None:
+        if os.getppid() == self._parent:  # not where a server forks them, which watches over them
+            die_with_parent(self._parent)
+        name_process(f"dni-data-{index}")
+        tempfile.tempdir = os.environ.get("DNI_SCRATCH") or tempfile.tempdir
+        if self._then is not None:
+            self._then(index)
+
+
+def _as_tensors(value: Any) -> Any:
+    """Arrays as tensors, which travel between processes in shared memory."""
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+        return torch.from_numpy(value)
+    if isinstance(value, list | tuple) and len(value) <= 64:  # a batch, no list of numbers
+        return [_as_tensors(each) for each in value]
+    return value
+
+
+def _drawers(loader: DataLoader[Any]) -> Iterator[Any]:
+    """All in a loader that may draw at random, or be told of epochs."""
+    yield loader
+    yield loader.dataset
+    yield loader.sampler
+    if loader.batch_sampler is not None:
+        yield loader.batch_sampler
+        yield getattr(loader.batch_sampler, "sampler", None)
+
+
+@contextmanager
+def generators_from(seed: int) -> Iterator[None]:
+    """Torch's, Python's and numpy's generators begin at seed, and are put back afterwards."""
+    before = _states()
+    torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        _set(before)
+
+
+def _apart(batches: Iterator[Any], seed: int) -> Iterator[Any]:
+    """Batches that are made in this process and draw from generators of their own."""
+    with generators_from(seed):
+        own = _states()
+    while True:
+        outer = _states()
+        _set(own)
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        finally:
+            own = _states()
+            _set(outer)
+        yield batch
+
+
+def _states() -> tuple[Any, Any, Any]:
+    return torch.get_rng_state(), random.getstate(), np.random.get_state(legacy=False)
+
+
+def _set(states: tuple[Any, Any, Any]) -> None:
+    torch.set_rng_state(states[0])
+    random.setstate(states[1])
+    np.random.set_state(states[2])
