@@ -20,8 +20,7 @@ class DataFacts:
 
     input_shape: of one sample, form: of its targets; of a stream those of its first batch.
     holds_ids: samples are int64 ids, not float32. num_train, num_test: all samples, and those of a
-    test; num_test_labels: what is scored in one, labels that count, of other targets samples; all
-    three None where a stream does not say. batch_size: of a stream's first batch. lacks_classes:
+    test; None where a stream does not say. batch_size: of a stream's first batch. lacks_classes:
     targets are labels, but how many classes there are is for the network to say; see form_by.
     """
 
@@ -31,7 +30,6 @@ class DataFacts:
     holds_ids: bool
     num_train: int | None = None
     num_test: int | None = None
-    num_test_labels: int | None = None
     batch_size: int | None = None
     lacks_classes: bool = False
 

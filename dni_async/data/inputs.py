@@ -62,7 +62,6 @@ class Inputs:
             holds_ids=data.holds_ids,
             num_train=len(data.y_train),
             num_test=len(data.y_test),
-            num_test_labels=data.num_scored,
         )
 
     @property

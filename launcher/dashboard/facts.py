@@ -47,7 +47,7 @@ def facts_of(plan: Plan) -> Facts:
         data=plan.dataset_name,
         rule=config.rule,
         epochs=config.epochs,
-        epoch_ids=plan.num_train_batches + -(-plan.num_test // config.batch_size),
+        epoch_ids=plan.num_train_batches + plan.num_test_batches,
         samples_per_update=config.batch_size * config.accumulate,
         cores=plan.cores,
         load=plan.load,

@@ -56,6 +56,7 @@ class Plan:
     num_train: int | None
     num_train_batches: int
     num_test: int | None
+    num_test_batches: int
     num_layers: int
     layer_ranges: list[tuple[int, int]]
     devices: list[str]
@@ -155,6 +156,7 @@ def make_plan(config: RunConfig) -> Plan:
         num_train=facts.num_train,
         num_train_batches=feed.num_batches[0],
         num_test=facts.num_test,
+        num_test_batches=feed.num_batches[1],
         num_layers=num_layers,
         layer_ranges=layer_ranges,
         devices=deal_devices(devices, len(layer_ranges)),
@@ -201,6 +203,8 @@ def _tried(config: RunConfig, facts: DataFacts, feed: Feed) -> Tried:
         )
     if facts.is_stream:
         _check_stream(config, facts)
+    if not feed.num_batches[1]:
+        _check_untested(config)
     has_places = facts.form.num_classes > 0 and bool(facts.form.shape)
     if config.model is None and (facts.holds_ids or has_places):
         what = "int64 ids" if facts.holds_ids else "a label for each position"
@@ -230,6 +234,18 @@ def _check_stream(config: RunConfig, facts: DataFacts) -> None:
             f"model: {config.model or 'the MLP'} has an output for each class, but a stream does "
             "not say how many there are; give a network of your own"
         )
+
+
+def _check_untested(config: RunConfig) -> None:
+    """Raises ConfigError for what asks for a test, where there is nothing to test on."""
+    asked = {"target": config.target is not None, "early_stop": config.early_stop}
+    asked["patience"] = config.patience is not None
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise ConfigError(
+                f"{name}: there is nothing to test on, and so nothing to go by; give a test part, "
+                "data=(training, test), or leave it out"
+            )
 
 
 def _hosts(config: RunConfig) -> tuple[str, ...]:

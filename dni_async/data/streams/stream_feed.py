@@ -74,7 +74,6 @@ class StreamFeed:
             holds_ids=not x.is_floating_point(),
             lacks_classes=self._fit.form is None and self._fit.taken.kind == "classes",
             num_test=None if self.num_batches[1] else 0,
-            num_test_labels=None if self.num_batches[1] else 0,
             batch_size=len(x),
         )
 
