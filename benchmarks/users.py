@@ -112,7 +112,19 @@ def _unbound(row: Row) -> Row:
 def _print(console: Console, outcomes: Sequence[Outcome]) -> None:
     made = table(
         "four workers beside plain torch, means over seeds, of the test samples",
-        ["row", "figure", "ours", "torch", "behind", "may be", "loss", "torch's", "s", "torch's"],
+        [
+            "row",
+            "figure",
+            "ours",
+            "torch",
+            "behind",
+            "may be",
+            "loss",
+            "torch's",
+            "s",
+            "torch's",
+            "lockstep",
+        ],
     )
     for outcome in outcomes:
         made.add_row(outcome.row.name, outcome.row.asked.figure, *_cells(outcome))
@@ -124,7 +136,7 @@ def _print(console: Console, outcomes: Sequence[Outcome]) -> None:
 
 
 def _cells(outcome: Outcome) -> list[str]:
-    """Figures, difference, bound, losses and seconds; empty where there are none."""
+    """Figures, difference, bound, losses, seconds, lockstep; empty where there are none."""
     seeds, bound = outcome.seeds, outcome.row.asked.bound
     is_whole = bool(seeds) and all(each.ours is not None for each in seeds)
     return [
@@ -136,6 +148,7 @@ def _cells(outcome: Outcome) -> list[str]:
         _mean([each.plain_loss for each in seeds], "{:.3f}"),
         _mean([each.ours_seconds for each in seeds], "{:.1f}"),
         _mean([each.plain_seconds for each in seeds], "{:.1f}"),
+        *({True: "equal", False: "DIFFERS", None: ""}[each.is_exact] for each in seeds[:1]),
     ]
 
 

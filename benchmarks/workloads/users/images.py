@@ -157,7 +157,7 @@ def _vit() -> nn.Module:
     return Logits(transformers.ViTForImageClassification(config))
 
 
-RUNS = Asked("accuracy")
+RUNS = Asked("accuracy", in_lockstep=True)
 ROWS = (
     Row("ResNet, augmented by a DataLoader", _residual, RUNS, needs=("transformers",)),
     Row("ViT-tiny, by blocks", _patches, RUNS, needs=("transformers",)),

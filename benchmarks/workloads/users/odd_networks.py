@@ -206,7 +206,13 @@ class Case:
 
     def row(self) -> Row:
         """As the table has it: as accurate as by plain torch, or, where it is no chain, refused."""
-        return Row(self.name, self._work, Asked("accuracy", LIKE_TORCH, not self.is_chain))
+        asked = Asked(
+            "accuracy",
+            LIKE_TORCH,
+            may_refuse=not self.is_chain,
+            in_lockstep=self.make is _random and self.settings == ANCHORS,
+        )
+        return Row(self.name, self._work, asked)
 
     def _work(self, scale: Scale) -> Work:
         epochs = scale.of(6, 1)

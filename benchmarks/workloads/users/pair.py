@@ -7,6 +7,7 @@ import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +19,7 @@ import dni_async
 from benchmarks.workloads.users.row import Asked, Measured, Scale, Work
 from dni_async.errors import ConfigError, DataError
 
-__all__ = ["measure"]
+__all__ = ["lockstep_complaints", "measure"]
 
 STAGES = 4
 MOMENTUM = 0.9
@@ -48,8 +49,27 @@ def measure(work: Work, asked: Asked, scale: Scale) -> Measured:
         return measured
     measured.ours_seconds = time.perf_counter() - began
     measured.ours, measured.ours_loss = tested(result.model, work)
+    if asked.in_lockstep and scale.seed == 0:
+        complaints = lockstep_complaints(work, scale.seed)
+        measured.is_exact = not complaints
+        measured.complaints += complaints
     measured.complaints += _not_as_reported(result.metrics["test_loss"], measured.ours_loss)
     return measured
+
+
+def lockstep_complaints(work: Work, seed: int) -> list[str]:
+    """Train in lockstep, then by the baseline, and compare all losses to the last bit."""
+    settings = {**work.settings, "rule": "backprop", "baseline": True, "threads_per_worker": 1}
+    try:
+        with TemporaryDirectory(prefix="dni-bench-") as folder:
+            result = _train_ours(replace(work, settings=settings), seed, Path(folder) / "run")
+    except Exception as error:
+        return [f"lockstep: {type(error).__name__}: {str(error).splitlines()[0]}"]
+    ours, baseline, _ = (
+        [(epoch["train_loss"], epoch["test_loss"]) for epoch in run["epochs"]]
+        for run in result.report["runs"]
+    )
+    return [] if ours == baseline else [f"in lockstep {ours[-1]}, the baseline {baseline[-1]}"]
 
 
 def train_plain(work: Work) -> nn.Module:

@@ -77,11 +77,15 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a row is held to. figure: its name. may_refuse: a sentence before the start will do."""
+    """What a row is held to. figure: its name. may_refuse: a sentence before the start will do.
+
+    in_lockstep: whether by ``--rule backprop`` it must equal the baseline to the last bit.
+    """
 
     figure: str
     bound: Bound | None = None
     may_refuse: bool = False
+    in_lockstep: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,7 @@ class Measured:
     """Both arms with one seed. Figures and losses are of the test samples.
 
     refused: the sentence in place of training. complaints: what was asked besides and is not so.
+    is_exact: whether lockstep equals the baseline to the last bit; None where that was not tried.
     """
 
     seed: int
@@ -115,6 +120,7 @@ class Measured:
     ours_loss: float | None = None
     ours_seconds: float | None = None
     refused: str = ""
+    is_exact: bool | None = None
     complaints: list[str] = field(default_factory=list)
 
 

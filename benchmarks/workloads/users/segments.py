@@ -83,4 +83,4 @@ def _work(scale: Scale) -> Work:
     )
 
 
-ROWS = (Row("U-Net, pixel labels", _work, Asked("IoU", Bound(0.02))),)
+ROWS = (Row("U-Net, pixel labels", _work, Asked("IoU", Bound(0.02), in_lockstep=True)),)
