@@ -23,6 +23,7 @@ __all__ = ["lockstep_complaints", "measure"]
 
 STAGES = 4
 MOMENTUM = 0.9
+OF_RULES = ("rule", "anchor_every", "anchor_updates")
 ROUNDING = 0.01  # of a test loss
 LONGEST_SENTENCE = 600  # characters: more is no sentence
 
@@ -35,36 +36,36 @@ def measure(work: Work, asked: Asked, scale: Scale) -> Measured:
     seconds = time.perf_counter() - began
     plain, plain_loss = tested(network, work)
     measured = Measured(scale.seed, plain, plain_loss, seconds)
-    began = time.perf_counter()
     try:
-        with TemporaryDirectory(prefix="dni-bench-") as folder:
-            result = _train_ours(work, scale.seed, Path(folder) / "run")
-            measured.complaints += work.after(result)
+        _measure_ours(measured, work)
+        if asked.in_lockstep and scale.seed == 0:
+            complaints = lockstep_complaints(work, scale.seed)
+            measured.is_exact = not complaints
+            measured.complaints += complaints
     except (ConfigError, DataError) as error:
         measured.refused = str(error)
         measured.complaints += _badly_said(str(error), asked)
-        return measured
     except Exception as error:  # a row that fails is a line of the table, not its end
-        measured.complaints.append(f"{type(error).__name__}: {str(error).splitlines()[0]}")
-        return measured
+        measured.complaints.append(f"{type(error).__name__}: {_said(error)}")
+    return measured
+
+
+def _measure_ours(measured: Measured, work: Work) -> None:
+    began = time.perf_counter()
+    with TemporaryDirectory(prefix="dni-bench-") as folder:
+        result = _train_ours(work, measured.seed, Path(folder) / "run")
+        measured.complaints += work.after(result)
     measured.ours_seconds = time.perf_counter() - began
     measured.ours, measured.ours_loss = tested(result.model, work)
-    if asked.in_lockstep and scale.seed == 0:
-        complaints = lockstep_complaints(work, scale.seed)
-        measured.is_exact = not complaints
-        measured.complaints += complaints
     measured.complaints += _not_as_reported(result.metrics["test_loss"], measured.ours_loss)
-    return measured
 
 
 def lockstep_complaints(work: Work, seed: int) -> list[str]:
     """Train in lockstep, then by the baseline, and compare all losses to the last bit."""
-    settings = {**work.settings, "rule": "backprop", "baseline": True, "threads_per_worker": 1}
-    try:
-        with TemporaryDirectory(prefix="dni-bench-") as folder:
-            result = _train_ours(replace(work, settings=settings), seed, Path(folder) / "run")
-    except Exception as error:
-        return [f"lockstep: {type(error).__name__}: {str(error).splitlines()[0]}"]
+    settings = {name: value for name, value in work.settings.items() if name not in OF_RULES}
+    settings |= {"rule": "backprop", "baseline": True, "threads_per_worker": 1}
+    with TemporaryDirectory(prefix="dni-bench-") as folder:
+        result = _train_ours(replace(work, settings=settings), seed, Path(folder) / "run")
     ours, baseline, _ = (
         [(epoch["train_loss"], epoch["test_loss"]) for epoch in run["epochs"]]
         for run in result.report["runs"]
@@ -141,6 +142,12 @@ def _not_as_reported(reported: float, found: float) -> list[str]:
     return [
         f"a test loss of {reported:.4f} was reported, the network that came back has {found:.4f}"
     ]
+
+
+def _said(error: Exception) -> str:
+    """What a worker died of stands last."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else ""
 
 
 def _badly_said(sentence: str, asked: Asked) -> list[str]:
