@@ -112,13 +112,12 @@ def _train_ours(work: Work, seed: int, run_dir: Path) -> dni_async.TrainingResul
         "epochs": work.epochs,
         "optimizer": work.descent,
         "lr": work.lr,
+        "loss": work.loss,
         "run_dir": run_dir,
         **work.settings,
     }
     if work.descent == "sgd":
         settings["momentum"] = MOMENTUM
-    if repr(work.loss) != repr(nn.CrossEntropyLoss()):  # which need not be said
-        settings["loss"] = work.loss
     with _limited(work.limit_bytes):
         return dni_async.train(work.network(), work.data(), seed=seed, progress=False, **settings)
 
