@@ -62,6 +62,8 @@ LOSSES: Final = {
     "huber": LossTraits(),
     "smooth-l1": LossTraits(),
     "bce-with-logits": LossTraits(takes="shares"),
+    "nll": LossTraits(takes="classes"),
+    "bce": LossTraits(takes="shares"),
 }
 """Each as torch has it, with torch's defaults; one of the user's own takes any targets."""
 

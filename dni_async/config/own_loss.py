@@ -19,6 +19,8 @@ _MODULES: Final = {
     "HuberLoss": "huber",
     "SmoothL1Loss": "smooth-l1",
     "BCEWithLogitsLoss": "bce-with-logits",
+    "NLLLoss": "nll",
+    "BCELoss": "bce",
 }
 """Of torch.nn, the losses that are known here by a name."""
 
@@ -29,6 +31,8 @@ _FUNCTIONS: Final = {
     "huber_loss": "huber",
     "smooth_l1_loss": "smooth-l1",
     "binary_cross_entropy_with_logits": "bce-with-logits",
+    "nll_loss": "nll",
+    "binary_cross_entropy": "bce",
 }
 """Of torch.nn.functional."""
 
@@ -83,8 +87,8 @@ def as_settings(loss: object) -> dict[str, Any] | None:
     if known is None or any(_differs(loss, name, usual) for name, usual in _DEFAULTS.items()):
         return None
     settings: dict[str, Any] = {"loss": known}
-    if known == "cross-entropy":
-        settings |= {name: getattr(loss, name) for name in ("label_smoothing", "ignore_index")}
+    of_labels = ("label_smoothing", "ignore_index")
+    settings |= {name: getattr(loss, name) for name in of_labels if hasattr(loss, name)}
     return settings
 
 

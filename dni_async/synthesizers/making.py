@@ -49,6 +49,7 @@ def make_synthesizer(
     critic would have too much to read out, one is made that returned gradients teach.
     Raises ConfigError when it cannot be made, is no Synthesizer, or needs images and gets none.
     """
+    loss = loss.of_readout
     config = _for_shape(config, shape, loss)
     lr = config.synthesizer_lr or _traits(config).lr
 

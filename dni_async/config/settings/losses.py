@@ -17,8 +17,9 @@ class LossSettings:
     loss: str = setting(
         "cross-entropy",
         "What is minimised: cross-entropy of logits and class labels; of numbers mse, l1, huber "
-        "or smooth-l1; bce-with-logits, of zeros and ones, several a sample; or a function of your "
-        "own, of outputs and targets, that gives their mean loss.",
+        "or smooth-l1; bce-with-logits, of zeros and ones, several a sample; nll and bce, of "
+        "networks that end in log_softmax or sigmoid; or a function of your own, of outputs and "
+        "targets, that gives their mean loss.",
         why="labels are what most data sets have",
         check=name_or_own(tuple(LOSSES), "function"),
         metavar="NAME|PACKAGE.MODULE:FUNCTION",

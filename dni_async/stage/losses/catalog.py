@@ -16,6 +16,7 @@ from dni_async.config.target_form import TargetForm
 from dni_async.errors import ConfigError
 from dni_async.stage.losses.class_labels import ClassLabels
 from dni_async.stage.losses.cross_entropy import CrossEntropy
+from dni_async.stage.losses.finished import LogProbabilities, Probabilities
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.numbers import Function, OfNumbers
 from dni_async.stage.losses.own import OwnLoss
@@ -42,6 +43,10 @@ def run_loss(
     shape = form.output_shape if output_shape is None else output_shape
     if config.loss == "cross-entropy":
         return _of_labels(form, shape, label_smoothing=config.label_smoothing)
+    if config.loss == "nll":
+        return _of_labels(form, shape, LogProbabilities)
+    if config.loss == "bce":
+        return Probabilities(form, shape)
     if config.loss in LOSSES:
         return OfNumbers(_OF_NUMBERS[config.loss], form, shape)
     found = find_loss(config.loss)
@@ -63,6 +68,10 @@ def _known(found: Any, form: TargetForm, shape: tuple[int, ...]) -> Loss | None:
     if kind is nn.CrossEntropyLoss and form.num_classes:
         smoothing = found.label_smoothing
         return _of_labels(form, shape, label_smoothing=smoothing, weights=found.weight)
+    if kind is nn.NLLLoss and form.num_classes:
+        return _of_labels(form, shape, LogProbabilities, weights=found.weight)
+    if kind is nn.BCELoss:
+        return Probabilities(form, shape, found.weight)
     functions: dict[type, Function] = {
         nn.MSELoss: functional.mse_loss,
         nn.L1Loss: functional.l1_loss,
@@ -82,18 +91,21 @@ def _on_device(module: nn.Module, outputs: torch.Tensor, targets: torch.Tensor) 
 def _of_labels(
     form: TargetForm,
     shape: tuple[int, ...],
+    kind: type[ClassLabels] = ClassLabels,
     *,
     label_smoothing: float = 0.0,
     weights: torch.Tensor | None = None,
 ) -> Loss:
     if not form.num_classes:
-        raise ConfigError('loss: cross-entropy takes class labels; for numbers name loss="mse"')
+        name = "cross-entropy" if kind is ClassLabels else "nll"
+        raise ConfigError(f'loss: {name} takes class labels; for numbers name loss="mse"')
     class_dim = _class_dim(form, shape)
-    if class_dim == -1 and not label_smoothing and weights is None:
+    is_plain = kind is ClassLabels and not label_smoothing and weights is None
+    if class_dim == -1 and is_plain:
         return CrossEntropy(form.num_classes, form.ignored)
     is_dense = class_dim == 1
     num_logits = (shape[0] if is_dense else shape[-1]) if shape else form.num_classes
-    return ClassLabels(
+    return kind(
         form, num_logits, class_dim=class_dim, label_smoothing=label_smoothing, weights=weights
     )
 

@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from dni_async.errors import ConfigError
 from dni_async.stage.losses.encodings import OneHot
+from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.score import Score
 
 __all__ = ["CrossEntropy"]
@@ -31,6 +32,11 @@ class CrossEntropy:
         self.encoding = OneHot(num_classes, ignored)
         self._ignored = ignored
         self._ignore_index = _IGNORE_INDEX if ignored is None else ignored
+
+    @property
+    def of_readout(self) -> Loss:
+        """This loss."""
+        return self
 
     def sample_dims(self, targets: torch.Tensor) -> int:
         """All of them: each label is a sample's."""

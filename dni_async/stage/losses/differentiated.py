@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from typing import cast
 
 import torch
 
-from dni_async.stage.losses.interface import Encoding
+from dni_async.stage.losses.interface import Encoding, Loss
 from dni_async.stage.losses.score import Score
 
 __all__ = ["Differentiated"]
@@ -29,6 +30,11 @@ class Differentiated(ABC):
         self.readout_size = math.prod(output_shape)
         self.encoding = encoding
         self.target_dtype = target_dtype
+
+    @property
+    def of_readout(self) -> Loss:
+        """This loss, unless outputs are made of logits."""
+        return cast("Loss", self)
 
     @property
     def has_channels_first(self) -> bool:

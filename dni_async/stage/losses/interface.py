@@ -57,6 +57,10 @@ class Loss(Readout, Protocol):
     """
 
     @property
+    def of_readout(self) -> Loss:
+        """The loss by which a local readout learns, which is linear; mostly this one."""
+
+    @property
     def output_shape(self) -> tuple[int, ...]:
         """Of one sample's outputs, as the loss takes them."""
 
