@@ -75,8 +75,9 @@ class SynthesizerTraits:
     learns_labels: it is a local readout, taught by the labels of every batch. hidden_layers: how
     many it has if not told otherwise; None where it can have none. needs_images: its activations
     are [B, C, H, W]. takes_any_size: samples may differ in shape from batch to batch. lr: of its
-    Adam, if not told otherwise. maker: what makes it of an Order, as ``module:name``; a class of
-    the user's own is made by its name.
+    Adam, if not told otherwise; lr_of_numbers: the same where targets are no class labels, if
+    another. maker: what makes it of an Order, as ``module:name``; a class of the user's own is made
+    by its name.
     """
 
     learns_labels: bool = False
@@ -84,6 +85,7 @@ class SynthesizerTraits:
     needs_images: bool = False
     takes_any_size: bool = False
     lr: float = 1e-3
+    lr_of_numbers: float | None = None
     maker: str = ""
 
 
@@ -101,6 +103,7 @@ SYNTHESIZERS: Final = {
         learns_labels=True,
         hidden_layers=0,
         lr=1e-2,
+        lr_of_numbers=3e-3,
         maker="dni_async.synthesizers.critic:make_critic",
     ),
 }

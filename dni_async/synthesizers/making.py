@@ -51,7 +51,7 @@ def make_synthesizer(
     """
     loss = loss.of_readout
     config = _for_shape(config, shape, loss)
-    lr = config.synthesizer_lr or _traits(config).lr
+    lr = config.synthesizer_lr or _usual_lr(_traits(config), loss)
 
     def optimize(parameters: list[torch.Tensor]) -> Optimizer:
         made = Adam(parameters, lr=lr, clip_norm=config.synthesizer_clip)
@@ -74,6 +74,13 @@ def _for_shape(config: RunConfig, shape: tuple[int, ...], loss: Loss) -> RunConf
 
 def _traits(config: RunConfig) -> SynthesizerTraits:
     return SYNTHESIZERS.get(config.synthesizer, OWN_SYNTHESIZER)
+
+
+def _usual_lr(traits: SynthesizerTraits, loss: Loss) -> float:
+    """By what the targets are."""
+    if traits.lr_of_numbers is not None and loss.target_dtype.is_floating_point:
+        return traits.lr_of_numbers
+    return traits.lr
 
 
 def _find_maker(config: RunConfig) -> Callable[[Order], Synthesizer]:

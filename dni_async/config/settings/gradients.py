@@ -135,7 +135,8 @@ class SynthesizerSettings:
         "Adam learning rate of the synthesizers.",
         why="of the critic: it can follow ten times as fast as the layers it serves (0014)",
         check=POSITIVE,
-        default_text=_of_each({name: traits.lr for name, traits in SYNTHESIZERS.items()}),
+        default_text=_of_each({name: traits.lr for name, traits in SYNTHESIZERS.items()})
+        + f"; of the critic of numbers {SYNTHESIZERS['critic'].lr_of_numbers}",
     )
     synthesizer_layers: int | None = setting(
         None,
