@@ -39,7 +39,7 @@ class TrainingResult:
     report: what report.json holds. run_dir: where the run is kept, None if it is not.
     """
 
-    model: nn.Sequential = field(repr=False)
+    model: nn.Module = field(repr=False)
     report: Mapping[str, Any] = field(repr=False)
     run_dir: Path | None
     accuracy: float | None
@@ -88,7 +88,7 @@ class TrainingResult:
 
 
 def train(
-    model: nn.Sequential | Callable[[], nn.Sequential] | str | None = None,
+    model: nn.Module | Callable[[], nn.Module] | str | None = None,
     data: object = None,
     *,
     loss: str | Callable[..., Any] | None = None,
@@ -100,9 +100,11 @@ def train(
 ) -> TrainingResult:
     """Train model on data with every stage in a process of its own, as ``dni-launch`` does.
 
-    model: an nn.Sequential, whose weights are where training starts and which stays as it is; a
+    model: an nn.Module, whose weights are where training starts and which stays as it is; a
     function without arguments that makes one; or as ``--model``. None: the MLP of layers, width
-    and norm.
+    and norm. The layers of an nn.Sequential are its children. Any other is cut where split says: a
+    list of names of modules at which another layer begins, a function that is given the network
+    and names them, or "auto", the default.
 
     data: (x_train, y_train, x_test, y_test), a mapping with these names, or two parts (training,
     test): pairs of numpy arrays or torch tensors, map-style data sets of torch or loaders of such,
@@ -231,6 +233,7 @@ def _settings(model: object, settings: Mapping[str, Any], folder: Path) -> dict[
             )
     if isinstance(asked.get("data_dir"), os.PathLike):
         asked["data_dir"] = os.fspath(asked["data_dir"])
+    _name_split(asked, folder)
     if isinstance(model, str):
         asked["model"] = model
     elif model is not None:
@@ -252,15 +255,24 @@ def _loss_settings(loss: object, folder: Path) -> dict[str, Any]:
     return as_settings(loss) or {"loss": give(folder, "loss", loss)}
 
 
+def _name_split(asked: dict[str, Any], folder: Path) -> None:
+    """A function that names split points by a name of its own; None is as not asked for."""
+    split = asked.get("split")
+    if callable(split):
+        asked["split"] = [give(folder, "split", split)]
+    elif split is None:
+        asked.pop("split", None)
+
+
 def _factory(model: object) -> object:
     """What makes the network: model, or a function that makes copies of it on the CPU."""
     from torch import nn
 
-    if isinstance(model, nn.Sequential):
+    if isinstance(model, nn.Module):
         return Copies(model)
-    if isinstance(model, nn.Module) or not callable(model):
+    if not callable(model):
         raise ConfigError(
-            "model: must be a torch.nn.Sequential or a function that makes one, "
+            "model: must be a torch.nn.Module or a function that makes one, "
             f"but is a {type(model).__name__}"
         )
     return model

@@ -20,7 +20,7 @@ __all__ = ["carry_out", "interruptible_call", "load_network"]
 
 def carry_out(
     config: RunConfig, *, run_dir: Path, overwrite: bool, progress: bool
-) -> tuple[nn.Sequential, dict[str, Any]]:
+) -> tuple[nn.Module, dict[str, Any]]:
     """Do what config asks; the decoupled network, on the CPU and in evaluation mode, and the
     report. Raises as run does; at a signal, within interruptible_call, Interrupted.
     """
@@ -28,5 +28,5 @@ def carry_out(
     console = Console() if progress else Console(quiet=True, force_terminal=False)
     folder = RunFolder(run_dir)
     plan, report = run(config, folder, console, overwrite=overwrite)
-    network: nn.Sequential = trained_network(plan, folder)
+    network: nn.Module = trained_network(plan, folder)
     return network.eval(), report

@@ -42,10 +42,13 @@ def no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         ({"rule": "sgd"}, "rule: must be one of backprop"),
         ({"rule": 3}, "rule: must be str, but is 3"),
         ({"rule": Path}, "rule: making pathlib:Path raised"),
-        ({"model": nn.Linear(4, 2)}, "function that makes one, but is a Linear"),
-        ({"model": 3}, "model: must be a torch.nn.Sequential or a function that makes one"),
+        ({"model": nn.Linear(3, 2)}, "model: samples of shape [4] do not pass the network"),
+        (
+            {"model": 3},
+            "model: must be a torch.nn.Module or a function that makes one, but is a int",
+        ),
         ({"model": "mine"}, "model: must be one of cnn, residual, or package.module:factory"),
-        ({"model": dict}, "model: builtins:dict() gave a dict, needs torch.nn.Sequential"),
+        ({"model": dict}, "model: builtins:dict() gave a dict, needs a torch.nn.Module"),
         (
             {"model": nn.Sequential(nn.Linear(3, 2))},
             "model: torch.float32 inputs [4, 4] do not pass",

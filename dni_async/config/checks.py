@@ -49,6 +49,21 @@ def check_together(config: Settings) -> None:
     _check_engine(config)
     _check_hosts(config)
     _check_network(config)
+    _check_split(config)
+
+
+def _check_split(config: Settings) -> None:
+    """What goes with a network that is cut by names."""
+    is_own = config.model is not None and is_extension(config.model)
+    if config.split and not is_own:
+        raise ConfigError(
+            "split: is for a network of your own, but the layers of "
+            f"{config.model or 'the MLP'} are known; leave it out"
+        )
+    if not all(config.split):
+        raise ConfigError(f"split: must be names of modules, but is {','.join(config.split)!r}")
+    if len(config.split) > 1 and "auto" in config.split:
+        raise ConfigError("split: 'auto' cannot be listed beside names")
 
 
 def _check_measures(config: Settings) -> None:

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dni_async.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    Network = TypeVar("Network", bound=nn.Module)
 
 __all__ = ["Copies", "copied", "hooked_parameters", "reduced"]
 
@@ -25,7 +27,7 @@ class Copies:
     Raises ConfigError for what no copy would have.
     """
 
-    def __init__(self, network: nn.Sequential) -> None:
+    def __init__(self, network: nn.Module) -> None:
         for name in hooked_parameters(network):
             raise ConfigError(
                 f"model: {name} has a hook on its gradient, which no copy has; give a function "
@@ -34,7 +36,7 @@ class Copies:
         self.network = copied(network).cpu()
         self.__name__ = type(network).__name__
 
-    def __call__(self) -> nn.Sequential:
+    def __call__(self) -> nn.Module:
         """Another copy."""
         return copied(self.network)
 
@@ -69,7 +71,7 @@ def hooked_parameters(network: nn.Module) -> Iterator[str]:
             yield name
 
 
-def copied(network: nn.Sequential) -> nn.Sequential:
+def copied(network: Network) -> Network:
     """A deep copy; of tensors that were computed their values. Raises ConfigError."""
     memo = {id(tensor): tensor.detach().clone() for tensor in _computed(network)}
     try:
@@ -81,7 +83,7 @@ def copied(network: nn.Sequential) -> nn.Sequential:
         ) from error
 
 
-def _computed(network: nn.Sequential) -> Iterator[torch.Tensor]:
+def _computed(network: nn.Module) -> Iterator[torch.Tensor]:
     import torch
 
     for module in network.modules():

@@ -29,7 +29,7 @@ __all__ = ["give", "given_folder", "open_folder"]
 
 VARIABLE = "DNI_GIVEN"
 PATH_FILE = "path.json"
-_NAME = re.compile(r"(data|loss|model|rule|synthesizer|optimizer|lr_schedule)_\w+")
+_NAME = re.compile(r"(data|loss|model|rule|split|synthesizer|optimizer|lr_schedule)_\w+")
 
 
 @contextmanager

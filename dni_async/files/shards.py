@@ -116,7 +116,7 @@ def _part(shards: Sequence[Shard], layers: Mapping[str, int], first: int, end: i
             name: value
             for shard in shards
             for name, value in shard.facts.get("own", {}).items()
-            if name.partition(".")[0] in children
+            if _lies_in(name, children)
         },
         "optimizer": _optimizers(shards, holder, children),
         "boundaries": boundaries,
@@ -147,4 +147,10 @@ def _belongs(name: str, children: Mapping[str, int], first: int, end: int) -> bo
         return int(layer) == end - 1
     if base == "input":
         return int(layer) == first
-    return kind not in (RNG, "gathered") and rest.partition(".")[0] in children
+    return kind not in (RNG, "gathered") and _lies_in(rest, children)
+
+
+def _lies_in(name: str, children: Mapping[str, int]) -> bool:
+    """Whether name is one of children, or of something in one."""
+    parts = name.split(".")
+    return any(".".join(parts[:end]) in children for end in range(1, len(parts) + 1))

@@ -15,14 +15,18 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm, _NormBase
 
+from dni_async.config.copies import copied
 from dni_async.config.extensions import find_callable, is_extension
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.network.models import make_model
 from dni_async.network.partition import split_layers
+from dni_async.network.split.making import make_chain
+from dni_async.network.split.parts import Chain, Part
 from dni_async.stage.values import gathered, tensors_of
 
 __all__ = [
+    "build_module",
     "build_network",
     "check_network",
     "check_tied",
@@ -39,11 +43,44 @@ _FOLLOWERS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.PReLU)
 def build_network(
     config: RunConfig, input_shape: tuple[int, ...], output_shape: int | tuple[int, ...]
 ) -> nn.Sequential:
-    """The whole network of a run, on the CPU, its weights drawn from config.seed alone.
+    """The whole network of a run as a line of children; as build_module else.
 
-    output_shape: of one sample, or how many outputs it has; networks of ours are made for that.
+    output_shape: of one sample, or how many outputs it has; networks of ours are made for that. An
+    nn.Sequential is a line, unless split says where to cut it; any other module is split. Raises
+    ConfigError where that cannot be.
+    """
+    module = build_module(config, input_shape, output_shape)
+    if isinstance(module, nn.Sequential) and not config.split:
+        return _split_own_forward(module, config, input_shape) or module
+    given = [module]
 
-    Raises ConfigError if ``model`` does not import, is not callable, or makes no nn.Sequential, and
+    def make() -> nn.Module:
+        return given.pop() if given else build_module(config, input_shape, output_shape)
+
+    return make_chain(make, config.split, input_shape)
+
+
+def _split_own_forward(
+    module: nn.Sequential, config: RunConfig, input_shape: tuple[int, ...]
+) -> Chain | None:
+    """A Sequential whose own forward may do more than to run its children; None where that fails.
+
+    It then stands as it is, and the trial says what is wrong with it.
+    """
+    if type(module).forward is nn.Sequential.forward or "forward" in vars(module):
+        return None
+    try:
+        return make_chain(lambda: copied(module), config.split, input_shape)
+    except ConfigError:
+        return None
+
+
+def build_module(
+    config: RunConfig, input_shape: tuple[int, ...], output_shape: int | tuple[int, ...]
+) -> nn.Module:
+    """The network of a run as its user wrote it, on the CPU, drawn from config.seed alone.
+
+    Raises ConfigError if ``model`` does not import, is not callable, or makes no module, and
     if it needs images and the samples are none.
     """
     is_own = config.model is not None and is_extension(config.model)
@@ -56,9 +93,9 @@ def build_network(
             network = factory()
         except Exception as error:
             raise ConfigError(f"model: {config.model}() raised {error!r}") from error
-    if not isinstance(network, nn.Sequential):
+    if not isinstance(network, nn.Module):
         raise ConfigError(
-            f"model: {config.model}() gave a {type(network).__name__}, needs torch.nn.Sequential"
+            f"model: {config.model}() gave a {type(network).__name__}, needs a torch.nn.Module"
         )
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise ConfigError(f"model: {config.model}() has no parameters to train")
@@ -75,9 +112,16 @@ def layer_starts(network: nn.Sequential) -> list[int]:
 
 
 def layer_children(network: nn.Sequential) -> list[tuple[int, str]]:
-    """The name of each child, with the layer that it is a part of, counted from 0."""
+    """The name of each child, with the layer that it is a part of, counted from 0.
+
+    Of a chain of parts: of each module and weight that is a piece of one.
+    """
     starts = layer_starts(network)
-    return [(bisect_right(starts, index) - 1, name) for index, name in enumerate(network._modules)]
+    return [
+        (bisect_right(starts, index) - 1, name)
+        for index, (child, module) in enumerate(network._modules.items())
+        for name in (module.pieces if isinstance(module, Part) else (child,))
+    ]
 
 
 def cut_stage(network: nn.Sequential, first_layer: int, end_layer: int) -> nn.Sequential:
@@ -85,7 +129,8 @@ def cut_stage(network: nn.Sequential, first_layer: int, end_layer: int) -> nn.Se
     starts = [*layer_starts(network), len(network)]
     # Not named_children(): it passes over a module that stands in several places.
     children = list(network._modules.items())[starts[first_layer] : starts[end_layer]]
-    return nn.Sequential(OrderedDict(children))
+    kind = Chain if isinstance(network, Chain) else nn.Sequential
+    return kind(OrderedDict(children))
 
 
 def has_batch_norm(network: nn.Sequential) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dni_async.errors import DataError
+from dni_async.network.split.whole import call_whole
 from dni_async.stage.dtypes import AUTOCAST_DTYPES
 
 __all__ = ["outputs_of"]
@@ -68,7 +69,7 @@ def _as_batch(part: torch.Tensor | NDArray[Any]) -> torch.Tensor:
 
 def _made(network: nn.Module, batch: torch.Tensor) -> torch.Tensor:
     try:
-        made: torch.Tensor = network(batch)
+        made = call_whole(network, batch)
     except Exception as error:
         raise DataError(
             f"x: {batch.dtype} inputs {list(batch.shape)} do not pass the network: {error}"

@@ -22,6 +22,7 @@ from dni_async.launcher.plan.descriptors import allow_descriptors
 from dni_async.launcher.plan.devices import resolve_devices
 from dni_async.launcher.plan.listening import control_address, own_address, resolve_keys
 from dni_async.launcher.plan.readouts import note_readouts
+from dni_async.launcher.plan.splitting import split_network
 from dni_async.launcher.plan.trial import (
     Tried,
     check_last_batch,
@@ -128,13 +129,14 @@ def make_plan(config: RunConfig) -> Plan:
     facts = feed.facts
     if facts.batch_size is not None:
         config = dataclasses.replace(config, batch_size=facts.batch_size)
+    config, notes = split_network(config, facts)
     tried = _tried(config, facts, feed)
     num_layers = tried.num_layers
     config.make_rule()  # a user's own may not import, or not go with the rest
     if is_extension(config.synthesizer):
         find_callable("synthesizer", config.synthesizer)
     layer_ranges = split_layers(num_layers, config.num_stages)
-    notes = try_optimizer(config, feed)
+    notes += try_optimizer(config, feed)
     notes += note_readouts(config, feed, layer_ranges, tried.output_shape)
     allow_descriptors(len(layer_ranges))
     devices = resolve_devices(config.devices)

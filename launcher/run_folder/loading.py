@@ -17,7 +17,7 @@ from dni_async.files import names
 from dni_async.launcher.report.reading import read_report
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.returned import trained_state
-from dni_async.network.building import build_network
+from dni_async.network.building import build_module
 from dni_async.stage.own_state import OwnState, is_extra, load_trained
 
 __all__ = ["load_network"]
@@ -76,7 +76,7 @@ def _rebuilt(config: RunConfig, run_dir: Path) -> nn.Module:
             "of a sample; give the network, dni_async.load(run_dir, model=...)"
         )
     outputs = [data["num_classes"]] if data["num_classes"] else data["target_shape"]
-    return build_network(config, tuple(shape), tuple(outputs))
+    return build_module(config, tuple(shape), tuple(outputs))
 
 
 def _made(config: RunConfig, model: object) -> nn.Module:

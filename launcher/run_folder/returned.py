@@ -27,11 +27,11 @@ LEAST = 1e-4  # differences of which are rounding, however small the figures
 
 
 def trained_network(plan: Plan, folder: RunFolder) -> Any:
-    """The network (nn.Sequential) with all that training changed, on the CPU."""
-    from dni_async.network.building import build_network
+    """The network (nn.Module) as its user wrote it, with all that training changed, on the CPU."""
+    from dni_async.network.building import build_module
     from dni_async.stage.own_state import load_trained
 
-    network = build_network(plan.config, plan.input_shape, plan.form.output_shape)
+    network = build_module(plan.config, plan.input_shape, plan.form.output_shape)
     load_trained(network, *trained_state(folder))
     return network
 
@@ -98,6 +98,7 @@ def _tested(plan: Plan, folder: RunFolder) -> Measured:
     import torch
 
     from dni_async.data.opening import open_feed
+    from dni_async.network.split.whole import call_whole
     from dni_async.stage.dtypes import AUTOCAST_DTYPES
     from dni_async.stage.losses.catalog import run_loss
     from dni_async.stage.losses.metrics.examination import make_examination
@@ -109,6 +110,6 @@ def _tested(plan: Plan, folder: RunFolder) -> Measured:
     with torch.no_grad(), torch.autocast("cpu", dtype, enabled=dtype is not None):
         for index in range(feed.num_batches[1]):
             x, y = feed.test_batch(index)
-            examination.add(network(x.clone()), y)
+            examination.add(call_whole(network, x.clone()), y)
     feed.close()
     return examination.take()

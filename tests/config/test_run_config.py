@@ -25,6 +25,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "layers": st.integers(5, 2**31),
     "width": st.integers(1, 2**31),
     "model": st.sampled_from([None, "cnn", "residual", "package.module:factory"]),
+    "split": st.just(()),  # of a network of the user's own; see CONFIGS
     "stages": st.none() | st.integers(1, 5),  # or auto; see CONFIGS
     "loss": st.sampled_from(["cross-entropy", "mse", "my.losses:mine"]),
     "label_smoothing": st.just(0.0),  # of cross-entropy alone
@@ -122,6 +123,11 @@ CONFIGS = st.one_of(
         interface=st.sampled_from(["127.0.0.1", "10.1.2.3"]),
         keys=st.text(min_size=1),
     ),
+    st.builds(
+        RunConfig,
+        model=st.just("package.module:factory"),
+        split=st.sampled_from([(), ("auto",), ("layer2.1", "fc"), ("my.own:places",)]),
+    ),
     st.builds(RunConfig, target=st.floats(0.1, 1), early_stop=st.booleans()),
     st.builds(
         RunConfig,
@@ -210,6 +216,18 @@ def test_a_config_does_not_change() -> None:
         ({"rule": "sgd"}, "rule: must be one of backprop, dni"),
         ({"targets": ""}, "targets: must be one of bootstrap, anchor"),
         ({"synthesizer": "cnn"}, "synthesizer: must be one of linear, mlp, conv, critic"),
+        (
+            {"split": ("layer2",)},
+            "split: is for a network of your own, but the layers of the MLP are known; leave it",
+        ),
+        (
+            {"model": "a.b:c", "split": ("layer2", "")},
+            "split: must be names of modules, but is 'layer2,'",
+        ),
+        (
+            {"model": "a.b:c", "split": ("auto", "fc")},
+            "split: 'auto' cannot be listed beside names",
+        ),
         (
             {"optimizer": "lion"},
             "optimizer: must be one of sgd, adam, adamw, or package.module:fac",

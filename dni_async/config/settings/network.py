@@ -39,13 +39,22 @@ class NetworkSettings:
     model: str | None = setting(
         None,
         "Instead of the MLP: cnn, 5x5 convolutions over images with a linear layer last; residual, "
-        "an MLP of residual blocks; or a torch.nn.Sequential of your own, made by a callable "
-        "without arguments.",
+        "an MLP of residual blocks; or a torch.nn.Module of your own, made by a callable without "
+        "arguments.",
         why="an MLP takes any data",
         check=name_or_own(tuple(MODELS), "factory"),
         starts_here=True,
         metavar="|".join([*MODELS, "PACKAGE.MODULE:FACTORY"]),
         default_text="the MLP",
+    )
+    split: tuple[str, ...] = setting(
+        (),
+        "Where a network of your own that is no torch.nn.Sequential is cut into layers: the names "
+        "of modules at which another one begins; auto: at its repeated blocks; or a callable that "
+        "is given the network and gives names.",
+        why="the children of a Sequential are layers already",
+        metavar="auto|NAME[,NAME...]",
+        default_text="auto, and a Sequential as it stands",
     )
 
 

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from dni_async.errors import ConfigError
+from dni_async.network.split.parts import Chain
+from dni_async.network.split.whole import call_whole
 from dni_async.stage.autograd import pull_back
 from dni_async.stage.draws import Draws
 from dni_async.stage.values import Values, each, gathered, tensors_of
@@ -30,24 +32,25 @@ class Undone(Exception):
 
 
 class Reference:
-    """A network's own forward and backward, with its own hooks.
+    """A network's own forward and backward, with its own hooks; of a chain, the whole module's.
 
     starts: the first child of each layer, at which the generators are set as for a stage. outputs:
     what each child gave last, by its index, as far as it gave tensors and stands in one place.
     """
 
     def __init__(self, network: nn.Sequential, draws: Draws, starts: Sequence[int]) -> None:
-        self.network = network
+        self.network: nn.Module = network
         self.outputs: dict[int, list[torch.Tensor]] = {}
         self._draws = draws
         self._batch_id = 0
         self._at: int | None = None
         self._result: torch.Tensor | None = None
-        places = Counter(map(id, network))
-        for index, child in enumerate(network):
-            if places[id(child)] == 1:
-                child.register_forward_pre_hook(self._before(index, draws=index in starts))
-                child.register_forward_hook(self._after(index))
+        self._is_split = isinstance(network, Chain)
+        if isinstance(network, Chain):
+            self.network = network.whole
+            self._watch_points(network, starts)
+        else:
+            self._watch_children(network, starts)
 
     def forward(self, batch_id: int, x: torch.Tensor) -> torch.Tensor:
         """The outputs of a batch in the mode that the network is in, detached. Raises Undone."""
@@ -56,11 +59,14 @@ class Reference:
         try:
             given = each(gathered(x), torch.Tensor.clone)
             with self._draws.apart(torch.device("cpu")):
-                result: Any = self.network(given.restored() if isinstance(given, Values) else given)
+                result: Any = self._run(given.restored() if isinstance(given, Values) else given)
         except Exception as error:
             raise Undone(self._at, error) from error
         self._result = result
         return result.detach() if isinstance(result, torch.Tensor) else result
+
+    def _run(self, x: Any) -> Any:
+        return call_whole(self.network, x) if self._is_split else self.network(x)
 
     def pull_back(self, gradient: torch.Tensor) -> dict[str, torch.Tensor]:
         """The parameters' gradients of the last batch, by name. Raises Undone."""
@@ -72,6 +78,19 @@ class Reference:
             raise Undone(None, error) from error
         named = self.network.named_parameters()
         return {name: each.grad for name, each in named if each.grad is not None}
+
+    def _watch_children(self, network: nn.Sequential, starts: Sequence[int]) -> None:
+        places = Counter(map(id, network))
+        for index, child in enumerate(network):
+            if places[id(child)] == 1:
+                child.register_forward_pre_hook(self._before(index, draws=index in starts))
+                child.register_forward_hook(self._after(index))
+
+    def _watch_points(self, chain: Chain, starts: Sequence[int]) -> None:
+        """Where a part begins, which is before its first module's own hooks."""
+        for index, point in enumerate(("", *chain.points)):
+            act = self._before(index, draws=index in starts)
+            self.network.get_submodule(point).register_forward_pre_hook(act, prepend=True)
 
     def _before(self, index: int, *, draws: bool) -> Any:
         def act(_module: nn.Module, _inputs: object) -> None:

@@ -20,6 +20,7 @@ from dni_async.config.names import OWN_SYNTHESIZER, SYNTHESIZERS
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError, NonFiniteError
 from dni_async.network.building import layer_starts
+from dni_async.network.split.parts import Chain
 from dni_async.network.trial.line import Line, StageFailed, plain
 from dni_async.network.trial.reference import Reference, Undone
 from dni_async.network.trial.words import Words
@@ -128,10 +129,13 @@ class _Trial:
         _set_generators()
         self._compare_outputs(expected, self._line.evaluate(x), mode="evaluation")
         try:
-            load_trained(fresh, self._line.weights(), state)
+            whole = fresh.whole if isinstance(fresh, Chain) else fresh
+            load_trained(whole, self._line.weights(), state)
         except Exception as error:
             raise ConfigError(self.words.not_loaded(error)) from error
-        returned = Reference(fresh.eval(), Draws(0, 0, []), [])
+        fresh.eval()
+        whole.eval()
+        returned = Reference(fresh, Draws(0, 0, []), [])
         came_back = self._evaluated(returned, x)
         for index, hidden in enumerate(self._line.hidden):
             again = returned.outputs.get(self.words.last_child(index))

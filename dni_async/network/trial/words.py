@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
+from dni_async.network.split.parts import Chain, Part
 from dni_async.network.trial.line import StageFailed
 from dni_async.network.trial.reference import Undone
 
@@ -120,7 +121,7 @@ class Words:
     def left(self, name: str, kind: str) -> str:
         """An attribute changes that cannot travel."""
         path, _, attribute = name.rpartition(".")
-        child = int(self._position(path.partition(".")[0]))
+        child = self._position(path)
         return (
             f"model: {self._child(child)} changes its attribute {attribute!r} in training, but a "
             f"{kind} cannot come back from its worker; keep numbers, strings, tensors or lists and "
@@ -159,18 +160,30 @@ class Words:
         return next(stage for stage, end in enumerate(ends) if child < end)
 
     def _stage_of(self, parameter: str) -> int:
-        return self._holder(self._position(parameter.partition(".")[0]))
+        return self._holder(self._position(parameter))
 
-    def _position(self, name: str) -> int:
-        return list(self._network._modules).index(name)
+    def _position(self, path: str) -> int:
+        """The index of the child that path lies in."""
+        names = path.split(".")
+        above = {".".join(names[:end]) for end in range(1, len(names) + 1)}
+        return next(
+            index
+            for index, (name, child) in enumerate(self._network._modules.items())
+            if above & set(child.pieces if isinstance(child, Part) else [name])
+        )
 
     def _child(self, index: int) -> str:
+        if isinstance(self._network, Chain):
+            begin = self._network.points[index - 1] if index else "the beginning"
+            return f"part {index} (from {begin} on)"
         return f"child {index} ({type(self._network[index]).__name__})"
 
     def _stage(self, stage: int) -> str:
         first, end = self._children[stage]
         if end == first + 1:
             return self._child(first)
+        if isinstance(self._network, Chain):
+            return f"the line of {self._child(first)} to {self._child(end - 1)}"
         kinds = ", ".join(type(self._network[index]).__name__ for index in range(first, end))
         return f"the line of children {first} to {end - 1} ({kinds})"
 

@@ -1,0 +1,1 @@
+"""Cut any module into a chain of parts that compute, together, what it computes."""

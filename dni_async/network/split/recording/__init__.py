@@ -1,0 +1,1 @@
+"""Write down what a module's forward does, by running it."""

@@ -1,0 +1,66 @@
+"""Where a module is split that nobody has said anything about."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from dni_async.network.split.choosing import choose_points
+from dni_async.network.split.recording.failures import Unsplittable
+from tests.network.split.networks import CASES, Causal
+
+EXPECTED = {
+    "resnet": ["layer1", "layer1.1", "layer2", "layer2.1"],
+    "unet": ["down2", "middle", "up2", "up1"],
+    "residual": ["blocks.0", "blocks.1", "blocks.2", "blocks.3", "last"],
+    "tagger": ["out"],
+    "dense": ["fc1", "fc2", "fc3", "out"],
+    "adapted": ["blocks.0", "blocks.1", "blocks.2", "head"],
+    "vit": ["blocks", "blocks.1", "blocks.2"],
+    "causal": ["blocks.1", "blocks.2", "readout"],
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_blocks_are_parts_and_nothing_small_is_one(name: str) -> None:
+    kind, samples, _, _ = CASES[name]
+    module = kind()
+    assert choose_points(module, copy.deepcopy(module), [samples()]) == EXPECTED[name]
+
+
+def test_what_is_tied_stays_together_or_is_refused() -> None:
+    module, ids = Causal(), torch.randint(0, 20, (3, 8))
+    module.blocks[1].linear1.weight = module.blocks[2].linear1.weight
+    assert choose_points(module, copy.deepcopy(module), [ids]) == ["blocks.1", "readout"]
+    module.readout.weight = module.embedding.weight
+    with pytest.raises(Unsplittable, match="no place to split it is left: embedding"):
+        choose_points(module, copy.deepcopy(module), [ids])
+
+
+def test_where_a_block_cannot_be_looked_into_it_stays_whole() -> None:
+    class Gate(nn.Module):
+        """A block that decides by its data."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.inner(x) if x.mean() < 10 else x
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList(Gate() for _ in range(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for block in self.blocks:
+                x = block(x)
+            return x
+
+    module = Net()
+    points = choose_points(module, copy.deepcopy(module), [torch.randn(3, 4)])
+    assert points == ["blocks.1", "blocks.2"]
