@@ -25,7 +25,7 @@ def told_header(moment: Moment) -> Row:
     facts = moment.facts
     if facts is None or not moment.runs:
         return head
-    run = moment.runs[-1]
+    run = moment.runs[-1 if moment.status == "training" else 0]
     head |= {
         "data": facts.data,
         "rule": facts.rule,
@@ -34,21 +34,26 @@ def told_header(moment: Moment) -> Row:
         "epochs": facts.epochs,
         "num_restarts": sum(len(each.restarts) for each in moment.runs),
         **_progress(moment, run),
-        **_result(moment),
+        **_result(run),
     }
     if run.kind == "decoupled" and moment.status == "training":
         head["busy_cores"] = _busy_cores(moment.stages)
-        head["samples_per_second"] = _rate(moment) or round(run.samples_per_second, 1)
+        head["samples_per_second"] = _rate(moment) or _mean_rate(run)
         head["says"] += _limit(moment.stages)
     else:
-        head["samples_per_second"] = round(run.samples_per_second, 1)
+        head["samples_per_second"] = _mean_rate(run)
     head["says"] += comparisons([row_of_run(r) | _sps(r) for r in moment.runs], _machine(moment))
     return head
 
 
-def _result(moment: Moment) -> Row:
-    """The chosen metric after the last epoch of the decoupled run, by name."""
-    run, metric = moment.runs[0], moment.runs[0].goal.metric
+def _mean_rate(run: RunResult) -> float | None:
+    """Samples per second of training so far; None before the first epoch has ended."""
+    return round(run.samples_per_second, 1) if run.epochs else None
+
+
+def _result(run: RunResult) -> Row:
+    """The chosen metric after the last epoch of the run, by name."""
+    metric = run.goal.metric
     told = {"metric": metric, "is_share": traits_of_metric(metric).is_share}
     if not run.epochs:
         return told | {"value": None, "train_loss": None}

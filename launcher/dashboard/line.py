@@ -31,7 +31,8 @@ def told_line(moment: Moment) -> tuple[list[Row], list[Row]]:
         box = _box(each, moment.stages.get(each.stage), own, moment.at_s, is_over=is_over)
         boxes.append(box | {"cosine": agreed.get(each.stage, {}).get("cosine")})
     links = [
-        _link(each.stage, moment.stages.get(each.stage)) | agreed.get(each.stage, {})
+        _link(each.stage, moment.stages.get(each.stage), is_over=is_over)
+        | agreed.get(each.stage, {})
         for each in moment.facts.stages[:-1]
     ]
     return boxes, links
@@ -74,7 +75,11 @@ def _box(
         "heard_s": round(at_s - now.at_s, 1),
     }
     pace = now.recent[-1][1] if now.recent else None
-    if pace is not None:
+    if is_over:
+        times, total_s = told.times, max(told.times.total_s, 1e-9)
+        spent = (times.busy_s, times.waiting_s, times.sending_s, times.credit_waiting_s)
+        box |= _shares(*(seconds / total_s for seconds in spent))
+    elif pace is not None:
         box |= _shares(pace.busy, pace.waiting, pace.sending, pace.held)
         box["updates_per_second"] = round(pace.updates, 1)
     return box | {"state": _state(is_down, is_over, at_s - now.at_s, pace)}
@@ -98,19 +103,20 @@ def _shares(busy: float, waiting: float, sending: float, held: float) -> Row:
     return {name: round(min(1.0, value), 4) for name, value in shares.items()}
 
 
-def _link(boundary: int, now: StageNow | None) -> Row:
-    """The link above a stage, as its lower end told."""
+def _link(boundary: int, now: StageNow | None, *, is_over: bool) -> Row:
+    """The link above a stage, as its lower end told; slots taken are a mean once all is over."""
     if now is None:
         return {"boundary": boundary}
     link = now.last.counters.link
+    occupancy = now.last.counters.window.occupancy
     row: Row = {
         "boundary": boundary,
         "window": link.window,
-        "in_flight": link.in_flight,
+        "in_flight": round(max(0.0, occupancy) * link.window, 2) if is_over else link.in_flight,
         "carrier": link.carrier,
         "credit_ms": round(link.credit_s * 1000, 3) if link.credit_s >= 0 else None,
     }
-    if now.recent:
+    if now.recent and not is_over:
         pace = now.recent[-1][1]
         row["activations_per_second"] = round(pace.activations, 1)
         row["up_bytes_per_second"] = round(pace.up_bytes)

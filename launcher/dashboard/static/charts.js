@@ -7,13 +7,15 @@ const HEIGHT = 220;
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 // series: {name, xs, ys, index}; show: how a value reads. Returns {root, close}.
-export function chart({ title, xLabel, series, show = short, ticks = show }) {
+export function chart({ title, xLabel, series, show = short, ticks = show, isLinear = false }) {
   const kept = series.filter((each) => each.ys.some(isThere));
   const figure = el("figure", { class: "chart" }, el("figcaption", { text: title }));
   if (!kept.length) {
     figure.append(el("p", { class: "empty", text: "nothing to draw yet" }));
     return { root: figure, close() {} };
   }
+  const isWide = !isLinear && spansDecades(kept);
+  if (isWide) figure.firstChild.append(el("span", { class: "note", text: " (logarithmic)" }));
   const place = el("div", { class: "plot", role: "img",
     "aria-label": `${title}: ${kept.map((each) => each.name).join(", ")}` });
   const values = kept.map(() => el("b"));
@@ -32,24 +34,31 @@ export function chart({ title, xLabel, series, show = short, ticks = show }) {
     const width = Math.floor(place.clientWidth);
     if (!width) return;
     if (plot) plot.setSize({ width, height: HEIGHT });
-    else plot = draw(place, width, data, kept, xLabel, tell, ticks);
+    else plot = draw(place, width, data, kept, xLabel, tell, ticks, isWide);
   });
   watch.observe(place);
   return { root: figure, close() { watch.disconnect(); plot?.destroy(); } };
 }
 
-function draw(place, width, data, kept, xLabel, tell, ticks) {
+// Whether the curves need a logarithmic axis to be told apart.
+function spansDecades(series) {
+  const values = series.flatMap((each) => each.ys.filter(isThere));
+  return Math.min(...values) > 0 && Math.max(...values) / Math.min(...values) > 50;
+}
+
+function draw(place, width, data, kept, xLabel, tell, ticks, isWide) {
   const ink = colour("--soft");
   const grid = { stroke: colour("--edge"), width: 1 };
   const axis = { stroke: ink, grid, ticks: grid, font: "12px system-ui, sans-serif" };
   return new uPlot({
     width, height: HEIGHT, legend: { show: false },
-    scales: { x: { time: false } },
+    scales: { x: { time: false }, y: { distr: isWide ? 3 : 1 } },
     cursor: { y: false, points: { size: 6 } },
     hooks: { setCursor: [(plot) => tell(plot.cursor.idx ?? null)] },
     axes: [
       { ...axis, label: xLabel, labelSize: 18, labelFont: "12px system-ui, sans-serif", size: 34 },
-      { ...axis, size: 64, values: (_, splits) => splits.map((value) => ticks(value)) },
+      { ...axis, size: 64, values: (_, splits) => splits.map((value) =>
+        !isWide || Number.isInteger(Math.log10(value)) ? ticks(value) : "") },
     ],
     series: [{}, ...kept.map((each) => ({
       stroke: colour(`--hue-${each.index % 12}`), width: 2, spanGaps: true,

@@ -47,7 +47,7 @@ export function healthPage({ host, run, site, isLive, isPaused }) {
     }));
     const xLabel = isLive ? "seconds since the launcher began" : "seconds of training";
     group.draw([
-      { title: "busy, share of the time", xLabel, series: over("busy"), show: (value) => percent(value) },
+      { title: "busy, share of the time", xLabel, series: over("busy"), show: (value) => percent(value), isLinear: true },
       { title: "median staleness", xLabel, series: over("staleness") },
       { title: "credit after, ms", xLabel, series: over("credit_ms") },
       { title: "memory, MB", xLabel, series: over("memory_mb"), show: (value) => count(value) },

@@ -43,12 +43,12 @@ export function learningCharts(runs, metric, isShare) {
   const ticks = (value) => tick(isShare, value);
   const charts = [];
   if (metric !== "loss") {
-    charts.push({ title: `test ${metric}`, xLabel: "seconds of training", series: over("metric", "seconds"), show, ticks });
+    charts.push({ title: `test ${metric}`, xLabel: "seconds of training", series: over("metric", "seconds"), show, ticks, isLinear: true });
   }
   charts.push(
     { title: "training loss", xLabel: "seconds of training", series: over("train_loss", "seconds") },
     { title: "test loss", xLabel: "seconds of training", series: over("test_loss", "seconds") },
-    { title: metric === "loss" ? "test loss, by epoch" : `test ${metric}, by epoch`, xLabel: "epoch", series: over("metric", "epochs"), show, ticks },
+    { title: metric === "loss" ? "test loss, by epoch" : `test ${metric}, by epoch`, xLabel: "epoch", series: over("metric", "epochs"), show, ticks, isLinear: true },
   );
   return charts;
 }
@@ -58,7 +58,7 @@ function boundaryCharts(boundaries) {
     name: `boundary ${each.stage}`, index: each.stage, xs: each.epochs, ys: each[key],
   }));
   return [
-    { title: "cosine of the two: towards 1 is good", xLabel: "epoch", series: over("cosine") },
+    { title: "cosine of the two: towards 1 is good", xLabel: "epoch", series: over("cosine"), isLinear: true },
     { title: "length of the synthetic over the returned: 1 is good", xLabel: "epoch", series: over("norm_ratio") },
     { title: "relative error: towards 0 is good", xLabel: "epoch", series: over("relative_error") },
   ];

@@ -34,8 +34,9 @@ export function nowPage({ host, isLive }) {
       if (boxes.length !== now.stages.length) build(now);
       now.stages.forEach((stage, index) => boxes[index].update(stage, lastDeath(now, stage), isLive));
       const byBoundary = new Map(now.links.map((link) => [link.boundary, link]));
-      links.forEach((link, index) => link.update(byBoundary.get(index) ?? {}, isLive));
-      say(note, isLive
+      const isAtWork = isLive && !now.stages.every((stage) => stage.state === "done");
+      links.forEach((link, index) => link.update(byBoundary.get(index) ?? {}, isAtWork));
+      say(note, isAtWork
         ? "Shares, slots and rates are of the last half second, as workers tell them; agreement is the cosine of synthetic and returned gradients in the last epoch."
         : "Means over the whole run; agreement is of the last epoch.");
       drawRestarts(restarts, now.restarts);
@@ -132,7 +133,7 @@ function makeLink() {
       const upText = isThere(rate) ? `${count(rate)}/s` : "activations";
       say(up.firstElementChild, upText);
       root.title = titleOf(link);
-      const credit = isThere(link.credit_ms) ? `credit ${fixed(link.credit_ms, 1)} ms` : "credits";
+      const credit = isThere(link.credit_ms) ? `credit ${fixed(link.credit_ms, link.credit_ms < 10 ? 1 : 0)} ms` : "credits";
       say(down.firstElementChild, credit);
       root.classList.toggle("moves", isLive && (rate ?? 0) > 0);
     },

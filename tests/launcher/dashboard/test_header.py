@@ -11,7 +11,7 @@ from dni_async.launcher.dashboard.facts import Facts, StageFacts
 from dni_async.launcher.dashboard.header import comparisons, told_header
 from dni_async.launcher.dashboard.ledger import Ledger, Moment, StageNow
 from dni_async.launcher.dashboard.pace import Pace
-from dni_async.launcher.report.results import RunResult
+from dni_async.launcher.report.results import EpochResult, RunResult
 from tests.launcher.told import EPOCH, baseline, decoupled, progress
 
 STAGES = (StageFacts(0, "0-1", "cpu"), StageFacts(1, "2", "cpu"))
@@ -45,6 +45,16 @@ def test_before_anything_is_known_it_says_so_little() -> None:
     assert (head["status"], head["says"]) == ("starting", [])
     head = told_header(moment(decoupled(), stages={}))
     assert (head["share"], head["left_s"], head["value"], head["says"]) == (0.0, None, None, [])
+
+
+def test_when_all_is_over_the_head_is_of_our_run_again() -> None:
+    slow = EpochResult(1, 5.0, 0.25, 0.5, {"accuracy": 0.25}, 1000)
+    training = told_header(moment(decoupled(EPOCH), baseline(slow)))
+    assert (training["samples_per_second"], training["value"]) == (200.0, 0.25)
+    over = told_header(moment(decoupled(EPOCH), baseline(slow), status="finished"))
+    assert (over["samples_per_second"], over["value"], over["phase"]) == (2000.0, 0.75, "finished")
+    begun = told_header(moment(decoupled(EPOCH), baseline()))
+    assert (begun["samples_per_second"], begun["value"]) == (None, None)
 
 
 def test_a_baseline_has_its_own_progress_and_is_compared() -> None:

@@ -43,7 +43,10 @@ def test_a_stage_is_silent_after_a_while_and_done_with_the_line() -> None:
     late = dataclasses.replace(moment(run), at_s=30.0)
     assert [box["state"] for box in told_line(late)[0]] == ["silent", "silent"]
     for over in (moment(run, baseline()), moment(run, status="failed")):
-        assert [box["state"] for box in told_line(over)[0]] == ["done", "done"]
+        boxes, links = told_line(over)
+        assert [box["state"] for box in boxes] == ["done", "done"]
+        assert "updates_per_second" not in boxes[0] | links[0]
+        assert boxes[0]["waiting"] == pytest.approx(2 / 3.5, abs=1e-4)  # of all its time
 
 
 def test_before_a_stage_has_told_anything_it_starts() -> None:
