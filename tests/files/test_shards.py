@@ -20,6 +20,7 @@ def shard(first: int, end: int, **run: float) -> Shard:
     for layer in range(first, end):
         for kind in ("weights", "first_moment"):
             tensors[f"{kind}/{layer}.0.weight"] = torch.full((2, 3), float(layer))
+        tensors[f"optimizer/{layer}.0.weight/0"] = torch.full((2, 3), float(layer))
         tensors[f"own/{layer}.0.seen/0"] = torch.full((2,), float(layer))
     tensors[f"synthesizer-{end - 1}/parameter/0"] = torch.full((4,), float(end - 1))
     tensors[f"input-{first}/weights/0.weight"] = torch.full((4,), float(first))
@@ -28,6 +29,13 @@ def shard(first: int, end: int, **run: float) -> Shard:
         "cut": [20, 2, 3],
         "stage": {"updates": 10 + first, "scheduled": 9, "gathered": 1, "rule": None},
         "own": {f"{layer}.0.seen": {"tensor": f"{layer}.0.seen/0"} for layer in range(first, end)},
+        "optimizer": {
+            "parameters": {
+                f"{layer}.0.weight": {"0": {"tensor": f"{layer}.0.weight/0"}}
+                for layer in range(first, end)
+            },
+            "groups": {"0.0": first, f"0.{end}": end},
+        },
         "boundaries": {str(end - 1): {"shape": [4]}},
         "run": run,
     }
@@ -76,6 +84,9 @@ def test_layers_take_their_weights_and_moments_along(ranges: list[tuple[int, int
         for name, tensor in part.tensors.items():
             layer = int(re.findall(r"\d+", name)[0])
             assert torch.equal(tensor, torch.full_like(tensor, layer))
+        told = part.facts["optimizer"]
+        assert list(told["parameters"]) == layers
+        assert told["groups"]["0.0"] == (0 if first < 2 else 2)  # as the first layer's stage had it
         assert part.facts["layers"] == {str(layer): layer for layer in range(first, end)}
         assert part.facts["cut"] == [20, 2, 3]
         assert part.facts["stage"] == {"updates": 10 if first < 2 else 12, "scheduled": 9}

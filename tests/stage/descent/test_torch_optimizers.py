@@ -28,6 +28,8 @@ MAKERS: dict[str, Callable[[Any], Any]] = {
         [p for _, p in named], lr=torch.tensor(0.01), amsgrad=True
     ),
     "SGD, momentum": lambda named: torch.optim.SGD([p for _, p in named], lr=0.1, momentum=0.9),
+    "fused": lambda named: torch.optim.AdamW([p for _, p in named], fused=True),
+    "foreach": lambda named: torch.optim.Adamax([p for _, p in named], foreach=True),
     "several": own.muon_beside_adamw,
     "groups": own.slower_below,
     "counting": lambda named: own.keeps_count_in_group([p for _, p in named]),
