@@ -77,8 +77,7 @@ class Passes:
             outputs = self._through(batch_id, given, compiled)
         self._writes |= _versions(given) != before
         if isinstance(outputs, torch.Tensor):
-            is_apart = isinstance(inputs, torch.Tensor) and not _share_memory(outputs, inputs)
-            return outputs if is_apart else self._apart(outputs, inputs)
+            return self._apart(outputs, inputs)
         unwanted = () if to_inputs else tensors_of(given)
         return self._apart(gathered(outputs, unwanted=unwanted), inputs)
 
@@ -97,12 +96,11 @@ class Passes:
 
         One tensor was made by the layers, or is the input. Of several one may be a layer's own.
         """
-        taken = list(tensors_of(inputs))
+        others = list(tensors_of(inputs))
         if isinstance(outputs, Values):
-            taken += chain(self._layers.parameters(), self._layers.buffers())
-        return each(
-            outputs, lambda t: t.clone() if any(_share_memory(t, other) for other in taken) else t
-        )
+            others += chain(self._layers.parameters(), self._layers.buffers())
+        taken = {_memory(tensor) for tensor in others} - {None}
+        return each(outputs, lambda t: t.clone() if _memory(t) in taken else t)
 
     def _through(self, batch_id: int, inputs: Hidden, compiled: Layers | None) -> Any:
         draws, device = self._draws, tensors_of(inputs)[0].device
@@ -140,7 +138,6 @@ def _versions(hidden: Hidden) -> list[int]:
     return [tensor._version for tensor in tensors_of(hidden)]
 
 
-def _share_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if one.layout != torch.strided or other.layout != torch.strided:
-        return False
-    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+def _memory(tensor: torch.Tensor) -> int | None:
+    """Where it lies, whatever part of that it is; None if that is nowhere in particular."""
+    return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else None

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import functools
 import json
+import reprlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -92,7 +94,7 @@ def gathered(given: Any, *, unwanted: Sequence[torch.Tensor] = ()) -> Hidden:
     form = _taken(given, tensors, {id(tensor) for tensor in unwanted})
     if not 0 < len(tensors) <= MAX_VALUES:
         raise ConfigError(
-            f"model: a layer gives {len(tensors)} tensors; between layers pass 1 to {MAX_VALUES}"
+            f"model: a layer gives {len(tensors)} tensors; between stages pass 1 to {MAX_VALUES}"
         )
     return Values(tuple(tensors), _structure(form))
 
@@ -218,16 +220,18 @@ def _plain(context: Any) -> Any:
             return context
     except TypeError:
         pass
-    raise ConfigError(f"model: a layer gives a container with {context!r}, which does not travel")
+    raise ConfigError(
+        f"model: a layer gives a container with {reprlib.repr(context)}, which does not travel to "
+        "another stage; take a tuple, a list, or a dict with strings for keys"
+    )
 
 
 def _name_of(kind: type) -> str:
+    """How the class is found again; a script's own would not be, in another process."""
     name = f"{kind.__module__}:{kind.__qualname__}"
-    try:
-        if _class_of(name) is kind:
+    with suppress(Exception):
+        if _class_of(name) is kind and kind.__module__ != "__main__":
             return name
-    except Exception:
-        pass
     raise _unknown(kind)
 
 
@@ -245,6 +249,6 @@ def _class_of(name: str) -> Any:
 
 def _unknown(kind: type) -> ConfigError:
     return ConfigError(
-        f"model: a layer gives a {kind.__name__}; between layers pass tensors, or tuples, lists "
-        "and dicts of tensors and plain values"
+        f"model: a layer gives a {kind.__name__}; between stages pass tensors, or tuples, lists "
+        "and dicts of tensors and plain values; or put who takes it into the same stage"
     )

@@ -277,8 +277,7 @@ def check(network: nn.Sequential, x: torch.Tensor, *label_shape: int, num_classe
     [
         (nn.Sequential(linear(), Pair(), linear()), "inputs [3, 4] do not pass the network"),
         (nn.Sequential(linear(), Pair()), "the last child gives a tuple, needs one tensor"),
-        (nn.Sequential(linear(), Made(object())), "child 1 gives a object; between layers pass"),
-        (nn.Sequential(linear(), Made(())), "child 1 gives 0 tensors; between layers pass 1 to"),
+        (nn.Sequential(linear(), Made(object())), "the last child gives a object, needs one"),
         (nn.Sequential(linear(), Made((IDS, 1))), "child 1 gives torch.int64 [3, 2]; a layer must"),
         (nn.Sequential(linear(), Numbers(), linear()), "child 1 gives torch.int64 [3, 4]"),
         (nn.Sequential(linear(), Mean(), linear()), "child 1 gives torch.float32 [1, 4]"),

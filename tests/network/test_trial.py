@@ -135,6 +135,32 @@ class Split(Module):
         return super().forward(x), {"x": x, "mask": x > 0, "scale": torch.tensor(0.5)}
 
 
+class Wrapped(Module):
+    """Gives itself, with what it made."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """W x."""
+        self.__dict__["made"] = super().forward(x)
+        return self
+
+
+class Unwrapped(Module):
+    """Takes what another module holds."""
+
+    def forward(self, given: Any) -> torch.Tensor:
+        """W W x."""
+        return super().forward(given.__dict__.pop("made"))
+
+
+class Doubled(Split):
+    """Another of them is of another dtype."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        """A float64 copy."""
+        hidden, given = super().forward(x)
+        return hidden, {**given, "copy": hidden.double()}
+
+
 class Sized(Split):
     """One of them is of no sample."""
 
@@ -395,6 +421,20 @@ REFUSED: dict[str, tuple[Callable[[], nn.Sequential], str]] = {
             "[5, ...] for a synthesizer; detach it, put who gives it"
         ),
     ),
+    "a class of its own": (
+        lambda: nn.Sequential(linear(), Wrapped(), Unwrapped()),
+        (
+            "model: child 1 (Wrapped) gives a Wrapped; between stages pass tensors, or tuples, "
+            "lists and dicts of tensors and plain values; or put who takes it into the same stage"
+        ),
+    ),
+    "other numbers": (
+        lambda: nn.Sequential(linear(), Doubled(), Merged(), linear()),
+        (
+            "model: child 1 (Doubled) gives torch.float64 that needs a gradient, but this run "
+            "computes in torch.float32; cast it before it is given"
+        ),
+    ),
     "skip by KeyError": (
         lambda: skip(Get, dict),
         (
@@ -474,6 +514,10 @@ def test_a_network_may_take_several_inputs() -> None:
         lambda: nn.Sequential(Merged(relays=True), Merged(), linear()),
         batches=batches,  # type: ignore[arg-type]
     )
+
+
+def test_within_a_stage_anything_passes() -> None:
+    attempt(REFUSED["a class of its own"][0], ranges=[(0, 1), (1, 3)])
 
 
 def test_weights_that_are_tied_within_a_stage() -> None:

@@ -116,12 +116,12 @@ Local.__qualname__ = "Elsewhere"
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ((tensor(), Unknown()), "a layer gives a Unknown; between layers pass tensors"),
+        ((tensor(), Unknown()), "a layer gives a Unknown; between stages pass tensors"),
         ((tensor(), {1, 2}), "gives a set"),
         ((tensor(), Local(1)), "gives a Local"),
         (defaultdict(list, a=tensor()), "which does not travel"),
         ({(1, 2): tensor()}, "which does not travel"),
-        ((), "gives 0 tensors; between layers pass 1 to"),
+        ((), "gives 0 tensors; between stages pass 1 to"),
         ((None, 1), "gives 0 tensors"),
         ([tensor()] * (MAX_VALUES + 1), f"gives {MAX_VALUES + 1} tensors"),
     ],

@@ -88,6 +88,7 @@ class _Trial:
         _check_same(network, self._other)
         self._autocast = AUTOCAST_DTYPES[config.dtype]
         self._config, self._loss = config, loss
+        self._dtypes = [torch.float32, *filter(None, [self._autocast])]
         self._sizes: dict[tuple[int, int], torch.Size] = {}  # of a sample, by stage and value
         self._line = Line(make, ranges, config, loss)
         self._reference = Reference(network, Draws(config.seed, 0, starts), starts)
@@ -168,6 +169,8 @@ class _Trial:
                 raise ConfigError(self.words.several_values(stage))
             for place, value in enumerate(needing(hidden)):
                 is_samples = value.ndim > len(leading) and value.shape[: len(leading)] == leading
+                if value.dtype not in self._dtypes:
+                    raise ConfigError(self.words.other_dtype(stage, value, self._dtypes))
                 if not is_samples and needs_samples(self._config):
                     raise ConfigError(self.words.no_samples(stage, value, leading))
                 size = value.shape[len(leading) :]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
+from dni_async.errors import ConfigError
 from dni_async.network.split.parts import Chain, Part
 from dni_async.network.trial.line import StageFailed
 from dni_async.network.trial.reference import Undone
@@ -50,6 +51,8 @@ class Words:
 
     def failed(self, error: StageFailed) -> str:
         """A stage raises, the whole network does not."""
+        if isinstance(error.error, ConfigError):  # of what it gives
+            return str(error.error).replace("a layer", self._stage(error.stage), 1)
         return (
             f"model: {self._stage(error.stage)} raises where it runs apart from the others: "
             f"{_said(error.error)}{self._remedy(error.stage)}"
@@ -94,6 +97,13 @@ class Words:
     def no_tensor(self, result: object) -> str:
         """The network's own forward gives something else than a tensor."""
         return f"model: {self._name} gives a {type(result).__name__}, needs one tensor"
+
+    def other_dtype(self, stage: int, value: torch.Tensor, dtypes: Sequence[torch.dtype]) -> str:
+        """Stages compute in other numbers."""
+        return (
+            f"model: {self._stage(stage)} gives {value.dtype} that needs a gradient, but this run "
+            f"computes in {' and '.join(sorted(map(str, dtypes)))}; cast it before it is given"
+        )
 
     def several_values(self, stage: int) -> str:
         """Inputs of several values are not predicted."""
