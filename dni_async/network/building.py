@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import nn
@@ -32,6 +32,7 @@ __all__ = [
     "check_tied",
     "cut_stage",
     "has_batch_norm",
+    "inside_ties",
     "layer_children",
     "layer_starts",
 ]
@@ -195,6 +196,16 @@ def check_tied(network: nn.Sequential, ranges: Sequence[tuple[int, int]]) -> Non
         f"it on their own; with --stages {next(fit)} --partition even they are in one stage, else "
         "freeze it or untie the two"
     )
+
+
+def inside_ties(network: nn.Sequential) -> Iterator[int]:
+    """Layers behind which no stage may end: one there, or before it, has a parameter to train in
+    common with one above.
+    """
+    count = len(layer_starts(network))
+    for end in range(1, count):
+        if _first_tied(network, [(0, end), (end, count)]) is not None:
+            yield end - 1
 
 
 def _first_tied(

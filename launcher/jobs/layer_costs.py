@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -11,14 +12,15 @@ import torch
 from torch import nn
 
 from dni_async.config.run_config import RunConfig
-from dni_async.network.building import cut_stage, layer_starts
+from dni_async.network.building import cut_stage, inside_ties, layer_starts
 from dni_async.network.partition import LayerCost
 from dni_async.stage.compilation import warm_up
 from dni_async.stage.draws import Draws
+from dni_async.stage.dtypes import needs_samples
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.making import make_stage
 from dni_async.stage.stage import Stage
-from dni_async.stage.values import Gradient, Hidden, as_gradient, needing
+from dni_async.stage.values import Gradient, Hidden, as_gradient, gathered, needing
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.making import make_boundary
 
@@ -32,12 +34,14 @@ def layer_costs(
 ) -> list[LayerCost]:
     """Medians over a few updates of each layer on batch x [B, ...] with the targets y of it.
 
-    The network is trained by that: do not use it for anything else.
+    A boundary that no stage may end at is infinitely dear. The network is trained by that: do not
+    use it for anything else.
     """
     count = len(layer_starts(network))
     needs_synthesizer = config.make_rule().needs_synthesizer
+    within = set(inside_ties(network))
     costs = []
-    hidden: Hidden = x
+    hidden = gathered(x)
     for index in range(count):
         layers = cut_stage(network, index, index + 1)
         stage = make_stage(
@@ -56,11 +60,21 @@ def layer_costs(
         own_s, hidden_above = layer.update_s(hidden, y, to_inputs=False)
         through_s = layer.update_s(hidden, y, to_inputs=True)[0] if index else own_s
         boundary_s = 0.0
-        if needs_synthesizer and not is_head:
+        if index in within or not _may_pass(hidden_above, y, config, loss):
+            boundary_s = math.inf
+        elif needs_synthesizer and not is_head:
             boundary_s = layer.predict_s(hidden_above, y)
         costs.append(LayerCost(own_s, max(0.0, through_s - own_s), boundary_s))
         hidden = hidden_above
     return costs
+
+
+def _may_pass(hidden: Hidden, targets: torch.Tensor, config: RunConfig, loss: Loss) -> bool:
+    """Whether values may go from stage to stage; see needs_samples."""
+    leading = targets.shape[: loss.sample_dims(targets)]
+    shapes = [value.shape for value in needing(hidden)]
+    are_samples = all(len(s) > len(leading) and s[: len(leading)] == leading for s in shapes)
+    return are_samples or not needs_samples(config)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from dni_async.config.run_config import RunConfig
 from dni_async.launcher.jobs import layer_costs as layer_costs_module
 from dni_async.launcher.jobs.layer_costs import layer_costs
 from dni_async.network.building import build_network
+from dni_async.network.partition import balance_layers
 from dni_async.stage.losses.catalog import make_loss
 from dni_async.stage.making import make_stage
 from dni_async.stage.stage import Stage
@@ -55,3 +57,27 @@ def test_a_layer_is_measured_as_the_worker_computes_it(monkeypatch: pytest.Monke
     rounds = layer_costs_module.WARM_UP + layer_costs_module.REPEATS
     assert counts == [(0, rounds), (1, 2 * rounds)]  # the upper one with an input gradient too
     assert all(stage.updates.accumulated is not None for stage in made)
+
+
+@pytest.mark.parametrize(
+    ("factory", "settings", "dear"),
+    [
+        ("tied", {}, [False, True, False, False]),
+        ("recurrent", {}, [True, True, False]),  # states are no samples
+        ("recurrent", {"rule": "fdg"}, [False] * 3),
+        ("masked", {"targets": "bootstrap"}, [False] * 4),
+        ("skip", {"wire_dtype": "int8"}, [False] * 5),
+    ],
+)
+def test_where_no_stage_may_end_a_boundary_is_infinitely_dear(
+    factory: str, settings: dict[str, object], dear: list[bool]
+) -> None:
+    model = f"tests.workers.value_networks:{factory}"
+    config = RunConfig.from_dict({"model": model, **settings})
+    network = build_network(config, (64,), 10)
+    x, y = torch.rand(16, 64), torch.arange(16) % 10
+    costs = layer_costs(network, x, y, config, make_loss("cross-entropy", (10,)))
+    assert [math.isinf(cost.boundary) for cost in costs] == dear
+    for count in range(1, len(costs) + 1 - sum(dear)):
+        ends = [end for _, end in balance_layers(costs, count)]
+        assert not any(dear[end - 1] for end in ends)
