@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from dni_async.config.copies import Copies
 from dni_async.config.extensions import is_importing
 from dni_async.config.given import give, open_folder
 from dni_async.config.own_loss import as_settings
+from dni_async.config.own_metrics import metric_entries
 from dni_async.config.run_config import RunConfig
 from dni_async.config.target_form import Taken
 from dni_async.errors import ConfigError, DataError, HandshakeError, WorkerDied
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["TrainingResult", "load", "train"]
 
 _BY_NAME = ("rule", "synthesizer", "optimizer", "lr_schedule")  # may be given as an object
+Metrics = str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | Mapping[str, Any]
 _running = threading.Lock()
 
 
@@ -92,6 +94,7 @@ def train(
     data: object = None,
     *,
     loss: str | Callable[..., Any] | None = None,
+    metrics: Metrics | None = None,
     config: RunConfig | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
@@ -116,6 +119,10 @@ def train(
     loss: as ``--loss``; a loss module of torch.nn; or any function of outputs and targets that
     gives a scalar tensor, their mean loss. None: cross-entropy.
 
+    metrics: what is measured on the test samples beside the loss: names as in ``--metrics``, and
+    functions of a batch's outputs and targets that give a number, the mean over its samples; or a
+    mapping of names to such functions. None: accuracy where targets are classes.
+
     settings: the fields of RunConfig, where rule and synthesizer may also be classes; optimizer a
     class, a ``functools.partial`` of one or a factory over named parameters; lr_schedule a function
     ``(update, num_updates) -> factor``. With config, they replace what it says; without, the
@@ -135,6 +142,8 @@ def train(
         _run_folder(run_dir) as place,
     ):
         asked = {**_settings(model, settings, folder), **_loss_settings(loss, folder)}
+        if metrics is not None:
+            asked["metrics"] = metric_entries(metrics, folder)
         if (size := _loaders_batch_size(data)) is not None:
             asked["batch_size"] = size
             if settings.get("batch_size", size) != size:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dni_async.addresses import is_loopback, is_tcp_address
 from dni_async.config.extensions import is_extension
 from dni_async.config.metric_names import (
+    METRICS,
     check_metrics,
     is_built_in,
     label_of,
@@ -77,7 +78,8 @@ def _check_measures(config: Settings) -> None:
     labels = [] if entries is None else [label_of(entry) for entry in entries]
     if chosen is not None and chosen not in (LOSS, *labels) and not is_built_in(chosen):
         raise ConfigError(
-            f"metric: {chosen!r} is none of the metrics ({', '.join(labels) or 'none'}), nor loss"
+            f"metric: must be {', '.join([*labels, LOSS])} or another metric with a name "
+            f"({', '.join(METRICS)}, top-K), but is {chosen!r}"
         )
     if chosen is None and labels:
         chosen = labels[0]

@@ -29,7 +29,9 @@ __all__ = ["give", "given_folder", "open_folder"]
 
 VARIABLE = "DNI_GIVEN"
 PATH_FILE = "path.json"
-_NAME = re.compile(r"(data|loss|model|rule|split|synthesizer|optimizer|lr_schedule)_\w+")
+_NAME = re.compile(
+    r"(data|loss|model|rule|split|synthesizer|optimizer|lr_schedule|metrics)_\w+"
+)
 
 
 @contextmanager
@@ -70,25 +72,26 @@ def given_folder() -> Path | None:
     return Path(value)
 
 
-def give(folder: Path, setting: str, value: object) -> str:
+def give(folder: Path, setting: str, value: object, *, called: str = "") -> str:
     """The ``module:name`` under which every process of the run finds value.
 
     Its own, if it is imported from a module; else, as in a script or a notebook, it is written
-    into folder by value. Raises ConfigError, which begins with the setting, if it cannot be.
+    into folder by value. called: a word that tells it from others of the setting.
+    Raises ConfigError, which begins with the setting, if it cannot be.
     """
     own = _own_name(value)
     if own is not None:
         return own
-    called = getattr(_wrapped(value), "__name__", type(value).__name__)
-    name = f"{setting}_{re.sub(r'[^0-9A-Za-z_]', '', called)}"
+    own_name = getattr(_wrapped(value), "__name__", type(value).__name__)
+    name = f"{setting}_{called or re.sub(r'[^0-9A-Za-z_]', '', own_name)}"
     try:
         content = _pickled(value)
     except Exception as error:  # whatever an object's own pickling raises
-        remedy = f"put it into a module and give its name, package.module:{called}"
+        remedy = f"put it into a module and give its name, package.module:{own_name}"
         if isinstance(value, Copies):
             remedy = "give a function that makes it"
         raise ConfigError(
-            f"{setting}: {_culprit(value) or called} cannot travel to the workers: {error}; "
+            f"{setting}: {_culprit(value) or own_name} cannot travel to the workers: {error}; "
             f"{remedy}"
         ) from error
     file = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

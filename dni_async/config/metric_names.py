@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,7 +110,9 @@ def check_metrics(entries: Sequence[str]) -> None:
         if entry == LOSS:
             continue  # which is always measured
         if own_name(entry) is None and not is_built_in(entry):
-            raise ConfigError(f"metrics: each must be {NEED}, but one is {entry!r}")
+            near = difflib.get_close_matches(entry, METRICS, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ConfigError(f"metrics: each must be {NEED}, but one is {entry!r}{hint}")
         if not _LABEL.fullmatch(label) or label == LOSS:
             raise ConfigError(
                 f"metrics: {label!r} cannot be the name of one; take 1 to 64 letters, digits and "

@@ -113,7 +113,7 @@ class Progress:
     stage: int
     counters: Counters
 
-    def to_dict(self) -> dict[str, int | float | str]:
+    def to_dict(self) -> dict[str, int | float | str | None]:
         """Flat, as in metrics.jsonl."""
         return {"run_id": self.run_id, "stage": self.stage, **self.counters.to_dict()}
 

@@ -7,6 +7,7 @@ measured.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Final, Literal, get_type_hints
@@ -104,7 +105,7 @@ class Work:
         "s", "The source's seconds since it began or took over the training of its epoch.")] = 0.0
     loss: Annotated[float, Shown(
         "loss", "The head's mean training loss of the epoch that goes on.",
-        metric="loss")] = _NONE
+        metric="loss")] = math.nan
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,16 +185,17 @@ class Counters:
     memory: Memory = Memory()
     link: LinkAbove = LinkAbove()
 
-    def to_dict(self) -> dict[str, int | float | str]:
+    def to_dict(self) -> dict[str, int | float | str | None]:
         """Every value under the name of its figure, as in metrics.jsonl."""
-        return {each.name: each.raw(self) for each in FIGURES}
+        return {each.name: each.written(self) for each in FIGURES}
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
     """One field of Counters. name: in metrics.jsonl and among Ray's metrics.
 
-    group, key: where its value is. may_lack: a negative value says that there is none.
+    group, key: where its value is. may_lack: a negative value says that there is none; of a loss,
+    which may be negative, NaN does.
     """
 
     name: str
@@ -209,7 +211,14 @@ class Figure:
     def of(self, counters: Counters) -> Any:
         """Its value, or None where there is none."""
         value = self.raw(counters)
-        return value if not self.may_lack or value >= 0 else None
+        if not self.may_lack:
+            return value
+        is_there = not math.isnan(value) if self.shown.unit == "loss" else value >= 0
+        return value if is_there else None
+
+    def written(self, counters: Counters) -> Any:
+        """Its value as metrics.jsonl has it; a loss that there is not is no number of JSON."""
+        return self.of(counters) if self.shown.unit == "loss" else self.raw(counters)
 
     def reported(self, counters: Counters) -> Any:
         """Its value as in report.json, or None where there is none."""
@@ -227,7 +236,8 @@ def _figures() -> Iterator[Figure]:
         for each in fields(kind):
             (shown,) = hints[each.name].__metadata__
             name = prefix + each.name
-            yield Figure(name, group, each.name, shown, each.default == _NONE)
+            may_lack = each.default == _NONE or shown.unit == "loss"
+            yield Figure(name, group, each.name, shown, may_lack)
 
 
 FIGURES: Final = tuple(_figures())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -116,7 +117,7 @@ class LiveDisplay(Display):
                 str(told.staleness.max_staleness),
                 f"{self._cosines[stage]:.2f}" if stage in self._cosines else "",
                 f"{told.memory.rss_bytes / 2**20:,.0f} MB",
-                f"{told.work.loss:.4f}" if told.work.loss >= 0 else "",
+                "" if math.isnan(told.work.loss) else figure_text(LOSS, told.work.loss),
             )
         return Group(Text(""), table)
 

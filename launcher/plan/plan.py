@@ -26,6 +26,7 @@ from dni_async.launcher.plan.splitting import split_network
 from dni_async.launcher.plan.trial import (
     Tried,
     check_last_batch,
+    try_metrics,
     try_model,
     try_optimizer,
     try_stages,
@@ -168,6 +169,8 @@ def make_plan(config: RunConfig) -> Plan:
         threads_per_worker=_threads(config, cores, len(layer_ranges)),
         notes=tuple(notes),
     )
+    _check_goal(plan)
+    try_metrics(plan.config, feed, tried.output_shape)
     open_stages = is_open(
         plan.config, num_layers=num_layers, num_stages=plan.num_stages, cores=cores
     )
@@ -184,6 +187,16 @@ def _measured(
         defaults = default_metrics(config.taken, form, output_shape)
         config = dataclasses.replace(config, metrics=defaults)
     return config.measured
+
+
+def _check_goal(plan: Plan) -> None:
+    """Raises ConfigError for a goal that no test can show, where there are no test samples."""
+    goal = plan.config.goal
+    for name, is_asked in (("target", goal.target is not None), ("patience", goal.patience)):
+        if is_asked and not plan.num_test:
+            raise ConfigError(
+                f"{name}: looks at tests of the network, but there are no test samples"
+            )
 
 
 def _data_folder(config: RunConfig) -> Path | None:

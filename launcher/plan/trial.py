@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dni_async.config.extensions import is_extension
+from dni_async.config.metric_names import LOSS
 from dni_async.config.run_config import RunConfig
 from dni_async.config.target_form import TargetForm
 from dni_async.data.feed import DataFacts, Feed
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Tried",
     "check_last_batch",
+    "try_metrics",
     "try_model",
     "try_optimizer",
     "try_regrouped",
@@ -116,6 +118,24 @@ def try_stages(
         run_loss(config, facts.form, output_shape),
         replays=_replays(config),
     )
+
+
+def try_metrics(config: RunConfig, feed: Feed, output_shape: tuple[int, ...]) -> None:
+    """Measure a few samples of an untrained network. Raises ConfigError for what does not fit.
+
+    Nothing is tried where that is accuracy alone, of a loss of ours that takes class labels.
+    """
+    if set(config.measured) <= {LOSS, "accuracy"} and config.taken.kind == "classes":
+        return
+    from dni_async.network.building import build_network
+    from dni_async.network.trial.metrics import try_metrics as measure
+    from dni_async.stage.losses.catalog import run_loss
+    from dni_async.stage.losses.metrics.examination import make_examination
+
+    facts = feed.facts
+    network = build_network(config, facts.input_shape, facts.form.output_shape)
+    examination = make_examination(config, run_loss(config, facts.form, output_shape))
+    measure(network, examination, _first_batches(feed)[0])
 
 
 def try_regrouped(

@@ -48,5 +48,6 @@ def _renew(report: dict[str, Any]) -> None:
         for row in (run, *(epochs if isinstance(epochs, list) else ())):
             if isinstance(row, dict) and "test_accuracy" in row:
                 accuracy = row.pop("test_accuracy")
-                row.setdefault("test_loss", None)
+                for loss in ("train_loss", "test_loss"):  # which was -1 of nothing
+                    row[loss] = None if row.get(loss) == -1 else row.get(loss)
                 row["test_metrics"] = {} if accuracy is None else {"accuracy": accuracy}

@@ -208,7 +208,7 @@ def test_a_config_does_not_change() -> None:
             "target: accuracy is a share, so it must be in (0, 1], but is 97.0",
         ),
         ({"patience": 0}, "patience: must be at least 1"),
-        ({"metric": "none"}, "metric: 'none' is none of the metrics (none), nor loss"),
+        ({"metric": "none"}, "metric: must be loss or another metric with a name (accuracy, "),
         ({"metrics": ("acuracy",)}, "metrics: each must be one of accuracy, "),
         ({"metrics": ("f=a:b", "a:f")}, "metrics: two are called 'f'; give one another name"),
         ({"metrics": ("loss=a:b",)}, "metrics: 'loss' cannot be the name of one"),

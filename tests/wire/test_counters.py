@@ -47,7 +47,7 @@ def test_every_figure_says_what_it_is() -> None:
         ("updates", 7, 7, 7),
         ("occupancy", -1.0, None, None),
         ("rss_bytes", 123456789, 123456789, 123456789),
-        ("loss", 0.123456789, 0.123456789, 0.123456789),
+        ("loss", -0.123456789, -0.123456789, -0.123456789),
     ],
 )
 def test_a_figure_is_told_as_it_is_and_reported_by_its_unit(
@@ -55,13 +55,18 @@ def test_a_figure_is_told_as_it_is_and_reported_by_its_unit(
 ) -> None:
     counters = Counters(
         times=Times(busy_s=1.0, waiting_s=1.5, sending_s=0.5, train_cpu_s=1.23456),
-        work=Work(updates=7, loss=0.123456789),
+        work=Work(updates=7, loss=-0.123456789),
         window=WindowUse(occupancy=-1.0),
         memory=Memory(rss_bytes=123456789),
     )
     figure: Figure = BY_NAME[name]
     told = (figure.raw(counters), figure.of(counters), figure.reported(counters))
     assert told == (raw, value, reported)
+
+
+def test_a_loss_that_there_is_not_yet_is_none() -> None:
+    assert BY_NAME["loss"].of(Counters()) is None
+    assert Counters().to_dict()["loss"] is None
 
 
 def test_before_any_time_has_passed_its_shares_are_nothing() -> None:

@@ -49,8 +49,8 @@ class Epochs:
 
     @property
     def mean_loss(self) -> float:
-        """Head: mean training loss since the last test; -1 before the first batch."""
-        return self._loss_sum / self._loss_weight if self._loss_weight else -1.0
+        """Head: mean training loss since the last test; NaN before the first batch."""
+        return self._loss_sum / self._loss_weight if self._loss_weight else math.nan
 
     @property
     def seconds(self) -> float:
@@ -120,8 +120,7 @@ class Epochs:
             self._announce_test(mark.epoch)
 
     def _announce_loss(self, epoch: int) -> None:
-        loss = self.mean_loss if self._loss_weight else math.nan
-        self._control.send(EpochLoss(self._seat.run_id, epoch, loss, self._num_samples))
+        self._control.send(EpochLoss(self._seat.run_id, epoch, self.mean_loss, self._num_samples))
         self._loss_sum, self._loss_weight, self._num_samples = 0.0, 0.0, 0
 
     def _announce_test(self, epoch: int) -> None:

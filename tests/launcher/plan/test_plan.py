@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
+import pytest
+
+from dni_async import ConfigError
 from dni_async.config.run_config import RunConfig
 from dni_async.launcher.plan.plan import make_plan
 
@@ -21,3 +27,27 @@ def test_what_an_optimizer_leaves_out_is_said_before_the_start() -> None:
         "1.0.weight, ..."
     )
     assert make_plan(RunConfig(optimizer="tests.own_optimizers:nadam", layers=3)).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"metrics": ("mae",)}, "metrics: mae compares outputs with targets of the same shape"),
+        ({"metrics": ("top-11",)}, "metrics: top-11 needs at least 11 classes"),
+        ({"metrics": ("builtins:max",)}, "metrics: max raised "),
+        ({"metrics": ("nowhere:none",)}, "metrics: cannot import 'nowhere'"),
+        ({"target": 97.0}, "target: accuracy is a share, so it must be in (0, 1]"),
+    ],
+)
+def test_a_metric_that_does_not_fit_is_told_before_the_start(
+    settings: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        make_plan(RunConfig.from_dict(settings))
+
+
+def test_what_is_measured_is_settled_in_the_plan() -> None:
+    assert make_plan(RunConfig()).config.metrics == ("accuracy",)
+    plan = make_plan(RunConfig(metrics=("top-3", "loss"), metric="perplexity"))
+    assert plan.config.metrics == ("top-3", "loss", "perplexity")
+    assert plan.config.goal.metric == "perplexity"
