@@ -149,7 +149,7 @@ def make_plan(config: RunConfig) -> Plan:
             config,
             devices=tuple(devices),
             keys=resolve_keys(config),
-            metrics=_measured(config, facts.form, tried.output_shape),
+            metrics=_measured(config, tried),
         ),
         dataset_name=facts.name,
         input_shape=facts.input_shape,
@@ -169,8 +169,7 @@ def make_plan(config: RunConfig) -> Plan:
         threads_per_worker=_threads(config, cores, len(layer_ranges)),
         notes=tuple(notes),
     )
-    _check_goal(plan)
-    try_metrics(plan.config, feed, tried.output_shape)
+    try_metrics(plan.config, feed, tried)
     open_stages = is_open(
         plan.config, num_layers=num_layers, num_stages=plan.num_stages, cores=cores
     )
@@ -179,24 +178,12 @@ def make_plan(config: RunConfig) -> Plan:
     return plan
 
 
-def _measured(
-    config: RunConfig, form: TargetForm, output_shape: tuple[int, ...]
-) -> tuple[str, ...]:
+def _measured(config: RunConfig, tried: Tried) -> tuple[str, ...]:
     """What the run measures, asked for or not, now that the network's outputs are known."""
     if config.metrics is None:
-        defaults = default_metrics(config.taken, form, output_shape)
+        defaults = default_metrics(config.taken, tried.form, tried.output_shape)
         config = dataclasses.replace(config, metrics=defaults)
     return config.measured
-
-
-def _check_goal(plan: Plan) -> None:
-    """Raises ConfigError for a goal that no test can show, where there are no test samples."""
-    goal = plan.config.goal
-    for name, is_asked in (("target", goal.target is not None), ("patience", goal.patience)):
-        if is_asked and not plan.num_test:
-            raise ConfigError(
-                f"{name}: looks at tests of the network, but there are no test samples"
-            )
 
 
 def _data_folder(config: RunConfig) -> Path | None:

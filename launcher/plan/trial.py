@@ -120,7 +120,7 @@ def try_stages(
     )
 
 
-def try_metrics(config: RunConfig, feed: Feed, output_shape: tuple[int, ...]) -> None:
+def try_metrics(config: RunConfig, feed: Feed, tried: Tried) -> None:
     """Measure a few samples of an untrained network. Raises ConfigError for what does not fit.
 
     Nothing is tried where that is accuracy alone, of a loss of ours that takes class labels.
@@ -134,7 +134,7 @@ def try_metrics(config: RunConfig, feed: Feed, output_shape: tuple[int, ...]) ->
 
     facts = feed.facts
     network = build_network(config, facts.input_shape, facts.form.output_shape)
-    examination = make_examination(config, run_loss(config, facts.form, output_shape))
+    examination = make_examination(config, run_loss(config, tried.form, tried.output_shape))
     measure(network, examination, _first_batches(feed)[0])
 
 
