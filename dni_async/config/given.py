@@ -29,9 +29,7 @@ __all__ = ["give", "given_folder", "open_folder"]
 
 VARIABLE = "DNI_GIVEN"
 PATH_FILE = "path.json"
-_NAME = re.compile(
-    r"(data|loss|model|rule|split|synthesizer|optimizer|lr_schedule|metrics)_\w+"
-)
+_NAME = re.compile(r"(data|loss|model|rule|split|synthesizer|optimizer|lr_schedule|metrics)_\w+")
 
 
 @contextmanager
