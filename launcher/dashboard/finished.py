@@ -110,6 +110,7 @@ def _row(seconds: float, before: Mapping[str, Any], told: Mapping[str, Any]) -> 
         told.get("staleness_median"),
         round(told["rss_bytes"] / 2**20, 1),
         None if credit_s < 0 else round(credit_s * 1000, 4),
+        None,  # at the end of an epoch, whose loss stands in its own line
     ]
 
 

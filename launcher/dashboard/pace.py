@@ -10,7 +10,10 @@ from dni_async.wire.counters import Counters
 __all__ = ["ROW", "History", "Pace", "pace_between", "row_of"]
 
 MAX_ROWS = 320  # of a stage's history; from there on every second one goes
-ROW = ("seconds", "busy", "waiting", "sending", "window", "staleness", "memory_mb", "credit_ms")
+ROW = (
+    "seconds", "busy", "waiting", "sending", "window", "staleness", "memory_mb", "credit_ms",
+    "loss",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,10 @@ def pace_between(before: Counters, now: Counters) -> Pace | None:
 
 
 def row_of(at_s: float, pace: Pace, now: Counters) -> list[float | None]:
-    """A row of a stage's history, with the columns of ROW. window: how full it is, 0 to 1."""
+    """A row of a stage's history, with the columns of ROW.
+
+    window: how full it is, 0 to 1. loss: the head's mean of the epoch that goes on.
+    """
     link = now.link
     return [
         round(at_s, 3),
@@ -67,6 +73,7 @@ def row_of(at_s: float, pace: Pace, now: Counters) -> list[float | None]:
         now.staleness.staleness_median,
         round(now.memory.rss_bytes / 2**20, 1),
         round(link.credit_s * 1000, 4) if link.credit_s >= 0 else None,
+        now.work.loss if now.work.loss >= 0 else None,
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,8 @@ class Sources:
         """The curves of a run."""
         if self.live is not None and self.is_live(name):
             moment = self.live.ledger.moment()
-            return learning_of([row_of_run(run) for run in moment.runs])
+            told = learning_of([row_of_run(run) for run in moment.runs])
+            return told | {"running": _running_loss(self.live.ledger.history())}
         report = self._shelf.report(name)
         return None if report is None else written_learning(report)
 
@@ -142,6 +143,13 @@ class Sources:
         row = {key: head.get(key) for key in keys}
         own = {"name": live.name, "epochs": head.get("epoch")}
         return own | row | {"restarts": head.get("num_restarts")}
+
+
+def _running_loss(history: Mapping[int, Sequence[Sequence[Any]]]) -> dict[str, list[Any]]:
+    """The head's mean training loss of the epoch that goes on, over seconds since the launcher."""
+    loss, seconds = ROW.index("loss"), ROW.index("seconds")
+    rows = [row for row in history[max(history)] if row[loss] is not None] if history else []
+    return {"seconds": [row[seconds] for row in rows], "loss": [row[loss] for row in rows]}
 
 
 def told_now(ledger: Ledger) -> dict[str, Any]:

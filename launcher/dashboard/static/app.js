@@ -64,24 +64,34 @@ function tell(now) {
   app.shown?.update?.(now);
 }
 
+// A page that nobody sees lets go: a browser keeps six connections for all tabs together.
 function listen() {
   if (!app.site.live) return;
-  const stream = new EventSource("/api/live");
   let isOver = false;
-  stream.addEventListener("now", (event) => {
-    document.body.classList.remove("lost");
-    if (app.run === app.site.live) tell(JSON.parse(event.data));
+  let stream = follow();
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) stream.close();
+    else if (!isOver && stream.readyState === EventSource.CLOSED) stream = follow();
   });
-  stream.addEventListener("end", () => {
-    isOver = true;
-    stream.close();
-    drawHead();
-  });
-  stream.onerror = () => {
-    if (isOver || app.run !== app.site.live) return;
-    document.body.classList.add("lost");
-    sayStatus("lost", "the launcher does not answer; what is shown is its last word");
-  };
+
+  function follow() {
+    const opened = new EventSource("/api/live");
+    opened.addEventListener("now", (event) => {
+      document.body.classList.remove("lost");
+      if (app.run === app.site.live) tell(JSON.parse(event.data));
+    });
+    opened.addEventListener("end", () => {
+      isOver = true;
+      opened.close();
+      drawHead();
+    });
+    opened.onerror = () => {
+      if (isOver || app.run !== app.site.live) return;
+      document.body.classList.add("lost");
+      sayStatus("lost", "the launcher does not answer; what is shown is its last word");
+    };
+    return opened;
+  }
 }
 
 function drawNav() {

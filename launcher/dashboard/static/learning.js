@@ -2,7 +2,9 @@
 import { el, fetchJson, measure, section, tick } from "./dom.js";
 import { chartGroup } from "./charts.js";
 
-export function learningPage({ host, run }) {
+const EVERY_MS = 2000;
+
+export function learningPage({ host, run, isLive }) {
   const curves = el("div", { class: "charts" });
   const agreement = el("div", { class: "charts" });
   const boundaries = section("Agreement of synthetic with returned gradients", agreement);
@@ -11,14 +13,17 @@ export function learningPage({ host, run }) {
   const groups = [chartGroup(curves), chartGroup(agreement)];
   let told = -1;
   let isAsking = false;
+  let asked = 0;
 
-  async function read(epochs) {
-    if (isAsking || epochs === told) return;
+  async function read(epochs, status) {
+    const isDue = isLive && status === "training" && Date.now() - asked > EVERY_MS;
+    if (isAsking || (epochs === told && !isDue)) return;
     isAsking = true;
+    asked = Date.now();
     try {
       const found = await fetchJson(`/api/runs/${encodeURIComponent(run)}/learning`);
       told = epochs;
-      groups[0].draw(learningCharts(found.runs, found.metric, found.is_share));
+      groups[0].draw([...learningCharts(found.runs, found.metric, found.is_share), ...running(found)]);
       groups[1].draw(boundaryCharts(found.boundaries));
       boundaries.hidden = !found.boundaries.length;
       note.textContent = found.boundaries.length ? "" :
@@ -31,7 +36,7 @@ export function learningPage({ host, run }) {
   }
 
   return {
-    update: (now) => read(now.epochs_told),
+    update: (now) => read(now.epochs_told, now.status),
     close: () => groups.forEach((group) => group.close()),
   };
 }
@@ -51,6 +56,13 @@ export function learningCharts(runs, metric, isShare) {
     { title: metric === "loss" ? "test loss, by epoch" : `test ${metric}, by epoch`, xLabel: "epoch", series: over("metric", "epochs"), show, ticks, isLinear: true },
   );
   return charts;
+}
+
+// Before the first epoch has ended this is all there is.
+function running(found) {
+  if (!found.running?.loss.length) return [];
+  return [{ title: "training loss, mean of the epoch so far", xLabel: "seconds since the launcher began",
+    series: [{ name: found.runs[0]?.name ?? "", index: 0, xs: found.running.seconds, ys: found.running.loss }] }];
 }
 
 function boundaryCharts(boundaries) {

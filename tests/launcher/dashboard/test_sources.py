@@ -27,6 +27,19 @@ def test_the_first_page_is_made_once_until_more_is_told(tmp_path: Path) -> None:
     assert live.now() is not first
 
 
+def test_the_loss_of_an_epoch_is_told_before_it_ends(tmp_path: Path) -> None:
+    ledger = Ledger()
+    ledger.begin(decoupled())
+    for updates, loss in ((10, -1.0), (20, 2.5), (30, 2.25)):
+        for stage in (0, 1):
+            told = {"loss": loss} if stage == 1 else {}
+            ledger.progress(progress(stage, updates=updates, busy_s=float(updates), **told))
+    learning = Sources(LiveRun(ledger, tmp_path / "run"), Shelf(tmp_path)).learning("run")
+    assert learning is not None
+    assert learning["running"]["loss"] == [2.5, 2.25]
+    assert learning["runs"][0]["epochs"] == []
+
+
 def test_the_run_that_goes_on_hides_an_older_one_of_its_name(tmp_path: Path) -> None:
     put(tmp_path, "run", rate=1.0)
     put(tmp_path, "other")
