@@ -110,11 +110,12 @@ def train(
     and names them, or "auto", the default.
 
     data: (x_train, y_train, x_test, y_test), a mapping with these names, or two parts (training,
-    test): pairs of numpy arrays or torch tensors, map-style data sets of torch or loaders of such,
-    which are read into arrays; or as ``--data``. None: the digits. x: real numbers [N, ...], finite
-    as float32, or int64 ids; y: as the loss takes them; for cross-entropy integers from 0, [N],
-    [N, 1], [N, T] or [N, H, W], or one-hot [N, C]. A loader's batch size is taken unless settings
-    or config say one.
+    test), of which the second may be None or missing: pairs of numpy arrays or torch tensors, data
+    sets and loaders of torch, lists of batches, whatever gives batches (inputs, targets) each time
+    that it is iterated over, or a function that makes such; or as ``--data``. None: the digits. x:
+    real numbers [N, ...], finite as float32, or int64 ids; y: as the loss takes them; for
+    cross-entropy integers from 0, [N], [N, 1], [N, T] or [N, H, W], or one-hot [N, C]. Loaders and
+    batches say themselves how large batches are; see docs/models-and-data.md.
 
     loss: as ``--loss``; a loss module of torch.nn; or any function of outputs and targets that
     gives a scalar tensor, their mean loss. None: cross-entropy.

@@ -1,4 +1,4 @@
-"""Data sets as numpy arrays, and the order in which their batches are drawn."""
+"""Data sets in memory and streams, and the order in which their batches are drawn."""
 
 from dni_async.data.catalog import DATASET_NAMES, load_dataset
 from dni_async.data.dataset import Dataset

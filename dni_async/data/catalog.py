@@ -56,7 +56,8 @@ def load_dataset(name: str, data_dir: Path | None = None, taken: Taken = CLASSES
     if name == "given":
         return _load_given(taken)
     raise DataError(
-        f"unknown data set {name!r}: there are {', '.join(DATASET_NAMES)}, and files named *.npz"
+        f"unknown data set {name!r}: there are {', '.join(DATASET_NAMES)}, files named *.npz, and "
+        "functions, package.module:factory"
     )
 
 
