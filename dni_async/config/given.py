@@ -88,6 +88,8 @@ def give(folder: Path, setting: str, value: object, *, called: str = "") -> str:
         remedy = f"put it into a module and give its name, package.module:{own_name}"
         if isinstance(value, Copies):
             remedy = "give a function that makes it"
+        elif setting == "data":
+            remedy = "give a function in a module that makes it, package.module:name"
         raise ConfigError(
             f"{setting}: {_culprit(value) or own_name} cannot travel to the workers: {error}; "
             f"{remedy}"

@@ -64,8 +64,8 @@ class DataSettings:
 
     data: str = setting(
         "digits",
-        "digits, mnist, fashion-mnist, cifar10, a PATH.npz with x_train y_train x_test y_test, or a "
-        "function of your own that gives (training, test): arrays, data sets, loaders, batches.",
+        "digits, mnist, fashion-mnist, cifar10, a PATH.npz with x_train y_train x_test y_test, or "
+        "a function of your own that gives (training, test): arrays, data sets, loaders, batches.",
         why="comes with scikit-learn, so nothing is downloaded (0005)",
         starts_here=True,
     )

@@ -27,6 +27,12 @@ class Parts:
     train: Any
     test: Any
 
+    @property
+    def __name__(self) -> str:
+        """What they are, for whoever must say that they cannot travel."""
+        kinds = [type(part).__name__ for part in (self.train, self.test) if part is not None]
+        return " and ".join(dict.fromkeys(kinds))
+
     def __call__(self) -> Parts:
         """Itself, as a factory of data gives it."""
         return self
