@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from dni_async.config.copies import Copies
 from dni_async.config.extensions import is_importing
@@ -290,17 +290,14 @@ def _factory(model: object) -> object:
 
 def _write(data: object, folder: Path, taken: Taken) -> str | None:
     """Put data into folder: arrays as such, and None; what has a stream in it under a name."""
-    import numpy as np
-
-    from dni_async.data.catalog import GIVEN_FILE
     from dni_async.data.dataset import checked_dataset
+    from dni_async.data.kept import keep
     from dni_async.data.streams.parts import Parts, parts_of
 
     arrays = parts_of(data, taken)
     if isinstance(arrays, Parts):
         return give(folder, "data", arrays)
-    checked_dataset("data", **arrays, taken=taken)
-    np.savez(folder / GIVEN_FILE, **cast("dict[str, Any]", arrays))
+    keep(checked_dataset("data", **arrays, taken=taken), folder)
     return None
 
 

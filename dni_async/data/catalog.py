@@ -12,6 +12,7 @@ from typing import Final
 from dni_async.config.given import given_folder
 from dni_async.config.target_form import CLASSES, Taken
 from dni_async.data.dataset import Dataset
+from dni_async.data.kept import kept
 from dni_async.data.sources.cifar import CIFAR10, load_cifar10
 from dni_async.data.sources.digits import load_digits
 from dni_async.data.sources.mnist import FASHION_MNIST, MNIST, load_idx
@@ -19,7 +20,7 @@ from dni_async.data.sources.npz import read_npz
 from dni_async.data.targets import checked_targets
 from dni_async.errors import DataError
 
-__all__ = ["DATASET_NAMES", "GIVEN_FILE", "SOURCES", "load_dataset"]
+__all__ = ["DATASET_NAMES", "SOURCES", "load_dataset"]
 
 SOURCES: Final[dict[str, Callable[[Path | None], Dataset]]] = {
     "digits": lambda _: load_digits(),
@@ -31,9 +32,6 @@ SOURCES: Final[dict[str, Callable[[Path | None], Dataset]]] = {
 
 DATASET_NAMES = tuple(SOURCES)
 """Names that load_dataset knows, besides the path of an .npz file."""
-
-GIVEN_FILE = "data.npz"
-"""In the folder of dni_async.config.given: the arrays that a caller of dni_async.train gave."""
 
 
 def load_dataset(name: str, data_dir: Path | None = None, taken: Taken = CLASSES) -> Dataset:
@@ -54,7 +52,7 @@ def load_dataset(name: str, data_dir: Path | None = None, taken: Taken = CLASSES
     if name.endswith(".npz"):
         return read_npz(Path(name).expanduser(), taken)
     if name == "given":
-        return _load_given(taken)
+        return _load_given()
     raise DataError(
         f"unknown data set {name!r}: there are {', '.join(DATASET_NAMES)}, files named *.npz, and "
         "functions, package.module:factory"
@@ -73,14 +71,15 @@ def _retargeted(found: Dataset, taken: Taken) -> Dataset:
     )
 
 
-def _load_given(taken: Taken) -> Dataset:
+def _load_given() -> Dataset:
     folder = given_folder()
-    if folder is None or not (folder / GIVEN_FILE).exists():
+    found = None if folder is None else kept(folder)
+    if found is None:
         raise DataError(
             "data: 'given' stands for arrays that were given to dni_async.train; "
             "name a data set, or a file made of them by numpy.savez"
         )
-    return dataclasses.replace(read_npz(folder / GIVEN_FILE, taken), name="given")
+    return found
 
 
 def _environment_dir() -> Path | None:

@@ -19,7 +19,7 @@ def test_public_names() -> None:
 
 @pytest.mark.parametrize("name", ["", "Digits", "cifar", "mine.npy", "mnist/"])
 def test_unknown_name(name: str) -> None:
-    with pytest.raises(DataError, match="there are digits, mnist, fashion-mnist, cifar10, and"):
+    with pytest.raises(DataError, match="there are digits, mnist, fashion-mnist, cifar10, files"):
         load_dataset(name)
 
 

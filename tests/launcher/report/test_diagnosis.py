@@ -382,6 +382,25 @@ def test_what_a_stage_waits_for(
     assert diagnosis.line.loads[0].waits_for == waits_for
 
 
+def test_a_source_without_data_is_the_bottleneck() -> None:
+    starved = worker(0, 0.01, waiting=0.6, waiting_for_data=0.45)
+    diagnosis = diagnose(report(starved, worker(1, 0.02), rate=1000))
+    assert diagnosis is not None
+    assert diagnosis.line.loads[0].waits_for == "data"
+    start = "The data loader is the bottleneck: stage 0 waits 45% of the time for its next batch. "
+    assert diagnosis.findings[0].startswith(start + "Stage 1 is the slowest: it works 20.00 ms")
+    assert diagnosis.advice[0].startswith("Batches come sooner from more processes of the loader")
+
+
+def test_of_a_stream_the_batches_are_known_and_not_the_samples() -> None:
+    told = report(worker(0, 0.01), worker(1, 0.02), rate=1000)
+    batch_size = told["config"]["batch_size"]
+    told["data"] |= {"num_train": None, "num_train_batches": 7}
+    diagnosis = diagnose(told)
+    assert diagnosis is not None
+    assert (diagnosis.line.num_batches, diagnosis.line.batch_samples) == (7, batch_size)
+
+
 def test_a_report_that_tells_too_little_has_no_diagnosis() -> None:
     older = worker(0, 0.01)
     del older["train_cpu_seconds"]
