@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from dni_async.config.target_form import TargetForm
 
@@ -80,6 +81,14 @@ class Feed(Protocol):
 
     def few_samples(self) -> torch.Tensor:
         """A few inputs [B, ...] on which a network may be tried, unusual ones among them."""
+
+    def state(self, epoch: int, index: int) -> dict[str, Any] | None:
+        """What another feed must know, as JSON values, to go on with that training batch without
+        making those before it; None where it need not, or this one does not.
+        """
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
 
     def agree(self, form: TargetForm) -> None:
         """Targets are of that form. Raises DataError where those seen so far are not."""

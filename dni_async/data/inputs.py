@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -128,6 +130,12 @@ class Inputs:
                 largest = int(x.argmax()) // data.num_features
                 few.append(x[largest : largest + 1])
         return torch.from_numpy(data.decode(np.concatenate(few)))
+
+    def state(self, epoch: int, index: int) -> None:
+        """Any batch can be had without those before it."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """There is none."""
 
     def agree(self, form: TargetForm) -> None:
         """All targets have been looked at."""

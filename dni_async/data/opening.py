@@ -46,7 +46,9 @@ def open_feed(
     size = config.batch_size
     return StreamFeed(
         "given" if config.data.startswith("dni_async.config.given:") else config.data,
-        make_stream("training", data.train, size, shuffles=True),
+        make_stream(
+            "training", data.train, size, shuffles=True, keeps_states=bool(config.checkpoint_every)
+        ),
         None if data.test is None else make_stream("test", data.test, size, shuffles=False),
         updates_per_epoch=config.updates_per_epoch,
         seed=config.seed,

@@ -67,9 +67,16 @@ def capture(cut: Cut, seat: Seat, equipment: Equipment, epochs: Epochs) -> Shard
         "own": beside.values,
         "optimizer": {"parameters": memory.parameters, "groups": memory.groups},
         "boundaries": boundaries,
-        "run": epochs.state(cut),
+        "run": epochs.state(cut) | _of_data(cut, equipment),
     }
     return Shard(tensors | _generators(stage.layers), facts)
+
+
+def _of_data(cut: Cut, equipment: Equipment) -> dict[str, Any]:
+    """Where the data are, of who reads them and has to say more than which batch is next."""
+    feed = equipment.inputs
+    state = None if feed is None else feed.state(cut.epoch, cut.index)
+    return {} if state is None else {"data": state}
 
 
 def save_weights(stage: Stage, path: Path) -> None:
@@ -120,6 +127,8 @@ def restore(shard: Shard, seat: Seat, equipment: Equipment, epochs: Epochs) -> N
         }
         stage.updates.accumulated.restore(own["gathered"], sums)
     restore_rule(equipment.rule, own.get("rule"))
+    if equipment.inputs is not None and "data" in shard.facts["run"]:
+        equipment.inputs.restore(shard.facts["run"]["data"])
     if not seat.is_replacement:  # which enters an epoch that has gone on since
         epochs.restore(shard.facts["run"], start_of(shard)[0])
     _set_generators(shard.tensors)

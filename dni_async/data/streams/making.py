@@ -15,15 +15,17 @@ from dni_async.errors import DataError
 __all__ = ["make_stream"]
 
 
-def make_stream(part: str, given: Any, batch_size: int, *, shuffles: bool) -> Stream:
+def make_stream(
+    part: str, given: Any, batch_size: int, *, shuffles: bool, keeps_states: bool = False
+) -> Stream:
     """The training or the test part as a stream.
 
     A loader, batches and what gives batches decide by themselves how large those are; samples come
-    in batches of batch_size, shuffled where they have numbers and shuffles says so. Raises
-    DataError.
+    in batches of batch_size, shuffled where they have numbers and shuffles says so. keeps_states:
+    of what can say where it is. Raises DataError.
     """
     if isinstance(given, DataLoader):
-        return Loader(given)
+        return Loader(given, keeps_states=keeps_states)
     if isinstance(given, IterableDataset):
         return Loader(DataLoader(given, batch_size=batch_size))
     if isinstance(given, list | tuple) and given and all(map(is_batch, given)):
@@ -39,7 +41,7 @@ def make_stream(part: str, given: Any, batch_size: int, *, shuffles: bool) -> St
             f"data: the {part} part is a {type(given).__name__}; give a pair of arrays, a data "
             "set, a loader, batches (inputs, targets), or a function that gives such"
         )
-    return iterated(given)
+    return iterated(given, keeps_states=keeps_states)
 
 
 def _pair_of_tensors(part: str, given: Any) -> tuple[torch.Tensor, torch.Tensor] | None:

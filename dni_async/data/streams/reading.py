@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
-from typing import Any, Literal
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import Any, Final, Literal
 
 import torch
 
@@ -18,6 +19,8 @@ Fetches = Literal["ahead", "in turn", "here"]
 """How batches come: in a thread; when they are asked for; so and made in this very process."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
+Item = tuple[Batch, Any]  # and the state behind it
+_STATES: Final = 4  # a batch may have been taken ahead of the cut that it comes behind
 
 
 class Reader:
@@ -54,7 +57,8 @@ class Reader:
         self._number = 0  # of the pass that goes on
         self._base = 0  # the place at which it began
         self._at = 0  # the place of the next batch that it gives
-        self._next: Batch | Failed | None = None  # that batch, once it is there
+        self._next: Item | Failed | None = None  # that batch, once it is there
+        self._states: deque[dict[str, Any]] = deque(maxlen=_STATES)
 
     def is_ready(self, place: int) -> bool:
         """Whether that batch can be had without waiting; if not, it is under way from now on."""
@@ -68,7 +72,25 @@ class Reader:
         if isinstance(item, Failed):
             raise item.error
         self._at += 1
-        return item
+        batch, state = item
+        self._note(self._at, state)
+        return batch
+
+    def state(self, place: int) -> dict[str, Any] | None:
+        """What a reader must know to go on at place, where this one was of late; else None."""
+        return next((each for each in self._states if each["place"] == place), None)
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state, or where there is none of the loader's, from where its pass began."""
+        has_state = state["of_loader"] is not None
+        at = state["place"] if has_state else state["base"]
+        self._begin(state["number"], state["base"], at, state["of_loader"])
+
+    def _note(self, place: int, state: Any) -> None:
+        if state is not None or self._length is None:
+            self._states.append(
+                {"place": place, "number": self._number, "base": self._base, "of_loader": state}
+            )
 
     def close(self) -> None:
         """End what fetches ahead, and the processes of the loader with it."""
@@ -104,18 +126,20 @@ class Reader:
         elif self._fetch is None or place < self._at:
             self._begin(0, 0)
 
-    def _begin(self, number: int, base: int) -> None:
+    def _begin(self, number: int, base: int, at: int | None = None, state: Any = None) -> None:
+        """at: the place to go on at from a state; else base, where the pass begins."""
         self.close()
-        self._number, self._base, self._at = number, base, base
-        is_here = self._fetches == "here"
+        self._number, self._base, self._at = number, base, base if at is None else at
+        is_here, first = self._fetches == "here", self._at - base
         try:
-            batches = self._stream.begin(number, self._seed_of(number), is_here=is_here)
+            seed = self._seed_of(number)
+            batches = self._stream.begin(number, seed, is_here=is_here, state=state)
         except Exception as error:  # whatever the user's own code raises
-            raise broken(f"batch 0 of the {self._part} part", error) from None
+            raise broken(f"batch {first} of the {self._part} part", error) from None
         if self._fetches == "ahead":
-            self._fetch, self._close = fetch_ahead(self._checked(batches), self._wake)
+            self._fetch, self._close = fetch_ahead(self._checked(batches, first), self._wake)
         else:
-            self._fetch = fetch_in_turn(self._checked(batches))
+            self._fetch = fetch_in_turn(self._checked(batches, first))
 
     def _end(self) -> None:
         """The pass gives no more: the next one goes on in its place, if it may."""
@@ -129,14 +153,14 @@ class Reader:
             )
         self._begin(self._number + 1, self._at)
 
-    def _checked(self, batches: Iterator[Any]) -> Generator[Batch]:
-        index = 0
+    def _checked(self, batches: Iterator[tuple[Any, Any]], index: int) -> Generator[Item]:
+        """index: of the first one in its pass."""
         while True:
             try:
-                batch = next(batches)
+                batch, state = next(batches)
             except StopIteration:
                 return
             except Exception as error:  # whatever the user's own code raises
                 raise broken(f"batch {index} of the {self._part} part", error) from None
-            yield self._check(index, batch)
+            yield self._check(index, batch), state
             index += 1

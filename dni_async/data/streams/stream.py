@@ -11,14 +11,17 @@ import os
 import random
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset
 
+from dni_async.data.streams.states import decoded, encoded
 from dni_async.system import die_with_parent, name_process
 
 __all__ = ["HeldBatches", "Loader", "Stream", "generators_from", "iterated"]
@@ -33,10 +36,13 @@ class Stream(Protocol):
     def length(self) -> int | None:
         """Batches of a pass; None where it does not say."""
 
-    def begin(self, number: int, seed: int, *, is_here: bool) -> Iterator[Any]:
+    def begin(
+        self, number: int, seed: int, *, is_here: bool, state: Any = None
+    ) -> Iterator[tuple[Any, Any]]:
         """The batches of pass number (from 0), drawn from seed alone.
 
-        is_here: made in this process, when they are asked for.
+        is_here: made in this process, when they are asked for. With each the state behind it, None
+        where there is none or none is kept, as plain values; state: to go on from.
         """
 
 
@@ -51,9 +57,11 @@ class HeldBatches:
         """All of them."""
         return len(self._batches)
 
-    def begin(self, number: int, seed: int, *, is_here: bool) -> Iterator[Any]:
+    def begin(
+        self, number: int, seed: int, *, is_here: bool, state: Any = None
+    ) -> Iterator[tuple[Any, Any]]:
         """In their own order."""
-        return iter(self._batches)
+        return ((batch, None) for batch in self._batches)
 
 
 class Loader:
@@ -61,10 +69,17 @@ class Loader:
 
     Its processes are made anew for each pass, persistent_workers or not, so that a pass depends on
     its seed alone; one without any gets one.
+
+    keeps_states: say the state behind each batch, where the loader has state_dict and
+    load_state_dict (as StatefulDataLoader of torchdata), or what it iterates over.
     """
 
-    def __init__(self, loader: DataLoader[Any]) -> None:
+    def __init__(self, loader: DataLoader[Any], *, keeps_states: bool = False) -> None:
         self._loader = loader
+        self._holder = _holder(loader)
+        self._keeps_states = keeps_states and self._holder is not None
+        if self._keeps_states and isinstance(loader.dataset, _Iterated):
+            loader.dataset.tells_states = True
         vars(loader)["persistent_workers"] = False
         self._user_init: Callable[[int], None] | None = loader.worker_init_fn
 
@@ -76,7 +91,9 @@ class Loader:
         except (TypeError, NotImplementedError):
             return None
 
-    def begin(self, number: int, seed: int, *, is_here: bool) -> Iterator[Any]:
+    def begin(
+        self, number: int, seed: int, *, is_here: bool, state: Any = None
+    ) -> Iterator[tuple[Any, Any]]:
         """As the loader gives them."""
         loader = self._loader
         if is_here:
@@ -93,35 +110,80 @@ class Loader:
                 generator.manual_seed(seed)
             if hasattr(each, "set_epoch"):
                 each.set_epoch(number)
-        with generators_from(seed):
-            return _apart(iter(loader), seed) if is_here else iter(loader)
+        with generators_from(seed), self._set_to(state):
+            batches = _apart(iter(loader), seed) if is_here else _begun(iter(loader))
+        return self._told(batches)
+
+    @contextmanager
+    def _set_to(self, state: Any) -> Iterator[None]:
+        """A pass that begins in here goes on from state; what iterates elsewhere is put back."""
+        if state is None or self._holder is None:
+            yield
+            return
+        before = None if self._holder is self._loader else self._holder.state_dict()
+        self._holder.load_state_dict(decoded(state))
+        yield
+        if before is not None:
+            self._holder.load_state_dict(before)
+
+    def _told(self, batches: Iterator[Any]) -> Iterator[tuple[Any, Any]]:
+        """Each with the state behind it."""
+        holder = self._holder if self._keeps_states else None
+        for batch in batches:
+            if isinstance(batch, _Told):
+                yield batch.batch, batch.state
+            else:
+                yield batch, None if holder is None else _state_of(holder)
 
 
-def iterated(source: Any) -> Loader:
+def iterated(source: Any, *, keeps_states: bool = False) -> Loader:
     """Batches of source, anything that can be iterated over, or a function that gives such."""
-    batches = _Iterated(source)
-    return Loader(DataLoader(batches, batch_size=None, collate_fn=_as_tensors))
+    loader: DataLoader[Any] = DataLoader(_Iterated(source), batch_size=None, collate_fn=_as_tensors)
+    return Loader(loader, keeps_states=keeps_states)
 
 
 class _Iterated(IterableDataset[Any]):
     """What a user's object gives, in a process of a loader's."""
 
     def __init__(self, source: Any) -> None:
-        self._source = source
+        self.source = source
+        self.tells_states = False
 
     def __iter__(self) -> Iterator[Any]:
-        source: Iterable[Any] = (
-            self._source if hasattr(self._source, "__iter__") else self._source()
-        )
-        return iter(source)
+        source: Iterable[Any] = self.source if hasattr(self.source, "__iter__") else self.source()
+        if not self.tells_states:
+            return iter(source)
+        return (_Told(batch, _state_of(self.source)) for batch in source)
 
     def __len__(self) -> int:
-        return len(self._source)
+        return len(self.source)
 
     def set_epoch(self, number: int) -> None:
         """Pass on which pass begins, as samplers and data sets are told."""
-        if hasattr(self._source, "set_epoch"):
-            self._source.set_epoch(number)
+        if hasattr(self.source, "set_epoch"):
+            self.source.set_epoch(number)
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A batch with the state behind it, on its way from a process of a loader."""
+
+    batch: Any
+    state: Any
+
+
+def _holder(loader: DataLoader[Any]) -> Any:
+    """Whoever says and is told where a loader is; None where nobody does."""
+    held = loader.dataset.source if isinstance(loader.dataset, _Iterated) else loader
+    has_state = hasattr(held, "state_dict") and hasattr(held, "load_state_dict")
+    return held if has_state else None
+
+
+def _state_of(holder: Any) -> Any:
+    """Where it is; None where that holds what cannot be kept: its pass is then made once more."""
+    with suppress(TypeError):
+        return encoded(holder.state_dict())
+    return None
 
 
 class _Begin:
@@ -145,6 +207,8 @@ class _Begin:
 
 def _as_tensors(value: Any) -> Any:
     """Arrays as tensors, which travel between processes in shared memory."""
+    if isinstance(value, _Told):
+        return _Told(_as_tensors(value.batch), value.state)
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         return torch.from_numpy(value)
     if isinstance(value, list | tuple) and len(value) <= 64:  # a batch, no list of numbers
@@ -190,6 +254,15 @@ def _apart(batches: Iterator[Any], seed: int) -> Iterator[Any]:
             own = _states()
             _set(outer)
         yield batch
+
+
+def _begun(batches: Iterator[Any]) -> Iterator[Any]:
+    """batches, of which a generator, as a loader of a class of the user's own may give, has begun:
+    it draws and starts processes at its first batch.
+    """
+    return (
+        batches if not isinstance(batches, Generator) else chain(list(islice(batches, 1)), batches)
+    )
 
 
 def _states() -> tuple[Any, Any, Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -79,7 +81,7 @@ class StreamFeed:
 
     def train_batch(self, epoch: int, index: int) -> Batch:
         """Inputs [B, ...] and targets of a training batch. Raises DataError."""
-        place = (epoch - 1) * self.num_batches[0] + index
+        place = self._place(epoch, index)
         if self._tried is None:
             return self._readers["training"].take(place)
         if place not in self._tried:  # a network is tried on the first few again and again
@@ -96,7 +98,18 @@ class StreamFeed:
             return True
         if is_test:
             return self._readers["test"].is_ready(index)
-        return self._readers["training"].is_ready((epoch - 1) * self.num_batches[0] + index)
+        return self._readers["training"].is_ready(self._place(epoch, index))
+
+    def _place(self, epoch: int, index: int) -> int:
+        return (epoch - 1) * self.num_batches[0] + index
+
+    def state(self, epoch: int, index: int) -> dict[str, Any] | None:
+        """Where the training stream was before that batch; None if that is long ago."""
+        return self._readers["training"].state(self._place(epoch, index))
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Have the training stream go on from a state."""
+        self._readers["training"].restore(state)
 
     @property
     def wake(self) -> int | None:
