@@ -82,7 +82,7 @@ def test_when_the_source_is_killed_its_loader_dies_and_the_next_one_goes_on(
     row = run.report()["runs"][0]
     assert [epoch["epoch"] for epoch in row["epochs"]] == list(range(1, 9))
     assert max(epoch["num_samples"] for epoch in row["epochs"]) == 600
-    assert row["test_accuracy"] > 0.9
+    assert row["test_metrics"]["accuracy"] > 0.9
     assert 0 <= row["workers"][0]["waiting_for_data"] <= row["workers"][0]["waiting"] + 1e-4
     run.assert_nothing_left()
 
