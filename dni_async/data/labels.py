@@ -56,12 +56,12 @@ def _integers(name: str, y: NDArray[Any]) -> NDArray[Any]:
     """What is no integer, as labels. Raises DataError."""
     if y.dtype.kind not in "bf" or y.size == 0:
         return y
-    if not _is_binary(y) or y.ndim not in (1, 2):
+    if not _is_binary(y):
         raise DataError(
             f"data: {name} must hold integer labels, not {y.dtype} numbers {list(y.shape)}; "
             f"{_NO_NUMBERS}"
         )
-    if y.ndim == 1:
+    if y.ndim != 2:  # of samples, or of pixels
         return y.astype(np.int64)
     if not _is_one_a_row(y):
         raise DataError(
