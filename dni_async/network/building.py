@@ -159,7 +159,8 @@ def check_network(
             for index, child in enumerate(network):
                 hidden = child(hidden)
                 if index + 1 in starts:
-                    _check_hidden(hidden, index, leading)
+                    is_last = index + 1 == len(network)
+                    _check_hidden(hidden, index, leading, is_last=is_last)
     except ConfigError:
         raise
     except Exception as error:
@@ -221,13 +222,14 @@ def _first_tied(
     return None
 
 
-def _check_hidden(hidden: object, index: int, leading: tuple[int, ...]) -> None:
+def _check_hidden(hidden: object, index: int, leading: tuple[int, ...], *, is_last: bool) -> None:
+    """Of outputs, one number a sample will do."""
     try:
         values = tensors_of(gathered(hidden))
     except ConfigError:  # which matters only where a stage ends, and the trial says so there
         return
     for value in values:
-        is_shaped = value.ndim > len(leading) and value.shape[: len(leading)] == leading
+        is_shaped = value.ndim > len(leading) - is_last and value.shape[: len(leading)] == leading
         if value.is_floating_point() and is_shaped:
             return
     found = ", ".join(f"{value.dtype} {list(value.shape)}" for value in values)

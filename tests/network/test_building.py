@@ -371,3 +371,10 @@ def test_what_a_run_can_name_takes_its_samples(
 def test_a_cnn_of_what_is_no_image_is_refused() -> None:
     with pytest.raises(ConfigError, match=re.escape("model: cnn needs images")):
         build_network(RunConfig(model="cnn"), (5,), 2)
+
+
+def test_outputs_may_be_one_number_a_sample() -> None:
+    network = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 1), nn.Flatten(0))
+    assert check_network(network, torch.zeros(5, 4), (5,)).shape == (5,)
+    with pytest.raises(ConfigError, match=re.escape("child 1 gives torch.float32 [5]; a layer")):
+        check_network(nn.Sequential(*network[1:], nn.Linear(5, 5)), torch.zeros(5, 3), (5,))

@@ -83,9 +83,7 @@ def plainly_trained(
         with torch.no_grad():
             batches = [inputs.test_batch(index) for index in range(inputs.num_test_batches)]
             # Padding does not count; of numbers each sample does.
-            counts = [
-                len(y) if y.is_floating_point() else int((y >= 0).sum()) for _, y in batches
-            ]
+            counts = [len(y) if y.is_floating_point() else int((y >= 0).sum()) for _, y in batches]
             means = [loss(network(x), y).item() for x, y in batches]
         losses.append(float(np.average(means, weights=counts)))
     return network, losses

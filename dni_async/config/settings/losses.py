@@ -20,7 +20,7 @@ class LossSettings:
         "or smooth-l1; bce-with-logits, of zeros and ones, several a sample; nll and bce, of "
         "networks that end in log_softmax or sigmoid; or a function of your own, of outputs and "
         "targets, that gives their mean loss.",
-        why="labels are what most data sets have",
+        why="labels are what most data sets have; how any loss is treated: 0099",
         check=name_or_own(tuple(LOSSES), "function"),
         metavar="NAME|PACKAGE.MODULE:FUNCTION",
     )
