@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 __all__ = [
+    "by_module",
     "halves",
     "heads_only",
     "keeps_count_in_group",
@@ -47,6 +48,15 @@ def slower_below(named: Named) -> torch.optim.Optimizer:
         for name, p in named
     ]
     return torch.optim.Adam(groups)
+
+
+def by_module(named: Named) -> torch.optim.Optimizer:
+    """A rate for each module of the network, by its name."""
+    groups: dict[str, list[torch.nn.Parameter]] = {}
+    for name, parameter in named:
+        groups.setdefault(name.partition(".")[0], []).append(parameter)
+    rated = [{"params": each, "lr": 0.001 * (n + 1)} for n, each in enumerate(groups.values())]
+    return torch.optim.NAdam(rated)
 
 
 def heads_only(named: Named) -> torch.optim.Optimizer:

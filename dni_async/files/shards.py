@@ -134,7 +134,7 @@ def _optimizers(
         name: value
         for each in told
         for name, value in each.get("parameters", {}).items()
-        if name.partition(".")[0] in children
+        if _lies_in(name, children)
     }
     groups = {key: value for each in told for key, value in each.get("groups", {}).items()}
     return {"parameters": parameters, "groups": groups}
@@ -147,7 +147,7 @@ def _belongs(name: str, children: Mapping[str, int], first: int, end: int) -> bo
         return int(layer) == end - 1
     if base == "input":
         return int(layer) == first
-    return kind not in (RNG, "gathered") and _lies_in(rest, children)
+    return kind not in (RNG, "gathered") and _lies_in(rest.partition("/")[0], children)
 
 
 def _lies_in(name: str, children: Mapping[str, int]) -> bool:

@@ -94,6 +94,24 @@ def test_layers_take_their_weights_and_moments_along(ranges: list[tuple[int, int
     assert parts[-1].facts["run"]["num_samples"] == 8
 
 
+def test_pieces_of_a_network_that_was_split_are_modules_deep_in_it_and_bare_weights() -> None:
+    names = {"token": 0, "blocks.0": 0, "blocks.1": 1}
+    whole = shard(0, 0)
+    tensors = {
+        f"{kind}/token{end}": torch.zeros(1) for kind, end in (("weights", ""), ("own", "/0"))
+    }
+    for name in ("token", "blocks.0.weight", "blocks.1.weight"):
+        tensors[f"optimizer/{name}/0"] = torch.zeros(2)
+    told = {"parameters": dict.fromkeys(names, 0), "groups": {}}
+    facts = {**whole.facts, "layers": names, "boundaries": {}, "optimizer": told}
+    lower, upper = cut_anew([Shard(tensors, facts)], [(0, 1), (1, 2)])
+    assert sorted(lower.tensors) == [
+        "optimizer/blocks.0.weight/0", "optimizer/token/0", "own/token/0", "weights/token",
+    ]  # fmt: skip
+    assert sorted(upper.tensors) == ["optimizer/blocks.1.weight/0"]
+    assert list(lower.facts["optimizer"]["parameters"]) == ["token", "blocks.0"]
+
+
 def test_a_synthesizer_stays_where_its_boundary_stays_and_nothing_else_is_shared() -> None:
     parts = cut_anew([shard(0, 2), shard(2, 4)], [(0, 1), (1, 2), (2, 4)])
     kept = [sorted(name for name in part.tensors if "-" in name) for part in parts]

@@ -19,6 +19,7 @@ from dni_async.network.building import build_module, build_network, layer_starts
 from dni_async.network.split.parts import Chain
 from dni_async.network.split.whole import call_whole
 from dni_async.stage.draws import Draws
+from tests.own_optimizers import by_module
 from tests.workers.lines import NUM_BATCHES, SMALL, assert_it_trained, trained
 from tests.workers.split_networks import FACTORIES
 
@@ -37,8 +38,14 @@ def of(factory: str, **settings: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("factory", FACTORIES)
 @pytest.mark.parametrize("stages", [2, 4])
-def test_lockstep_equals_the_module_in_plain_torch_bit_for_bit(factory: str, stages: int) -> None:
-    settings = of(factory, rule="backprop", epochs=1, optimizer="adamw", weight_decay=0.01)
+@pytest.mark.parametrize("is_own", [False, True], ids=["adamw", "groups by the module's names"])
+def test_lockstep_equals_the_module_in_plain_torch_bit_for_bit(
+    factory: str, stages: int, is_own: bool
+) -> None:
+    chosen: dict[str, Any] = {"optimizer": "adamw", "weight_decay": 0.01}
+    if is_own:
+        chosen = {"optimizer": "tests.own_optimizers:by_module", "lr": None}
+    settings = of(factory, rule="backprop", epochs=1, **chosen)
     line = trained(stages=stages, **settings)
     config = RunConfig(**settings)
     inputs, module = Inputs.from_config(config), build_module(config, (64,), 10).train()
@@ -50,7 +57,10 @@ def test_lockstep_equals_the_module_in_plain_torch_bit_for_bit(factory: str, sta
             ),
             prepend=True,
         )
+    made: torch.optim.Optimizer
     made = torch.optim.AdamW(module.parameters(), lr=0.003, weight_decay=0.01, fused=True)
+    if is_own:
+        made = by_module(module.named_parameters())
     batch_ids = itertools.count()
     for index in range(NUM_BATCHES):
         current[0] = next(batch_ids)
