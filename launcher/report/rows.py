@@ -13,12 +13,13 @@ __all__ = [
     "boundary_rows",
     "chosen_figure",
     "figure_text",
+    "has_unshown",
     "layer_range",
     "link_rows",
     "metric_rows",
 ]
 
-LARGE = 100_000  # beyond, four digits behind the point say nothing
+SMALL, LARGE = 1e-4, 1e5  # beyond, four digits behind the point say nothing
 
 LINK_COLUMNS = (
     "link",
@@ -44,6 +45,8 @@ def figure_text(name: str, value: float | None) -> str:
         return "-"
     if traits_of_metric(name).is_share:
         return f"{value:.2%}"
+    if 0 < abs(value) < SMALL:
+        return f"{value:.1e}"
     return f"{value:.4f}" if abs(value) < LARGE else f"{value:.4g}"
 
 
@@ -56,6 +59,11 @@ def metric_rows(runs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         [name, *(figure_text(name, run["test_metrics"].get(name)) for run in runs)]
         for name in ordered
     ]
+
+
+def has_unshown(runs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether anything was measured beside the loss and the chosen metric."""
+    return any(set(run["test_metrics"]) - {run["metric"]} for run in runs)
 
 
 def chosen_figure(run: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from dni_async.launcher.report.rows import (
     boundary_rows,
     chosen_figure,
     figure_text,
+    has_unshown,
     layer_range,
     link_rows,
     metric_rows,
@@ -39,9 +40,9 @@ _FORMS: Final[Mapping[str, Callable[[Any], str]]] = {
 def print_report(report: Mapping[str, Any], console: Console) -> None:
     """The runs side by side, then the workers and the boundaries of the decoupled one."""
     console.print(_runs_table(report))
-    if len(rows := metric_rows(report["runs"])) > 1:
-        names = [run["name"] for run in report["runs"]]
-        console.print(_table("metrics in the end", ("metric", *names), rows))
+    if has_unshown(report["runs"]):
+        names = ("metric", *(run["name"] for run in report["runs"]))
+        console.print(_table("metrics in the end", names, metric_rows(report["runs"])))
     for run in report["runs"]:
         if run["workers"]:
             console.print(_workers_table(run))

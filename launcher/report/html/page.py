@@ -16,7 +16,7 @@ from dni_async.launcher.report.html.parts import section, table
 from dni_async.launcher.report.html.style import STYLE
 from dni_async.launcher.report.html.svg import Bar, Part, draw_bars
 from dni_async.launcher.report.html.work import draw_links, draw_phases, draw_stages, draw_times
-from dni_async.launcher.report.rows import chosen_figure, figure_text, metric_rows
+from dni_async.launcher.report.rows import chosen_figure, figure_text, has_unshown, metric_rows
 
 __all__ = ["build_page"]
 
@@ -85,8 +85,8 @@ def _cards(report: Mapping[str, Any]) -> str:
 def _side_by_side(report: Mapping[str, Any]) -> str:
     has_target = report["config"].get("target") is not None
     names = ["run", "workers", "threads", "samples/s", "train s", "start-up s"]
-    metrics = [name for name, *_ in metric_rows(report["runs"])]
-    names += [f"test {name}" for name in (*metrics, LOSS)]
+    metric = next((run["metric"] for run in report["runs"]), LOSS)
+    names += ["test loss"] if metric == LOSS else [f"test {metric}", "test loss"]
     rows = []
     for run in report["runs"]:
         cells = [
@@ -96,14 +96,18 @@ def _side_by_side(report: Mapping[str, Any]) -> str:
             f"{run['samples_per_second']:,.0f}",
             f"{run['train_seconds']:.2f}",
             f"{run['startup_seconds']:.2f}",
-            *(figure_text(name, run["test_metrics"].get(name)) for name in metrics),
+            *([] if metric == LOSS else [chosen_figure(run)]),
             figure_text(LOSS, run["test_loss"]),
         ]
         if has_target:
             seconds = run["seconds_to_target"]
             cells.append("not reached" if seconds is None else f"{seconds:.2f}")
         rows.append(cells)
-    return section("Side by side", table([*names, "s to target"] if has_target else names, rows))
+    body = table([*names, "s to target"] if has_target else names, rows)
+    if has_unshown(report["runs"]):
+        heads = ["metric", *(run["name"] for run in report["runs"])]
+        body += table(heads, metric_rows(report["runs"]))
+    return section("Side by side", body)
 
 
 def _diagnosis(diagnosis: Diagnosis) -> str:

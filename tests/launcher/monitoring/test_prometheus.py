@@ -88,6 +88,7 @@ def test_epochs_boundaries_and_restarts(server: MetricsServer) -> None:
         "dni_samples_per_second": 2000,
     }  # fmt: skip
     assert {name: figures[name, "dni"] for name in expected} == expected
+    assert figures["dni_test_metric", "accuracy"] == 0.75
     assert ("dni_epoch", "baseline") not in figures
     expected = {
         "cosine": -0.25, "relative_error": 0.75, "norm_ratio": 0.25, "gradients": 9,
