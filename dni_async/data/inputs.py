@@ -122,11 +122,14 @@ class Inputs:
         """Nobody is woken."""
 
     def few_samples(self) -> torch.Tensor:
-        """Test samples; of ids also those with the largest one, which a network may not know."""
+        """Test samples, if there are any; of ids also those with the largest one, which a network
+        may not know.
+        """
         data = self._dataset
-        few = [data.x_test[:4]]
+        parts = [x for x in (data.x_test, data.x_train) if len(x)]
+        few = [parts[0][:4]]
         if data.holds_ids:
-            for x in (data.x_train, data.x_test):
+            for x in parts:
                 largest = int(x.argmax()) // data.num_features
                 few.append(x[largest : largest + 1])
         return torch.from_numpy(data.decode(np.concatenate(few)))

@@ -52,3 +52,14 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
     assert {epoch: again.train_batch(epoch, 0)[0].tolist() for epoch in (3, 1, 2)} == order
     assert other.train_batch(1, 0)[0].tolist() != order[1]
     assert order[1] != order[2]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_without_test_samples_a_network_is_tried_on_training_samples(
+    dtype: type[np.generic],
+) -> None:
+    x = np.arange(20, dtype=dtype).reshape(10, 2)
+    data = checked_dataset("untested", x_train=x, y_train=np.arange(10) % 3)
+    few = Inputs(data, batch_size=4, seed=0).few_samples()
+    assert few[:4].tolist() == x[:4].tolist()
+    assert not data.holds_ids or 19 in few
