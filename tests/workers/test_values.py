@@ -63,6 +63,20 @@ def test_every_rule_trains(factory: str, settings: dict[str, Any]) -> None:
     assert_it_trained(line)
 
 
+def test_the_skips_of_a_u_net_pass_all_stages_in_lockstep(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(80, 1, 8, 8)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.int64) + (x[:, 0] > 1)
+    data = tmp_path / "pixels.npz"
+    np.savez(data, x_train=x, y_train=y, x_test=x[:8], y_test=y[:8])
+    settings = of("unet", data=str(data), batch_size=16, rule="backprop")
+    config = RunConfig(**{**SMALL, **settings})
+    line = trained(**settings)
+    expected = baseline.train(config, torch.device("cpu"), lambda: None, lambda _: None)
+    for name, weight in line.state_dict().items():
+        assert torch.equal(weight, expected.state_dict()[name]), name
+    assert line.losses[-1] < line.losses[0]
+
+
 @pytest.mark.parametrize("ranges", [[(0, 1), (1, 4)], [(0, 3), (3, 4)]])
 def test_layers_of_one_stage_may_share_a_weight(ranges: list[tuple[int, int]]) -> None:
     settings = of("tied", rule="backprop", epochs=1)

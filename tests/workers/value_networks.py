@@ -18,6 +18,7 @@ __all__ = [
     "sequences",
     "skip",
     "tied",
+    "unet",
 ]
 
 WIDTH = 32
@@ -216,6 +217,42 @@ class Final(nn.Linear):
 def recurrent() -> nn.Sequential:
     """Rows of the digits, one after another; states pass on as torch has them."""
     return nn.Sequential(Recurrent(), Recurrent(), Final(8, 10))
+
+
+class Down(nn.Module):
+    """Of the last value an activation for later, and it at half the size; the others pass by."""
+
+    def __init__(self, channels: int, filters: int) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(
+            nn.Conv2d(channels, filters, 3, padding=1), nn.BatchNorm2d(filters)
+        )
+
+    def forward(self, given: Any) -> Any:
+        """(..., h, pooled h)."""
+        *others, x = given if isinstance(given, tuple) else (given,)
+        hidden = torch.relu(self.inner(x))
+        return (*others, hidden, nn.functional.max_pool2d(hidden, 2))
+
+
+class Up(nn.Module):
+    """The last two values become one."""
+
+    def __init__(self, channels: int, filters: int) -> None:
+        super().__init__()
+        self.inner = nn.Conv2d(channels, filters, 3, padding=1)
+
+    def forward(self, given: Any) -> Any:
+        """(..., h), or h where nothing else is left."""
+        *others, first, x = given
+        x = torch.cat([first, nn.functional.interpolate(x, scale_factor=2.0)], 1)
+        hidden = torch.relu(self.inner(x))
+        return (*others, hidden) if others else hidden
+
+
+def unet() -> nn.Sequential:
+    """Images [B, 1, 8, 8] to logits [B, 3, 8, 8], with skips over two, four layers."""
+    return nn.Sequential(Down(1, 4), Down(4, 8), Up(16, 4), Up(8, 4), nn.Conv2d(4, 3, 1))
 
 
 def sequences() -> nn.Sequential:
