@@ -9,10 +9,10 @@ from dni_async.config.metric_names import traits_of_metric
 from dni_async.launcher.dashboard.curves import metrics_of, row_of_run
 from dni_async.launcher.dashboard.ledger import Moment, StageNow
 from dni_async.launcher.report.results import RunResult
+from dni_async.launcher.report.rows import is_busy
 
-__all__ = ["comparisons", "is_busy", "told_header"]
+__all__ = ["comparisons", "told_header"]
 
-BUSY_MACHINE = 0.5  # of the cores, taken by others before the run
 RATE_S = 5.0  # what is shown as a rate is of so many seconds
 LIMITS = 0.5  # a stage that works less of its time limits nobody
 
@@ -153,11 +153,6 @@ def comparisons(runs: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -
             )
         said.append(f"{ratio:.2f}x the samples/s of {run['name']} ({word}){_beside(ours, run)}")
     return said
-
-
-def is_busy(machine: Mapping[str, Any]) -> bool:
-    """Whether other work wanted many of the cores before the run; machine: as in a report."""
-    return bool(machine.get("load", 0.0) >= BUSY_MACHINE * machine["cores"])
 
 
 def _beside(ours: Mapping[str, Any], run: Mapping[str, Any]) -> str:

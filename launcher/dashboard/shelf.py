@@ -11,8 +11,8 @@ from dni_async.config.metric_names import traits_of_metric
 from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.launcher.dashboard.curves import chosen_metric, metrics_of
-from dni_async.launcher.dashboard.header import is_busy
 from dni_async.launcher.report.reading import read_report
+from dni_async.launcher.report.rows import is_busy
 
 __all__ = ["Shelf", "differences", "row_of_report"]
 

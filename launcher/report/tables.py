@@ -19,6 +19,7 @@ from dni_async.launcher.report.rows import (
     chosen_figure,
     figure_text,
     has_unshown,
+    is_busy,
     layer_range,
     link_rows,
     metric_rows,
@@ -27,7 +28,6 @@ from dni_async.wire.counters import FIGURES
 
 __all__ = ["print_diagnosis", "print_report"]
 
-BUSY = 0.5  # of the cores, taken by others
 TO_TARGET = "s to target"
 MAX_HEADING = 12  # characters
 _FORMS: Final[Mapping[str, Callable[[Any], str]]] = {
@@ -67,7 +67,7 @@ def _print_speedup(report: Mapping[str, Any], console: Console) -> None:
             word = "faster" if factor >= 1 else "SLOWER"
             console.print(f"{factor:.2f}x the samples/s of the baseline on {name} ({word})")
     cores, load = report["environment"]["cores"], report["environment"].get("load", 0.0)
-    if load >= BUSY * cores and any(factor is not None for factor in factors.values()):
+    if is_busy(report["environment"]) and any(factor is not None for factor in factors.values()):
         console.print(
             f"before the run {load:.1f} processes wanted {cores} cores: speeds beside other work "
             "compare little, least of all that of all threads",

@@ -16,7 +16,13 @@ from dni_async.launcher.report.html.parts import section, table
 from dni_async.launcher.report.html.style import STYLE
 from dni_async.launcher.report.html.svg import Bar, Part, draw_bars
 from dni_async.launcher.report.html.work import draw_links, draw_phases, draw_stages, draw_times
-from dni_async.launcher.report.rows import chosen_figure, figure_text, has_unshown, metric_rows
+from dni_async.launcher.report.rows import (
+    chosen_figure,
+    figure_text,
+    has_unshown,
+    is_busy,
+    metric_rows,
+)
 
 __all__ = ["build_page"]
 
@@ -26,14 +32,15 @@ def build_page(report: Mapping[str, Any]) -> str:
     runs = report["runs"]
     diagnosis = diagnose(report)
     line = next((run for run in runs if run["kind"] == "decoupled" and run["workers"]), None)
-    parts = [_header(report), _cards(report), _side_by_side(report), draw_learning(runs)]
+    parts = [_header(report), _cards(report)]
+    if diagnosis is not None:
+        parts.append(_diagnosis(diagnosis))
+    parts += [_side_by_side(report), draw_learning(runs)]
     if line is not None:
         parts += [draw_boundaries(line), draw_times(line)]
         if diagnosis is not None:
             parts += [draw_phases(line), draw_stages(line, diagnosis)]
         parts.append(draw_links(line))
-    if diagnosis is not None:
-        parts.append(_diagnosis(diagnosis))
     parts.append(_settings(report))
     title = html_of(f"dni-async: {report['data']['name']}")
     return (
@@ -72,11 +79,17 @@ def _cards(report: Mapping[str, Any]) -> str:
         if run["kind"] == "decoupled":
             cards.append((f"{run['samples_per_second']:,.0f}", f"samples/s of {run['name']}"))
             cards.append((html_of(chosen_figure(run)), f"test {run['metric']}"))
-    speed = report["speedup"] or {}
+    speed, machine = report["speedup"] or {}, report["environment"]
     for key, name in (("vs_one_thread", "one thread"), ("vs_all_threads", "all threads")):
         if speed.get(key) is not None:
             tone = "good" if speed[key] >= 1 else "bad"
             text = f"the samples/s of the baseline on {name}"
+            if is_busy(machine):
+                tone = "soft"
+                text += (
+                    f"; not comparable: before the run {machine['load']:.1f} processes wanted "
+                    f"{machine['cores']} cores"
+                )
             cards.append((f'<span class="{tone}">{speed[key]:.2f}\u00d7</span>', text))
     listed = (f"<section><b>{value}</b><p>{html_of(text)}</p></section>" for value, text in cards)
     return f'<div class="cards">{"".join(listed)}</div>'

@@ -50,7 +50,7 @@ th, td { padding: .35rem .45rem; text-align: right; border-bottom: 1px solid var
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 tr:last-child td { border-bottom: 0; }
 td.text { text-align: left; white-space: normal; word-break: break-word; }
-.good { color: var(--good); } .bad { color: var(--bad); }
+.good { color: var(--good); } .bad { color: var(--bad); } .soft { color: var(--soft); }
 .legend { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: 0 0 .6rem; padding: 0;
   list-style: none; font-size: .87rem; color: var(--soft); }
 .legend i { display: inline-block; width: .75rem; height: .75rem; border-radius: 3px;

@@ -38,6 +38,15 @@ def all_text(page: str) -> str:
     return " ".join("".join(parsed(page).itertext()).split())
 
 
+def test_a_ratio_from_a_busy_machine_says_that_it_does_not_compare() -> None:
+    told = full_report()
+    assert "not comparable" not in all_text(build_page(told))
+    told["environment"]["load"] = 9.0
+    text = all_text(build_page(told))
+    assert text.count("not comparable: before the run 9.0 processes wanted 8 cores") == 2
+    assert text.index("bottleneck") < text.index("Side by side")  # what is to be known comes first
+
+
 def test_the_page_shows_the_run() -> None:
     text = all_text(build_page(full_report()))
     for said in (
