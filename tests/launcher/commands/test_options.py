@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from dni_async import RunConfig
+from dni_async.config.coercion import listed
 from dni_async.config.run_config import read_toml
 from dni_async.config.settings import SETTINGS
 from dni_async.launcher.cli import RUN_GROUP, command
@@ -71,7 +72,7 @@ def test_without_flags_every_setting_has_its_default() -> None:
     found = parsed()
     for name, each in SETTINGS.items():
         if each.is_list and found[name] is not None:
-            found[name] = tuple(found[name].split(","))
+            found[name] = listed(found[name])
     assert found == expected
 
 
