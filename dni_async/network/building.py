@@ -58,7 +58,7 @@ def build_network(
     def make() -> nn.Module:
         return given.pop() if given else build_module(config, input_shape, output_shape)
 
-    return make_chain(make, config.split, input_shape)
+    return make_chain(make, str(config.model), config.split, input_shape)
 
 
 def _split_own_forward(
@@ -71,7 +71,7 @@ def _split_own_forward(
     if type(module).forward is nn.Sequential.forward or "forward" in vars(module):
         return None
     try:
-        return make_chain(lambda: copied(module), config.split, input_shape)
+        return make_chain(lambda: copied(module), str(config.model), config.split, input_shape)
     except ConfigError:
         return None
 

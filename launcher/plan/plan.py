@@ -32,6 +32,7 @@ from dni_async.launcher.plan.trial import (
     try_stages,
 )
 from dni_async.network.partition import deal_devices, split_layers
+from dni_async.network.split.kept import recordings_kept
 from dni_async.stage.compilation import check_compiler
 from dni_async.system import available_cores
 
@@ -115,6 +116,7 @@ def regrouped(plan: Plan, ranges: Sequence[tuple[int, int]]) -> Plan:
     )
 
 
+@recordings_kept()
 def make_plan(config: RunConfig) -> Plan:
     """Load the data, build what must be tried, count devices.
 

@@ -14,6 +14,7 @@ from dni_async.data.feed import DataFacts, Feed
 from dni_async.data.opening import open_feed
 from dni_async.decisions.actions import Batch, Forward
 from dni_async.errors import ConfigError
+from dni_async.network.split.kept import recordings_kept
 
 if TYPE_CHECKING:
     from torch import nn
@@ -138,6 +139,7 @@ def try_metrics(config: RunConfig, feed: Feed, tried: Tried) -> None:
     measure(network, examination, _first_batches(feed)[0])
 
 
+@recordings_kept()
 def try_regrouped(
     config: RunConfig,
     ranges: Sequence[tuple[int, int]],

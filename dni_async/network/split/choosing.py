@@ -27,18 +27,16 @@ SMALLEST = 1 / 8  # of the work of a part on average: what has less is none
 _UPDATE = 3  # multiplications that an update takes for each weight
 
 
-def choose_points(
-    module: nn.Module, scratch: nn.Module, inputs: Sequence[torch.Tensor]
-) -> list[str]:
+def choose_points(scratch: nn.Module, inputs: Sequence[torch.Tensor]) -> list[str]:
     """The paths of modules of which each begins a part, in the order of the forward.
 
-    See splitting.split_at for the arguments. Raises Unsplittable where no way leads into module, or
-    weights that are tied leave no place.
+    See splitting.find_cuts for the arguments. Raises Unsplittable where no way leads into the
+    module, or weights that are tied leave no place.
     """
-    blocks = _blocks(module)
+    blocks = _blocks(scratch)
     scratch.train()
     while True:
-        opened = opened_for(module, blocks)
+        opened = opened_for(scratch, blocks)
         try:
             recording = record(scratch, list(inputs), opened, call_whole)
         except Unsplittable:
@@ -47,7 +45,7 @@ def choose_points(
             deepest = max(path.count(".") for path in blocks)
             blocks = [path for path in blocks if path.count(".") < deepest]
         else:
-            return _Seen(module, recording, opened).points()
+            return _Seen(scratch, recording, opened).points()
 
 
 class _Seen:

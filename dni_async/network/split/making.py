@@ -10,10 +10,11 @@ from torch import nn
 from dni_async.config.extensions import find_callable, is_extension
 from dni_async.errors import ConfigError
 from dni_async.network.split.choosing import choose_points
+from dni_async.network.split.kept import kept
 from dni_async.network.split.parts import Chain
 from dni_async.network.split.recording.failures import Unsplittable
 from dni_async.network.split.recording.variants import NUM_SAMPLES
-from dni_async.network.split.splitting import split_at
+from dni_async.network.split.splitting import Cuts, assemble, find_cuts
 
 __all__ = ["AUTO", "make_chain"]
 
@@ -21,22 +22,38 @@ AUTO = "auto"
 
 
 def make_chain(
-    make: Callable[[], nn.Module], split: Sequence[str], input_shape: tuple[int, ...]
+    make: Callable[[], nn.Module],
+    name: str,
+    split: Sequence[str],
+    input_shape: tuple[int, ...],
 ) -> Chain:
     """The module that make gives, as a chain of parts.
 
-    make: gives the same at each call. split: as the setting; nothing is as "auto". input_shape: of
-    one sample, numbers or ids. Raises ConfigError.
+    make: gives the same at each call. name: what it goes by where recordings are kept. split: as
+    the setting; nothing is as "auto". input_shape: of one sample, numbers or ids. Raises
+    ConfigError.
     """
+    module = make()
+    key = (name, tuple(split), input_shape)
+    try:
+        cuts = kept().get(key) or _found(make, split, input_shape)
+        kept()[key] = cuts
+        return assemble(module, cuts)
+    except Unsplittable as error:
+        raise ConfigError(f"split: {error}") from error
+
+
+def _found(
+    make: Callable[[], nn.Module], split: Sequence[str], input_shape: tuple[int, ...]
+) -> Cuts:
+    """How to cut what make gives. Raises Unsplittable, and ConfigError for what the user raises."""
     first: Exception | None = None
     for dtype in (torch.float32, torch.int64):  # ids do not pass as numbers, and few numbers as ids
         samples = torch.zeros(NUM_SAMPLES, *input_shape, dtype=dtype)
         try:
-            return _split(make, split, samples)
-        except ConfigError:
+            return _cuts(make, split, samples)
+        except (ConfigError, Unsplittable):
             raise
-        except Unsplittable as error:
-            raise ConfigError(f"split: {error}") from error
         except Exception as error:  # whatever the user's code raises
             first = first or error
             if dtype == torch.int64 and _is_of_dtype(first):
@@ -47,15 +64,14 @@ def make_chain(
     ) from first
 
 
-def _split(make: Callable[[], nn.Module], split: Sequence[str], samples: torch.Tensor) -> Chain:
-    module = make()
+def _cuts(make: Callable[[], nn.Module], split: Sequence[str], samples: torch.Tensor) -> Cuts:
     if list(split) in ([], [AUTO]):
-        points = choose_points(module, make(), [samples])
+        points = choose_points(make(), [samples])
     elif len(split) == 1 and is_extension(split[0]):
         points = _named_by(split[0], make())
     else:
         points = list(split)
-    return split_at(module, make(), [samples], points)
+    return find_cuts(make(), [samples], points)
 
 
 def _named_by(name: str, module: nn.Module) -> list[str]:

@@ -37,17 +37,20 @@ class Program:
         if len(given) != len(self.takes):
             raise ValueError(f"needs {len(self.takes)} tensors, got {len(given)}")
         found: dict[int, Any] = dict(zip(self.takes, given, strict=True))
+        device = given[0].device
         del values, given
         for step, done in zip(self.steps, self._done, strict=True):
-            _perform(step, part, found)
+            _perform(step, part, found, device)
             for number in done:
                 del found[number]
         made = tuple(found[number] for number in self.gives)
         return made[0] if len(made) == 1 else made
 
 
-def _perform(step: Step, part: nn.Module, found: dict[int, Any]) -> None:
+def _perform(step: Step, part: nn.Module, found: dict[int, Any], device: torch.device) -> None:
     def value(leaf: Any) -> Any:
+        if isinstance(leaf, torch.device):  # it was recorded with that of its samples
+            return device
         if isinstance(leaf, Ref):
             return found[leaf.number]
         return attrgetter(leaf.path)(part) if isinstance(leaf, Held) else leaf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -18,7 +19,21 @@ from dni_async.network.split.recording.recorder import opened_for
 from dni_async.network.split.recording.variants import Known, recorded
 from dni_async.network.split.whole import call_whole
 
-__all__ = ["split_at"]
+__all__ = ["Cuts", "assemble", "find_cuts", "split_at"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cuts:
+    """How a module is split: what it does in either mode, and where parts begin.
+
+    opened: the paths of modules that are looked into. points: in the order that they are reached.
+    shapes: of the inputs that it was recorded with.
+    """
+
+    known: Mapping[bool, Known]
+    opened: frozenset[str]
+    points: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
 
 
 def split_at(
@@ -26,41 +41,57 @@ def split_at(
 ) -> Chain:
     """A chain that holds module's own parameters and modules, and does what it does.
 
-    scratch: the same once more, to try with; it is changed. inputs [B, ...]: NUM_SAMPLES
-    samples as module takes them (recording.variants). points: the paths of the modules at which
-    another part begins; one at the very beginning is passed over. Raises Unsplittable.
+    See find_cuts; scratch is the same as module once more.
     """
-    check_points(module, points)
-    opened = opened_for(module, points)
+    return assemble(module, find_cuts(scratch, inputs, points))
+
+
+def find_cuts(scratch: nn.Module, inputs: Sequence[torch.Tensor], points: Sequence[str]) -> Cuts:
+    """How a module can be split. scratch is tried with, which changes it.
+
+    inputs [B, ...]: NUM_SAMPLES samples as module takes them (recording.variants). points: the
+    paths of the modules at which another part begins; one at the very beginning is passed over.
+    Raises Unsplittable.
+    """
+    check_points(scratch, points)
+    opened = opened_for(scratch, points)
     known = recorded(scratch, inputs, opened, call_whole)
     ordered = in_order(known[True].recording, points)
     if in_order(known[False].recording, points) != ordered:
         raise Unsplittable("training and evaluation reach the split points in another order")
-    owners = Owners(module, opened, ordered)
+    shapes = tuple(tuple(x.shape) for x in inputs)
+    return Cuts(known, frozenset(opened), tuple(ordered), shapes)
+
+
+def assemble(module: nn.Module, cuts: Cuts) -> Chain:
+    """A chain that holds module's own parameters and modules. Raises Unsplittable."""
+    owners = Owners(module, cuts.opened, cuts.points)
     programs = {}
-    for mode, each in known.items():
-        entered = [each.recording.entered[point][0] for point in ordered]
+    for mode, each in cuts.known.items():
+        entered = [each.recording.entered[point][0] for point in cuts.points]
         starts = settled(each.recording, entered)
         owners.note(each.recording, starts)
         programs[mode] = cut(each, starts)
-    pieces = owners.pieces(len(ordered) + 1)
+    pieces = owners.pieces(len(cuts.points) + 1)
     parts = []
     for index, held in enumerate(pieces):
         mine = {mode: programs[mode][index] for mode in programs}
-        parts.append(_part(module, held, mine, known, sizes_of=inputs if index == 0 else ()))
-    return Chain.of(module, parts, ordered).train(module.training)
+        parts.append(_part(module, held, mine, cuts, checks=index == 0))
+    return Chain.of(module, parts, cuts.points).train(module.training)
 
 
 def _part(
     module: nn.Module,
     held: Mapping[str, nn.Module | torch.Tensor],
     programs: Mapping[bool, Program],
-    known: Mapping[bool, Known],
+    cuts: Cuts,
     *,
-    sizes_of: Sequence[torch.Tensor],
+    checks: bool,
 ) -> Part:
+    known = cuts.known
     varied = known[True].varied & known[False].varied
-    given = [[None if dim in varied else n for dim, n in enumerate(x.shape)] for x in sizes_of]
+    shapes = cuts.shapes if checks else ()
+    given = [[None if dim in varied else n for dim, n in enumerate(shape)] for shape in shapes]
     modes: dict[bool, dict[str, bool]] = {True: {}, False: {}}
     part = Part(programs, modes, given)
     part.pieces = tuple(held)

@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from dni_async.network.split.recording.effects import is_shape, is_size, name_of, reads, writes
 from dni_async.network.split.recording.failures import Unsplittable, user_line
 from dni_async.network.split.recording.purity import Purity
-from dni_async.network.split.recording.sizes import plain
+from dni_async.network.split.recording.sizes import has_sizes, plain
 from dni_async.network.split.recording.steps import Recording, mapped
 from dni_async.network.split.recording.tape import Tape
 
@@ -119,6 +119,8 @@ class _Recorder(TorchFunctionMode):
                 self._tape.enter(path)
                 self.purity.pause()
             self._within.append((path, args, kwargs, set()))
+            if not has_sizes((args, kwargs)):
+                return None  # so that a list stays the user's own
             return mapped(plain, args), mapped(plain, kwargs)
 
         def after(_module: nn.Module, _args: Any, _kwargs: Any, output: Any) -> Any:

@@ -6,7 +6,9 @@ import operator
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["Ratio", "Size", "Tape", "plain", "size_of"]
+from dni_async.network.split.recording.steps import mapped
+
+__all__ = ["Ratio", "Size", "Tape", "has_sizes", "plain", "size_of"]
 
 
 class Tape(Protocol):
@@ -66,6 +68,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, Size):
         return int(value)
     return float(value) if isinstance(value, Ratio) else value
+
+
+def has_sizes(tree: Any) -> bool:
+    """Whether any such number is in a tree."""
+    found: list[bool] = []
+    mapped(lambda leaf: found.append(isinstance(leaf, Size | Ratio)), tree)
+    return any(found)
 
 
 def _binary(function: Callable[..., Any]) -> Callable[[Any, Any], Any]:

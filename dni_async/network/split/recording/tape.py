@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils import _pytree as pytree
@@ -17,6 +19,10 @@ from dni_async.network.split.recording.steps import Held, Recording, Ref, Step, 
 
 __all__ = ["Tape"]
 
+_CONSTANT = (
+    int, float, complex, str, bytes, type(None), type(...), enum.Enum,
+    np.generic, torch.dtype, torch.device, torch.layout, torch.memory_format, torch.Generator,
+)  # fmt: skip
 _UNSEEN = (
     "no function of torch has made that can be seen (a torch.autograd.Function, reentrant "
     "checkpointing); put what makes it into a module of its own which no split point lies in"
@@ -175,13 +181,22 @@ class Tape:
         if isinstance(leaf, Size | Ratio):
             return Ref(leaf.ref)
         if not isinstance(leaf, torch.Tensor):
-            return leaf
+            return self._constant(leaf)
         if id(leaf) in self._held:
             return Held(self._held[id(leaf)])
         number = self._numbers.get(id(leaf))
         if leaf.grad_fn is not None and number not in self._derived:
             raise Unsplittable(f"{user_line()} uses a tensor that {_UNSEEN}")
         return leaf if number is None else Ref(number)
+
+    def _constant(self, leaf: Any) -> Any:
+        """What stands for itself, and cannot be changed by who gets it."""
+        if isinstance(leaf, _CONSTANT) or callable(leaf):
+            return leaf
+        raise Unsplittable(
+            f"{user_line()} passes a {type(leaf).__name__} from module to module; what passes must "
+            "be tensors and plain values, or stay within a module which no split point lies in"
+        )
 
     def _loosen(self, args: Any) -> None:
         """What was written to, and all that shares its memory, cannot be made again elsewhere."""
