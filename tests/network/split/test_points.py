@@ -20,7 +20,7 @@ class Net(nn.Module):
 
     def __init__(self, act: Callable[[Any, torch.Tensor], torch.Tensor]) -> None:
         super().__init__()
-        self.a, self.b, self.c = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 4)
+        self.a, self.b, self.c = nn.Linear(4, 4), Taking(4, 4), nn.Linear(4, 4)
         self.calls = 0
         self.act = act
 
@@ -38,6 +38,21 @@ class Double(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
         return gradient * 2
+
+
+class Store:
+    """Something that modules would write into."""
+
+
+class Taking(nn.Linear):
+    """A layer that is given more than a tensor."""
+
+    def forward(self, x: torch.Tensor, store: object = None) -> torch.Tensor:
+        return super().forward(x)
+
+
+def passing(net: Any, x: torch.Tensor) -> torch.Tensor:
+    return net.c(net.b(net.a(x), Store()))
 
 
 def straight(net: Any, x: torch.Tensor) -> torch.Tensor:
@@ -99,6 +114,7 @@ def unseen(net: Any, x: torch.Tensor) -> torch.Tensor:
         (by_length, ["b"], "(view) does not do the same in batches of 3 and of 2 samples"),
         (from_numpy, ["b"], "(mul) does not do the same in batches of 3 and of 2 samples"),
         (unseen, ["b"], "uses a tensor that no function of torch has made that can be seen"),
+        (passing, ["c"], "passes a Store from module to module; what passes must be tensors and"),
         (lambda net, x: net.c(net.a(x)), ["b"], "'b' is never called by itself"),
     ],
 )
