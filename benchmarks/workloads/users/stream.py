@@ -65,7 +65,7 @@ def _work(scale: Scale) -> Work:
         lr=1e-3,
         settings={"updates_per_epoch": updates},
         limit_bytes=LIMIT_BYTES,
-        after=_complaints,
+        after=(lambda result: []) if scale.is_quick else _complaints,
     )
 
 
@@ -85,10 +85,13 @@ def _complaints(result: TrainingResult) -> list[str]:
     lines = (result.run_dir / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     told = [row["worker"] for row in map(json.loads, lines) if "worker" in row]
     sizes = [row["rss_bytes"] for row in told if row["stage"] == 0]
-    grown = sizes[-1] - sizes[0]
+    grown = sizes[-1] - sizes[1]  # in the first epoch everything is met for the first time
     complaints = []
     if grown > MOST_GROWTH_BYTES:
-        complaints.append(f"the source grew by {grown / 1e6:.0f} MB after the first epoch")
+        complaints.append(f"the source grew by {grown / 1e6:.0f} MB after the second epoch")
+    waiting = result.report["runs"][0]["workers"][0]["waiting_for_data"]
+    if waiting > MOST_WAITING:
+        complaints.append(f"the source waited for samples for {waiting:.1%} of its time")
     return complaints
 
 
