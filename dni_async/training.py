@@ -236,11 +236,7 @@ def _settings(model: object, settings: Mapping[str, Any], folder: Path) -> dict[
         if callable(value):
             asked[name] = give(folder, name, value)
         elif type(value).__module__ != "builtins":
-            raise ConfigError(
-                f"{name}: must be a name, or a class or function that makes it, but is a made "
-                f"{type(value).__name__}; each worker makes its own, so give its class, or "
-                "functools.partial of it"
-            )
+            raise ConfigError(_is_made(name, value))
     if isinstance(asked.get("data_dir"), os.PathLike):
         asked["data_dir"] = os.fspath(asked["data_dir"])
     _name_split(asked, folder)
@@ -286,6 +282,20 @@ def _factory(model: object) -> object:
             f"but is a {type(model).__name__}"
         )
     return model
+
+
+def _is_made(name: str, value: object) -> str:
+    """The sentence on an object where each worker makes its own."""
+    if name == "lr_schedule":
+        return (
+            f"lr_schedule: must be a name or a function of an update and their number, but is a "
+            f"made {type(value).__name__}; give the function: lambda update, num_updates: factor"
+        )
+    return (
+        f"{name}: must be a name, or a class or function that makes it, but is a made "
+        f"{type(value).__name__}; each worker makes its own, so give its class, or "
+        "functools.partial of it"
+    )
 
 
 def _write(data: object, folder: Path, taken: Taken) -> str | None:

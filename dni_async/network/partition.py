@@ -57,7 +57,8 @@ def split_layers(num_layers: int, num_stages: int | None) -> Ranges:
     num_stages = num_layers if num_stages is None else num_stages
     if not 1 <= num_stages <= num_layers:
         raise ConfigError(
-            f"stages: {num_stages} stages need at least as many layers, but there are {num_layers}"
+            f"stages: {num_stages} stages need at least as many layers, but there are "
+            f"{num_layers}; ask for fewer, or name more points of the network in split"
         )
     bounds = [stage * num_layers // num_stages for stage in range(num_stages + 1)]
     return list(pairwise(bounds))

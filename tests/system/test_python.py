@@ -66,7 +66,7 @@ model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(),
 """
 
 
-@pytest.mark.parametrize("name", ["own_data", "own_rule"])
+@pytest.mark.parametrize("name", ["own_data", "own_rule", "from_torch"])
 def test_the_examples_run_from_another_folder(script: Callable[..., Script], name: str) -> None:
     run = script(ROOT / "examples" / f"{name}.py", is_cold=name == "own_data")
     assert run.end() == 0, run.output
