@@ -123,3 +123,19 @@ def test_a_run_has_the_keys_and_digits_that_it_always_had() -> None:
 def test_a_baseline_has_the_same_keys() -> None:
     run = RunResult("baseline-1-thread", "baseline", "backprop", 1, 1)
     assert run.to_dict().keys() == RUN.keys()
+
+
+def test_tests_that_lost_samples_are_neither_the_best_nor_reach_the_target() -> None:
+    run = RunResult("dni", "decoupled", "dni", 2, 2, goal=Goal("mae", "min", target=0.5))
+    for epoch, (mae, num_tested) in enumerate([(0.9, 10), (0.1, 4), (0.5, 10), (0.7, 10)], start=1):
+        run.epochs.append(EpochResult(epoch, 2.0, 1.0, 1.0, {"mae": mae}, 100, num_tested))
+    told = run.to_dict()
+    assert (told["best"], told["best_epoch"], told["seconds_to_target"]) == (0.5, 3, 6.0)
+    assert (run.seconds_to(0.8), run.seconds_to(0.4)) == (6.0, None)
+
+
+def test_a_run_that_was_never_tested_has_no_best() -> None:
+    run = RunResult("dni", "decoupled", "dni", 2, 2, goal=Goal("mae", "min", target=0.5))
+    run.epochs.append(EpochResult(1, 2.0, 1.0, None, {}, 100, 0))
+    told = run.to_dict()
+    assert (told["best"], told["best_epoch"], told["seconds_to_target"]) == (None, 0, None)
