@@ -158,18 +158,23 @@ def try_optimizer(config: RunConfig, feed: Feed) -> list[str]:
     Raises ConfigError; see stage.descent.making.
     """
     from dni_async.network.building import build_network
-    from dni_async.stage.descent.making import left_out
+    from dni_async.stage.descent.making import is_joint, left_out
     from dni_async.stage.descent.rates import check_schedule
 
     check_schedule(config, config.epochs * feed.num_batches[0])
     if not config.has_own_optimizer:
         return []
     network = build_network(config, feed.facts.input_shape, feed.facts.form.output_shape)
-    names = left_out(list(network.named_parameters()), config)
-    if not names:
-        return []
-    count = f"{len(names)} parameter{'s' if len(names) > 1 else ''}"
-    return [f"the optimizer leaves out {count}, which will not change: {_few(names)}"]
+    named, notes = list(network.named_parameters()), []
+    if names := left_out(named, config):
+        count = f"{len(names)} parameter{'s' if len(names) > 1 else ''}"
+        notes.append(f"the optimizer leaves out {count}, which will not change: {_few(names)}")
+    if is_joint(named, config):
+        notes.append(
+            "the optimizer goes by all its parameters together, and each stage has one of its own: "
+            "updates are not those of one for the whole network"
+        )
+    return notes
 
 
 def _few(names: list[str]) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import torch
+from torch import nn
 
 from dni_async.config.extensions import find_callable
 from dni_async.config.names import OF_OPTIMIZERS
@@ -21,7 +22,9 @@ from dni_async.errors import ConfigError
 from dni_async.stage.descent.optimizers import Adam, Optimizer, Sgd
 from dni_async.stage.descent.torch_optimizers import Named, TorchOptimizers
 
-__all__ = ["MAKERS", "left_out", "make_optimizer"]
+__all__ = ["MAKERS", "is_joint", "left_out", "make_optimizer"]
+
+MANY = 20_000_000  # numbers in a network, of which three more copies would take long
 
 
 def make_optimizer(named: Named, config: RunConfig, whole: Named | None = None) -> Optimizer:
@@ -42,6 +45,37 @@ def left_out(named: Named, config: RunConfig) -> list[str]:
         return []
     held = {id(parameter) for each in _own(named, config) for parameter in _held(each)}
     return [name for name, p in named if p.requires_grad and id(p) not in held]
+
+
+def is_joint(named: Named, config: RunConfig) -> bool:
+    """Whether the run's optimizer makes other updates where it holds a part of a network alone.
+
+    It is tried for two updates, by random gradients, on copies; not for a large network.
+    """
+    if config.optimizer in MAKERS or sum(each.numel() for _, each in named) > MANY:
+        return False
+    whole, cut = (
+        [(name, nn.Parameter(p.detach().clone(), p.requires_grad)) for name, p in named]
+        for _ in range(2)
+    )
+    middle = len(cut) // 2
+    optimizers = [
+        make_optimizer(whole, config),
+        make_optimizer(cut[:middle], config, cut),
+        make_optimizer(cut[middle:], config, cut),
+    ]
+    draw = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        for (_, one), (_, other) in zip(whole, cut, strict=True):
+            if one.requires_grad:
+                one.grad = torch.randn(one.shape, generator=draw).to(one)
+                other.grad = one.grad.clone()
+        try:
+            for optimizer in optimizers:
+                optimizer.update()
+        except Exception:  # which the trial says, of a gradient that is none of ours
+            return False
+    return not all(torch.equal(one, other) for (_, one), (_, other) in zip(whole, cut, strict=True))
 
 
 def _sgd(parameters: Iterable[torch.Tensor], config: RunConfig) -> Sgd:

@@ -13,7 +13,7 @@ from torch import nn
 
 from dni_async import ConfigError, RunConfig
 from dni_async.config.names import OPTIMIZERS, TORCH_OPTIMIZERS
-from dni_async.stage.descent.making import MAKERS, left_out, make_optimizer
+from dni_async.stage.descent.making import MAKERS, is_joint, left_out, make_optimizer
 from dni_async.stage.descent.torch_optimizers import TorchOptimizers
 
 
@@ -111,6 +111,30 @@ def test_a_name_that_torch_does_not_have_gets_the_nearest() -> None:
     named = list(network().named_parameters())
     with pytest.raises(ConfigError, match=r"did you mean torch\.optim:NAdam"):
         make_optimizer(named, RunConfig(optimizer="torch.optim:Nadam"))
+
+
+class Joint(torch.optim.SGD):
+    """Whose rate goes by the norm of all gradients."""
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update."""
+        nn.utils.clip_grad_norm_(self.param_groups[0]["params"], 0.1)
+        super().step()
+
+
+def test_one_that_goes_by_all_parameters_together_is_known(own: ModuleType) -> None:
+    named = list(network().named_parameters())
+    before = [p.detach().clone() for _, p in named]
+    for make, expected in (
+        (Joint, True),
+        (torch.optim.NAdam, False),
+        (lambda named: torch.optim.Adagrad([p for name, p in named if name == "2.bias"]), False),
+        (torch.optim.SparseAdam, False),
+    ):
+        vars(own)["make"] = make
+        assert is_joint(named, RunConfig(optimizer="mine:make")) is expected
+    assert not is_joint(named, RunConfig())
+    assert all(torch.equal(p, was) for (_, p), was in zip(named, before, strict=True))
 
 
 def test_what_is_left_out_is_known_and_the_frozen_are_not(own: ModuleType) -> None:
