@@ -37,8 +37,8 @@ export function nowPage({ host, isLive }) {
       const isAtWork = isLive && !now.stages.every((stage) => stage.state === "done");
       links.forEach((link, index) => link.update(byBoundary.get(index) ?? {}, isAtWork));
       say(note, isAtWork
-        ? "Shares, slots and rates are of the last half second, as workers tell them; agreement is the cosine of synthetic and returned gradients in the last epoch."
-        : "Means over the whole run; agreement is of the last epoch.");
+        ? "Shares, slots and rates are of the last half second, as workers tell them; staleness is the median and the most so far; agreement is the cosine of synthetic and returned gradients in the last epoch."
+        : "Means over the whole run; staleness is the median and the most; agreement is of the last epoch.");
       drawRestarts(restarts, now.restarts);
       if (!now.stages.length) say(note, "No stage has begun yet.");
     },
@@ -92,7 +92,7 @@ function factsOf(stage) {
   found.push(["version", count(stage.version)]);
   if (isThere(stage.updates_per_second)) found.push(["updates/s", count(stage.updates_per_second)]);
   found.push(["staleness", isThere(stage.staleness)
-    ? `${count(stage.staleness)} (max ${count(stage.staleness_max)})` : "–"]);
+    ? `${count(stage.staleness)}, ≤ ${count(stage.staleness_max)}` : "–"]);
   if (isThere(stage.cosine)) found.push(["agreement", fixed(stage.cosine, 2)]);
   found.push(["memory", isThere(stage.memory_mb) ? `${count(stage.memory_mb)} MB` : "–"]);
   if (stage.restarts) found.push(["replaced", `${stage.restarts}×`]);
