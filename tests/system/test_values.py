@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from torch.nn import functional
 
 from dni_async.config.run_config import RunConfig
 from dni_async.launcher.jobs import baseline
@@ -46,6 +47,30 @@ def test_lockstep_is_exact_where_values_lie_in_shared_memory(
     for name, weight in expected.state_dict().items():
         assert torch.equal(trained[name], weight), name
     assert run.report()["runs"][0]["workers"][0]["shared_bytes"] > 0
+    run.assert_nothing_left()
+
+
+def test_batches_longer_than_the_first_travel_in_frames_beside_shared_memory(
+    launch_values: Callable[..., Launch], as_in_a_worker: None
+) -> None:
+    run = launch_values(
+        "sequences", "--data=own:lengths", "--rule=backprop", "--optimizer=sgd", "--lr=0.1",
+        "--epochs=2", "--stages=3",
+    )  # fmt: skip
+    torch.manual_seed(0)
+    network = value_networks.sequences()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, fused=True)
+    for ids, labels in [*value_networks.Lengths()] * 2:
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(network(ids).flatten(0, 1), labels.flatten())
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    assert run.end() == 0, run.output
+    trained = safetensors.torch.load_file(run.run_dir / "model.safetensors")
+    for name, weight in network.state_dict().items():
+        assert torch.equal(trained[name], weight), name
+    row = run.report()["runs"][0]["workers"][0]
+    assert min(row["frame_bytes"], row["shared_bytes"]) > 0
     run.assert_nothing_left()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -9,8 +10,10 @@ from torch import nn
 
 __all__ = [
     "FACTORIES",
+    "Lengths",
     "Pair",
     "beside",
+    "lengths",
     "masked",
     "named_pairs",
     "nested",
@@ -253,6 +256,25 @@ class Up(nn.Module):
 def unet() -> nn.Sequential:
     """Images [B, 1, 8, 8] to logits [B, 3, 8, 8], with skips over two, four layers."""
     return nn.Sequential(Down(1, 4), Down(4, 8), Up(16, 4), Up(8, 4), nn.Conv2d(4, 3, 1))
+
+
+class Lengths:
+    """Batches whose length changes from one to the next, the shortest first."""
+
+    def __len__(self) -> int:
+        return 12
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Ids [64, T], to be told which came before."""
+        for index in range(12):
+            draw = torch.Generator().manual_seed(index)
+            ids = torch.randint(10, (64, 9 + 17 * index % 60), generator=draw)
+            yield ids, ids.roll(1, 1)
+
+
+def lengths() -> tuple[Lengths, Lengths]:
+    """To train and to test."""
+    return Lengths(), Lengths()
 
 
 def sequences() -> nn.Sequential:
