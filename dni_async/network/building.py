@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -58,7 +58,11 @@ def build_network(
     def make() -> nn.Module:
         return given.pop() if given else build_module(config, input_shape, output_shape)
 
-    return make_chain(make, str(config.model), config.split, input_shape)
+    return _chain(make, config, input_shape)
+
+
+def _chain(make: Callable[[], nn.Module], config: RunConfig, input_shape: tuple[int, ...]) -> Chain:
+    return make_chain(make, str(config.model), config.split, input_shape, dtype=config.dtype)
 
 
 def _split_own_forward(
@@ -71,7 +75,7 @@ def _split_own_forward(
     if type(module).forward is nn.Sequential.forward or "forward" in vars(module):
         return None
     try:
-        return make_chain(lambda: copied(module), str(config.model), config.split, input_shape)
+        return _chain(lambda: copied(module), config, input_shape)
     except ConfigError:
         return None
 

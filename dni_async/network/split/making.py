@@ -15,6 +15,7 @@ from dni_async.network.split.parts import Chain
 from dni_async.network.split.recording.failures import Unsplittable
 from dni_async.network.split.recording.variants import NUM_SAMPLES
 from dni_async.network.split.splitting import Cuts, assemble, find_cuts
+from dni_async.stage.dtypes import AUTOCAST_DTYPES
 
 __all__ = ["AUTO", "make_chain"]
 
@@ -26,17 +27,21 @@ def make_chain(
     name: str,
     split: Sequence[str],
     input_shape: tuple[int, ...],
+    *,
+    dtype: str = "fp32",
 ) -> Chain:
     """The module that make gives, as a chain of parts.
 
     make: gives the same at each call. name: what it goes by where recordings are kept. split: as
-    the setting; nothing is as "auto". input_shape: of one sample, numbers or ids. Raises
-    ConfigError.
+    the setting; nothing is as "auto". input_shape: of one sample, numbers or ids. dtype: the
+    setting, as forwards may go by the dtypes that come of it. Raises ConfigError.
     """
     module = make()
-    key = (name, tuple(split), input_shape)
+    key = (name, tuple(split), input_shape, dtype)
+    cast = AUTOCAST_DTYPES[dtype]
     try:
-        cuts = kept().get(key) or _found(make, split, input_shape)
+        with torch.autocast("cpu", cast, enabled=cast is not None):
+            cuts = kept().get(key) or _found(make, split, input_shape)
         kept()[key] = cuts
         return assemble(module, cuts)
     except Unsplittable as error:

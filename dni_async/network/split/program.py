@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from operator import attrgetter
@@ -15,6 +16,7 @@ from dni_async.network.split.recording.steps import Held, Ref, Step, found_in, m
 
 __all__ = ["Program", "Values"]
 
+_LEAVES = (Ref, Held, int, float, str, type(None), torch.dtype, torch.device)
 Values = torch.Tensor | tuple[torch.Tensor, ...]
 
 
@@ -49,24 +51,37 @@ class Program:
 
 def _perform(step: Step, part: nn.Module, found: dict[int, Any], device: torch.device) -> None:
     def value(leaf: Any) -> Any:
-        if isinstance(leaf, torch.device):  # it was recorded with that of its samples
-            return device
         if isinstance(leaf, Ref):
             return found[leaf.number]
-        return attrgetter(leaf.path)(part) if isinstance(leaf, Held) else leaf
+        if isinstance(leaf, Held):
+            return _at(leaf.path)(part)
+        # A device was recorded with that of its samples.
+        return device if isinstance(leaf, torch.device) else leaf
 
-    call: Callable[..., Any] = (
-        attrgetter(step.call)(part) if isinstance(step.call, str) else step.call
-    )
-    args, kwargs = mapped(value, step.args), mapped(value, step.kwargs)
+    call: Callable[..., Any] = _at(step.call)(part) if isinstance(step.call, str) else step.call
+    args = [_each(value, each) for each in step.args]
+    kwargs = {name: _each(value, each) for name, each in step.kwargs.items()}
     if step.has_gradient and step.autocast is None:
         result = call(*args, **kwargs)
     else:
         result = _in_context(step, call, args, kwargs)
-    if step.gives:
+    if isinstance(result, torch.Tensor):
+        for number in step.gives.values():
+            found[number] = result
+    elif step.gives:
         leaves = pytree.tree_leaves(result)
         for place, number in step.gives.items():
             found[number] = leaves[place]
+
+
+_at = functools.cache(attrgetter)
+
+
+def _each(value: Callable[[Any], Any], argument: Any) -> Any:
+    """An argument with its values; most are one leaf, which no tree is made of."""
+    if isinstance(argument, _LEAVES):
+        return value(argument)
+    return mapped(value, argument)
 
 
 def _in_context(step: Step, call: Callable[..., Any], args: Any, kwargs: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -95,3 +96,28 @@ def test_a_network_is_recorded_once_where_recordings_are_kept() -> None:
     num_runs = len(runs)
     make_chain(Counting, "mine", ["head"], (6,))
     assert len(runs) > num_runs
+
+
+def test_dtypes_are_those_of_the_run() -> None:
+    class Casting(nn.Module):
+        """Goes by the dtype that comes, and has one product in full precision."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(6, 6), nn.Linear(6, 3)
+            self.register_buffer("places", torch.full((6,), 1 / 3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            hidden = self.a(x)
+            hidden = hidden + self.places.to(hidden.dtype)
+            with torch.autocast("cpu", enabled=False):
+                hidden = hidden.float() @ torch.ones(6, 6).to(hidden.device)
+            return self.b(hidden)
+
+    torch.manual_seed(0)
+    module, x = Casting(), torch.randn(4, 6)
+    for dtype, is_cast in (("bf16", True), ("fp32", False)):
+        chain = make_chain(lambda: copy.deepcopy(module), "mine", ["b"], (6,), dtype=dtype)
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_cast):
+            assert torch.equal(chain(x), module(x))
+            assert chain(x).dtype == (torch.bfloat16 if is_cast else torch.float32)
