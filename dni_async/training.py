@@ -256,7 +256,7 @@ def _loss_settings(loss: object, folder: Path) -> dict[str, Any]:
     if not callable(loss):
         raise ConfigError(
             "loss: must be a name, a loss of torch.nn or a function of outputs and targets, but is "
-            f"a {type(loss).__name__}"
+            f"{loss!r}"
         )
     return as_settings(loss) or {"loss": give(folder, "loss", loss)}
 
