@@ -55,7 +55,7 @@ def test_what_a_name_says_needs_no_object(loss: Any, settings: dict[str, Any]) -
         functional.poisson_nll_loss,
         lambda outputs, targets: (outputs - targets).mean(),
     ],
-    ids=str,
+    ids=lambda loss: getattr(loss, "__name__", str(loss)),
 )
 def test_all_else_travels_as_it_is(loss: Any) -> None:
     assert as_settings(loss) is None
