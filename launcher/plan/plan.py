@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -128,7 +129,12 @@ def make_plan(config: RunConfig) -> Plan:
         data=_resolve_data(config.data),
         data_dir=None if folder is None else str(folder),
     )
-    feed = open_feed(config, fetches="here")
+    with closing(open_feed(config, fetches="here")) as feed:
+        return _planned(config, feed)
+
+
+def _planned(config: RunConfig, feed: Feed) -> Plan:
+    """The plan of a run whose data are open."""
     facts = feed.facts
     if facts.batch_size is not None:
         config = dataclasses.replace(config, batch_size=facts.batch_size)

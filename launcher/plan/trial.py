@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -148,8 +149,8 @@ def try_regrouped(
 ) -> None:
     """As try_stages, where the stages were not known when the run was planned."""
     if _is_own(config):
-        feed = open_feed(config, form=form, fetches="here")
-        try_stages(config, feed, ranges, output_shape)
+        with closing(open_feed(config, form=form, fetches="here")) as feed:
+            try_stages(config, feed, ranges, output_shape)
 
 
 def try_optimizer(config: RunConfig, feed: Feed) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from dni_async.config.extensions import is_extension
@@ -103,13 +104,12 @@ def _tested(plan: Plan, folder: RunFolder) -> Measured:
     from dni_async.stage.losses.catalog import run_loss
     from dni_async.stage.losses.metrics.examination import make_examination
 
-    feed = open_feed(plan.config, form=plan.form)
     network = trained_network(plan, folder).eval()
     examination = make_examination(plan.config, run_loss(plan.config, plan.form, plan.output_shape))
     dtype = AUTOCAST_DTYPES[plan.config.dtype]
-    with torch.no_grad(), torch.autocast("cpu", dtype, enabled=dtype is not None):
+    autocast = torch.autocast("cpu", dtype, enabled=dtype is not None)
+    with closing(open_feed(plan.config, form=plan.form)) as feed, torch.no_grad(), autocast:
         for index in range(feed.num_batches[1]):
             x, y = feed.test_batch(index)
             examination.add(call_whole(network, x.clone()), y)
-    feed.close()
     return examination.take()

@@ -41,7 +41,8 @@ class Stream(Protocol):
     ) -> Iterator[tuple[Any, Any]]:
         """The batches of pass number (from 0), drawn from seed alone.
 
-        is_here: made in this process, when they are asked for. With each the state behind it, None
+        is_here: made in this process, when they are asked for, and few of them; in one beside it,
+        if that is where they are expected to be made. With each the state behind it, None
         where there is none or none is kept, as plain values; state: to go on from.
         """
 
@@ -77,6 +78,7 @@ class Loader:
     def __init__(self, loader: DataLoader[Any], *, keeps_states: bool = False) -> None:
         self._loader = loader
         self._holder = _holder(loader)
+        self._num_workers = loader.num_workers
         self._keeps_states = keeps_states and self._holder is not None
         if self._keeps_states and isinstance(loader.dataset, _Iterated):
             loader.dataset.tells_states = True
@@ -95,11 +97,12 @@ class Loader:
         self, number: int, seed: int, *, is_here: bool, state: Any = None
     ) -> Iterator[tuple[Any, Any]]:
         """As the loader gives them."""
-        loader = self._loader
+        loader, is_few = self._loader, is_here
+        is_here = is_here and not self._num_workers
         if is_here:
             loader.num_workers, loader.timeout = 0, 0
         else:
-            loader.num_workers = max(1, loader.num_workers)
+            loader.num_workers = 1 if is_few else max(1, self._num_workers)
             loader.prefetch_factor = loader.prefetch_factor or _AHEAD
             loader.worker_init_fn = _Begin(self._user_init)
             if sys.platform == "linux" and loader.multiprocessing_context is None:

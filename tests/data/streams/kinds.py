@@ -16,7 +16,10 @@ from dni_async.data.streams.making import make_stream
 from dni_async.data.streams.reading import Fetches
 from dni_async.data.streams.stream_feed import StreamFeed
 
-__all__ = ["Augmented", "Endless", "PassedOver", "batches", "feed_of", "read"]
+__all__ = ["Augmented", "Endless", "PassedOver", "batches", "feed_of", "opened", "read"]
+
+
+opened: list[StreamFeed] = []
 
 
 class Augmented(Dataset[Any]):
@@ -73,17 +76,21 @@ def feed_of(
     updates: int | None = None,
     fetches: Fetches = "here",
     size: int = 4,
+    keeps_states: bool = False,
 ) -> StreamFeed:
-    """A feed of class labels."""
-    return StreamFeed(
-        "mine",
-        make_stream("training", train, size, shuffles=True),
-        None if test is None else make_stream("test", test, size, shuffles=False),
-        updates_per_epoch=updates,
-        seed=3,
-        fetches=fetches,
-        fit=TargetFit(CLASSES, None),
+    """A feed of class labels; conftest closes it."""
+    opened.append(
+        StreamFeed(
+            "mine",
+            make_stream("training", train, size, shuffles=True, keeps_states=keeps_states),
+            None if test is None else make_stream("test", test, size, shuffles=False),
+            updates_per_epoch=updates,
+            seed=3,
+            fetches=fetches,
+            fit=TargetFit(CLASSES, None),
+        )
     )
+    return opened[-1]
 
 
 def read(feed: StreamFeed, *places: tuple[int, int]) -> list[list[list[float]]]:

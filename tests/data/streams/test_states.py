@@ -11,9 +11,6 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from dni_async.config.target_form import CLASSES
-from dni_async.data.streams.fitting import TargetFit
-from dni_async.data.streams.making import make_stream
 from dni_async.data.streams.states import decoded, encoded
 from dni_async.data.streams.stream_feed import StreamFeed
 from tests.data.streams.kinds import Augmented, Endless, feed_of, read
@@ -84,11 +81,7 @@ class StatefulLoader(DataLoader[Any]):
 
 def stateful_feed(train: Any, updates: int, fetches: Any = "in turn") -> StreamFeed:
     """Of a run that makes checkpoints."""
-    stream = make_stream("training", train, 4, shuffles=True, keeps_states=True)
-    return StreamFeed(
-        "mine", stream, None, updates_per_epoch=updates, seed=3, fetches=fetches,
-        fit=TargetFit(CLASSES, None),
-    )  # fmt: skip
+    return feed_of(train, updates=updates, fetches=fetches, keeps_states=True)
 
 
 @pytest.mark.parametrize("fetches", ["in turn", "ahead"])
@@ -96,13 +89,11 @@ def test_what_can_say_where_it_is_goes_on_there(fetches: Any) -> None:
     feed = stateful_feed(Counted(5), 3, fetches)
     assert [batch[0][0] for batch in read(feed, (1, 0), (1, 1), (1, 2), (2, 0))] == [0, 1, 2, 3]
     state = json.loads(json.dumps(feed.state(2, 0)))  # though the batch behind it was taken already
-    feed.close()
     assert state == {"place": 3, "number": 0, "base": 0, "of_loader": {"dict": [["at", 3]]}}
     resumed = stateful_feed(Counted(5), 3, fetches)
     resumed.restore(state)
     firsts = [batch[0][0] for batch in read(resumed, (2, 0), (2, 1), (2, 2), (3, 0))]
     assert firsts == [3, 4, 0, 1]
-    resumed.close()
 
 
 def test_a_stateful_loader_goes_on_in_the_middle_of_a_pass() -> None:

@@ -55,11 +55,7 @@ def test_a_pass_depends_on_the_seed_and_its_number_alone(kind: str) -> None:
     assert np.array_equal(np.random.get_state(legacy=False)["state"]["key"], states[2]["key"])
     torch.rand(3), random.random(), np.random.rand()
     ahead = feed_of(KINDS[kind](), updates=3, fetches="ahead")
-    try:
-        assert read(ahead, (2, 1), (3, 0), (1, 1)) == [expected[4], expected[6], expected[1]]
-    finally:
-        ahead.close()
-        plain.close()
+    assert read(ahead, (2, 1), (3, 0), (1, 1)) == [expected[4], expected[6], expected[1]]
 
 
 def test_an_epoch_is_a_pass_and_passes_differ_where_they_draw() -> None:
@@ -78,7 +74,6 @@ def test_with_updates_per_epoch_the_stream_flows_on(fetches: Fetches) -> None:
     feed = feed_of(Endless(10), updates=2, fetches=fetches)
     firsts = [read(feed, (epoch, index))[0][0][0] for epoch in (1, 2, 3, 4) for index in (0, 1)]
     assert firsts == [0, 4, 8, 0, 4, 8, 0, 4]
-    feed.close()
 
 
 def test_tests_are_the_same_each_time() -> None:
@@ -96,7 +91,6 @@ def test_what_comes_ahead_wakes_whoever_waits() -> None:
         assert select.select([feed.wake], [], [], 30)[0]
         feed.calm()
     assert read(feed, (1, 0), (1, 1), (1, 2))[2][0][0] == 8
-    feed.close()
 
 
 def test_batches_may_be_of_any_size_and_length() -> None:
@@ -175,7 +169,6 @@ def test_what_a_users_code_raises_stands_last_and_once() -> None:
         assert text.endswith("ValueError: no such file")
         assert text.count("ValueError: no such file") == 1
         assert caught.value.__suppress_context__
-        feed.close()
 
 
 class FailsAt(Augmented):
