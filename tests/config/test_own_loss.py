@@ -35,7 +35,7 @@ from dni_async.config.target_form import Taken
         (functional.cross_entropy, {"loss": "cross-entropy"}),
         (functional.binary_cross_entropy_with_logits, {"loss": "bce-with-logits"}),
     ],
-    ids=str,
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_what_a_name_says_needs_no_object(loss: Any, settings: dict[str, Any]) -> None:
     assert as_settings(loss) == settings
