@@ -90,8 +90,8 @@ def test_when_the_source_is_killed_its_loader_dies_and_the_next_one_goes_on(
 def test_a_resumed_run_goes_on_in_the_middle_of_a_pass_bit_for_bit(
     launch_mine: Callable[..., Launch],
 ) -> None:
-    exact = [*COMMON, "--rule=backprop", "--epochs=24", "--checkpoint-every=7"]
-    exact.append("--evaluate-every=12")
+    exact = [*COMMON, "--rule=backprop", "--epochs=12", "--checkpoint-every=7"]
+    exact.append("--evaluate-every=6")
     whole = launch_mine(*exact)
     assert whole.end() == 0, whole.output
     run = launch_mine(*exact)
