@@ -23,7 +23,7 @@ __all__ = ["lockstep_complaints", "measure"]
 
 STAGES = 4
 MOMENTUM = 0.9
-OF_RULES = ("rule", "anchor_every", "anchor_updates")
+OF_RULES = ("rule", "window", "anchor_every", "anchor_updates")
 ROUNDING = 0.01  # of a test loss
 LONGEST_SENTENCE = 600  # characters: more is no sentence
 
