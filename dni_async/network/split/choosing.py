@@ -35,6 +35,9 @@ def choose_points(scratch: nn.Module, inputs: Sequence[torch.Tensor]) -> list[st
     """
     blocks = _blocks(scratch)
     scratch.train()
+    for parameter in scratch.parameters():  # a frozen block has branches, too
+        if parameter.is_floating_point():
+            parameter.requires_grad_()
     while True:
         opened = opened_for(scratch, blocks)
         try:
@@ -69,7 +72,8 @@ class _Seen:
             if not path or above not in widths or len(entered[path]) > 1:
                 continue
             (start,) = settled(self._recording, entered[path])
-            width = len(crossing(self._recording, start))
+            # Masks and positions cost little, and are no sign of a branch.
+            width = max(1, len(crossing(self._recording, start) & self._recording.derived))
             if width <= widths[above]:
                 widths[path] = width
                 if any(True for _ in self._module.get_submodule(path).parameters()):
@@ -109,7 +113,10 @@ class _Seen:
             words, parts = conflict
             del points[min(parts) : max(parts)]
         if words:
-            raise Unsplittable(f"no place to split it is left: {words}; untie them")
+            raise Unsplittable(
+                f"no place to split it is left: {words}; untie them (in transformers "
+                "tie_word_embeddings=False)"
+            )
         return points
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -65,6 +65,14 @@ def find_cuts(scratch: nn.Module, inputs: Sequence[torch.Tensor], points: Sequen
 
 def assemble(module: nn.Module, cuts: Cuts) -> Chain:
     """A chain that holds module's own parameters and modules. Raises Unsplittable."""
+    try:
+        return _assembled(module, cuts)
+    except Unsplittable:  # numbers that pass may be known where the length is
+        known = {mode: each.of_one_length() for mode, each in cuts.known.items()}
+        return _assembled(module, replace(cuts, known=known))
+
+
+def _assembled(module: nn.Module, cuts: Cuts) -> Chain:
     owners = Owners(module, cuts.opened, cuts.points)
     programs = {}
     for mode, each in cuts.known.items():

@@ -11,6 +11,7 @@ from torch import nn
 from dni_async.network.split.choosing import choose_points
 from dni_async.network.split.recording.failures import Unsplittable
 from tests.network.split.networks import CASES, Causal
+from tests.network.split.sameness import assert_same, split
 
 EXPECTED = {
     "resnet": ["layer1", "layer1.1", "layer2", "layer2.1"],
@@ -64,3 +65,52 @@ def test_where_a_block_cannot_be_looked_into_it_stays_whole() -> None:
     module = Net()
     points = choose_points(copy.deepcopy(module), [torch.randn(3, 4)])
     assert points == ["blocks.1", "blocks.2"]
+
+
+def test_positions_and_numbers_that_every_block_takes_are_no_branch() -> None:
+    class Patches(nn.Module):
+        """Gives places and how many there are, beside the activation."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Conv2d(1, 4, 2, stride=2)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, int]:
+            x = self.inner(x)
+            return x.flatten(2).transpose(1, 2), torch.arange(x[0, 0].numel()), x.shape[-1]
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor, places: torch.Tensor, width: int) -> torch.Tensor:
+            return x + self.inner(x) * (places % width)[:, None]
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches = Patches()
+            self.blocks = nn.ModuleList(Block() for _ in range(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x, places, width = self.patches(x)
+            for block in self.blocks:
+                x = block(x, places, width)
+            return x.mean(1)
+
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net = Net()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.net(x)
+
+    module, x = Wrapped(), torch.randn(3, 1, 8, 8)
+    points = choose_points(copy.deepcopy(module), [x])
+    assert points == ["net.blocks.0", "net.blocks.1", "net.blocks.2"]
+    chain = split(module, x, points)
+    assert_same(module, chain, [x, x[:2]])
+    with pytest.raises(ValueError, match="was split for inputs of shape"):
+        chain(torch.randn(3, 1, 8, 4))

@@ -54,7 +54,8 @@ class Recording:
 
     output: the number of the tensor it gives. entered: the step before which each module was
     entered, at each call. shapes: of every value, None where it is a number, which numbers has.
-    modes: of each module, whether it was training. effort: what it takes, as effort_of has it;
+    derived: values that had a gradient when they were made. modes: of each module, whether it was
+    training. effort: what it takes, as effort_of has it;
     effort_before: until a module is entered.
     """
 
@@ -64,6 +65,7 @@ class Recording:
     entered: dict[str, list[int]] = field(default_factory=dict)
     shapes: list[tuple[int, ...] | None] = field(default_factory=list)
     numbers: dict[int, float] = field(default_factory=dict)
+    derived: set[int] = field(default_factory=set)
     modes: dict[str, bool] = field(default_factory=dict)
     effort: float = 0.0
     effort_before: dict[str, float] = field(default_factory=dict)

@@ -37,7 +37,6 @@ class Tape:
         self._recording.modes = {name: part.training for name, part in module.named_modules()}
         self._numbers: dict[int, int] = {}  # by the id of a tensor
         self._kept: list[tuple[torch.Tensor, int]] = []
-        self._derived: set[int] = set()  # values that had a gradient when they were made
         self._loose: set[int] = set()  # values that depend on more than shapes
         self._names = _names_in(module)
         self._held = {key: names[0] for key, names in self._names.items()}
@@ -166,7 +165,7 @@ class Tape:
         self._recording.shapes.append(tuple(tensor.shape))
         self._numbers[id(tensor)] = number
         if tensor.grad_fn is not None:
-            self._derived.add(number)
+            self._recording.derived.add(number)
         self._kept.append((tensor, number))
         return number
 
@@ -185,7 +184,7 @@ class Tape:
         if id(leaf) in self._held:
             return Held(self._held[id(leaf)])
         number = self._numbers.get(id(leaf))
-        if leaf.grad_fn is not None and number not in self._derived:
+        if leaf.grad_fn is not None and number not in self._recording.derived:
             raise Unsplittable(f"{user_line()} uses a tensor that {_UNSEEN}")
         return leaf if number is None else Ref(number)
 

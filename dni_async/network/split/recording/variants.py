@@ -32,6 +32,10 @@ class Known:
     sizes: list[tuple[Any, ...]]
     varied: frozenset[int]
 
+    def of_one_length(self) -> Known:
+        """The same, as if nothing but the batch size had been varied."""
+        return Known(self.recording, [sizes[:2] for sizes in self.sizes], frozenset({0}))
+
 
 def recorded(
     module: nn.Module,
