@@ -159,6 +159,6 @@ def _vit() -> nn.Module:
 
 RUNS = Asked("accuracy", in_lockstep=True)
 ROWS = (
-    Row("ResNet, augmented by a DataLoader", _residual, RUNS, needs=("transformers",)),
+    Row("ResNet, augmented", _residual, RUNS, needs=("transformers",)),
     Row("ViT-tiny, by blocks", _patches, Asked("accuracy"), needs=("transformers",)),
 )

@@ -239,15 +239,15 @@ CASES = (
     Case("an annealed attribute", lambda: line(Annealed(), Annealed())),
     Case("writes into the samples", lambda: line(_dense(), _dense(), first=Scaled())),
     Case("dropout, BatchNorm, fdg", _random, {"rule": "fdg"}),
-    Case("dropout, BatchNorm, anchor updates", _random, ANCHORS),
+    Case("dropout, BatchNorm, anchors", _random, ANCHORS),
     Case("a skip through an object", _remembering, is_chain=False),
     Case(
-        "in-place ReLU first in a block",
+        "in-place ReLU first",
         lambda: line(Activated(), Activated(), first=nn.Linear(FEATURES, WIDTH)),
     ),
     Case("a layer left out at random", lambda: line(Dropped(), Dropped())),
     Case("reentrant checkpointing", lambda: line(Checkpointed(), Checkpointed())),
     Case("sparse embedding", _wordy),
-    Case("weight, spectral, orthogonal norm", _normalised),
+    Case("weight, spectral, orthogonal", _normalised),
 )
 ROWS = tuple(case.row() for case in CASES)
