@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 import dni_async
 from benchmarks.workloads.users.row import Asked, Measured, Scale, Work
@@ -78,12 +79,14 @@ def train_plain(work: Work) -> nn.Module:
     torch.set_num_threads(1)  # as many as a worker has; more make such small networks no faster
     network = work.network()
     optimizer = _optimizer(work, network)
+    schedule = LambdaLR(optimizer, lambda update: 1 - update / (work.sinks_over or math.inf))
     for epoch in range(1, work.epochs + 1):
         network.train()
         for inputs, targets in work.batches(epoch):
             optimizer.zero_grad()
             work.loss(network(inputs), targets).backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+            schedule.step()
     return network
 
 
@@ -113,6 +116,7 @@ def _train_ours(work: Work, seed: int, run_dir: Path) -> dni_async.TrainingResul
         "optimizer": work.descent,
         "lr": work.lr,
         "loss": work.loss,
+        "lr_schedule": "linear" if work.sinks_over else "constant",
         "run_dir": run_dir,
         **work.settings,
     }

@@ -57,6 +57,7 @@ class Work:
     network: a module, the same weights at each call. data: what ``dni_async.train`` takes. batches:
     those of an epoch, counted from 1, for plain torch: the same ones. test: all test batches.
     loss: mean over what it is given, of outputs and targets. descent: adam, or sgd with momentum.
+    sinks_over: so many updates in which the rate falls to zero in a line; None: it stays.
     settings: more for ``dni_async.train``. limit_bytes: of the own memory of each process of the
     run. after: complaints about what came of it; its folder still is there.
     """
@@ -70,6 +71,7 @@ class Work:
     epochs: int
     lr: float
     descent: str = "adam"
+    sinks_over: int | None = None
     limit_bytes: int | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     after: Callable[[TrainingResult], Sequence[str]] = lambda result: ()

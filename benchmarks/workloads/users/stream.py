@@ -20,7 +20,7 @@ __all__ = ["ROWS", "Stream"]
 
 LENGTH, FEATURES, CLASSES = 10_000_000, 256, 10
 LIMIT_BYTES = 1_000_000_000  # of each process's own memory; the samples are ten times as much
-WIDTH, BATCH = 512, 256
+WIDTH, BATCH = 1024, 256
 EPOCHS = 4
 MOST_GROWTH_BYTES = 16 << 20
 MOST_WAITING = 0.05

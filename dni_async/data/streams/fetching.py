@@ -8,10 +8,13 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from torch.utils._pytree import tree_leaves
+
 __all__ = ["Ended", "Failed", "Fetch", "fetch_ahead", "fetch_in_turn"]
 
 _PARTING_S: Final = 2.0  # for a loader to end its processes; else they die with this one
-_AHEAD: Final = 4  # batches that lie ready, beside those that a loader's own processes hold
+_AHEAD: Final = range(4, 33)  # batches that lie ready, beside those that a loader's processes hold
+_MOST_BYTES: Final = 1 << 28  # of these; a source takes up a window at once, where it is small
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,13 @@ def fetch_ahead(
 
     The thread only takes what is there: what it calls neither draws at random nor computes much.
     """
-    ready: queue.Queue[Any] = queue.Queue(_AHEAD)
+    ready: queue.Queue[Any] = queue.Queue(_AHEAD[0])
     is_closed = threading.Event()
 
     def run() -> None:
         while not is_closed.is_set():
             item = _next(batches)
+            ready.maxsize = _places(item)
             ready.put(item)
             wake()
             if isinstance(item, Ended | Failed):
@@ -74,6 +78,12 @@ def fetch_ahead(
         thread.join(_PARTING_S)
 
     return fetch, close
+
+
+def _places(item: Any) -> int:
+    """How many like item may lie ready."""
+    size = sum(leaf.nbytes for leaf in tree_leaves(item) if hasattr(leaf, "nbytes"))
+    return int(min(max(_MOST_BYTES // max(1, size), _AHEAD[0]), _AHEAD[-1]))
 
 
 def _next(batches: Iterator[Any]) -> Any:
