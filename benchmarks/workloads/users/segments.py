@@ -72,13 +72,16 @@ def _shapes(count: int, seed: int) -> Samples:
 
 
 def _work(scale: Scale) -> Work:
+    """Rate and epochs are those of a fifth of the training images, held out."""
+    num_images, epochs, batch_size = scale.of(600, 80), scale.of(20, 1), 20
     return work_on(
-        *(_shapes(scale.of(600, 80), 0), _shapes(scale.of(200, 40), 1), UNet, scale),
-        batch_size=20,
+        *(_shapes(num_images, 0), _shapes(scale.of(200, 40), 1), UNet, scale),
+        batch_size=batch_size,
         loss=nn.CrossEntropyLoss(),
         figure=mean_iou,
-        epochs=scale.of(8, 1),
-        lr=5e-3,
+        epochs=epochs,
+        lr=2e-3,
+        sinks_over=epochs * num_images // batch_size,
         # A linear readout of half an image knows too little: gradients come back, a little late.
         settings={"split": ["down2", "bottom", "up1"], "rule": "fdg", "window": 2},
     )
