@@ -40,7 +40,9 @@ def whole_checkpoints(run: Launch) -> list[int]:
         ["--rule=dni"],
         pytest.param(["--rule=fdg", "--transport=tcp"], marks=pytest.mark.slow),
         ["--unlock=forward"],
-        pytest.param(["--when-full=skip", "--when-empty=replay"], marks=pytest.mark.slow),
+        pytest.param(  # whose epochs are the shortest
+            ["--when-full=skip", "--when-empty=replay", "--batch-size=2"], marks=pytest.mark.slow
+        ),
         pytest.param(["--stages=1"], marks=pytest.mark.slow),
     ],
 )
