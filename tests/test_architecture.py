@@ -27,7 +27,7 @@ LIBRARY = {
     "synthesizers": "config errors stage",
     "stage": "config errors seeding",
     "network": "config errors stage",
-    "data": "config errors seeding system",  # what fetches dies with its process
+    "data": "config errors files seeding system",  # what fetches dies with its process
     "decisions": "errors wire",
     "transport": "addresses errors system wire",
     "wire": "errors",
@@ -42,7 +42,7 @@ LIBRARY = {
 WORKERS = {
     "__init__": "|",
     "__main__": "fork_server joining startup worker | addresses errors system transport",
-    "fork_server": "startup worker | system",
+    "fork_server": "startup worker | files system",
     "joining": "startup worker | addresses errors system transport wire",
     "worker": "startup training | errors system transport wire",
     "in_memory": "reporting startup training | config data errors network transport wire",
@@ -65,8 +65,8 @@ LAUNCHER = {
     "coordination": "decisions monitoring places plan report run_folder"
     " | errors stage system transport wire",
     "jobs": "monitoring places plan report run_folder"
-    " | config data decisions errors network stage synthesizers system",
-    "places": "decisions plan | config errors transport",
+    " | config data decisions errors files network stage synthesizers system",
+    "places": "decisions plan | config errors files transport",
     "run_folder": "plan report | config data errors files network stage wire",
     "monitoring": "dashboard plan report | config errors wire",
     "dashboard": "plan report | addresses config errors files system wire",
@@ -121,7 +121,7 @@ ONLY_IN = {
     " launcher/jobs/baseline_process.py",
     "click": "launcher/cli.py launcher/commands/ launcher/doctor/cli.py workers/__main__.py",
     "rich": "launcher/",
-    "psutil": "workers/training/loop.py",
+    "psutil": "dni_async/files/scratch.py workers/training/loop.py",
     "tensorboard": "launcher/monitoring/tensorboard.py",
     "prometheus_client": "launcher/monitoring/prometheus.py",
     "starlette": "launcher/dashboard/guard.py launcher/dashboard/site.py",

@@ -18,7 +18,6 @@ import importlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import socket
 import sys
@@ -27,6 +26,7 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
+from dni_async.files.scratch import remove_scratch
 from dni_async.system import die_with_parent, name_process
 
 PARTING_S = 4.0  # for a last checkpoint when the launcher has gone without a word
@@ -120,7 +120,7 @@ class _ForkServer:
         for pid in self._children:
             os.waitpid(pid, 0)
         for folder in self._folders:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_scratch(folder)
 
     def _fork(self, request: dict[str, Any]) -> None:
         parent = os.getpid()

@@ -12,7 +12,7 @@ import dataclasses
 import itertools
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 
 import torch
 from torch import nn
@@ -220,11 +220,11 @@ def build_line(
 
 def _welcomes(config: RunConfig, ranges: Ranges | None) -> Iterator[Welcome]:
     """What each stage is told by a coordinator."""
-    feed = open_feed(config, fetches="here")
-    facts = feed.facts
-    form = facts.form
-    network = build_network(config, facts.input_shape, form.output_shape)
-    output_shape = _output_shape(config, network, feed)
+    with closing(open_feed(config, fetches="here")) as feed:
+        facts, num_train_batches = feed.facts, feed.num_batches[0]
+        form = facts.form
+        network = build_network(config, facts.input_shape, form.output_shape)
+        output_shape = _output_shape(config, network, feed)
     form = facts.form_by(output_shape)
     if ranges is None:
         ranges = split_layers(len(layer_starts(network)), config.num_stages)
@@ -241,7 +241,7 @@ def _welcomes(config: RunConfig, ranges: Ranges | None) -> Iterator[Welcome]:
             input_shape=facts.input_shape,
             holds_ids=facts.holds_ids,
             num_classes=form.num_classes,
-            num_updates=config.epochs * feed.num_batches[0],
+            num_updates=config.epochs * num_train_batches,
             config=config.to_dict(),
             target_shape=(1, *form.shape),
             target_dtype=form.dtype,

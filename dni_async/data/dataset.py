@@ -56,15 +56,6 @@ class Dataset:
         return math.prod(self.input_shape)
 
     @property
-    def num_scored(self) -> int:
-        """Test labels that count, one a sample or one a position; of other targets, samples."""
-        if not self.num_classes:
-            return len(self.y_test)
-        if self.ignored is None:
-            return self.y_test.size
-        return int(np.count_nonzero(self.y_test != self.ignored))
-
-    @property
     def holds_ids(self) -> bool:
         """Whether the samples are int64 ids."""
         return self.x_train.dtype == np.int64

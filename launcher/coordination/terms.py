@@ -33,6 +33,7 @@ def terms_of(
         asked_threads=config.threads_per_worker or 0,
         epochs=config.epochs,
         evaluate_every=config.evaluate_every,
+        num_batches=(plan.num_train_batches, plan.num_test_batches),
         num_test=plan.num_test,
         **asdict(config.goal),
         best=outlook.best,

@@ -38,6 +38,7 @@ def hear_progress(state: RunState, message: Progress) -> list[RunAction]:
 def hear_epoch(state: RunState, message: EpochMessage) -> list[RunAction]:
     """Part of what is told of an epoch; those that are whole with it are entered."""
     if isinstance(message, EpochTrained):
+        state.source.reached(state.terms.first_behind(message.epoch))
         whole_s = state.source.whole_s(message.epoch, message.seconds)
         message = dataclasses.replace(message, seconds=whole_s)
     actions: list[RunAction] = []

@@ -13,8 +13,8 @@ class SourceClock:
     """Follows the source's Progress. A replacement times its epoch from when it took over; the
     seconds before that count too, those in which nobody was there among them.
 
-    next_batch_id: the furthest that any source has told. tested_at: see RunConfig; what is timed
-    are all epochs up to there.
+    next_batch_id: where the next source goes on, the furthest that any source has told. tested_at:
+    see RunConfig; what is timed are all epochs up to there.
     """
 
     def __init__(self, tested_at: Callable[[int], int] = lambda epoch: epoch) -> None:
@@ -25,8 +25,12 @@ class SourceClock:
 
     def hear(self, progress: Progress, now: float) -> None:
         """The source told of itself."""
-        self.next_batch_id = max(self.next_batch_id, progress.counters.work.next_batch_id)
+        self.reached(progress.counters.work.next_batch_id)
         self._last = (progress, now)
+
+    def reached(self, next_batch_id: int) -> None:
+        """All batches before that are done, as the end of an epoch's training tells."""
+        self.next_batch_id = max(self.next_batch_id, next_batch_id)
 
     def took_over(self, died_at: float, now: float) -> None:
         """A replacement begins."""

@@ -19,8 +19,9 @@ class RunTerms:
     devices: what each stage computes on, and places: "local" or "remote", by stage. may_be_near:
     workers in the same place talk by what they share; else over tcp too. actors: a cluster places
     the remote workers. num_threads: of a local worker; asked_threads: as the user asked for, 0
-    where not. num_test: how many samples a whole test has, None where that is not known. metric,
-    mode, target, ends_early, patience: the run's Goal. last_epoch: the last one that a resumed run
+    where not. num_batches: of an epoch's training and of a test, None where that is not known.
+    num_test: how many samples a whole test has, None where that is not known. metric, mode,
+    target, ends_early, patience: the run's Goal. last_epoch: the last one that a resumed run
     has behind it, 0 without; best, best_epoch: its best test until then. is_resumed: its stages
     have made updates before. logs: the folder of the logs, as the user is told of it.
     """
@@ -37,6 +38,7 @@ class RunTerms:
     asked_threads: int = 0
     epochs: int
     evaluate_every: int = 1
+    num_batches: Sequence[int] | None = None
     num_test: int | None
     metric: str = LOSS
     mode: Mode = "min"
@@ -71,6 +73,13 @@ class RunTerms:
     def tested_at(self, epoch: int) -> int:
         """The end of which epoch the network is tested at next, when this one is trained."""
         return min(self.epochs, -(-epoch // self.evaluate_every) * self.evaluate_every)
+
+    def first_behind(self, epoch: int) -> int:
+        """The id of the batch behind an epoch's training; 0 where that is not known."""
+        if self.num_batches is None:
+            return 0
+        train, test = self.num_batches
+        return (epoch - 1) * (train + test) + train
 
     def join_s(self, stage: int) -> float:
         """How long it may take until somebody joins for stage."""

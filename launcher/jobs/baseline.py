@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import asdict, dataclass
 
 import torch
@@ -56,33 +57,33 @@ def train(
     Calls started() when all is built and report(epoch) after each epoch that ends with a test.
     Raises NonFiniteError before a non-finite loss is applied.
     """
-    feed = open_feed(config, form=known and known[1], fetches="ahead")
-    input_shape, form = known or (feed.facts.input_shape, feed.facts.form)
-    network = build_network(config, input_shape, form.output_shape).to(device)
-    whole = make_stage(
-        network,
-        config,
-        run_loss(config, form, output_shape),
-        num_batches=config.epochs * feed.num_batches[0],
-        draws=Draws(config.seed, 0, layer_starts(network)),
-        checks_gradients=False,  # its loss is checked, as in any plain loop
-    )
-    if config.compile:
-        warm_up(whole, feed.train_batch(1, 0)[0])
-    examination = make_examination(config, whole.loss)
-    line = _Line(whole, feed, device, examination)
-    started()
-    trained, outlook = _Trained(), Outlook(config.goal)
-    for epoch in range(1, config.epochs + 1):
-        line.train(epoch, trained)
-        if config.tested_at(epoch) != epoch:
-            continue
-        result = _result(epoch, trained, line.test())
-        report(result)
-        if outlook.hear(epoch, config.goal.figure(result.test_loss, result.test_metrics)):
-            break
-        trained = _Trained()
-    return network
+    with closing(open_feed(config, form=known and known[1], fetches="ahead")) as feed:
+        input_shape, form = known or (feed.facts.input_shape, feed.facts.form)
+        network = build_network(config, input_shape, form.output_shape).to(device)
+        whole = make_stage(
+            network,
+            config,
+            run_loss(config, form, output_shape),
+            num_batches=config.epochs * feed.num_batches[0],
+            draws=Draws(config.seed, 0, layer_starts(network)),
+            checks_gradients=False,  # its loss is checked, as in any plain loop
+        )
+        if config.compile:
+            warm_up(whole, feed.train_batch(1, 0)[0])
+        examination = make_examination(config, whole.loss)
+        line = _Line(whole, feed, device, examination)
+        started()
+        trained, outlook = _Trained(), Outlook(config.goal)
+        for epoch in range(1, config.epochs + 1):
+            line.train(epoch, trained)
+            if config.tested_at(epoch) != epoch:
+                continue
+            result = _result(epoch, trained, line.test())
+            report(result)
+            if outlook.hear(epoch, config.goal.figure(result.test_loss, result.test_metrics)):
+                break
+            trained = _Trained()
+        return network
 
 
 @dataclass(slots=True)

@@ -7,10 +7,12 @@ import os
 import subprocess
 import tempfile
 import time
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 
 from dni_async.errors import WorkerDied
+from dni_async.files.scratch import SCRATCH, remove_scratch
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.places.local import command_for, thread_environment
 from dni_async.launcher.plan.plan import Plan
@@ -44,11 +46,13 @@ def train_baseline(
         "weights_path": None if weights_path is None else str(weights_path),
     }
     log = folder.logs / f"{result.name}.log"
-    with log.open("w") as errors, tempfile.TemporaryDirectory(prefix="dni-") as scratch:
+    with log.open("w") as errors, ExitStack() as after:
+        scratch = tempfile.mkdtemp(prefix="dni-")
+        after.callback(remove_scratch, scratch)
         environment = thread_environment(result.num_threads, shares_cores=False)
         process = subprocess.Popen(
             command_for("dni_async.launcher.jobs.baseline"),
-            env={**environment, "DNI_SCRATCH": scratch},
+            env={**environment, SCRATCH: scratch},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import closing
 from dataclasses import asdict
 
 import torch
@@ -30,9 +31,9 @@ def main() -> None:
     prepare_torch(job["num_threads"])
     device = torch.device(job["device"])
     form = TargetForm.from_dict(job["form"])
-    feed = open_feed(config, form=form, fetches="here")
+    with closing(open_feed(config, form=form, fetches="here")) as feed:
+        x, y = feed.train_batch(1, 0)
     network = build_network(config, tuple(job["input_shape"]), form.output_shape).to(device)
-    x, y = feed.train_batch(1, 0)
     loss = run_loss(config, form, tuple(job["output_shape"]))
     costs = layer_costs(network, x.to(device), y.to(device), config, loss)
     print(json.dumps({"costs": [asdict(cost) for cost in costs]}), flush=True)

@@ -17,6 +17,7 @@ from typing import Any
 
 from dni_async.config.given import given_folder
 from dni_async.errors import WorkerDied
+from dni_async.files.scratch import SCRATCH, remove_scratch
 
 __all__ = [
     "Exited",
@@ -126,7 +127,7 @@ class WorkerProcesses:
                     ),
                     env={
                         **thread_environment(num_threads, shares_cores=True),
-                        "DNI_SCRATCH": self.folder,
+                        SCRATCH: self.folder,
                     },
                     stdin=subprocess.DEVNULL,
                     stdout=output,
@@ -207,7 +208,7 @@ class WorkerProcesses:
             self._server.wait()
         for pid in self.alive:  # only if the server had to be killed
             _kill(pid)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove_scratch(self.folder)
 
     def _say(self, request: Mapping[str, Any]) -> None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from itertools import pairwise
 from typing import TypeGuard
 
 import pytest
@@ -62,9 +61,7 @@ class MortalLine(Line):
     ) -> None:
         super().__init__(num_stages, window, rule, work)
         self.rule, self.work, self.deaths_left = rule, work, deaths
-        self.told_batch_id = 0  # by the source's last Progress
-        self.lost_batch_id = 0  # how far stage 1 was, of all that died
-        self.went_back: list[int] = []  # lengths of the trace where a source went on before that
+        self.told_batch_id = 0  # by the source's Progress, and by the end of an epoch's training
         self.dead: set[int] = set()
         self.has_old_inbox: set[int] = set()  # the other end is or was a process that has died
         self.has_old_outbox: set[int] = set()
@@ -78,7 +75,7 @@ class MortalLine(Line):
     def choices(self) -> list[tuple[int, str]]:
         """What may happen to the living, deaths, and what follows on them."""
         possible = [choice for choice in super().choices() if choice[0] not in self.dead]
-        has_news = self.told_batch_id != self.machines[0].next_batch_id
+        has_news = self.told_batch_id < self.machines[0].next_batch_id
         if possible and has_news and 0 not in self.dead:
             possible.append((0, "progress"))
         for stage in range(len(self.machines)):
@@ -115,14 +112,16 @@ class MortalLine(Line):
                 self.connect(stage)
                 self.hear(stage, LinkRemade("above"))
             case _:
+                before = len(self.trace)
                 super().step(stage, what)
+                for at, action in self.trace[before:]:
+                    if at == 0 and isinstance(action, Announce) and action.mark.kind == "trained":
+                        self.told_batch_id = max(self.told_batch_id, action.mark.next_batch_id)
 
     def die(self, stage: int) -> None:
         """All in its hands is lost; what it sent before may still arrive."""
         self.deaths_left -= 1
         self.dead.add(stage)
-        if stage == 1:
-            self.lost_batch_id = max(self.lost_batch_id, self.machines[1].next_batch_id)
         self.kept[stage], self.copies[stage] = set(), set()
         self.has_old_inbox.discard(stage)
         self.has_old_outbox.discard(stage)
@@ -137,8 +136,6 @@ class MortalLine(Line):
         next_batch_id = self.told_batch_id if stage == 0 else 0
         if stage + 1 < len(self.machines):
             next_batch_id = max(next_batch_id, self.machines[stage + 1].next_batch_id)
-        if stage == 0 and next_batch_id < self.lost_batch_id:
-            self.went_back.append(len(self.trace))
         self.machines[stage] = self.make_machine(
             stage, len(self.machines), self.window, self.rule, self.work, next_batch_id
         )
@@ -330,12 +327,7 @@ def assert_all_marks(actions: list[Action], work: list[Batch | Mark]) -> None:
 
 
 def assert_in_order(line: MortalLine, work: list[Batch | Mark]) -> None:
-    """No stage trains on an epoch before the one before has ended everywhere.
-
-    But where the source and the stage above it have both died since the source last told how far
-    it was, nobody knows better than what it told.
-    """
+    """No stage trains on an epoch before the one before has ended everywhere."""
     epoch_of = {item.batch_id: item.epoch for item in work if isinstance(item, Batch)}
-    for start, end in pairwise([0, *line.went_back, len(line.trace)]):
-        epochs = [epoch_of[a.batch_id] for _, a in line.trace[start:end] if is_forward(a)]
-        assert epochs == sorted(epochs)
+    epochs = [epoch_of[a.batch_id] for _, a in line.trace if is_forward(a)]
+    assert epochs == sorted(epochs)

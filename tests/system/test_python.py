@@ -75,8 +75,8 @@ def test_the_examples_run_from_another_folder(script: Callable[..., Script], nam
     assert float(accuracy.group(1)) > 0.8
     if name == "own_rule":
         assert "updates by stage: 60 60 120" in run.output
-    left = run.left()
-    assert all(name.startswith("torchinductor_") for name in left), left  # torch.optim's own
+    uses_torchs = name == "from_torch"  # whose optimizers make a cache
+    assert [each for each in run.left() if not (uses_torchs and "torchinductor" in each)] == []
 
 
 def test_training_starts_from_the_given_weights_and_leaves_them_alone(

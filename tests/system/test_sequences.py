@@ -30,8 +30,8 @@ def test_every_rule_learns_sequences(
     run = launch(*flags, "--epochs=60", "--lr=0.01", "--anchor-every=8", *rule.split())
     assert run.end() == 0, run.output
     first, *_, last = run.report()["runs"][0]["epochs"]
-    assert last["train_loss"] < first["train_loss"] / 2
-    assert last["test_metrics"]["accuracy"] > 0.8
+    assert last["train_loss"] < first["train_loss"] / 4
+    assert last["test_metrics"]["accuracy"] > 0.82
     run.assert_nothing_left()
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import random
 import sys
-import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from dni_async.data.streams.states import decoded, encoded
+from dni_async.files.scratch import use_scratch
 from dni_async.system import die_with_parent, name_process
 
 __all__ = ["HeldBatches", "Loader", "Stream", "generators_from", "iterated"]
@@ -192,7 +192,7 @@ def _state_of(holder: Any) -> Any:
 class _Begin:
     """What a process of a loader does first: see that nothing of it outlives whoever began it.
 
-    Its temporary files, sockets over which tensors travel, go where DNI_SCRATCH says.
+    Its temporary files, sockets over which tensors travel, go into the run's own folder.
     """
 
     def __init__(self, then: Callable[[int], None] | None) -> None:
@@ -203,7 +203,7 @@ class _Begin:
         if os.getppid() == self._parent:  # not where a server forks them, which watches over them
             die_with_parent(self._parent)
         name_process(f"dni-data-{index}")
-        tempfile.tempdir = os.environ.get("DNI_SCRATCH") or tempfile.tempdir
+        use_scratch()
         if self._then is not None:
             self._then(index)
 

@@ -80,6 +80,18 @@ def test_the_ends_of_the_line_have_one_neighbour() -> None:
     assert run.tick() == [welcome(0, 1, "ipc:///moved", next_batch_id=70)]
 
 
+def test_a_source_goes_on_behind_an_epoch_that_has_ended_whatever_was_told_last() -> None:
+    """Who knew better may have died with it."""
+    run = training(num_batches=[60, 10])
+    run.tell(0, next_batch_id=120)
+    run.end_epoch(2)
+    run.exit(0)
+    run.tick()
+    run.move(1, 1, "ipc:///moved")
+    run.hello(0, 1)
+    assert run.tick() == [welcome(0, 1, "ipc:///moved", next_batch_id=130)]
+
+
 def test_neighbours_that_died_together_meet_as_they_join() -> None:
     run = training()
     assert deeds(run.exit(1)) == [below(2, 1)]

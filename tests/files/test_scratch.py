@@ -1,0 +1,56 @@
+"""What those who were killed leave is gone with the folder that they used."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dni_async.files.scratch import SCRATCH, remove_scratch, use_scratch
+
+MAKER = """
+import os, signal, tempfile
+from pathlib import Path
+from dni_async.files.scratch import use_scratch
+
+use_scratch()
+Path(f"/dev/shm/torch_{os.getpid()}_1_0").touch()
+Path(tempfile.mkdtemp(), "socket").touch()
+print(os.getpid(), flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no shared memory by name")
+def test_the_shared_memory_of_the_killed_goes_with_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setenv(SCRATCH, str(folder))
+    maker = subprocess.run([sys.executable, "-c", MAKER], capture_output=True, text=True)
+    segment = Path(f"/dev/shm/torch_{maker.stdout.strip()}_1_0")
+    assert maker.returncode == -9, maker.stderr
+    assert segment.exists()
+    assert len(list(folder.iterdir())) == 2  # its mark, and its temporary folder
+    other = Path(f"/dev/shm/torch_{maker.stdout.strip()}0_1_0")  # of a number that begins alike
+    other.touch()
+    try:
+        remove_scratch(str(folder))
+        assert not segment.exists()
+        assert other.exists()
+    finally:
+        other.unlink()
+    assert not folder.exists()
+    remove_scratch(str(folder))  # by whom comes later
+
+
+def test_without_a_folder_nothing_is_left_anywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(SCRATCH, raising=False)
+    monkeypatch.chdir(tmp_path)
+    use_scratch()
+    assert list(tmp_path.iterdir()) == []
