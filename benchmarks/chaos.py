@@ -66,7 +66,7 @@ class Killer(Display):
         if epoch.epoch >= self._last_epoch:
             self._is_over.set()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """Kill nobody any more."""
         self._is_over.set()
         if self._thread.is_alive():
@@ -133,7 +133,7 @@ def main(
         try:
             disturbed.append(train_arm("dni", seeded, killer))
         finally:
-            killer.end()
+            killer.stop()
         stages.append(killer.stages)
     facts = observation.facts()
     results = {

@@ -109,6 +109,7 @@ def _carry_out(
         folder.make_events()
     runs: list[RunResult] = []
     status = "failed"
+    display = WatchedDisplay(Display(console), watchers.all)
     try:
         with live_display(console) as shown:
             display = WatchedDisplay(shown, watchers.all)
@@ -117,7 +118,7 @@ def _carry_out(
                 try_regrouped(plan.config, plan.layer_ranges, plan.output_shape, plan.form)
                 _check_profiled_stage(plan)
                 display.note(sentence)
-            watchers.lay_out(plan)
+            display.lay_out(plan)
             for note in (_headline(plan, folder), *plan.notes, *watchers.notes):
                 display.note(note)
             _train(plan, folder, display, runs, resumption, cluster)
@@ -127,7 +128,7 @@ def _carry_out(
         raise
     finally:
         report = build_report(plan, runs, status=status)
-        watchers.end(report)
+        display.end(report)
         folder.write_report(report, report_copy)
         folder.close()
     return plan, report

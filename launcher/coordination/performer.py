@@ -196,11 +196,14 @@ class Chronicle:
             case EnterFirstUpdates():
                 result.first_update_seconds = time.perf_counter() - self._began
             case EnterDeath(stage=stage, cause=cause, at_s=at_s):
-                result.restarts.append(RestartResult(stage, cause, at_s))
+                restart = RestartResult(stage, cause, at_s)
+                result.restarts.append(restart)
+                self._display.died(restart)
             case EnterRecovery(stage=stage, at_s=at_s):
                 for restart in result.restarts:
                     if restart.stage == stage and restart.seconds is None:
                         restart.seconds = at_s - restart.at_seconds
+                        self._display.recovered(restart)
             case EnterWorker():
                 self._enter_worker(entry)
 

@@ -19,6 +19,7 @@ from dni_async.launcher.dashboard.site import Site
 from dni_async.launcher.dashboard.sources import LiveRun, Sources
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.launcher.report.watcher import Watcher
 from dni_async.wire.messages import Progress
 
 __all__ = ["Dashboard", "Listener", "serve_runs"]
@@ -72,7 +73,7 @@ def _server(site: Site) -> uvicorn.Server:
     )
 
 
-class Dashboard:
+class Dashboard(Watcher):
     """A watcher whose ledger is served while the run lasts. folder: of the run."""
 
     def __init__(self, folder: Path, host: str, port: int) -> None:

@@ -39,6 +39,7 @@ from dni_async.system import die_with_parent, name_process
 __all__ = ["main", "train"]
 
 Report = Callable[[EpochResult], None]
+TELL_S = 0.25  # between two words on how far it is
 
 
 def train(
@@ -47,6 +48,7 @@ def train(
     started: Callable[[], None],
     report: Report,
     *,
+    tell: Callable[[int], None] = lambda num_batches: None,
     output_shape: tuple[int, ...] | None = None,
     known: tuple[tuple[int, ...], TargetForm] | None = None,
 ) -> nn.Sequential:
@@ -54,7 +56,8 @@ def train(
 
     output_shape: of one sample, where the network is the user's own. known: shape of one
     sample and form of the targets; None where that is for the data to say.
-    Calls started() when all is built and report(epoch) after each epoch that ends with a test.
+    Calls started() when all is built, tell(num_batches) a few times a second with what has been
+    trained so far, and report(epoch) after each epoch that ends with a test.
     Raises NonFiniteError before a non-finite loss is applied.
     """
     with closing(open_feed(config, form=known and known[1], fetches="ahead")) as feed:
@@ -71,7 +74,7 @@ def train(
         if config.compile:
             warm_up(whole, feed.train_batch(1, 0)[0])
         examination = make_examination(config, whole.loss)
-        line = _Line(whole, feed, device, examination)
+        line = _Line(whole, feed, device, examination, tell)
         started()
         trained, outlook = _Trained(), Outlook(config.goal)
         for epoch in range(1, config.epochs + 1):
@@ -104,10 +107,11 @@ class _Line:
     feed: Feed
     device: torch.device
     examination: Examination
+    tell: Callable[[int], None]
 
     def train(self, epoch: int, trained: _Trained) -> None:
         """One epoch, counted in trained."""
-        began = time.perf_counter()
+        began = told = time.perf_counter()
         num_batches = self.feed.num_batches
         first_id = (epoch - 1) * sum(num_batches)  # as in the schedule: draws go by it
         for index in range(num_batches[0]):
@@ -120,6 +124,9 @@ class _Line:
             trained.loss_sum += value * weight
             trained.loss_weight += weight
             trained.num_samples += len(y)
+            if time.perf_counter() - told > TELL_S:
+                told = time.perf_counter()
+                self.tell((epoch - 1) * num_batches[0] + index + 1)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         trained.seconds += time.perf_counter() - began
@@ -169,11 +176,15 @@ def main() -> None:
     def report(epoch: EpochResult) -> None:
         print(json.dumps(asdict(epoch)), flush=True)
 
+    def tell(num_batches: int) -> None:
+        print(json.dumps({"trained": num_batches}), flush=True)
+
     network = train(
         config,
         torch.device(job["device"]),
         started,
         report,
+        tell=tell,
         output_shape=tuple(job["output_shape"]),
         known=(tuple(job["input_shape"]), TargetForm.from_dict(job["form"])),
     )

@@ -95,6 +95,9 @@ def _follow(
         if "started" in row:
             result.startup_seconds = time.perf_counter() - began
             continue
+        if "trained" in row:
+            display.trained(result, row["trained"])
+            continue
         epoch = EpochResult(**row)
         result.epochs.append(epoch)
         display.epoch(result, epoch)

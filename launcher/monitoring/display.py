@@ -16,12 +16,13 @@ from dni_async.config.metric_names import LOSS
 from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.results import EpochResult, RunResult
 from dni_async.launcher.report.rows import figure_text
+from dni_async.launcher.report.watcher import Watcher
 from dni_async.wire.messages import Progress
 
 __all__ = ["Display", "live_display"]
 
 
-class Display:
+class Display(Watcher):
     """Plain lines: one per event that matters, none per update."""
 
     def __init__(self, console: Console) -> None:
@@ -31,16 +32,10 @@ class Display:
         """A sentence for the user, which may quote what peers said."""
         self.console.print(legible(text), highlight=False, markup=False, soft_wrap=True)
 
-    def begin(self, run: RunResult) -> None:
-        """A network is trained from now on; its epochs say so themselves."""
-
     def started(self, startup_s: float, pids: Mapping[int, int]) -> None:
         """All workers have begun."""
         listed = " ".join(f"{stage}:{pid}" for stage, pid in sorted(pids.items()))
         self.note(f"{len(pids)} workers started in {startup_s:.2f} s (stage:pid {listed})")
-
-    def progress(self, progress: Progress) -> None:
-        """A worker's counters; plain output leaves them to the end."""
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
         """An epoch of run: losses, the chosen metric, training seconds, samples per second.

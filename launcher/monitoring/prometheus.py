@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.launcher.report.watcher import Watcher
 from dni_async.wire.counters import FIGURES, Shown
 from dni_async.wire.messages import BoundaryEpoch, Progress
 
@@ -45,7 +46,7 @@ _BOUNDARY: Final[tuple[tuple[str, str, Callable[[BoundaryEpoch], float]], ...]] 
 )
 
 
-class Figures(Collector):
+class Figures(Watcher, Collector):
     """What is known of a run, as it stands when it is asked for.
 
     It is told in one thread and asked in others: what it keeps is replaced, never changed, and

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.launcher.report.watcher import Watcher
 from dni_async.wire.counters import FIGURES
 from dni_async.wire.messages import Progress
 
@@ -20,7 +21,7 @@ OF_EPOCHS = {
 }
 
 
-class RayGauges:
+class RayGauges(Watcher):
     """A watcher that sets Ray's gauges. name: of the run, which they carry as a tag."""
 
     def __init__(self, name: str) -> None:
@@ -40,9 +41,6 @@ class RayGauges:
         self._metrics = Gauge(
             "dni_test_metric", description="Its test metrics.", tag_keys=("run", "metric")
         )
-
-    def begin(self, run: RunResult) -> None:
-        """Nothing to set yet."""
 
     def progress(self, progress: Progress) -> None:
         """A worker's counters."""

@@ -11,12 +11,12 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from dni_async.launcher.report.results import EpochResult, RunResult
-from dni_async.wire.messages import Progress
+from dni_async.launcher.report.watcher import Watcher
 
 __all__ = ["EventFiles"]
 
 
-class EventFiles:
+class EventFiles(Watcher):
     """A folder of event files for each network that is trained, so that curves lie over each other.
 
     The step is the epoch. The time of an epoch is that of its training alone, added up since the
@@ -38,9 +38,6 @@ class EventFiles:
         self._write(run, Event(wall_time=self._began, file_version="brain.Event:2"))
         for epoch in run.epochs:
             self.epoch(run, epoch)
-
-    def progress(self, progress: Progress) -> None:
-        """A worker's counters, of which no curve is drawn."""
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
         """Its losses, metrics, samples per second, and what each boundary told."""

@@ -5,54 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.launcher.monitoring.display import Display
-from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
+from dni_async.launcher.report.watcher import Watcher
 from dni_async.wire.messages import Progress
 
 if TYPE_CHECKING:
-    from dni_async.launcher.dashboard.server import Dashboard
     from dni_async.launcher.plan.plan import Plan
 
 __all__ = ["WatchedDisplay", "Watchers", "open_watchers"]
 
 
-class Watcher(Protocol):
-    """Hears what the display shows, in the launcher's thread."""
-
-    def begin(self, run: RunResult) -> None:
-        """A network is trained from now on; run fills as it goes."""
-
-    def progress(self, progress: Progress) -> None:
-        """A worker's counters."""
-
-    def epoch(self, run: RunResult, epoch: EpochResult) -> None:
-        """An epoch that has ended; it stands in run already, and so do its boundaries."""
-
-
 class Watchers:
-    """Those that a run has. notes: what the user is told of them.
-
-    dashboard: that one of them, which also hears what is planned and how it ends.
-    """
+    """Those that a run has. notes: what the user is told of them."""
 
     def __init__(self) -> None:
         self.all: list[Watcher] = []
         self.notes: list[str] = []
-        self.dashboard: Dashboard | None = None
-
-    def lay_out(self, plan: Plan) -> None:
-        """What is to be trained, and by whom."""
-        if self.dashboard is not None:
-            self.dashboard.lay_out(plan)
-
-    def end(self, report: Mapping[str, Any]) -> None:
-        """The run is over; how, its report says."""
-        if self.dashboard is not None:
-            self.dashboard.end(report)
 
 
 class WatchedDisplay(Display):
@@ -67,27 +40,45 @@ class WatchedDisplay(Display):
         """A sentence for the user."""
         self._display.note(text)
 
-    def begin(self, run: RunResult) -> None:
-        """A network is trained from now on."""
-        self._display.begin(run)
-        self._tell(lambda watcher: watcher.begin(run))
-
     def started(self, startup_s: float, pids: Mapping[int, int]) -> None:
         """All workers have begun."""
         self._display.started(startup_s, pids)
 
+    def lay_out(self, plan: Plan) -> None:
+        """What is to be trained, and by whom."""
+        self._tell(lambda watcher: watcher.lay_out(plan))
+
+    def begin(self, run: RunResult) -> None:
+        """A network is trained from now on."""
+        self._tell(lambda watcher: watcher.begin(run))
+
     def progress(self, progress: Progress) -> None:
         """A worker's counters."""
-        self._display.progress(progress)
         self._tell(lambda watcher: watcher.progress(progress))
+
+    def trained(self, run: RunResult, num_batches: int) -> None:
+        """A baseline's batches."""
+        self._tell(lambda watcher: watcher.trained(run, num_batches))
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
         """An epoch of run."""
-        self._display.epoch(run, epoch)
         self._tell(lambda watcher: watcher.epoch(run, epoch))
+
+    def died(self, restart: RestartResult) -> None:
+        """A worker is gone."""
+        self._tell(lambda watcher: watcher.died(restart))
+
+    def recovered(self, restart: RestartResult) -> None:
+        """A worker is replaced."""
+        self._tell(lambda watcher: watcher.recovered(restart))
+
+    def end(self, report: Mapping[str, Any]) -> None:
+        """The run is over."""
+        self._tell(lambda watcher: watcher.end(report))
 
     def _tell(self, call: Callable[[Watcher], None]) -> None:
         """A watcher that cannot write costs what it shows and not the run."""
+        call(self._display)
         for watcher in list(self._watchers):
             try:
                 call(watcher)
@@ -121,9 +112,9 @@ def open_watchers(config: RunConfig, event_files: Path) -> Iterator[Watchers]:
             with _extra("dashboard", ("starlette", "uvicorn", "anyio"), "dashboard"):
                 from dni_async.launcher.dashboard.server import Dashboard
             place = (config.dashboard_host, config.dashboard_port)
-            watchers.dashboard = stack.enter_context(closing(Dashboard(event_files.parent, *place)))
-            watchers.all.append(watchers.dashboard)
-            watchers.notes.append(f"dashboard: {watchers.dashboard.url}")
+            dashboard = stack.enter_context(closing(Dashboard(event_files.parent, *place)))
+            watchers.all.append(dashboard)
+            watchers.notes.append(f"dashboard: {dashboard.url}")
         if config.engine == "ray":
             from dni_async.launcher.monitoring.ray_metrics import RayGauges
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,12 +14,13 @@ from rich.console import Console
 from dni_async import ConfigError, RunConfig
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.watchers import WatchedDisplay, open_watchers
-from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
+from dni_async.launcher.report.watcher import Watcher
 from dni_async.wire.messages import Progress
 from tests.launcher.told import EPOCH, decoupled, progress
 
 
-class Diary:
+class Diary(Watcher):
     """A watcher that keeps what it hears; is_full: it cannot write."""
 
     def __init__(self, *, is_full: bool = False) -> None:
@@ -36,6 +39,22 @@ class Diary:
         """An epoch."""
         self._write((run.name, epoch.epoch))
 
+    def trained(self, run: RunResult, num_batches: int) -> None:
+        """A baseline's batches."""
+        self._write((run.name, "trained", num_batches))
+
+    def died(self, restart: RestartResult) -> None:
+        """A worker is gone."""
+        self._write(("died", restart.stage))
+
+    def recovered(self, restart: RestartResult) -> None:
+        """A worker is replaced."""
+        self._write(("recovered", restart.stage, restart.seconds))
+
+    def end(self, report: Mapping[str, Any]) -> None:
+        """The run is over."""
+        self._write(report["status"])
+
     def _write(self, what: object) -> None:
         if self.is_full:
             raise OSError("no space")
@@ -51,8 +70,17 @@ def test_watchers_hear_what_the_display_shows() -> None:
     display.started(0.5, {0: 11, 1: 12})
     display.progress(progress(1))
     display.epoch(run, EPOCH)
+    restart = RestartResult(1, "killed", 0.5)
+    display.died(restart)
+    restart.seconds = 0.25
+    display.recovered(restart)
+    display.trained(run, 7)
     display.note("a sentence")
-    assert diary.heard == ["dni", 1, ("dni", 1)]
+    display.end({"status": "finished"})
+    assert diary.heard == [
+        *("dni", 1, ("dni", 1), ("died", 1), ("recovered", 1, 0.25), ("dni", "trained", 7)),
+        "finished",
+    ]
     shown = text.getvalue()
     assert "2 workers started in 0.50 s" in shown
     assert "epoch   1" in shown

@@ -1,0 +1,45 @@
+"""What is heard of a run while it goes on: the base of the display and of all who watch it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
+from dni_async.wire.messages import Progress
+
+if TYPE_CHECKING:
+    from dni_async.launcher.plan.plan import Plan
+
+__all__ = ["Watcher"]
+
+
+class Watcher:
+    """Hears, in the launcher's thread, what it has methods of its own for; else nothing is done.
+
+    One that raises OSError is left out from then on, and costs the run nothing.
+    """
+
+    def lay_out(self, plan: Plan) -> None:
+        """What is to be trained, and by whom."""
+
+    def begin(self, run: RunResult) -> None:
+        """A network is trained from now on; run fills as it goes."""
+
+    def progress(self, progress: Progress) -> None:
+        """A worker's counters."""
+
+    def trained(self, run: RunResult, num_batches: int) -> None:
+        """A baseline has trained so many batches of its run; a few times a second."""
+
+    def epoch(self, run: RunResult, epoch: EpochResult) -> None:
+        """An epoch that has ended; it stands in run already, and so do its boundaries."""
+
+    def died(self, restart: RestartResult) -> None:
+        """The worker of a stage is gone, and is to be replaced."""
+
+    def recovered(self, restart: RestartResult) -> None:
+        """The worker that replaces it has made its first update."""
+
+    def end(self, report: Mapping[str, Any]) -> None:
+        """The run is over; how, its report says."""
