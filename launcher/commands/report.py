@@ -1,31 +1,42 @@
-"""``dni-report``: show a finished run again, and say what bounds it."""
+"""``dni-report``: show a finished run again, say what bounds it, list runs and compare them."""
 
 from __future__ import annotations
 
+import json
+import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
 from dni_async.errors import ConfigError
+from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.replay_events import replay_run
 from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.html.page import build_page
 from dni_async.launcher.report.reading import read_report
+from dni_async.launcher.report.shelf.comparing import compare
+from dni_async.launcher.report.shelf.listing import is_run, list_runs
+from dni_async.launcher.report.shelf.naming import named
+from dni_async.launcher.report.shelf.printing import WIDE, print_comparison, print_listing
 from dni_async.launcher.report.tables import print_diagnosis, print_report
 
 __all__ = ["main"]
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.argument(
+    "paths", metavar="RUN_DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead of tables.")
 @click.option(
     "--html",
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.html",
-    help="Also write the report as one page that needs nothing else.",
+    help="Also write the report of one run as one page that needs nothing else.",
 )
 @click.option(
     "--replay",
@@ -52,30 +63,100 @@ __all__ = ["main"]
     help="Serve at this address of the machine; beyond loopback a token is asked for.",
 )
 @click.version_option(package_name="dni-async")
-def main(
-    run_dir: Path, html: Path | None, replays: bool, serves: bool, port: int, host: str
-) -> None:
+def command(
+    paths: tuple[Path, ...],
+    as_json: bool,
+    html: Path | None,
+    replays: bool,
+    serves: bool,
+    port: int,
+    host: str,
+) -> int:
     """Show the report of RUN_DIR (a run directory or its report.json) and a diagnosis.
+
+    Several are compared: what came of each, which settings differ, and what may be compared. Of a
+    folder of runs there is a list, the newest first.
 
     With --replay: exit code 1 when a stage would decide otherwise now.
     """
-    try:
-        if serves:
-            _serve(run_dir, host, port)
-            return
-        if replays:
-            sys.exit(_show_replay(run_dir))
-        report = read_report(run_dir)
-        if html is not None:
-            _write_page(html, build_page(report))
-    except ConfigError as error:
-        click.echo(f"Error: {legible(str(error))}", err=True)
-        sys.exit(2)
+    if len(paths) > 1:
+        _check_alone({"html": html is not None, "replay": replays, "serve": serves})
+        _compare(paths, as_json=as_json)
+        return 0
+    (path,) = paths
+    if serves:
+        _serve(path, host, port)
+    elif replays:
+        return _show_replay(path)
+    elif path.is_dir() and not is_run(path):
+        _check_alone({"html": html is not None})
+        _list(path, as_json=as_json)
+    else:
+        _show(path, html, as_json=as_json)
+    return 0
+
+
+def _check_alone(asked: dict[str, bool]) -> None:
+    """Raises ConfigError for what can be asked for of one run alone."""
+    for name, is_asked in asked.items():
+        if is_asked:
+            raise ConfigError(f"{name}: is for one run; name a single run directory")
+
+
+def _show(path: Path, html: Path | None, *, as_json: bool) -> None:
+    """The report of one run."""
+    report = read_report(path)
+    if html is not None:
+        _write_page(html, build_page(report))
+    if as_json:
+        _print_json(report)
+        return
     console = Console()
     print_report(report, console)
     print_diagnosis(report, console)
     if html is not None:
         console.print(f"page: {legible(str(html))}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _compare(paths: tuple[Path, ...], *, as_json: bool) -> None:
+    """Several reports side by side; what has none is named and passed over."""
+    found, faults = [], []
+    for path in paths:
+        try:
+            found.append((path, read_report(path)))
+        except ConfigError as error:
+            faults.append(str(error))
+    if len(found) < 2:
+        raise ConfigError("; ".join([*faults, "there are fewer than two runs to compare"]))
+    names = named([path for path, _ in found])
+    compared = compare([(name, report) for name, (_, report) in zip(names, found, strict=True)])
+    if as_json:
+        _print_json(compared | {"passed_over": faults})
+        return
+    print_comparison(compared, _console())
+    for fault in faults:
+        click.echo(legible(f"passed over: {fault}"))
+
+
+def _list(folder: Path, *, as_json: bool) -> None:
+    """The runs in a folder, if there are any."""
+    listing = list_runs(folder)
+    if not listing.rows:
+        raise ConfigError("; ".join([f"{folder}: holds no run", *listing.passed_over]))
+    if as_json:
+        _print_json({"runs": listing.rows, "passed_over": listing.passed_over})
+        return
+    print_listing(listing, _console())
+
+
+def _console() -> Console:
+    """Where tables go; lines are as long as they get where no terminal bounds them."""
+    console = Console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=WIDE)
+
+
+def _print_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=1))
 
 
 def _serve(folder: Path, host: str, port: int) -> None:
@@ -114,6 +195,11 @@ def _write_page(path: Path, page: str) -> None:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"html: {path}: cannot be written: {error.strerror}") from error
+
+
+def main() -> None:
+    """The console script. Exit codes: 0 done, 1 a replay differs, 2 usage, 130 INT, 143 TERM."""
+    sys.exit(exit_code_of(command, sys.argv[1:], "dni-report"))
 
 
 if __name__ == "__main__":

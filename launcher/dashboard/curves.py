@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import accumulate
 from typing import Any
 
 from dni_async.config.metric_names import traits_of_metric
 from dni_async.launcher.report.results import RunResult
+from dni_async.launcher.report.rows import chosen_metric, metrics_of
 
-__all__ = ["chosen_metric", "learning_of", "metrics_of", "row_of_run"]
+__all__ = ["learning_of", "row_of_run"]
 
 _AGREEMENT = ("cosine", "norm_ratio", "relative_error")
 
@@ -29,17 +30,6 @@ def row_of_run(run: RunResult) -> dict[str, Any]:
             {"stage": stage, "epochs": epochs} for stage, epochs in sorted(boundaries.items())
         ],
     }
-
-
-def metrics_of(row: Mapping[str, Any]) -> dict[str, float]:
-    """What was measured on the test set after an epoch, or in the end, by name; the loss last."""
-    loss = row.get("test_loss")
-    return dict(row.get("test_metrics", {})) | ({} if loss is None else {"loss": loss})
-
-
-def chosen_metric(runs: Iterable[Mapping[str, Any]]) -> str:
-    """The name of the metric that runs are judged by, which is that of the first."""
-    return next((str(run["metric"]) for run in runs), "loss")
 
 
 def learning_of(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

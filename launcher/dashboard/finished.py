@@ -9,11 +9,12 @@ from typing import Any
 
 from dni_async.config.metric_names import traits_of_metric
 from dni_async.files import names
-from dni_async.launcher.dashboard.curves import chosen_metric, learning_of, metrics_of
+from dni_async.launcher.dashboard.curves import learning_of
 from dni_async.launcher.dashboard.header import comparisons
 from dni_async.launcher.dashboard.line import written_line
 from dni_async.launcher.dashboard.pace import ROW
 from dni_async.launcher.report.diagnosis import diagnose
+from dni_async.launcher.report.rows import chosen_metric, metrics_of
 
 __all__ = ["told_by_metrics", "written_learning", "written_now"]
 

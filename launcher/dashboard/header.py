@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dni_async.config.metric_names import traits_of_metric
-from dni_async.launcher.dashboard.curves import metrics_of, row_of_run
+from dni_async.launcher.dashboard.curves import row_of_run
 from dni_async.launcher.dashboard.ledger import Moment, StageNow
 from dni_async.launcher.report.results import RunResult
-from dni_async.launcher.report.rows import is_busy
+from dni_async.launcher.report.rows import is_busy, metrics_of
 
 __all__ = ["comparisons", "told_header"]
 

@@ -14,11 +14,11 @@ from dni_async.errors import ConfigError
 from dni_async.launcher.dashboard.facts import facts_of
 from dni_async.launcher.dashboard.guard import Door
 from dni_async.launcher.dashboard.ledger import Ledger
-from dni_async.launcher.dashboard.shelf import Shelf
 from dni_async.launcher.dashboard.site import Site
 from dni_async.launcher.dashboard.sources import LiveRun, Sources
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.launcher.report.shelf.shelf import Shelf
 from dni_async.launcher.report.watcher import Watcher
 from dni_async.wire.messages import Progress
 

@@ -15,8 +15,9 @@ from dni_async.launcher.dashboard.ledger import Ledger
 from dni_async.launcher.dashboard.line import told_line, told_restarts
 from dni_async.launcher.dashboard.logs import Stacks, list_logs, tail_of
 from dni_async.launcher.dashboard.pace import ROW
-from dni_async.launcher.dashboard.shelf import Shelf, differences
 from dni_async.launcher.dashboard.timelines import Timelines, told_timeline
+from dni_async.launcher.report.shelf.differing import differences
+from dni_async.launcher.report.shelf.shelf import Shelf
 
 __all__ = ["LiveRun", "Sources", "told_now", "written"]
 

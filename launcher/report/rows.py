@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dni_async.config.metric_names import traits_of_metric
-from dni_async.decisions.goal import LOSS
 
 __all__ = [
     "LINK_COLUMNS",
     "boundary_rows",
     "chosen_figure",
+    "chosen_metric",
     "figure_text",
     "has_unshown",
     "is_busy",
     "layer_range",
     "link_rows",
     "metric_rows",
+    "metrics_of",
 ]
 
 SMALL, LARGE = 1e-4, 1e5  # beyond, four digits behind the point say nothing
@@ -73,10 +74,20 @@ def has_unshown(runs: Sequence[Mapping[str, Any]]) -> bool:
     return any(set(run["test_metrics"]) - {run["metric"]} for run in runs)
 
 
+def metrics_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """What was measured on the test set after an epoch, or in the end, by name; the loss last."""
+    loss = row.get("test_loss")
+    return dict(row.get("test_metrics", {})) | ({} if loss is None else {"loss": loss})
+
+
+def chosen_metric(runs: Iterable[Mapping[str, Any]]) -> str:
+    """The name of the metric that runs are judged by, which is that of the first."""
+    return next((str(run["metric"]) for run in runs), "loss")
+
+
 def chosen_figure(run: Mapping[str, Any]) -> str:
     """What the chosen metric of a run came to in the end."""
-    figures = {**run["test_metrics"], LOSS: run["test_loss"]}
-    return figure_text(run["metric"], figures.get(run["metric"]))
+    return figure_text(run["metric"], metrics_of(run).get(run["metric"]))
 
 
 def boundary_rows(run: Mapping[str, Any]) -> list[list[str]]:

@@ -2,36 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import pytest
-
-from dni_async.launcher.dashboard.curves import (
-    chosen_metric,
-    learning_of,
-    metrics_of,
-    row_of_run,
-)
+from dni_async.launcher.dashboard.curves import learning_of, row_of_run
 from tests.launcher.told import EPOCH, decoupled
-
-
-@pytest.mark.parametrize(
-    ("epoch", "metrics"),
-    [
-        ({"test_metrics": {"accuracy": 0.5}, "test_loss": 2.0}, {"accuracy": 0.5, "loss": 2.0}),
-        ({"test_metrics": {"mae": 1.5}, "test_loss": None}, {"mae": 1.5}),
-        ({"test_metrics": {}, "test_loss": None}, {}),
-    ],
-)
-def test_what_was_measured_goes_by_its_name(
-    epoch: dict[str, Any], metrics: dict[str, float]
-) -> None:
-    assert metrics_of(epoch) == metrics
-
-
-def test_the_chosen_metric_is_that_of_the_first_run() -> None:
-    assert chosen_metric([{"metric": "mae"}, {"metric": "r2"}]) == "mae"
-    assert chosen_metric([]) == "loss"
 
 
 def test_curves_go_over_seconds_of_training_added_up() -> None:

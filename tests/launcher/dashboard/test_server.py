@@ -14,7 +14,7 @@ import pytest
 from dni_async.errors import ConfigError
 from dni_async.launcher.dashboard.server import Dashboard, Listener
 from dni_async.launcher.dashboard.site import STATIC
-from tests.launcher.dashboard.test_shelf import put
+from tests.launcher.report.shelf.test_shelf import put
 from tests.launcher.told import EPOCH, decoupled, progress
 
 OWN = {"Host": "127.0.0.1"}

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from dni_async.launcher.dashboard.ledger import Ledger
-from dni_async.launcher.dashboard.shelf import Shelf
 from dni_async.launcher.dashboard.sources import LiveRun, Sources, told_now, written
+from dni_async.launcher.report.shelf.shelf import Shelf
 from tests.launcher.dashboard.test_header import FACTS
-from tests.launcher.dashboard.test_shelf import put
+from tests.launcher.report.shelf.test_shelf import put
 from tests.launcher.told import EPOCH, decoupled, progress
 
 

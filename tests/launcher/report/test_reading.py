@@ -16,7 +16,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from dni_async import ConfigError
-from dni_async.launcher.commands.report import main
+from dni_async.launcher.commands.exits import exit_code_of
+from dni_async.launcher.commands.report import command
 from dni_async.launcher.report.html.page import build_page
 from dni_async.launcher.report.reading import read_report
 from dni_async.launcher.report.shape import fault_in
@@ -124,13 +125,14 @@ SENTENCES = {
 
 
 @pytest.mark.parametrize(("text", "sentence"), SENTENCES.values(), ids=SENTENCES)
-def test_what_is_no_report_is_one_sentence(tmp_path: Path, text: str, sentence: str) -> None:
+def test_what_is_no_report_is_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, sentence: str
+) -> None:
     (tmp_path / "report.json").write_text(text)
     with pytest.raises(ConfigError, match=sentence):
         read_report(tmp_path)
-    done = CliRunner().invoke(main, [str(tmp_path)])
-    assert (done.exit_code, len(done.output.splitlines())) == (2, 1)
-    assert isinstance(done.exception, SystemExit)
+    assert exit_code_of(command, [str(tmp_path)], "dni-report") == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_run_under_way_says_when_there_will_be_a_report(tmp_path: Path) -> None:
@@ -152,7 +154,7 @@ def test_the_command_shows_a_foreign_report_and_nothing_commands_the_terminal(
     told["data"]["name"] = told["status"] = told["runs"][0]["name"] = ESCAPE
     (tmp_path / "report.json").write_text(json.dumps(told))
     page = tmp_path / "page.html"
-    done = CliRunner().invoke(main, [str(tmp_path), "--html", str(page)], catch_exceptions=False)
+    done = CliRunner().invoke(command, [str(tmp_path), "--html", str(page)], catch_exceptions=False)
     assert done.exit_code == 0
     assert "\\x1b]0;owned\\x07<script>[/red]" in done.output
     assert "\x1b" not in done.output + page.read_text()

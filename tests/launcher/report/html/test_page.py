@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from dni_async.launcher.commands import report as report_cli
+from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.report.html.page import build_page
 from dni_async.launcher.report.html.svg import Bar, Part, Series, draw_bars, draw_curves, nice_ticks
 from tests.launcher.reports import boundary, link, report, worker
@@ -166,7 +167,7 @@ def test_more_boundaries_than_colours_are_drawn_in_colours_that_are_defined() ->
 def test_the_command_prints_the_diagnosis_and_writes_the_page(tmp_path: Path) -> None:
     (tmp_path / "report.json").write_text(json.dumps(told_by_a_run()))
     page = tmp_path / "page.html"
-    done = CliRunner().invoke(report_cli.main, [str(tmp_path), "--html", str(page)])
+    done = CliRunner().invoke(report_cli.command, [str(tmp_path), "--html", str(page)])
     assert done.exit_code == 0, done.output
     assert "- Stage 1 is the bottleneck" in done.output
     assert "ms/batch" in done.output
@@ -176,12 +177,14 @@ def test_the_command_prints_the_diagnosis_and_writes_the_page(tmp_path: Path) ->
     parsed(page.read_text(encoding="utf-8"))
 
 
-def test_a_page_that_cannot_be_written_is_an_error_of_usage(tmp_path: Path) -> None:
+def test_a_page_that_cannot_be_written_is_an_error_of_usage(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "report.json").write_text(json.dumps(told_by_a_run()))
     nowhere = tmp_path / "missing" / "page.html"
-    done = CliRunner().invoke(report_cli.main, [str(tmp_path), "--html", str(nowhere)])
-    assert done.exit_code == 2
-    assert f"html: {nowhere}: cannot be written: No such file or directory" in done.output
+    arguments = [str(tmp_path), "--html", str(nowhere)]
+    assert exit_code_of(report_cli.command, arguments, "dni-report") == 2
+    assert capsys.readouterr().err.startswith(f"Error: html: {nowhere}")
 
 
 def told_by_a_run() -> dict[str, Any]:

@@ -6,7 +6,9 @@ import json
 import os
 from pathlib import Path
 
-from dni_async.launcher.dashboard.shelf import Shelf, differences, row_of_report
+from dni_async.launcher.report.shelf.differing import differences
+from dni_async.launcher.report.shelf.rows import row_of_report
+from dni_async.launcher.report.shelf.shelf import Shelf
 from tests.launcher.reports import report, worker
 
 

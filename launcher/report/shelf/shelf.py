@@ -1,20 +1,17 @@
-"""A folder of runs: which there are, what came of each, and how their settings differ."""
+"""A folder of runs: which there are, the newest first, and their reports."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from dni_async.config.metric_names import traits_of_metric
 from dni_async.errors import ConfigError
 from dni_async.files import names
-from dni_async.launcher.dashboard.curves import chosen_metric, metrics_of
 from dni_async.launcher.report.reading import read_report
-from dni_async.launcher.report.rows import is_busy
+from dni_async.launcher.report.shelf.rows import row_of_report
 
-__all__ = ["Shelf", "differences", "row_of_report"]
+__all__ = ["Shelf"]
 
 MAX_RUNS = 500  # the newest
 
@@ -62,50 +59,3 @@ class Shelf:
         except (ConfigError, OSError):
             return None
         return kept[1]
-
-
-def row_of_report(name: str, report: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A run in the table of runs."""
-    row: dict[str, Any] = {"name": name, "status": "no report that can be read"}
-    if report is None:
-        return row
-    config, speed = report["config"], report["speedup"] or {}
-    row |= {
-        "status": report["status"],
-        "data": report["data"]["name"],
-        "rule": config.get("rule", ""),
-        "is_busy": is_busy(report["environment"]),
-        "vs_one_thread": speed.get("vs_one_thread"),
-        "vs_all_threads": speed.get("vs_all_threads"),
-    }
-    ours = next((run for run in report["runs"] if run["kind"] == "decoupled"), None)
-    if ours is None:
-        return row
-    metric = chosen_metric([ours])
-    return row | {
-        "workers": ours["num_workers"],
-        "epochs": ours["epochs"][-1]["epoch"] if ours["epochs"] else 0,
-        "train_seconds": ours["train_seconds"],
-        "samples_per_second": ours["samples_per_second"],
-        "metric": metric,
-        "is_share": traits_of_metric(metric).is_share,
-        "value": metrics_of(ours["epochs"][-1]).get(metric) if ours["epochs"] else None,
-        "restarts": len(ours.get("restarts", [])),
-    }
-
-
-def differences(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The settings that are not the same in all of them: name, and the values as text."""
-    known = dict.fromkeys(name for each in settings for name in each)
-    found = []
-    for name in known:
-        values = [_text(each[name]) if name in each else "not there" for each in settings]
-        if len(set(values)) > 1:
-            found.append({"name": name, "values": values})
-    return found
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return "unset" if value is None else str(value)

@@ -1,0 +1,1 @@
+"""Several runs: which a folder holds, and how they stand side by side."""
