@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from dni_async.files import names
 from dni_async.launcher.dashboard.ledger import Moment, StageNow
-from dni_async.launcher.dashboard.timeline import (
+from dni_async.launcher.report.timeline.lockstep import (
     StageTime,
-    Trace,
     batch_seconds,
     in_lockstep,
-    read_trace,
-    stage_times,
-    window_of,
+    lockstep_times,
 )
+from dni_async.launcher.report.timeline.recorded import Trace, read_trace, window_of
 
 __all__ = ["Timelines", "told_timeline"]
 
@@ -80,7 +78,13 @@ class Timelines:
         self._kept: tuple[Path, int, Trace | None] | None = None
 
     def of(
-        self, folder: Path, began_s: float | None, length_s: float | None, *, is_lockstep: bool
+        self,
+        folder: Path,
+        began_s: float | None,
+        length_s: float | None,
+        *,
+        is_lockstep: bool,
+        report: Mapping[str, Any] | None = None,
     ) -> dict[str, Any]:
         """A window of a run's trace; without a beginning the one to start with."""
         trace = self._trace(folder / names.TRACE)
@@ -90,7 +94,7 @@ class Timelines:
         length_s = min(max(length_s or FIRST_BATCHES * batch_s, SHORTEST_S), end_s)
         began_s = end_s / 2 if began_s is None else began_s
         began_s = min(max(began_s, 0.0), end_s - length_s)
-        times, ended_s = stage_times(trace), began_s + length_s
+        times, ended_s = lockstep_times(trace, report), began_s + length_s
         lockstep = in_lockstep(times, began_s, ended_s)
         window = lockstep if is_lockstep else window_of(trace, began_s, ended_s)
         return {

@@ -1,4 +1,4 @@
-"""What all workers did when: a part of a trace, or shares of the time; and the same in lockstep."""
+"""What all workers did when: a part of a trace, or shares of the time."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 __all__ = [
+    "EVALUATING",
+    "MAX_DRAWN",
+    "SENDING",
+    "UPDATING",
+    "WAITING",
     "Arrow",
     "Mark",
-    "StageTime",
     "Trace",
-    "batch_seconds",
-    "in_lockstep",
+    "marks_within",
     "read_trace",
-    "stage_times",
     "window_of",
 ]
 
@@ -28,8 +28,7 @@ MAX_SPANS = 400_000  # of a trace, as far as it is shown
 MAX_DRAWN = 1_500  # spans of one worker; in a window of more, shares stand for them
 NUM_PIECES = 120
 SENDING = ("send", "send gradient", "send credit")
-UPWARDS = ("load", "receive", "forward", "send", "synthesize input")  # what lockstep does going up
-WAITING = "wait"
+WAITING, EVALUATING, UPDATING = "wait", "evaluate", "optimize"
 
 
 class Mark(NamedTuple):
@@ -50,13 +49,6 @@ class Arrow(NamedTuple):
     kind: str
     start: int
     end: int
-
-
-class StageTime(NamedTuple):
-    """Seconds that a stage works on a batch on its way up, and on its way down."""
-
-    up_s: float
-    down_s: float
 
 
 @dataclass(slots=True)
@@ -117,7 +109,7 @@ def window_of(trace: Trace, began_s: float, ended_s: float) -> dict[str, Any]:
     Where few enough marks of each lie there, those and the arrows; else shares of the time in
     pieces: began, ended, busy, waiting, sending.
     """
-    found = {stage: _within(marks, began_s, ended_s) for stage, marks in trace.marks.items()}
+    found = {stage: marks_within(marks, began_s, ended_s) for stage, marks in trace.marks.items()}
     if max(map(len, found.values()), default=0) > MAX_DRAWN:
         pieces = {stage: _pieces(marks, began_s, ended_s) for stage, marks in found.items()}
         return {"tracks": [{"stage": s, "pieces": p} for s, p in sorted(pieces.items())]}
@@ -129,7 +121,7 @@ def window_of(trace: Trace, began_s: float, ended_s: float) -> dict[str, Any]:
     }
 
 
-def _within(marks: Sequence[Mark], began_s: float, ended_s: float) -> Sequence[Mark]:
+def marks_within(marks: Sequence[Mark], began_s: float, ended_s: float) -> Sequence[Mark]:
     """Those that lie there at least in part; a worker does one thing after another."""
     first = max(0, bisect_left(marks, (began_s,)) - 1)
     last = bisect_left(marks, (ended_s,))
@@ -162,64 +154,3 @@ def _sort(kind: str) -> str:
     if kind == WAITING:
         return "waiting"
     return "sending" if kind in SENDING else "busy"
-
-
-def stage_times(trace: Trace) -> list[StageTime]:
-    """What each stage works on a batch, by the medians of the kinds of its marks; no tests."""
-    found = []
-    for _, marks in sorted(trace.marks.items()):
-        tested = {mark.batch for mark in marks if mark.kind == "evaluate"}
-        lengths: dict[str, list[float]] = defaultdict(list)
-        for mark in marks:
-            if mark.batch >= 0 and mark.batch not in tested and mark.kind != WAITING:
-                lengths[mark.kind].append(mark.ended_s - mark.began_s)
-        num_updates = max(1, len(lengths["optimize"]))
-        each = {  # rare kinds, such as those of anchors, count by how often they come
-            kind: median(all_s) * min(1.0, len(all_s) / num_updates)
-            for kind, all_s in lengths.items()
-            if all_s
-        }
-        up_s = sum(seconds for kind, seconds in each.items() if kind in UPWARDS)
-        found.append(StageTime(up_s, sum(each.values()) - up_s))
-    return found
-
-
-def in_lockstep(times: Sequence[StageTime], began_s: float, ended_s: float) -> dict[str, Any]:
-    """The same stage times with one batch in the line: up through all stages, then down again.
-
-    As window_of gives it. Passing a batch on takes no time here, which flatters lockstep.
-    """
-    period_s = sum(time.up_s + time.down_s for time in times)
-    if period_s <= 0:
-        return {"tracks": [], "period_s": 0.0}
-    if (ended_s - began_s) / period_s * 2 > MAX_DRAWN / 4:
-        shares = [(time.up_s + time.down_s) / period_s for time in times]
-        tracks = [
-            {"stage": stage, "pieces": [[began_s, ended_s, round(s, 4), round(1 - s, 4), 0.0]]}
-            for stage, s in enumerate(shares)
-        ]
-        return {"tracks": tracks, "period_s": period_s}
-    marks: list[list[Mark]] = [[] for _ in times]
-    batch, at = 0, began_s
-    while at < ended_s:
-        for stage, kind, seconds in _way(times):
-            marks[stage].append(Mark(at, at + seconds, kind, batch, batch))
-            at += seconds
-        batch += 1
-    tracks = [{"stage": stage, "marks": each} for stage, each in enumerate(marks)]
-    return {"tracks": tracks, "period_s": period_s, "arrows": []}
-
-
-def batch_seconds(trace: Trace) -> float:
-    """Seconds from one update of the last stage to the next, by the median."""
-    last = trace.marks[max(trace.marks)]
-    ends = [mark.ended_s for mark in last if mark.kind == "optimize"]
-    return median(after - before for before, after in pairwise(ends)) if len(ends) > 1 else 0.0
-
-
-def _way(times: Sequence[StageTime]) -> Iterator[tuple[int, str, float]]:
-    """What one batch has done to it, in order."""
-    for stage, time in enumerate(times):
-        yield stage, "forward", time.up_s
-    for stage, time in reversed(list(enumerate(times))):
-        yield stage, "backward", time.down_s
