@@ -17,6 +17,7 @@ from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.replay_events import replay_run
 from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.html.page import build_page
+from dni_async.launcher.report.html.picture import draw_picture
 from dni_async.launcher.report.reading import read_report
 from dni_async.launcher.report.shelf.comparing import compare
 from dni_async.launcher.report.shelf.listing import is_run, list_runs
@@ -37,6 +38,12 @@ __all__ = ["main"]
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE.html",
     help="Also write the report of one run as one page that needs nothing else.",
+)
+@click.option(
+    "--picture",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.svg",
+    help="Also draw a part of the trace of a run with --profile, and the same work in lockstep.",
 )
 @click.option(
     "--replay",
@@ -67,6 +74,7 @@ def command(
     paths: tuple[Path, ...],
     as_json: bool,
     html: Path | None,
+    picture: Path | None,
     replays: bool,
     serves: bool,
     port: int,
@@ -79,8 +87,9 @@ def command(
 
     With --replay: exit code 1 when a stage would decide otherwise now.
     """
+    drawn = {"html": html is not None, "picture": picture is not None}
     if len(paths) > 1:
-        _check_alone({"html": html is not None, "replay": replays, "serve": serves})
+        _check_alone({**drawn, "replay": replays, "serve": serves})
         _compare(paths, as_json=as_json)
         return 0
     (path,) = paths
@@ -89,10 +98,10 @@ def command(
     elif replays:
         return _show_replay(path)
     elif path.is_dir() and not is_run(path):
-        _check_alone({"html": html is not None})
+        _check_alone(drawn)
         _list(path, as_json=as_json)
     else:
-        _show(path, html, as_json=as_json)
+        _show(path, html, picture, as_json=as_json)
     return 0
 
 
@@ -103,19 +112,24 @@ def _check_alone(asked: dict[str, bool]) -> None:
             raise ConfigError(f"{name}: is for one run; name a single run directory")
 
 
-def _show(path: Path, html: Path | None, *, as_json: bool) -> None:
+def _show(path: Path, html: Path | None, picture: Path | None, *, as_json: bool) -> None:
     """The report of one run."""
     report = read_report(path)
+    folder = path if path.is_dir() else path.parent
+    if picture is not None:
+        _write("picture", picture, draw_picture(folder, report))
     if html is not None:
-        _write_page(html, build_page(report))
+        _write("html", html, build_page(report))
     if as_json:
         _print_json(report)
         return
     console = Console()
     print_report(report, console)
     print_diagnosis(report, console)
-    if html is not None:
-        console.print(f"page: {legible(str(html))}", highlight=False, markup=False, soft_wrap=True)
+    for name, file in (("page", html), ("picture", picture)):
+        if file is not None:
+            said = f"{name}: {legible(str(file))}"
+            console.print(said, highlight=False, markup=False, soft_wrap=True)
 
 
 def _compare(paths: tuple[Path, ...], *, as_json: bool) -> None:
@@ -190,11 +204,11 @@ def _show_replay(run_dir: Path) -> int:
     return 0 if is_same else 1
 
 
-def _write_page(path: Path, page: str) -> None:
+def _write(option: str, path: Path, text: str) -> None:
     try:
-        path.write_text(page, encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"html: {path}: cannot be written: {error.strerror}") from error
+        raise ConfigError(f"{option}: {path}: cannot be written: {error.strerror}") from error
 
 
 def main() -> None:

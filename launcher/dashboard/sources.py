@@ -110,9 +110,7 @@ class Sources:
         if self.live is not None and self.is_live(name):
             return told_timeline(self.live.ledger.moment(), is_lockstep=is_lockstep)
         report = self._shelf.report(name)
-        return self._timelines.of(
-            folder, began_s, length_s, is_lockstep=is_lockstep, report=report
-        )
+        return self._timelines.of(folder, began_s, length_s, is_lockstep=is_lockstep, report=report)
 
     def log(self, name: str, log: str) -> str | None:
         """The end of a log of a run."""

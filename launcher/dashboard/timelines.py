@@ -8,13 +8,13 @@ from typing import Any
 
 from dni_async.files import names
 from dni_async.launcher.dashboard.ledger import Moment, StageNow
-from dni_async.launcher.report.timeline.lockstep import (
+from dni_async.launcher.report.html.timeline.lockstep import (
     StageTime,
     batch_seconds,
     in_lockstep,
     lockstep_times,
 )
-from dni_async.launcher.report.timeline.recorded import Trace, read_trace, window_of
+from dni_async.launcher.report.html.timeline.recorded import Trace, read_trace, window_of
 
 __all__ = ["Timelines", "told_timeline"]
 

@@ -12,7 +12,7 @@ from typing import Any
 from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.launcher.report.foreign_text import html_of
-from dni_async.launcher.report.html.timeline import (
+from dni_async.launcher.report.html.timeline.drawing import (
     COLOURS,
     DARK_COLOURS,
     DRAWING_STYLE,
@@ -20,9 +20,9 @@ from dni_async.launcher.report.html.timeline import (
     draw_timeline,
     said_of,
 )
-from dni_async.launcher.report.timeline.excerpt import Excerpt, take_excerpt
-from dni_async.launcher.report.timeline.lockstep import lockstep_times
-from dni_async.launcher.report.timeline.recorded import read_trace
+from dni_async.launcher.report.html.timeline.excerpt import Excerpt, take_excerpt
+from dni_async.launcher.report.html.timeline.lockstep import lockstep_times
+from dni_async.launcher.report.html.timeline.recorded import read_trace
 
 __all__ = ["draw_picture", "excerpt_of"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from dni_async.launcher.dashboard.timelines import Timelines, told_timeline
 from tests.launcher.dashboard.test_header import moment
-from tests.launcher.dashboard.test_timeline import path as path
+from tests.launcher.report.html.timeline.test_recorded import path as path
 from tests.launcher.told import decoupled
 
 

@@ -1,23 +1,13 @@
-"""What all workers did when, by the trace they left, and how it would be in lockstep."""
+"""What all workers did when, by the trace they left."""
 
 from __future__ import annotations
 
-import itertools
 from pathlib import Path
 
 import pytest
 
-from dni_async.launcher.dashboard import timeline
-from dni_async.launcher.dashboard.timeline import (
-    Mark,
-    StageTime,
-    Trace,
-    batch_seconds,
-    in_lockstep,
-    read_trace,
-    stage_times,
-    window_of,
-)
+from dni_async.launcher.report.html.timeline import recorded
+from dni_async.launcher.report.html.timeline.recorded import read_trace, window_of
 from dni_async.launcher.run_folder.trace import Span, WorkerSpans, write_trace
 
 MS = 1_000_000  # in nanoseconds
@@ -64,8 +54,8 @@ def test_a_window_has_the_marks_that_lie_in_it_and_the_arrows(path: Path) -> Non
 def test_where_there_are_too_many_marks_shares_stand_for_them(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timeline, "MAX_DRAWN", 3)
-    monkeypatch.setattr(timeline, "NUM_PIECES", 4)
+    monkeypatch.setattr(recorded, "MAX_DRAWN", 3)
+    monkeypatch.setattr(recorded, "NUM_PIECES", 4)
     trace = read_trace(path)
     assert trace is not None
     tracks = window_of(trace, 0.0, 0.016)["tracks"]
@@ -76,32 +66,6 @@ def test_where_there_are_too_many_marks_shares_stand_for_them(
     assert tracks[0]["pieces"][1][:2] == [0.004, 0.008]
 
 
-def test_stage_times_are_medians_and_lockstep_lays_them_end_to_end(path: Path) -> None:
-    trace = read_trace(path)
-    assert trace is not None
-    lower, upper = stage_times(trace)
-    assert lower == pytest.approx(StageTime(0.003, 0.005))
-    assert upper == pytest.approx(StageTime(0.0025, 0.002))
-    assert batch_seconds(trace) == pytest.approx(0.008)
-    told = in_lockstep([StageTime(0.003, 0.005), StageTime(0.002, 0.002)], 1.0, 1.02)
-    assert told["period_s"] == pytest.approx(0.012)
-    assert [(mark.kind, mark.batch) for mark in told["tracks"][0]["marks"]] == [
-        ("forward", 0), ("backward", 0), ("forward", 1), ("backward", 1),
-    ]  # fmt: skip
-    everything = sorted(mark for track in told["tracks"] for mark in track["marks"])
-    for before, after in itertools.pairwise(everything):
-        assert after.began_s == pytest.approx(before.ended_s)  # one works, all others wait
-
-
-def test_a_long_time_of_lockstep_is_told_as_shares() -> None:
-    told = in_lockstep([StageTime(0.003, 0.003), StageTime(0.002, 0.0)], 0.0, 100.0)
-    assert [track["pieces"] for track in told["tracks"]] == [
-        [[0.0, 100.0, 0.75, 0.25, 0.0]],
-        [[0.0, 100.0, 0.25, 0.75, 0.0]],
-    ]
-    assert in_lockstep([StageTime(0.0, 0.0)], 0.0, 1.0)["tracks"] == []
-
-
 @pytest.mark.parametrize("text", ["", "[]", '{"ph": 3}\n', '{"ph":"X"}\n', '{"ph":"X","tid":"a"'])
 def test_what_is_no_trace_of_ours_gives_none(text: str, tmp_path: Path) -> None:
     (tmp_path / "trace.json").write_text(text)
@@ -110,8 +74,7 @@ def test_what_is_no_trace_of_ours_gives_none(text: str, tmp_path: Path) -> None:
 
 
 def test_a_trace_is_read_up_to_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timeline, "MAX_SPANS", 3)
+    monkeypatch.setattr(recorded, "MAX_SPANS", 3)
     trace = read_trace(path)
     assert trace is not None
     assert sum(map(len, trace.marks.values())) == 3
-    assert batch_seconds(Trace({0: [Mark(0.0, 1.0, "optimize", 0, 0)]})) == 0.0

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from dni_async.launcher.report.foreign_text import html_of
 from dni_async.launcher.report.html.svg import nice_ticks
-from dni_async.launcher.report.timeline.excerpt import Excerpt
-from dni_async.launcher.report.timeline.recorded import SENDING, WAITING, Mark
+from dni_async.launcher.report.html.timeline.excerpt import Excerpt
+from dni_async.launcher.report.html.timeline.recorded import SENDING, WAITING, Mark
 
 __all__ = ["COLOURS", "DARK_COLOURS", "DRAWING_STYLE", "WIDTH", "draw_timeline", "said_of"]
 
@@ -64,24 +64,19 @@ svg.timeline .point { fill: var(--ink); }
 
 def said_of(excerpt: Excerpt) -> str:
     """What one sees, in one sentence."""
-    shown = (
-        f"in the time of {excerpt.num_lockstep} batches in lockstep, {excerpt.num_passed} passed "
-        "the line"
+    ours_ms, lockstep_ms = excerpt.batch_s * 1000, excerpt.lockstep_s * 1000
+    end = "" if ours_ms < lockstep_ms else ": it would have been faster"
+    return (
+        f"While {excerpt.num_lockstep} batches would pass in lockstep, {excerpt.num_passed} did: "
+        f"over the whole run one every {ours_ms:.3g} ms, against {lockstep_ms:.3g} ms in lockstep "
+        f"with the same stage times, reckoned{end}."
     )
-    ratio = excerpt.lockstep_s / excerpt.batch_s if excerpt.batch_s else 0.0
-    pace = (
-        f"over the whole run a batch every {excerpt.batch_s * 1000:.3g} ms; lockstep with the same "
-        f"stage times, reckoned, every {excerpt.lockstep_s * 1000:.3g} ms"
-    )
-    verdict = f"{ratio:.2f} times as long" if ratio >= 1 else "which is less"
-    return f"{shown}; {pace}, {verdict}."
 
 
 def draw_timeline(excerpt: Excerpt) -> tuple[int, str]:
     """Height and inside of a drawing of WIDTH, for DRAWING_STYLE in an svg of class timeline."""
-    num_stages = len(excerpt.marks)
-    below = HEADING + num_stages * NARROW
-    bottom = below + HEADING + num_stages * WIDE
+    below = HEADING + len(excerpt.marks) * NARROW
+    bottom = below + HEADING + len(excerpt.marks) * WIDE
     height = bottom + AXIS + 2 * KEY_LINE + 6
     parts = [
         f'<rect class="card" width="{WIDTH}" height="{height}" rx="10" />',

@@ -8,7 +8,7 @@ from statistics import fmean, median
 from typing import Any, NamedTuple
 
 from dni_async.launcher.report.ceiling import measure_line
-from dni_async.launcher.report.timeline.recorded import (
+from dni_async.launcher.report.html.timeline.recorded import (
     EVALUATING,
     MAX_DRAWN,
     UPDATING,

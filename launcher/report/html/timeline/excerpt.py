@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 
-from dni_async.launcher.report.timeline.lockstep import StageTime, batch_seconds, in_lockstep
-from dni_async.launcher.report.timeline.recorded import (
+from dni_async.launcher.report.html.timeline.lockstep import StageTime, batch_seconds, in_lockstep
+from dni_async.launcher.report.html.timeline.recorded import (
     EVALUATING,
     UPDATING,
     Arrow,
@@ -26,7 +26,7 @@ class Excerpt:
     """As long as num_lockstep batches take in lockstep; in it num_passed left the last stage.
 
     began_s, ended_s: seconds of the trace. marks: by stage, as recorded. lockstep: the same of
-    lockstep, from the same moment on. batch: the one that is followed on its way, by arrows; -1 if none is.
+    lockstep, from the same moment on. batch: the one that arrows follow on its way; -1 if none is.
     lockstep_s, batch_s: seconds a batch in lockstep, and in the run as a whole.
     """
 
@@ -42,9 +42,7 @@ class Excerpt:
     batch_s: float
 
 
-def take_excerpt(
-    trace: Trace, times: Sequence[StageTime], *, num_lockstep: int
-) -> Excerpt | None:
+def take_excerpt(trace: Trace, times: Sequence[StageTime], *, num_lockstep: int) -> Excerpt | None:
     """From training alone; None where no part of the run is long enough for that.
 
     Of all parts in which as many batches pass as in most (the median), the one that shows most of
