@@ -94,7 +94,8 @@ def lockstep_times(trace: Trace, report: Mapping[str, Any] | None) -> list[Stage
 
 def batch_seconds(trace: Trace) -> float:
     """Seconds from one update of the last stage to the next, the mean; nothing of tests."""
-    gaps, before_s = [], None
+    gaps: list[float] = []
+    before_s = None
     for mark in trace.marks[max(trace.marks)]:
         if mark.kind == EVALUATING:
             before_s = None
