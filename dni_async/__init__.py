@@ -14,9 +14,10 @@ from dni_async.errors import (
     WireError,
     WorkerDied,
 )
-from dni_async.training import TrainingResult, load, train
+from dni_async.training import Callback, RunView, TrainingResult, load, train
 
 __all__ = [
+    "Callback",
     "ConfigError",
     "DataError",
     "DniError",
@@ -24,6 +25,7 @@ __all__ = [
     "LinkError",
     "NonFiniteError",
     "RunConfig",
+    "RunView",
     "TrainingResult",
     "WireError",
     "WorkerDied",

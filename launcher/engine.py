@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import nn
 
 from dni_async.config.run_config import RunConfig
 from dni_async.launcher.interruption import interruptible_call
+from dni_async.launcher.monitoring.callbacks import CallbackWatcher, MakeView
 from dni_async.launcher.run import run
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.loading import load_network
@@ -19,14 +21,22 @@ __all__ = ["carry_out", "interruptible_call", "load_network"]
 
 
 def carry_out(
-    config: RunConfig, *, run_dir: Path, overwrite: bool, progress: bool
+    config: RunConfig,
+    *,
+    run_dir: Path,
+    overwrite: bool,
+    progress: bool,
+    callbacks: Sequence[object] = (),
+    view: MakeView,
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Do what config asks; the decoupled network, on the CPU and in evaluation mode, and the
-    report. Raises as run does; at a signal, within interruptible_call, Interrupted.
+    report. Raises as run does, and what a callback raises; at a signal, within interruptible_call,
+    Interrupted. view: makes what callbacks are given of a run.
     """
     # A quiet console that is a terminal would still take the caller's output over.
     console = Console() if progress else Console(quiet=True, force_terminal=False)
     folder = RunFolder(run_dir)
-    plan, report = run(config, folder, console, overwrite=overwrite)
+    watcher = CallbackWatcher(callbacks, view) if callbacks else None
+    plan, report = run(config, folder, console, overwrite=overwrite, watcher=watcher)
     network: nn.Module = trained_network(plan, folder)
     return network.eval(), report

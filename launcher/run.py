@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,10 @@ from dni_async.launcher.plan.trial import try_regrouped
 from dni_async.launcher.report.building import build_report
 from dni_async.launcher.report.results import RunResult
 from dni_async.launcher.report.rows import layer_range
+from dni_async.launcher.report.watcher import Watcher
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.resume import Resumption, find_resumption, stage_files
-from dni_async.launcher.run_folder.returned import disagreement
+from dni_async.launcher.run_folder.returned import disagreement, trained_figures
 from dni_async.launcher.run_folder.trace import phase_seconds, read_spans, write_trace
 
 if TYPE_CHECKING:
@@ -44,15 +45,17 @@ def run(
     overwrite: bool = False,
     resume: bool = False,
     report_copy: Path | None = None,
+    watcher: Watcher | None = None,
 ) -> tuple[Plan, dict[str, Any]]:
     """Do what config asks; the plan that was carried out, and what report.json holds.
 
-    resume: go on with the run that folder holds, from its newest whole checkpoint.
+    resume: go on with the run that folder holds, from its newest whole checkpoint. watcher: hears
+    of the run beside those that config asks for, behind them.
     Raises ConfigError before any process starts, DniError after. However it ends, folder holds a
     readable report of what was done.
     """
     with _connected(config) as cluster:
-        return _run(config, folder, console, overwrite, resume, report_copy, cluster)
+        return _run(config, folder, console, overwrite, resume, report_copy, cluster, watcher)
 
 
 @contextmanager
@@ -75,6 +78,7 @@ def _run(
     resume: bool,
     report_copy: Path | None,
     cluster: RayCluster | None,
+    watcher: Watcher | None,
 ) -> tuple[Plan, dict[str, Any]]:
     if cluster is not None:
         _reachable(config, cluster)
@@ -83,6 +87,7 @@ def _run(
     plan = make_plan(config)
     _check_profiled_stage(plan)
     with open_watchers(plan.config, folder.tensorboard) as watchers:
+        watchers.all += [] if watcher is None else [watcher]
         return _carry_out(
             plan, folder, console, watchers, cluster, resume=resume, report_copy=report_copy
         )
@@ -122,15 +127,16 @@ def _carry_out(
             for note in (_headline(plan, folder), *plan.notes, *watchers.notes):
                 display.note(note)
             _train(plan, folder, display, runs, resumption, cluster)
-        status = "finished"
+        status = "stopped" if any(run.stopped for run in runs) else "finished"
     except Interrupted:
         status = "interrupted"
         raise
     finally:
         report = build_report(plan, runs, status=status)
-        display.end(report)
-        folder.write_report(report, report_copy)
-        folder.close()
+        with ExitStack() as last:  # whatever a watcher or the disk may raise
+            last.callback(folder.close)
+            last.callback(display.end, report)
+            folder.write_report(report, report_copy)
     return plan, report
 
 
@@ -208,7 +214,25 @@ def _train(
     if sentence is not None:
         display.note(sentence)
         warnings.warn(sentence, RuntimeWarning, stacklevel=2)
-    if not config.baseline:
+    if ours.stopped is not None:
+        ours.stopped.test_loss, ours.stopped.test_metrics = trained_figures(plan, folder)
+    if config.baseline:
+        _train_baselines(plan, folder, display, runs)
+
+
+def _train_baselines(
+    plan: Plan, folder: RunFolder, display: Display, runs: list[RunResult]
+) -> None:
+    """As many epochs as the decoupled run has, where that was stopped; none where it has none.
+
+    One that is asked to stop is the last.
+    """
+    (ours,) = runs
+    config, last_epoch = plan.config, None
+    if ours.stopped is not None:
+        last_epoch = ours.epochs[-1].epoch if ours.epochs else 0
+    if last_epoch == 0:
+        display.note("no baseline is trained: the run has no whole epoch to be compared")
         return
     budgets = {"baseline-1-thread": 1, "baseline-all-threads": plan.cores}
     for name, num_threads in budgets.items():
@@ -220,9 +244,13 @@ def _train(
             num_threads=num_threads,
             goal=config.goal,
         )
+        if ours.stop_asked is not None:  # when it was over already
+            return
         runs.append(baseline)
         display.begin(baseline)
-        train_baseline(plan, folder, display, baseline)
+        train_baseline(plan, folder, display, baseline, last_epoch=last_epoch)
+        if baseline.stopped is not None:
+            return
 
 
 def _check_profiled_stage(plan: Plan) -> None:

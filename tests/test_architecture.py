@@ -57,7 +57,7 @@ LAUNCHER = {
     "__init__": "|",
     "cli": "commands interruption report run run_folder | config errors files",
     "options_page": "cli commands | config decisions",
-    "engine": "interruption run run_folder | config",
+    "engine": "interruption monitoring run run_folder | config",
     "run": "coordination interruption jobs monitoring places plan report run_folder"
     " | config errors files",
     "commands": "dashboard decisions interruption report | config decisions errors files transport",
@@ -206,7 +206,7 @@ def test_the_library_reaches_for_the_launcher_in_one_place() -> None:
         if source.place.startswith("dni_async/")
         and any(within(imported, "dni_async.launcher") for imported in imported_by(source))
     }
-    assert reaching == {"dni_async/training.py"}
+    assert reaching == {"dni_async/training/call.py"}
 
 
 def test_each_place_keeps_off_what_is_not_its_business() -> None:
@@ -337,7 +337,7 @@ def test_the_public_library_is_what_it_says() -> None:
 WITHOUT_TORCH = [
     "dni_async",
     "dni_async.config.given",
-    "dni_async.training",
+    "dni_async.training.call",
     "dni_async.config.run_config",
     "dni_async.wire.codec",
     "dni_async.decisions.machines.machine",

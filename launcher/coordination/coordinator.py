@@ -15,7 +15,7 @@ from dni_async.launcher.coordination.invitation import choose_run_id, invitation
 from dni_async.launcher.coordination.outside import Outside
 from dni_async.launcher.coordination.performer import Chronicle, Performer
 from dni_async.launcher.coordination.terms import terms_of
-from dni_async.launcher.decisions.events import Begun, Closed, RunEvent, Ticked
+from dni_async.launcher.decisions.events import Begun, Closed, RunEvent, StopAsked, Ticked
 from dni_async.launcher.decisions.run_machine import RunMachine
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.places.local import WorkerProcesses, worker_processes
@@ -152,6 +152,9 @@ class _Coordinator:
         readable = poller.wait(TURN_S if self._performer.shards.is_done else SENDING_S)
         for event in self._outside.hear(readable):
             self._handle(event)
+        reason = self._performer.take_stop()
+        if reason is not None:
+            self._handle(StopAsked(time.monotonic(), reason))
         self._performer.shards.push()
         self._handle(Ticked(time.monotonic()))
 

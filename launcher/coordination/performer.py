@@ -20,6 +20,7 @@ from dni_async.launcher.decisions.actions import (
     EnterProgress,
     EnterRecovery,
     EnterStart,
+    EnterStop,
     EnterWorker,
     KeepPart,
     KeepSaved,
@@ -35,7 +36,7 @@ from dni_async.launcher.decisions.actions import (
 from dni_async.launcher.decisions.epochs import WholeEpoch
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.plan.plan import Plan
-from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
+from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult, StopResult
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
 from dni_async.launcher.run_folder.checkpoints import OpenCheckpoints
 from dni_async.launcher.run_folder.folder import RunFolder
@@ -60,6 +61,10 @@ class Performer:
         self._stacks = Stacks(folder)
         self.shards = ShardSender(outside.control, run_id, chronicle.note)
         self.ending: EndRun | None = None
+
+    def take_stop(self) -> str | None:
+        """Why whoever watches asks for the run's end, told once; None where nobody does."""
+        return self._chronicle.take_stop()
 
     def perform(self, action: RunAction) -> None:
         """Do it. Raises WorkerDied where no process can be started any more."""
@@ -127,6 +132,7 @@ _Entry = (
     | EnterEpoch
     | EnterDeath
     | EnterRecovery
+    | EnterStop
     | EnterWorker
 )
 
@@ -173,6 +179,10 @@ class Chronicle:
         if text is not None:
             self._display.note(text)
 
+    def take_stop(self) -> str | None:
+        """See RunResult."""
+        return self._result.take_stop()
+
     def keep_part(self, part: FilePart, incarnation: int) -> None:
         """Write the next bytes of a file that a worker sends."""
         self.note(self._received.enter(part, incarnation))
@@ -200,10 +210,9 @@ class Chronicle:
                 result.restarts.append(restart)
                 self._display.died(restart)
             case EnterRecovery(stage=stage, at_s=at_s):
-                for restart in result.restarts:
-                    if restart.stage == stage and restart.seconds is None:
-                        restart.seconds = at_s - restart.at_seconds
-                        self._display.recovered(restart)
+                self._enter_recovery(stage, at_s)
+            case EnterStop(reason=reason):
+                result.stopped = StopResult(reason)
             case EnterWorker():
                 self._enter_worker(entry)
 
@@ -219,6 +228,12 @@ class Chronicle:
         for progress in self._progress.values():
             self._folder.add_metrics({"run": name, "worker": progress.to_dict()})
         self._display.epoch(self._result, epoch)  # what the user has seen is written down
+
+    def _enter_recovery(self, stage: int, at_s: float) -> None:
+        for restart in self._result.restarts:
+            if restart.stage == stage and restart.seconds is None:
+                restart.seconds = at_s - restart.at_seconds
+                self._display.recovered(restart)
 
     def _enter_worker(self, entry: EnterWorker) -> None:
         """What a stage's worker did, as it last told it."""

@@ -19,6 +19,7 @@ __all__ = [
     "EnterProgress",
     "EnterRecovery",
     "EnterStart",
+    "EnterStop",
     "EnterWorker",
     "KeepPart",
     "KeepSaved",
@@ -176,6 +177,13 @@ class EnterRecovery:
 
 
 @dataclass(frozen=True, slots=True)
+class EnterStop:
+    """The run ends before its last epoch, as somebody asked, for this reason."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class EnterWorker:
     """Which process a stage's last Progress was of, and what it computed on."""
 
@@ -211,6 +219,7 @@ RunAction = (
     | EnterEpoch
     | EnterDeath
     | EnterRecovery
+    | EnterStop
     | EnterWorker
     | EndRun
 )

@@ -15,7 +15,7 @@ from dni_async.launcher.decisions.actions import (
 )
 from dni_async.launcher.decisions.events import ActorEnded
 from dni_async.launcher.decisions.state import RunState
-from dni_async.wire.messages import Assigned, Heartbeat, Hello, Join, Start
+from dni_async.wire.messages import Assigned, Drain, Heartbeat, Hello, Join, Start
 
 __all__ = ["beat", "begin", "hear_actor", "hear_hello", "hear_join", "hear_ready", "look"]
 
@@ -123,7 +123,8 @@ def look(state: RunState) -> list[RunAction]:
 def _start(state: RunState) -> list[RunAction]:
     state.started_at = state.now
     run_id, stages = state.terms.run_id, range(state.terms.num_stages)
-    actions = [action for stage in stages for action in state.send(stage, Start(run_id))]
+    actions = state.send(0, Drain(run_id)) if state.is_draining else []
+    actions += [action for stage in stages for action in state.send(stage, Start(run_id))]
     return [*actions, EnterStart(tuple(state.roster.pids[stage] for stage in stages))]
 
 

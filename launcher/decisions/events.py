@@ -15,6 +15,7 @@ __all__ = [
     "Reached",
     "Refused",
     "RunEvent",
+    "StopAsked",
     "Ticked",
     "WorkerExited",
     "WorkerStarted",
@@ -105,6 +106,14 @@ class Reached:
 
 
 @dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Who watches the run asks for its end, for this reason."""
+
+    at: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """All that had happened has been told, and time goes on; several times a second."""
 
@@ -127,6 +136,7 @@ RunEvent = (
     | WorkerExited
     | ActorEnded
     | Reached
+    | StopAsked
     | Ticked
     | Closed
 )

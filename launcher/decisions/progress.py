@@ -9,6 +9,7 @@ from dni_async.launcher.decisions.actions import (
     EnterFirstUpdates,
     EnterProgress,
     EnterRecovery,
+    EnterStop,
     EnterWorker,
     Note,
     RunAction,
@@ -17,7 +18,7 @@ from dni_async.launcher.decisions.epochs import EpochMessage, WholeEpoch
 from dni_async.launcher.decisions.state import RunState
 from dni_async.wire.messages import Drain, EpochTrained, Progress
 
-__all__ = ["close", "hear_epoch", "hear_progress"]
+__all__ = ["close", "hear_epoch", "hear_progress", "hear_stop"]
 
 
 def hear_progress(state: RunState, message: Progress) -> list[RunAction]:
@@ -48,6 +49,14 @@ def hear_epoch(state: RunState, message: EpochMessage) -> list[RunAction]:
     return actions
 
 
+def hear_stop(state: RunState, reason: str) -> list[RunAction]:
+    """Somebody asks for the end; nothing where it has come, or is on its way."""
+    if state.is_draining or state.last_epoch >= state.terms.epochs:
+        return []
+    note = Note(f"the run ends, as it was asked to: {reason}")
+    return [EnterStop(reason), note, *_drain(state)]
+
+
 def close(state: RunState) -> list[RunAction]:
     """Nobody tells anything any more: epochs that lack no more than boundaries, and who worked."""
     actions = [action for whole in state.epochs.rest() for action in _enter(state, whole)]
@@ -70,10 +79,14 @@ def _compare(state: RunState, whole: WholeEpoch) -> list[RunAction]:
     reason = state.outlook.hear(whole.epoch, figure)
     if not reason:
         return []
+    return [Note(f"the run ends with epoch {whole.epoch}: {reason}"), *_drain(state)]
+
+
+def _drain(state: RunState) -> list[RunAction]:
+    """The source is to begin no more batches. One that has not begun is told before it does."""
     state.is_draining = True
-    note = Note(f"the run ends with epoch {whole.epoch}: {reason}")
-    is_there = 0 in state.roster.ready  # else its replacement is told before it begins
-    return [note, *(state.send(0, Drain(state.terms.run_id)) if is_there else [])]
+    is_training = state.has_started and 0 in state.roster.ready
+    return state.send(0, Drain(state.terms.run_id)) if is_training else []
 
 
 def _recovery(state: RunState, message: Progress) -> list[RunAction]:

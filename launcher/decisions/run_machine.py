@@ -20,6 +20,7 @@ from dni_async.launcher.decisions.events import (
     Reached,
     Refused,
     RunEvent,
+    StopAsked,
     Ticked,
     WorkerExited,
     WorkerStarted,
@@ -81,6 +82,8 @@ class RunMachine:
                 return self._hear_part(event)
             case Refused(peer=peer, why=why):
                 return state.refuse(peer, f"a message was refused: {why}")
+            case StopAsked(reason=reason):
+                return progress.hear_stop(state, reason)
             case Ticked():
                 return self._tick()
             case Closed():

@@ -51,11 +51,13 @@ def train(
     tell: Callable[[int], None] = lambda num_batches: None,
     output_shape: tuple[int, ...] | None = None,
     known: tuple[tuple[int, ...], TargetForm] | None = None,
+    last_epoch: int | None = None,
 ) -> nn.Sequential:
     """Train and return the network.
 
     output_shape: of one sample, where the network is the user's own. known: shape of one
-    sample and form of the targets; None where that is for the data to say.
+    sample and form of the targets; None where that is for the data to say. last_epoch: after which
+    it ends, though its settings say more; one of those that end with a test.
     Calls started() when all is built, tell(num_batches) a few times a second with what has been
     trained so far, and report(epoch) after each epoch that ends with a test.
     Raises NonFiniteError before a non-finite loss is applied.
@@ -83,7 +85,8 @@ def train(
                 continue
             result = _result(epoch, trained, line.test())
             report(result)
-            if outlook.hear(epoch, config.goal.figure(result.test_loss, result.test_metrics)):
+            figure = config.goal.figure(result.test_loss, result.test_metrics)
+            if outlook.hear(epoch, figure) or epoch == last_epoch:
                 break
             trained = _Trained()
         return network
@@ -187,6 +190,7 @@ def main() -> None:
         tell=tell,
         output_shape=tuple(job["output_shape"]),
         known=(tuple(job["input_shape"]), TargetForm.from_dict(job["form"])),
+        last_epoch=job["last_epoch"],
     )
     if job.get("weights_path"):
         import safetensors.torch

@@ -16,7 +16,7 @@ from dni_async.files.scratch import SCRATCH, remove_scratch
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.places.local import command_for, thread_environment
 from dni_async.launcher.plan.plan import Plan
-from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.launcher.report.results import EpochResult, RunResult, StopResult
 from dni_async.launcher.run_folder.folder import RunFolder
 
 __all__ = ["train_baseline"]
@@ -29,11 +29,13 @@ def train_baseline(
     result: RunResult,
     *,
     weights_path: Path | None = None,
+    last_epoch: int | None = None,
 ) -> None:
     """Train plan's network by backpropagation in one process of result.num_threads threads.
 
-    Fills in result as it goes. On GPUs it gets the first device. Raises WorkerDied if the process
-    fails; it never outlives the call.
+    Fills in result as it goes; where that is asked to stop, the process is ended. last_epoch: of
+    the run that it is compared with, where that was stopped. On GPUs it gets the first device.
+    Raises WorkerDied if the process fails; it never outlives the call.
     """
     job = {
         "config": plan.config.to_dict(),
@@ -43,6 +45,7 @@ def train_baseline(
         "input_shape": plan.input_shape,
         "form": asdict(plan.form),
         "parent": os.getpid(),
+        "last_epoch": last_epoch,
         "weights_path": None if weights_path is None else str(weights_path),
     }
     log = folder.logs / f"{result.name}.log"
@@ -68,7 +71,7 @@ def train_baseline(
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     pipe.close()
-    if code != 0:
+    if code != 0 and result.stopped is None:
         raise WorkerDied(
             f"{result.name} exited with code {code}:\n{log.read_text().rstrip()}",
             code if code > 0 else 128 - code,
@@ -94,12 +97,24 @@ def _follow(
         row = json.loads(line)
         if "started" in row:
             result.startup_seconds = time.perf_counter() - began
-            continue
-        if "trained" in row:
+        elif "trained" in row:
             display.trained(result, row["trained"])
-            continue
-        epoch = EpochResult(**row)
-        result.epochs.append(epoch)
-        display.epoch(result, epoch)
-        folder.add_metrics({"run": result.name, **row})
+        else:
+            epoch = EpochResult(**row)
+            result.epochs.append(epoch)
+            display.epoch(result, epoch)
+            folder.add_metrics({"run": result.name, **row})
+        if _is_to_end(result, display):
+            process.kill()
+            break
     process.wait()
+
+
+def _is_to_end(result: RunResult, display: Display) -> bool:
+    """Whether somebody asks for its end, which is noted then."""
+    reason = result.take_stop()
+    if reason is None:
+        return False
+    result.stopped = StopResult(reason)
+    display.note(f"{result.name} ends, as it was asked to: {reason}")
+    return True

@@ -83,6 +83,8 @@ class WatchedDisplay(Display):
             try:
                 call(watcher)
             except OSError as error:
+                if watcher.is_essential:
+                    raise
                 self._watchers.remove(watcher)
                 self.note(f"{type(watcher).__name__} shows no more: {error}")
 

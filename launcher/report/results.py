@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile
 from typing import Any, Literal
 
@@ -13,9 +13,10 @@ from dni_async.launcher.report.rounding import rounded
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
 from dni_async.wire.messages import BoundaryEpoch
 
-__all__ = ["EpochResult", "RestartResult", "RunResult"]
+__all__ = ["EpochResult", "RestartResult", "RunResult", "StopResult"]
 
 # Digits in report.json.
+_OF_EPOCHS = {"seconds": 4}
 _OF_RESTARTS = {"at_seconds": 3, "seconds": 3}
 _OF_BOUNDARIES = {"cosine": 6, "relative_error": 6, "norm_ratio": 6}
 _OF_ALL_EPOCHS = ("run_id", "stage")  # of a boundary
@@ -39,6 +40,10 @@ class EpochResult:
     num_samples: int
     num_tested: int | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """The epoch as report.json shows it."""
+        return rounded(self, _OF_EPOCHS)
+
 
 @dataclass(slots=True)
 class RestartResult:
@@ -53,6 +58,24 @@ class RestartResult:
     at_seconds: float
     seconds: float | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """The restart as report.json shows it."""
+        return rounded(self, _OF_RESTARTS)
+
+
+@dataclass(slots=True)
+class StopResult:
+    """A run that was asked to end before its last epoch, for reason.
+
+    test_loss, test_metrics: of the network as it came back, which a few updates, or part of an
+    epoch, may have changed since its last test; None and empty of a baseline, or where nothing was
+    tested.
+    """
+
+    reason: str
+    test_loss: float | None = None
+    test_metrics: dict[str, float] = field(default_factory=dict)
+
 
 @dataclass(slots=True)
 class RunResult:
@@ -62,7 +85,8 @@ class RunResult:
     the first update of the stage that made its first one last (decoupled runs alone). is_lockstep:
     by its rule one batch at a time was in the whole line.
     goal: the chosen metric, and what is to become of it. boundaries: of each epoch, by stage, those
-    that compared gradients.
+    that compared gradients. stop_asked: a reason in here asks for the run's end; whoever watches
+    may write it, from any thread, and whoever trains takes it out. stopped: what came of it.
     """
 
     name: str
@@ -79,6 +103,13 @@ class RunResult:
     workers: list[WorkerResult] = field(default_factory=list)
     restarts: list[RestartResult] = field(default_factory=list)
     links: list[LinkResult] = field(default_factory=list)
+    stop_asked: str | None = None
+    stopped: StopResult | None = None
+
+    def take_stop(self) -> str | None:
+        """Why the run is asked to end, told once; None where it is not."""
+        reason, self.stop_asked = self.stop_asked, None
+        return reason
 
     @property
     def train_seconds(self) -> float:
@@ -161,8 +192,9 @@ class RunResult:
             "best": outlook.best,
             "best_epoch": outlook.best_epoch,
             "seconds_to_target": self.seconds_to(self.goal.target),
-            "epochs": [rounded(epoch, {"seconds": 4}) for epoch in self.epochs],
-            "restarts": [rounded(each, _OF_RESTARTS) for each in self.restarts],
+            "stopped": None if self.stopped is None else asdict(self.stopped),
+            "epochs": [epoch.to_dict() for epoch in self.epochs],
+            "restarts": [each.to_dict() for each in self.restarts],
             "boundaries": _boundary_rows(self.boundaries),
             "links": [link.to_dict() for link in self.links],
             "workers": [worker.to_dict() for worker in self.workers],

@@ -122,6 +122,11 @@ _RUN: Final = {
     "test_metrics": _SCORES,
     "metric": _TEXT,
     "seconds_to_target": _or_none(_AMOUNT),
+    "stopped?": _or_none(
+        _Kind(
+            "table with a reason", lambda v: isinstance(v, dict) and _TEXT.is_one(v.get("reason"))
+        )
+    ),
     "epochs": [_EPOCH],
     "restarts?": [{"stage": _COUNT, "at_seconds": _NUMBER, "seconds": _or_none(_NUMBER)}],
     "boundaries?": [_BOUNDARY],

@@ -17,8 +17,11 @@ __all__ = ["Watcher"]
 class Watcher:
     """Hears, in the launcher's thread, what it has methods of its own for; else nothing is done.
 
-    One that raises OSError is left out from then on, and costs the run nothing.
+    One that raises OSError is left out from then on, and costs the run nothing, unless it
+    is_essential; whatever else it raises ends the run.
     """
+
+    is_essential = False
 
     def lay_out(self, plan: Plan) -> None:
         """What is to be trained, and by whom."""

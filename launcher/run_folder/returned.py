@@ -17,7 +17,7 @@ from dni_async.launcher.run_folder.folder import RunFolder
 if TYPE_CHECKING:
     from dni_async.stage.losses.metrics.examination import Measured
 
-__all__ = ["disagreement", "trained_network", "trained_state"]
+__all__ = ["disagreement", "trained_figures", "trained_network", "trained_state"]
 
 # How far figures may be apart: of a share, beside two samples, and of others, relative; then where
 # numbers are rounded on the way, or another device computes.
@@ -48,6 +48,14 @@ def trained_state(folder: RunFolder) -> tuple[dict[str, Any], Any]:
         values = read_values(folder.model_state)
         state = OwnState(values, safetensors.torch.load_file(folder.model_state))
     return safetensors.torch.load_file(folder.model), state
+
+
+def trained_figures(plan: Plan, folder: RunFolder) -> tuple[float | None, dict[str, float]]:
+    """Loss and metrics of the trained network on all test samples; None and none of no samples."""
+    if plan.num_test == 0:
+        return None, {}
+    found = _tested(plan, folder)
+    return found.loss, found.metrics
 
 
 def disagreement(plan: Plan, folder: RunFolder, result: RunResult) -> str | None:

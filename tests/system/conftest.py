@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from dni_async.launcher.places.local import command_for
 from dni_async.stage.threads import prepare_torch
 from tests.marked_process import MarkedProcess
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class Launch(MarkedProcess):
@@ -105,4 +108,42 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
 
     yield start
     for each in launched:
+        each.abort()
+
+
+class Script(MarkedProcess):
+    """A Python program of a user's in a folder of its own."""
+
+    def __init__(self, folder: Path, program: Path, *, is_cold: bool) -> None:
+        self.folder = folder
+        super().__init__(
+            [sys.executable, "-u", str(program)],
+            cwd=folder,
+            environment={"PYTHONPATH": str(ROOT)},
+            is_cold=is_cold,
+        )
+
+    def left(self) -> list[str]:
+        """What lies in the temporary folder once no process is left."""
+        assert self.left_after(10) == []
+        return sorted(path.name for path in self.temporary.iterdir())
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
+    """Start scripts; whatever the test does, all their processes are gone after it."""
+    started: list[Script] = []
+
+    def start(program: str | Path, *, is_cold: bool = False, **files: str) -> Script:
+        folder = tmp_path / f"script-{len(started)}"
+        folder.mkdir()
+        if isinstance(program, str):
+            files["script"], program = program, folder / "script.py"
+        for name, content in files.items():
+            (folder / f"{name}.py").write_text(content, encoding="utf-8")
+        started.append(Script(folder, program, is_cold=is_cold))
+        return started[-1]
+
+    yield start
+    for each in started:
         each.abort()

@@ -13,6 +13,7 @@ from dni_async.launcher.decisions.actions import (
     EndRun,
     EnterEpoch,
     EnterStart,
+    EnterStop,
     Note,
     RunAction,
     Send,
@@ -23,6 +24,7 @@ from dni_async.launcher.decisions.events import (
     Begun,
     Heard,
     RunEvent,
+    StopAsked,
     Ticked,
     WorkerExited,
     WorkerStarted,
@@ -86,11 +88,13 @@ class SimulatedRun:
 
     A batch passes while all stages train and all links are joined. The end of the run goes down
     from the head, and each stage leaves as it passes. target: the epoch that reaches it, if any.
-    is_spoilt: somebody has died before the start.
+    is_stopped: it was asked to stop, as some are, at any moment. is_spoilt: somebody has died
+    before the start.
     """
 
     def __init__(self, seed: int) -> None:
         self.draw = random.Random(seed)
+        self.stop_draw = random.Random(-seed - 1)
         draw = self.draw
         self.num_stages = draw.randint(2, 5)
         self.epochs = draw.randint(1, 5)
@@ -103,10 +107,10 @@ class SimulatedRun:
         self.now = 0.0
         self.ending: EndRun | None = None
         self.workers: dict[int, Worker] = {}  # the newest of each stage
-        self.has_started = self.is_spoilt = False
+        self.has_started = self.is_spoilt = self.is_stopped = False
         self.left: set[int] = set()
         self.entered: list[int] = []
-        self.reached_at: int | None = None  # how many batches had passed at the target
+        self.reached_at: int | None = None  # how many batches had passed then, or at a stop
         self.batches = 0
         self._pids = itertools.count(100)
         self._count = itertools.count()
@@ -119,6 +123,7 @@ class SimulatedRun:
         self.at(0.0, self.step)
         self.at(PROGRESS_S, self.report)
         self.plan_deaths()
+        self.plan_stop()
         while self.ending is None:
             self.now, _, what = heapq.heappop(self._queue)
             assert self.now < MAX_S, "somebody waits for ever"
@@ -134,6 +139,12 @@ class SimulatedRun:
             together = self.draw.choice((1, 1, 1, 2, 3))
             for stage in range(first, min(first + together, self.num_stages)):
                 self.at(when, lambda stage=stage: self.kill(stage))  # type: ignore[misc]
+
+    def plan_stop(self) -> None:
+        """In one of four runs."""
+        if self.stop_draw.random() < 0.25:
+            when = self.stop_draw.random() * (1.5 + self.epochs * BATCHES * BATCH_S)
+            self.at(when, lambda: self.hear(StopAsked(self.now, "enough")))
 
     def at(self, when: float, what: Callable[[], None]) -> None:
         """Have it happen then."""
@@ -173,6 +184,10 @@ class SimulatedRun:
             case Note(text=text):
                 if "is reached" in text:
                     self.reached_at = self.batches
+            case EnterStop():
+                assert self.reached_at is None
+                self.reached_at = self.batches
+                self.is_stopped = True
             case EndRun():
                 self.ending = action
 

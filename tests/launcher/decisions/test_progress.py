@@ -7,6 +7,7 @@ from dni_async.launcher.decisions.actions import (
     EnterFirstUpdates,
     EnterProgress,
     EnterRecovery,
+    EnterStop,
     EnterWorker,
     KeepPart,
     KeepSaved,
@@ -16,7 +17,7 @@ from dni_async.launcher.decisions.actions import (
     SendShard,
 )
 from dni_async.launcher.decisions.epochs import WholeEpoch
-from dni_async.launcher.decisions.events import PartHeard
+from dni_async.launcher.decisions.events import PartHeard, StopAsked
 from dni_async.wire.messages import (
     BoundaryEpoch,
     Drain,
@@ -25,6 +26,7 @@ from dni_async.wire.messages import (
     Evaluated,
     FileWanted,
     Saved,
+    Start,
     Stop,
 )
 from tests.launcher.decisions.runs import RUN, Run, told, training
@@ -65,6 +67,38 @@ def test_the_target_ends_the_run_early_once() -> None:
         Send("stage-0", Drain(RUN)),
     ]
     assert ended(run, 4, 0.95) == [whole(4, 0.95)]
+
+
+def test_who_watches_may_ask_for_the_end_once() -> None:
+    run = training(2)
+    ended(run, 1)
+    asked = [EnterStop("enough"), Note("the run ends, as it was asked to: enough")]
+    assert run.handle(StopAsked(run.now, "enough")) == [*asked, Send("stage-0", Drain(RUN))]
+    assert run.handle(StopAsked(run.now, "again")) == []
+    assert ended(run, 2) == [whole(2)]  # it was under way
+
+
+def test_the_last_epoch_is_no_less_the_end_for_being_asked_for() -> None:
+    run = training(2, epochs=1)
+    ended(run, 1)
+    assert run.handle(StopAsked(run.now, "enough")) == []
+
+
+def test_a_source_that_has_not_begun_is_told_of_the_end_before_its_start() -> None:
+    run = Run(2)
+    run.begin()
+    asked = [EnterStop("enough"), Note("the run ends, as it was asked to: enough")]
+    assert run.handle(StopAsked(run.now, "enough")) == asked
+    for stage in run.stages:
+        run.start(stage, 100 + stage)
+        run.hello(stage)
+    for stage in run.stages:
+        run.ready(stage)
+    sent = [action for action in run.tick() if isinstance(action, Send)]
+    assert sent == [
+        Send("stage-0", Drain(RUN)),
+        *(Send(f"stage-{stage}", Start(RUN)) for stage in run.stages),
+    ]
 
 
 def test_patience_ends_the_run_after_epochs_that_are_no_better() -> None:

@@ -41,6 +41,8 @@ def test_most_of_these_runs_lose_workers_and_reach_their_end() -> None:
     assert len(done) > 0.6 * len(runs)
     assert len(replaced) > 0.3 * len(runs)
     assert any(run.reached_at is not None and run.workers[0].incarnation for run in done)
+    assert len([run for run in done if run.is_stopped]) > 0.1 * len(runs)
+    assert any(run.is_stopped and not run.batches for run in done), "before the start"
 
 
 @pytest.mark.parametrize("seed", range(0, SEEDS, 40))

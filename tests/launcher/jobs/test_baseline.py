@@ -71,6 +71,16 @@ def test_it_equals_a_plain_loop_bit_for_bit(norm: str, optimizer: str) -> None:
         assert torch.equal(weight, weights[name]), name
 
 
+def test_it_goes_no_further_than_a_run_that_was_stopped() -> None:
+    """With the rate of one that would go on: the epochs are those of the same run."""
+    config = RunConfig(epochs=6, batch_size=100, width=16, lr_schedule="linear", evaluate_every=2)
+    told: list[EpochResult] = []
+    baseline.train(config, torch.device("cpu"), lambda: None, told.append)
+    short: list[EpochResult] = []
+    baseline.train(config, torch.device("cpu"), lambda: None, short.append, last_epoch=4)
+    assert [(e.epoch, e.train_loss) for e in short] == [(e.epoch, e.train_loss) for e in told[:2]]
+
+
 def test_its_rate_and_clipping_are_those_of_a_plain_loop() -> None:
     config = RunConfig(
         epochs=2, batch_size=100, width=64, lr_schedule="linear", warmup_updates=3, clip_norm=0.1

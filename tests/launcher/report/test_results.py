@@ -66,6 +66,7 @@ RUN = {
     "best": THIRD,
     "best_epoch": 1,
     "seconds_to_target": THIRD,
+    "stopped": None,
     "epochs": [
         {
             "epoch": 1,

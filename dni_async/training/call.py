@@ -1,4 +1,4 @@
-"""Train a model that the caller has in hand: the surface for scripts and notebooks."""
+"""Train a model that the caller has in hand, and load what was trained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,73 +19,20 @@ from dni_async.config.own_loss import as_settings
 from dni_async.config.own_metrics import metric_entries
 from dni_async.config.run_config import RunConfig
 from dni_async.config.target_form import Taken
-from dni_async.errors import ConfigError, DataError, HandshakeError, WorkerDied
+from dni_async.errors import ConfigError, HandshakeError, WorkerDied
+from dni_async.training.callbacks import RunView, checked_callbacks
+from dni_async.training.result import TrainingResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import nn
 
-__all__ = ["TrainingResult", "load", "train"]
+__all__ = ["load", "train"]
 
 _BY_NAME = ("rule", "synthesizer", "optimizer", "lr_schedule")  # may be given as an object
 Metrics = str | Callable[..., Any] | Sequence[str | Callable[..., Any]] | Mapping[str, Any]
 _running = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingResult:
-    """What came of a run. model: trained, on the CPU, in evaluation mode.
-
-    report: what report.json holds. run_dir: where the run is kept, None if it is not.
-    """
-
-    model: nn.Module = field(repr=False)
-    report: Mapping[str, Any] = field(repr=False)
-    run_dir: Path | None
-    accuracy: float | None
-    """On the test samples after the last epoch, in [0, 1]; None where it was not measured."""
-
-    @property
-    def epochs(self) -> list[dict[str, Any]]:
-        """Of each epoch: epoch, seconds of training, train_loss, test_loss, test_metrics."""
-        epochs: list[dict[str, Any]] = self.report["runs"][0]["epochs"]
-        return epochs
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The figures of the last epoch: train_loss, test_loss, and each metric as test_NAME.
-
-        Without what there is not: of no test samples there is no test loss.
-        """
-        if not self.epochs:
-            return {}
-        last = self.epochs[-1]
-        figures = {name: last[name] for name in ("train_loss", "test_loss")}
-        figures |= {f"test_{name}": value for name, value in last["test_metrics"].items()}
-        return {name: value for name, value in figures.items() if value is not None}
-
-    def predict(self, x: Any) -> Any:
-        """The model's outputs, float32 [N, ...], for x [N, ...features] as it was trained on.
-
-        x: a numpy array or a torch tensor, and so are the outputs; ids where the samples were ids,
-        else numbers, scaled as those were. In evaluation mode, without gradients, and in batches
-        as large as the run's, so N may be large. Raises DataError for an x that does not fit.
-        """
-        from dni_async.network.outputs import outputs_of
-
-        config, shape = self.report["config"], self.report["data"]["input_shape"]
-        if getattr(x, "ndim", None) == len(shape):
-            raise DataError(
-                f"x: has shape {list(x.shape)}, as one sample has; give [samples, ...]: x[None]"
-            )
-        return outputs_of(
-            self.model,
-            x,
-            batch_size=config["batch_size"],
-            dtype=config["dtype"],
-            holds_ids=self.report["data"]["holds_ids"],
-        )
 
 
 def train(
@@ -99,6 +45,7 @@ def train(
     run_dir: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    callbacks: Sequence[object] = (),
     **settings: Any,
 ) -> TrainingResult:
     """Train model on data with every stage in a process of its own, as ``dni-launch`` does.
@@ -131,11 +78,15 @@ def train(
 
     run_dir: where the run is kept; an earlier run there needs overwrite. Without it a temporary
     folder holds the run, and stays only if a worker fails, for its logs. progress: print a line
-    per epoch, and in a terminal a table of the stages.
+    per epoch, and in a terminal a table of the stages; in a notebook show one table that changes.
+
+    callbacks: objects that hear of the run and may ask for its end, see Callback.
 
     Raises ConfigError before any process starts, and the run's first cause as another DniError. At
-    Ctrl-C the workers end, then KeyboardInterrupt is raised. One run at a time in a process.
+    Ctrl-C the workers end, then KeyboardInterrupt is raised; so it is with what a callback raises.
+    One run at a time in a process.
     """
+    heard_by = checked_callbacks(callbacks)
     with (
         _alone(),
         _engine().interruptible_call(),
@@ -162,13 +113,19 @@ def train(
             if stream is not None:
                 resolved = dataclasses.replace(resolved, data=stream)
         network, report = _engine().carry_out(
-            resolved, run_dir=place, overwrite=overwrite, progress=progress
+            resolved,
+            run_dir=place,
+            overwrite=overwrite,
+            progress=progress,
+            callbacks=heard_by,
+            view=RunView,
         )
+    ours = report["runs"][0]
     return TrainingResult(
         model=network,
         report=report,
         run_dir=None if run_dir is None else Path(run_dir),
-        accuracy=report["runs"][0]["test_metrics"].get("accuracy"),
+        accuracy=(ours.get("stopped") or ours)["test_metrics"].get("accuracy"),
     )
 
 
