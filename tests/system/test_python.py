@@ -28,7 +28,7 @@ model = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(),
 """
 
 
-@pytest.mark.parametrize("name", ["own_data", "own_rule", "from_torch"])
+@pytest.mark.parametrize("name", ["own_data", "own_rule", "from_torch", "callbacks"])
 def test_the_examples_run_from_another_folder(script: Callable[..., Script], name: str) -> None:
     run = script(ROOT / "examples" / f"{name}.py", is_cold=name == "own_data")
     assert run.end() == 0, run.output
@@ -37,6 +37,9 @@ def test_the_examples_run_from_another_folder(script: Callable[..., Script], nam
     assert float(accuracy.group(1)) > 0.8
     if name == "own_rule":
         assert "updates by stage: 60 60 120" in run.output
+    if name == "callbacks":
+        assert "stopped after" in run.output
+        assert "4 epochs gained less than 0.5%" in run.output
     uses_torchs = name == "from_torch"  # whose optimizers make a cache
     assert [each for each in run.left() if not (uses_torchs and "torchinductor" in each)] == []
 
