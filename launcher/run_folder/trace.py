@@ -3,6 +3,7 @@
 Every worker is a track of complete events ("X"). Arrows ("s", "t", "f") follow an activation from
 its sending to the forward of the stage above (or, where that one predicts its inputs, to what it
 learns from it), and a returned gradient from its sending to the place where it is used below.
+Counters ("C") are what was in flight to the stage above, and how stale returned gradients were.
 Times are microseconds since the earliest span.
 """
 
@@ -19,7 +20,15 @@ from typing import Any, NamedTuple
 from dni_async.files import names
 from dni_async.files.writing import whole
 
-__all__ = ["Span", "WorkerSpans", "phase_seconds", "read_spans", "trace_events", "write_trace"]
+__all__ = [
+    "Count",
+    "Span",
+    "WorkerSpans",
+    "phase_seconds",
+    "read_spans",
+    "trace_events",
+    "write_trace",
+]
 
 PROCESS = 1  # all tracks lie in one group
 TARGET_USE = "learn input"  # of an activation, by a stage that went on without it
@@ -37,15 +46,24 @@ class Span(NamedTuple):
     ended_ns: int
 
 
+class Count(NamedTuple):
+    """What a count of a worker came to at a moment."""
+
+    kind: str
+    value: int
+    at_ns: int
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerSpans:
-    """What one worker recorded, in order; dropped counts what came after."""
+    """What one worker recorded, in order; dropped counts the spans that came after."""
 
     stage: int
     pid: int
     device: str
     dropped: int
     spans: Sequence[Span]
+    counts: Sequence[Count] = ()
 
 
 def read_spans(folder: Path) -> list[WorkerSpans]:
@@ -55,7 +73,8 @@ def read_spans(folder: Path) -> list[WorkerSpans]:
         left = json.loads(path.read_text(encoding="utf-8"))
         spans = [Span(*values) for values in left["spans"]]
         head = (left["stage"], left["pid"], left["device"], left["dropped"])
-        found.append(WorkerSpans(*head, spans))
+        counts = tuple(Count(*values) for values in left["counts"])
+        found.append(WorkerSpans(*head, spans, counts))
     return sorted(found, key=lambda worker: worker.stage)
 
 
@@ -85,7 +104,7 @@ def write_trace(path: Path, workers: Sequence[WorkerSpans]) -> None:
 
 
 def trace_events(workers: Sequence[WorkerSpans]) -> Iterator[dict[str, Any]]:
-    """Every event of the trace: the tracks' names, the spans, the arrows between stages."""
+    """Every event of the trace: the tracks' names, spans, counters, the arrows between stages."""
     origin_ns = min((w.spans[0].began_ns for w in workers if w.spans), default=0)
     yield _metadata("process_name", 0, name="dni-async")
     for worker in workers:
@@ -95,6 +114,8 @@ def trace_events(workers: Sequence[WorkerSpans]) -> Iterator[dict[str, Any]]:
     for worker in workers:
         for span in worker.spans:
             yield _complete(worker, span, origin_ns)
+        for count_of in worker.counts:
+            yield _counter(worker, count_of, origin_ns)
     ids = count(1)
     by_stage = {worker.stage: worker for worker in workers}
     for lower in workers:
@@ -179,6 +200,18 @@ def _complete(worker: WorkerSpans, span: Span, origin_ns: int) -> dict[str, Any]
         "ts": (span.began_ns - origin_ns) / 1000,
         "dur": (span.ended_ns - span.began_ns) / 1000,
         "args": args,
+    }
+
+
+def _counter(worker: WorkerSpans, count_of: Count, origin_ns: int) -> dict[str, Any]:
+    """A counter belongs to the whole group, so that its name tells the stage."""
+    return {
+        "ph": "C",
+        "name": f"stage {worker.stage} {count_of.kind}",
+        "pid": PROCESS,
+        "tid": _track(worker),
+        "ts": (count_of.at_ns - origin_ns) / 1000,
+        "args": {count_of.kind: count_of.value},
     }
 
 

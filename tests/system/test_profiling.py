@@ -57,6 +57,7 @@ def test_a_profiled_run_leaves_one_trace_of_all_workers(profiled: Launch) -> Non
         assert versions == sorted(versions)
         assert versions[-1] == EPOCHS * TRAIN
     assert_arrows_arrive([e for e in events if e["ph"] in "stf"], spans)
+    assert_counters_fit(events, profiled.report()["runs"][0]["workers"])
     assert not (profiled.run_dir / "profile").exists()
     profiled.assert_nothing_left()
 
@@ -75,6 +76,22 @@ def compute_times(track: list[Event]) -> dict[int, float]:
     times = {e["args"]["batch_id"]: e["ts"] for e in computed}
     assert len(times) == len(computed)
     return times
+
+
+def assert_counters_fit(events: list[Event], workers: list[dict[str, Any]]) -> None:
+    """Windows fill and empty, within their bounds; staleness is what the report says of it."""
+    values = defaultdict(list)
+    for event in events:
+        if event["ph"] == "C":
+            (value,) = event["args"].values()
+            values[event["name"]].append(value)
+    for stage, worker in enumerate(workers[:-1]):
+        window, staleness = values[f"stage {stage} window"], values[f"stage {stage} staleness"]
+        assert (min(window), window[-1]) == (0, 0)
+        assert 1 <= max(window) <= 16
+        assert len(window) == 2 * EPOCHS * (TRAIN + TEST)  # each batch goes and is released
+        assert max(staleness) == worker["max_staleness"]
+    assert len(values) == 2 * (STAGES - 1)  # the head has neither
 
 
 def assert_arrows_arrive(arrows: list[Event], spans: dict[int, list[Event]]) -> None:

@@ -1,5 +1,7 @@
 """What a worker did and when: spans of time, kept in memory up to a bound, written at its end.
 
+Beside them stand counts that change: how many activations are in flight, how stale a gradient was.
+
 Times are nanoseconds of the monotonic clock, which all processes of one host share, so that the
 spans of several workers can be laid side by side. On a GPU a span is the time that the worker's
 thread was held, as kernels run on behind it.
@@ -15,7 +17,7 @@ from typing import Literal, Protocol
 
 from dni_async.files.writing import whole
 
-__all__ = ["MAX_SPANS", "NO_BATCH", "KeptSpans", "Span", "SpanKind", "Spans"]
+__all__ = ["MAX_SPANS", "NO_BATCH", "Count", "CountKind", "KeptSpans", "Span", "SpanKind", "Spans"]
 
 MAX_SPANS = 200_000  # about 40 MB
 NO_BATCH = -1
@@ -42,6 +44,12 @@ SpanKind = Literal[
 ]
 
 
+CountKind = Literal["window", "staleness"]
+"""Activations in flight to the stage above; updates between a batch's forward and its gradient."""
+
+Count = tuple[CountKind, int, int]
+"""Its kind, what it came to, and when, in nanoseconds."""
+
 Span = tuple[SpanKind, int, int, int, int]
 """Its kind, batch_id, version, and when it began and ended, in nanoseconds."""
 
@@ -61,12 +69,15 @@ class Spans:
     def lap(self, kind: SpanKind, batch_id: int = NO_BATCH) -> None:
         """The span ends here and was of this kind; the next one begins."""
 
+    def count(self, kind: CountKind, value: int) -> None:
+        """A count has come to this value."""
+
     def write(self, path: Path, *, stage: int, device: str) -> None:
         """Leave the spans in a file, whole or not at all."""
 
 
 class KeptSpans(Spans):
-    """Keeps the first max_spans spans, in kept, and counts the rest.
+    """Keeps the first max_spans spans, in kept, and counts the rest; of counts, those up to then.
 
     updates tells the version, which every span is stamped with as it ends.
     """
@@ -77,6 +88,7 @@ class KeptSpans(Spans):
         self._room = max_spans
         self._began_ns = time.perf_counter_ns()
         self.kept: list[Span] = []
+        self.counts: list[Count] = []  # fewer than spans, as each batch has more of these
 
     def begin(self) -> None:
         """A span begins here."""
@@ -92,10 +104,15 @@ class KeptSpans(Spans):
             self.dropped += 1
         self._began_ns = now_ns
 
+    def count(self, kind: CountKind, value: int) -> None:
+        """A count has come to this value."""
+        if self._room > 0:
+            self.counts.append((kind, value, time.perf_counter_ns()))
+
     def write(self, path: Path, *, stage: int, device: str) -> None:
         """Leave the spans in a file, whole or not at all."""
         head = {"stage": stage, "pid": os.getpid(), "device": device, "dropped": self.dropped}
         fields = ["kind", "batch_id", "version", "began_ns", "ended_ns"]
-        left = {**head, "fields": fields, "spans": self.kept}
+        left = {**head, "fields": fields, "spans": self.kept, "counts": self.counts}
         with whole(path, writer=str(os.getpid())) as part:
             part.write_text(json.dumps(left, separators=(",", ":")), encoding="utf-8")

@@ -73,6 +73,7 @@ class LinkActions:
         now = time.perf_counter()
         self._tally.sending_s += now - began
         self._tally.round_trips.sent(batch.batch_id, now)
+        self._spans.count("window", self._tally.round_trips.num_in_flight)
         if batch.purpose == "train":
             self._tally.sent(self._equipment.machine.pending)
         self._spans.lap("send", batch.batch_id)

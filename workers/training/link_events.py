@@ -84,6 +84,7 @@ class LinkEvents:
         else:
             self._neighbours.connect_outbox(message.endpoint)
             self._round_trips.lose(time.perf_counter())
+            self._count_window()
         return moved, LinkRemade(message.side)
 
     def _hear(self, link: Link, hear: _Hear) -> _Events:
@@ -101,12 +102,14 @@ class LinkEvents:
         match message:
             case ReturnedGradient():
                 self._round_trips.released(message.batch_id, time.perf_counter())
+                self._count_window()
                 self._batches.take_gradient(message, tensors)
                 yield Returned(message.batch_id)
             case Credit():
                 now = time.perf_counter()
                 for batch_id in message.batch_ids:
                     self._round_trips.released(batch_id, now)
+                    self._count_window()
                     yield Credited(batch_id)
             case Marker():
                 yield MarkerReturned(_mark_of(message))
@@ -114,6 +117,9 @@ class LinkEvents:
                 pass  # where it goes on matters to a replacement alone
             case _:
                 self._refuse(message, "above")
+
+    def _count_window(self) -> None:
+        self._instruments.spans.count("window", self._round_trips.num_in_flight)
 
     def _from_below(self, message: Message, tensors: list[torch.Tensor]) -> _Events:
         match message:

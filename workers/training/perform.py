@@ -199,7 +199,9 @@ class Performer:
         """The gradient that came back; what it is used for first counts its staleness."""
         assert work.returned is not None
         if not work.is_counted:
-            self._tally.staleness.add(self._equipment.stage.version - work.version)
+            staleness = self._equipment.stage.version - work.version
+            self._tally.staleness.add(staleness)
+            self._spans.count("staleness", staleness)
             work.is_counted = True
         return work.returned
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from dni_async.launcher.run_folder.trace import (
+    Count,
     Span,
     WorkerSpans,
     phase_seconds,
@@ -31,6 +33,7 @@ BELOW = WorkerSpans(
         Span("receive gradient", 5, 1, 1_050_000, 1_051_000),
         Span("learn", 5, 1, 1_052_000, 1_055_000),
     ],
+    (Count("window", 1, 1_004_000), Count("window", 0, 1_050_000)),
 )
 ABOVE = WorkerSpans(
     1,
@@ -72,6 +75,16 @@ def test_spans_are_microseconds_since_the_earliest() -> None:
     assert (last["name"], last["tid"], last["ts"], last["dur"]) == ("send gradient", 2, 32.0, 28.0)
     waiting = next(e for e in events(BELOW, phase="X") if e["name"] == "wait")
     assert waiting["args"] == {"version": 1}
+
+
+def test_counts_are_counters_that_tell_their_stage() -> None:
+    counted = (*BELOW.counts, Count("staleness", 2, 1_052_000))
+    told = events(dataclasses.replace(BELOW, counts=counted), ABOVE, phase="C")
+    assert [(e["name"], e["ts"], e["args"]) for e in told] == [
+        ("stage 0 window", 4.0, {"window": 1}),
+        ("stage 0 window", 50.0, {"window": 0}),
+        ("stage 0 staleness", 52.0, {"staleness": 2}),
+    ]
 
 
 def test_an_arrow_follows_the_activation_up_and_the_gradient_down() -> None:
@@ -147,6 +160,7 @@ def test_what_workers_left_is_read_and_the_trace_is_json(tmp_path: Path) -> None
             "device": worker.device,
             "dropped": worker.dropped,
             "spans": worker.spans,
+            "counts": worker.counts,
         }
         (tmp_path / f"stage-{worker.stage}.json").write_text(json.dumps(left))
     (tmp_path / "torch-stage-1.json").write_text("{}")

@@ -72,10 +72,27 @@ def test_the_first_spans_are_kept_and_the_rest_counted(tmp_path: Path) -> None:
     assert left["dropped"] == spans.dropped == 7
 
 
+def test_counts_are_kept_with_their_moments_as_long_as_spans_are(
+    clock: list[int], tmp_path: Path
+) -> None:
+    spans = KeptSpans(Updates(), max_spans=1)
+    clock[0] = 1020
+    spans.count("window", 3)
+    clock[0] = 1030
+    spans.count("staleness", 2)
+    spans.lap("forward", 7)
+    spans.count("window", 2)
+    assert written(spans, tmp_path / "stage-2.json")["counts"] == [
+        ["window", 3, 1020],
+        ["staleness", 2, 1030],
+    ]
+
+
 def test_without_a_profile_nothing_is_recorded_or_written(tmp_path: Path) -> None:
     off = Spans()
     off.begin()
     off.lap("forward", 1)
+    off.count("window", 1)
     off.write(tmp_path / "stage-0.json", stage=0, device="cpu")
     assert list(tmp_path.iterdir()) == []
 
