@@ -9,14 +9,18 @@ import platform
 import signal
 import struct
 import sys
+import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
     "STACK_SIGNAL",
+    "CoreUse",
     "available_bytes",
     "available_cores",
     "compute_in_long_slices",
+    "core_use",
     "die_with_parent",
     "has_nvidia_device",
     "keep_memory",
@@ -33,6 +37,7 @@ STACK_SIGNAL = signal.SIGUSR1
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _SLICE_NS = 20_000_000
+_SHORTEST_S = 0.25  # a hundredth of a second is a tick of every core's and process's count
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # system call numbers
 _SCHED_ATTR = struct.Struct("=IIQiIQQQII")  # sched_attr of linux/sched/types.h
 
@@ -50,6 +55,105 @@ def available_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     if quota == "max":
         return cores
     return max(1, min(cores, math.ceil(int(quota) / int(period))))
+
+
+@dataclass(frozen=True, slots=True)
+class CoreUse:
+    """What the cores that this process may run on have done up to a moment, in seconds of a core.
+
+    num_cores: how many they are; limit: how many of them a quota leaves. idle_s: nobody had work
+    for them. own_s: they worked for this process and all that descend from it, those that have
+    ended among them. group_s: for its container, where a quota is in force and that is known.
+    """
+
+    at_s: float
+    num_cores: int
+    limit: int
+    idle_s: float
+    own_s: float
+    group_s: float | None = None
+
+    def others_since(self, before: CoreUse) -> float | None:
+        """Mean number of cores that others kept busy since then, or a host took for itself.
+
+        Of no cores but those that this process may use: under a quota, what others do within it,
+        and what those without take beyond the cores that it leaves free. None for less than a
+        quarter of a second, in which the system's ticks say little.
+        """
+        elapsed_s = self.at_s - before.at_s
+        if elapsed_s < _SHORTEST_S:
+            return None
+        own_s = max(0.0, self.own_s - before.own_s)
+        busy_s = max(0.0, self.num_cores * elapsed_s - (self.idle_s - before.idle_s))
+        group_s = own_s
+        if self.group_s is not None and before.group_s is not None:
+            group_s = max(own_s, self.group_s - before.group_s)
+        free_s = (self.num_cores - self.limit) * elapsed_s
+        others_s = group_s - own_s + max(0.0, busy_s - group_s - free_s)
+        return others_s / elapsed_s
+
+
+def core_use() -> CoreUse | None:
+    """As of now, in a millisecond or so; None where the system does not say."""
+    try:
+        cores = os.sched_getaffinity(0)
+        tick_s = 1 / os.sysconf("SC_CLK_TCK")
+        idle_ticks = _idle_ticks(cores)
+        at_s = time.monotonic()
+        own_ticks = _tree_ticks(os.getpid())
+    except (AttributeError, OSError, ValueError):
+        return None
+    if own_ticks is None:
+        return None
+    limit = available_cores()
+    group_s = _group_s() if limit < len(cores) else None
+    return CoreUse(at_s, len(cores), limit, idle_ticks * tick_s, own_ticks * tick_s, group_s)
+
+
+def _idle_ticks(cores: set[int]) -> int:
+    """Of these cores together; waiting for a disk is idle. Raises OSError, ValueError."""
+    text = Path("/proc/stat").read_text(encoding="ascii")
+    rows = [line.split() for line in text.splitlines() if line.startswith("cpu")]
+    idle = [int(row[4]) + int(row[5]) for row in rows if row[0] in {f"cpu{k}" for k in cores}]
+    if len(idle) != len(cores):
+        raise ValueError("not all cores are told of")
+    return sum(idle)
+
+
+def _tree_ticks(pid: int) -> int | None:
+    """Of a process and all below it, with those that have ended; None where it does not show."""
+    text = _text(f"/proc/{pid}/stat")
+    threads = _names(f"/proc/{pid}/task")
+    below = [_text(f"/proc/{pid}/task/{thread}/children") for thread in threads]
+    told = [each for each in below if each is not None]
+    if text is None or not told:
+        return None
+    ticks = sum(map(int, text.rpartition(")")[2].split()[11:15]))
+    children = [int(child) for each in told for child in each.split()]
+    return ticks + sum(_tree_ticks(child) or 0 for child in children)
+
+
+def _text(path: str) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:  # gone
+        return None
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # gone
+        return []
+
+
+def _group_s(cgroup: Path = Path("/sys/fs/cgroup/cpu.stat")) -> float | None:
+    """Seconds of a core that all in this container have used."""
+    try:
+        fields = dict(line.split() for line in cgroup.read_text().splitlines())
+        return int(fields["usage_usec"]) / 1e6
+    except (OSError, KeyError, ValueError):
+        return None
 
 
 def available_bytes() -> int | None:

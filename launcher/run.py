@@ -23,6 +23,7 @@ from dni_async.launcher.monitoring.watchers import WatchedDisplay, Watchers, ope
 from dni_async.launcher.plan.plan import Plan, make_plan, regrouped
 from dni_async.launcher.plan.trial import try_regrouped
 from dni_async.launcher.report.building import build_report
+from dni_async.launcher.report.comparison import ALL_THREADS, ONE_THREAD
 from dni_async.launcher.report.results import RunResult
 from dni_async.launcher.report.rows import layer_range
 from dni_async.launcher.report.watcher import Watcher
@@ -234,7 +235,7 @@ def _train_baselines(
     if last_epoch == 0:
         display.note("no baseline is trained: the run has no whole epoch to be compared")
         return
-    budgets = {"baseline-1-thread": 1, "baseline-all-threads": plan.cores}
+    budgets = {ONE_THREAD: 1, ALL_THREADS: plan.cores}
     for name, num_threads in budgets.items():
         baseline = RunResult(
             name=name,

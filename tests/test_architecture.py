@@ -68,7 +68,7 @@ LAUNCHER = {
     " | config data decisions errors files network stage synthesizers system",
     "places": "decisions plan | config errors files transport",
     "run_folder": "plan report | config data errors files network stage wire",
-    "monitoring": "dashboard plan report | config errors wire",
+    "monitoring": "dashboard plan report | config errors system wire",
     "dashboard": "plan report | addresses config errors files system wire",
     "report": "plan | config decisions errors files wire",
     "plan": "| addresses config data decisions errors network stage system transport",

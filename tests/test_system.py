@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
 from dni_async.system import (
+    CoreUse,
     available_bytes,
     available_cores,
     compute_in_long_slices,
+    core_use,
     peak_rss_bytes,
 )
 
@@ -58,3 +61,43 @@ def test_a_worker_becomes_a_batch_task_and_so_do_its_threads() -> None:
         thread.join()
         os._exit(policies != [os.SCHED_BATCH] or os.sched_getscheduler(0) != os.SCHED_BATCH)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+NOTHING = CoreUse(at_s=100.0, num_cores=4, limit=4, idle_s=50.0, own_s=7.0)
+UNDER_QUOTA = CoreUse(at_s=100.0, num_cores=4, limit=2, idle_s=50.0, own_s=7.0, group_s=9.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "others"),
+    [
+        (NOTHING, CoreUse(102.0, 4, 4, 58.0, 7.0), 0.0),  # all idle
+        (NOTHING, CoreUse(102.0, 4, 4, 50.0, 15.0), 0.0),  # all ours
+        (NOTHING, CoreUse(102.0, 4, 4, 52.0, 10.0), 1.5),  # 6 s busy, 3 of them ours
+        (NOTHING, CoreUse(102.0, 4, 4, 57.0, 9.0), 0.0),  # ticks do not add up to a core more
+        (NOTHING, CoreUse(102.0, 4, 4, 58.0, 6.0), 0.0),  # a child was lost with what it used
+        (NOTHING, CoreUse(100.2, 4, 4, 50.0, 7.0), None),  # too short to tell
+        (UNDER_QUOTA, CoreUse(102.0, 4, 2, 54.0, 10.0, 13.0), 0.5),  # 1 s in the container
+        (UNDER_QUOTA, CoreUse(102.0, 4, 2, 50.0, 10.0, 12.0), 0.5),  # 5 s without, 4 of them free
+        (UNDER_QUOTA, CoreUse(102.0, 4, 2, 52.0, 10.0, None), 0.0),  # 3 s, 4 are free
+    ],
+)
+def test_others_are_what_was_neither_idle_nor_ours(
+    before: CoreUse, after: CoreUse, others: float | None
+) -> None:
+    assert after.others_since(before) == others
+
+
+@pytest.mark.skipif(core_use() is None, reason="needs Linux's account of cores and children")
+def test_what_a_child_has_used_is_ours_when_it_has_ended_too() -> None:
+    before = core_use()
+    pid = os.fork()
+    if pid == 0:
+        while time.process_time() < 0.2:
+            pass
+        os._exit(0)
+    os.waitpid(pid, 0)
+    after = core_use()
+    assert before is not None
+    assert after is not None
+    assert after.own_s - before.own_s >= 0.15
+    assert after.idle_s >= before.idle_s

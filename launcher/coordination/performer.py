@@ -35,6 +35,7 @@ from dni_async.launcher.decisions.actions import (
 )
 from dni_async.launcher.decisions.epochs import WholeEpoch
 from dni_async.launcher.monitoring.display import Display
+from dni_async.launcher.monitoring.others import OthersWatch
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult, StopResult
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
@@ -157,6 +158,7 @@ class Chronicle:
         self._display = display
         self._result = result
         self._shards = shards
+        self._others = OthersWatch(result)
         self._progress: dict[int, Progress] = {}
         self._received = ReceivedFiles(folder)
         self._checkpoints = OpenCheckpoints(
@@ -201,8 +203,7 @@ class Chronicle:
             case EnterEpoch(epoch=epoch):
                 self._enter_epoch(epoch)
             case EnterStart(pids=pids):
-                result.startup_seconds = time.perf_counter() - self._began
-                self._display.started(result.startup_seconds, dict(enumerate(pids)))
+                self._enter_start(pids)
             case EnterFirstUpdates():
                 result.first_update_seconds = time.perf_counter() - self._began
             case EnterDeath(stage=stage, cause=cause, at_s=at_s):
@@ -216,11 +217,18 @@ class Chronicle:
             case EnterWorker():
                 self._enter_worker(entry)
 
+    def _enter_start(self, pids: Sequence[int]) -> None:
+        self._result.startup_seconds = time.perf_counter() - self._began
+        self._display.started(self._result.startup_seconds, dict(enumerate(pids)))
+        if not self._plan.config.has_remote:
+            self._others.begin()
+
     def _enter_epoch(self, whole: WholeEpoch) -> None:
         told = asdict(whole)
         del told["boundaries"]
         epoch, name = EpochResult(**told), self._result.name
         self._result.epochs.append(epoch)
+        self._others.look()
         self._result.boundaries += whole.boundaries
         self._folder.add_metrics({"run": name, **asdict(epoch)})
         for boundary in whole.boundaries:
@@ -237,6 +245,7 @@ class Chronicle:
 
     def _enter_worker(self, entry: EnterWorker) -> None:
         """What a stage's worker did, as it last told it."""
+        self._others.look(is_last=True)
         last = self._progress[entry.stage]
         layers = self._plan.layer_ranges[entry.stage]
         worker = WorkerResult.from_progress(last, pid=entry.pid, device=entry.device, layers=layers)

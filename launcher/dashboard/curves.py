@@ -17,7 +17,7 @@ _AGREEMENT = ("cosine", "norm_ratio", "relative_error")
 
 
 def row_of_run(run: RunResult) -> dict[str, Any]:
-    """A run that may go on, as far as learning_of reads it, in the shape of report.json."""
+    """A run that may go on, as far as curves and comparison read it, as report.json has it."""
     boundaries: dict[int, list[dict[str, Any]]] = {}
     for told in list(run.boundaries):
         boundaries.setdefault(told.stage, []).append(asdict(told))
@@ -25,6 +25,9 @@ def row_of_run(run: RunResult) -> dict[str, Any]:
         "name": run.name,
         "kind": run.kind,
         "metric": run.goal.metric,
+        "mode": run.goal.mode,
+        "samples_per_second": run.samples_per_second,
+        "others_cores": run.others_cores,
         "epochs": [asdict(epoch) for epoch in list(run.epochs)],
         "boundaries": [
             {"stage": stage, "epochs": epochs} for stage, epochs in sorted(boundaries.items())

@@ -10,9 +10,9 @@ from typing import Any
 from dni_async.config.metric_names import traits_of_metric
 from dni_async.files import names
 from dni_async.launcher.dashboard.curves import learning_of
-from dni_async.launcher.dashboard.header import comparisons
 from dni_async.launcher.dashboard.line import written_line
 from dni_async.launcher.dashboard.pace import ROW
+from dni_async.launcher.report.comparison import comparison_of, lines
 from dni_async.launcher.report.diagnosis import diagnose
 from dni_async.launcher.report.rows import chosen_metric, metrics_of
 
@@ -54,7 +54,7 @@ def _header(report: Report, ours: Mapping[str, Any] | None) -> dict[str, Any]:
         "rule": config.get("rule", ""),
         "cores": machine["cores"],
         "epochs": config.get("epochs"),
-        "says": comparisons(report["runs"], machine) + _findings(report),
+        "says": lines(comparison_of(report)) + _findings(report),
     }
     if ours is None:
         return head

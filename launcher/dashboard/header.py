@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from dni_async.config.metric_names import traits_of_metric
 from dni_async.launcher.dashboard.curves import row_of_run
 from dni_async.launcher.dashboard.ledger import Moment, StageNow
+from dni_async.launcher.report.comparison import compare, lines
 from dni_async.launcher.report.results import RunResult
-from dni_async.launcher.report.rows import is_busy, metrics_of
 
-__all__ = ["comparisons", "told_header"]
+__all__ = ["told_header"]
 
 RATE_S = 5.0  # what is shown as a rate is of so many seconds
 LIMITS = 0.5  # a stage that works less of its time limits nobody
@@ -42,7 +42,7 @@ def told_header(moment: Moment) -> Row:
         head["says"] += _limit(moment.stages)
     else:
         head["samples_per_second"] = _mean_rate(run)
-    head["says"] += comparisons([row_of_run(r) | _sps(r) for r in moment.runs], _machine(moment))
+    head["says"] += lines(compare([row_of_run(each) for each in moment.runs], _machine(moment)))
     return head
 
 
@@ -122,45 +122,6 @@ def _works(now: StageNow) -> float:
     return min(1.0, busy / seconds) if seconds else 0.0
 
 
-def _sps(run: RunResult) -> Row:
-    return {"samples_per_second": run.samples_per_second}
-
-
 def _machine(moment: Moment) -> Row:
     assert moment.facts is not None
     return {"cores": moment.facts.cores, "load": moment.facts.load}
-
-
-def comparisons(runs: Sequence[Mapping[str, Any]], machine: Mapping[str, Any]) -> list[str]:
-    """The first run against each baseline, in the shape of report.json, with what belongs to it.
-
-    No ratio stands without the metric of both beside it; where other work wanted the cores, it says
-    that they do not compare.
-    """
-    ours = next((run for run in runs if run["kind"] == "decoupled" and run["epochs"]), None)
-    if ours is None or not ours["samples_per_second"]:
-        return []
-    said = []
-    for run in runs:
-        if run["kind"] != "baseline" or not run["epochs"] or not run["samples_per_second"]:
-            continue
-        ratio = ours["samples_per_second"] / run["samples_per_second"]
-        word = "faster" if ratio >= 1 else "SLOWER"
-        if is_busy(machine):
-            word = (
-                f"not comparable: before the run {machine['load']:.1f} processes wanted "
-                f"{machine['cores']} cores"
-            )
-        said.append(f"{ratio:.2f}x the samples/s of {run['name']} ({word}){_beside(ours, run)}")
-    return said
-
-
-def _beside(ours: Mapping[str, Any], run: Mapping[str, Any]) -> str:
-    """The metric of both after the last epoch that both have been tested after."""
-    metric = ours["metric"]
-    theirs = {epoch["epoch"]: metrics_of(epoch).get(metric) for epoch in run["epochs"]}
-    for epoch in reversed(ours["epochs"]):
-        both = (metrics_of(epoch).get(metric), theirs.get(epoch["epoch"]))
-        if None not in both:
-            return f"; {metric} {both[0]:.4g} against {both[1]:.4g} after epoch {epoch['epoch']}"
-    return ""

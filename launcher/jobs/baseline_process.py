@@ -14,6 +14,7 @@ from pathlib import Path
 from dni_async.errors import WorkerDied
 from dni_async.files.scratch import SCRATCH, remove_scratch
 from dni_async.launcher.monitoring.display import Display
+from dni_async.launcher.monitoring.others import OthersWatch
 from dni_async.launcher.places.local import command_for, thread_environment
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import EpochResult, RunResult, StopResult
@@ -85,7 +86,7 @@ def _follow(
     folder: RunFolder,
     display: Display,
 ) -> None:
-    began = time.perf_counter()
+    began, others = time.perf_counter(), OthersWatch(result)
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -97,6 +98,7 @@ def _follow(
         row = json.loads(line)
         if "started" in row:
             result.startup_seconds = time.perf_counter() - began
+            others.begin()
         elif "trained" in row:
             display.trained(result, row["trained"])
         else:
@@ -104,9 +106,11 @@ def _follow(
             result.epochs.append(epoch)
             display.epoch(result, epoch)
             folder.add_metrics({"run": result.name, **row})
+        others.look()
         if _is_to_end(result, display):
             process.kill()
             break
+    others.look(is_last=True)
     process.wait()
 
 

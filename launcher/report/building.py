@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.report.comparison import ALL_THREADS, ONE_THREAD, compare
 from dni_async.launcher.report.results import RunResult
 
 __all__ = ["SCHEMA", "build_report"]
@@ -20,24 +21,14 @@ def build_report(
     plan: Plan, runs: Sequence[RunResult], *, status: str = "finished"
 ) -> dict[str, Any]:
     """The whole of report.json. status: finished, interrupted or failed."""
-    by_name = {run.name: run for run in runs}
-    one = by_name.get("baseline-1-thread")
-    every = by_name.get("baseline-all-threads")
-    ours = next((run for run in runs if run.kind == "decoupled"), None)
+    rows = [run.to_dict() for run in runs]
+    environment = _environment(plan)
+    comparison = compare(rows, environment)
     return {
         "schema": SCHEMA,
         "status": status,
         "config": plan.config.to_dict(),
-        "environment": {
-            "cores": plan.cores,
-            "load": round(plan.load, 2),
-            "torch": version("torch"),
-            "pyzmq": version("pyzmq"),
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "processor": _processor(),
-            "devices": sorted(set(plan.devices)),
-        },
+        "environment": environment,
         "data": {
             "name": plan.dataset_name,
             "num_train": plan.num_train,
@@ -48,27 +39,44 @@ def build_report(
             "input_shape": list(plan.input_shape),
             "holds_ids": plan.holds_ids,
         },
-        "runs": [run.to_dict() for run in runs],
-        "speedup": None if ours is None else _speedup(ours, one, every),
+        "runs": rows,
+        "comparison": comparison,
+        "speedup": _speedup(runs, comparison["baselines"]),
+    }
+
+
+def _environment(plan: Plan) -> dict[str, Any]:
+    return {
+        "cores": plan.cores,
+        "load": round(plan.load, 2),
+        "torch": version("torch"),
+        "pyzmq": version("pyzmq"),
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "devices": sorted(set(plan.devices)),
     }
 
 
 def _speedup(
-    run: RunResult, one: RunResult | None, every: RunResult | None
-) -> dict[str, float | None]:
-    """run's samples per second over each baseline's; times to target the other way round."""
+    runs: Sequence[RunResult], baselines: Mapping[str, Mapping[str, Any]]
+) -> dict[str, float | None] | None:
+    """Samples per second over those of each baseline, and time to target the other way round.
 
-    def rate(baseline: RunResult | None) -> float | None:
-        if baseline is None or baseline.samples_per_second == 0:
-            return None
-        return round(run.samples_per_second / baseline.samples_per_second, 3)
-
-    ours = run.seconds_to(run.goal.target)
-    theirs = None if every is None else every.seconds_to(run.goal.target)
-    to_target = round(theirs / ours, 3) if ours and theirs else None
+    baselines: of the comparison. None for each that may not be compared; None without any run.
+    """
+    ours = next((run for run in runs if run.kind == "decoupled"), None)
+    if ours is None:
+        return None
+    ratios = {name: told["ratio"] for name, told in baselines.items()}
+    to_target = None
+    if ratios.get(ALL_THREADS) is not None:
+        every = next(run for run in runs if run.name == ALL_THREADS)
+        ours_s, theirs_s = (run.seconds_to(ours.goal.target) for run in (ours, every))
+        to_target = round(theirs_s / ours_s, 3) if ours_s and theirs_s else None
     return {
-        "vs_one_thread": rate(one),
-        "vs_all_threads": rate(every),
+        "vs_one_thread": ratios.get(ONE_THREAD),
+        "vs_all_threads": ratios.get(ALL_THREADS),
         "time_to_target_vs_all_threads": to_target,
     }
 

@@ -9,6 +9,7 @@ from typing import Any
 from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.launcher.report.building import SCHEMA
+from dni_async.launcher.report.comparison import SPEEDUPS, compare
 from dni_async.launcher.report.shape import fault_in
 
 __all__ = ["read_report"]
@@ -32,7 +33,18 @@ def read_report(path: Path) -> dict[str, Any]:
     _renew(report)
     if fault := fault_in(report):
         raise ConfigError(f"{file}: is no whole report: {fault}")
+    if "comparison" not in report:
+        _compare(report)
     return report
+
+
+def _compare(report: dict[str, Any]) -> None:
+    """Have an older report compare as one of today does, as far as what it holds tells."""
+    report["comparison"] = compare(report["runs"], report["environment"])
+    baselines, speedup = report["comparison"]["baselines"], report["speedup"]
+    for name, keys in SPEEDUPS.items():
+        if speedup and name in baselines and baselines[name]["ratio"] is None:
+            speedup |= dict.fromkeys(keys)
 
 
 def _renew(report: dict[str, Any]) -> None:

@@ -83,7 +83,8 @@ class RunResult:
 
     Both counted from before the first process: startup_seconds to Start, first_update_seconds to
     the first update of the stage that made its first one last (decoupled runs alone). is_lockstep:
-    by its rule one batch at a time was in the whole line.
+    by its rule one batch at a time was in the whole line. others_cores: kept busy, on average while
+    it trained, by what is not of this run; None where that is not known.
     goal: the chosen metric, and what is to become of it. boundaries: of each epoch, by stage, those
     that compared gradients. stop_asked: a reason in here asks for the run's end; whoever watches
     may write it, from any thread, and whoever trains takes it out. stopped: what came of it.
@@ -97,6 +98,7 @@ class RunResult:
     startup_seconds: float = 0.0
     first_update_seconds: float | None = None
     is_lockstep: bool = False
+    others_cores: float | None = None
     goal: Goal = field(default_factory=Goal)
     epochs: list[EpochResult] = field(default_factory=list)
     boundaries: list[BoundaryEpoch] = field(default_factory=list)
@@ -173,7 +175,7 @@ class RunResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The run as report.json shows it."""
-        first, outlook = self.first_update_seconds, self.outlook()
+        first, outlook, others = self.first_update_seconds, self.outlook(), self.others_cores
         return {
             "name": self.name,
             "kind": self.kind,
@@ -185,6 +187,7 @@ class RunResult:
             "first_update_seconds": None if first is None else round(first, 4),
             "train_seconds": round(self.train_seconds, 4),
             "samples_per_second": round(self.samples_per_second, 1),
+            "others_cores": None if others is None else round(others, 2),
             "test_loss": self.test_loss,
             "test_metrics": self.test_metrics,
             "metric": self.goal.metric,

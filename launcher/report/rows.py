@@ -14,7 +14,6 @@ __all__ = [
     "chosen_metric",
     "figure_text",
     "has_unshown",
-    "is_busy",
     "layer_range",
     "link_rows",
     "metric_rows",
@@ -23,7 +22,6 @@ __all__ = [
 
 SMALL, LARGE = 1e-4, 1e5  # beyond, four digits behind the point say nothing
 
-BUSY = 0.5  # of the cores, taken by others
 LINK_COLUMNS = (
     "link",
     "carrier",
@@ -51,11 +49,6 @@ def figure_text(name: str, value: float | None) -> str:
     if 0 < abs(value) < SMALL:
         return f"{value:.1e}"
     return f"{value:.4f}" if abs(value) < LARGE else f"{value:.4g}"
-
-
-def is_busy(environment: Mapping[str, Any]) -> bool:
-    """Whether other work wanted many of the cores before a run: its speeds compare little."""
-    return bool(environment.get("load", 0.0) >= BUSY * environment["cores"])
 
 
 def metric_rows(runs: Sequence[Mapping[str, Any]]) -> list[list[str]]:

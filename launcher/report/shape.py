@@ -41,6 +41,21 @@ def _or_none(kind: _Kind) -> _Kind:
     return _Kind(f"{kind.name} or null", lambda value: value is None or kind.is_one(value))
 
 
+@dataclass(frozen=True, slots=True)
+class _Maybe:
+    """A shape, or null."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A table of any names, with things that are all alike."""
+
+    shape: Shape
+
+
+_FLAG = _Kind("true or false", lambda value: isinstance(value, bool))
 _TEXT = _Kind("text", lambda value: isinstance(value, str))
 _COUNT = _Kind("count", _is_count)
 _SOME = _Kind("count above 0", lambda value: _is_count(value) and value > 0)
@@ -109,6 +124,23 @@ _LINK: Final = {
     "credit_median_seconds": _or_none(_AMOUNT),
     "credit_least_seconds": _or_none(_AMOUNT),
 }
+_BASELINE: Final = {
+    "ratio": _or_none(_AMOUNT),
+    "why_not": _or_none(_TEXT),
+    "figure": {
+        "metric": _TEXT,
+        "ours": _or_none(_SCORE),
+        "theirs": _or_none(_SCORE),
+        "epoch": _COUNT,
+    },
+    "equal": _Maybe({"level": _SCORE, "ours_s": _RATE, "theirs_s": _RATE, "ratio": _AMOUNT}),
+}
+_COMPARISON: Final = {
+    "is_comparable": _FLAG,
+    "why_not": _or_none(_TEXT),
+    "verdict": _TEXT,
+    "baselines": _Named(_BASELINE),
+}
 _RUN: Final = {
     "name": _TEXT,
     "kind": _TEXT,
@@ -118,9 +150,11 @@ _RUN: Final = {
     "startup_seconds": _NUMBER,
     "train_seconds": _AMOUNT,
     "samples_per_second": _AMOUNT,
+    "others_cores?": _or_none(_AMOUNT),
     "test_loss": _or_none(_SCORE),
     "test_metrics": _SCORES,
     "metric": _TEXT,
+    "mode?": _TEXT,
     "seconds_to_target": _or_none(_AMOUNT),
     "stopped?": _or_none(
         _Kind(
@@ -162,6 +196,7 @@ _REPORT: Final = {
         "input_shape?": [_SOME],
     },
     "runs": [_RUN],
+    "comparison?": _COMPARISON,
     "speedup": _or_none(
         _Kind(
             "table of numbers",
@@ -181,6 +216,8 @@ def fault_in(report: Mapping[str, Any]) -> str:
 def _fault(value: Any, shape: Shape, at: str) -> str:
     if isinstance(shape, _Kind):
         return "" if shape.is_one(value) else f"{at} is {reprlib.repr(value)}, no {shape.name}"
+    if isinstance(shape, _Maybe):
+        return "" if value is None else _fault(value, shape.shape, at)
     if isinstance(shape, list):
         if not isinstance(value, list):
             return f"{at} is {reprlib.repr(value)}, no list"
@@ -188,6 +225,9 @@ def _fault(value: Any, shape: Shape, at: str) -> str:
         return next(filter(None, faults), "")
     if not isinstance(value, dict):
         return f"{at} is {reprlib.repr(value)}, no table"
+    if isinstance(shape, _Named):
+        named = ((f"{at}[{reprlib.repr(name)}]", value[name]) for name in value)
+        return next(filter(None, (_fault(each, shape.shape, place) for place, each in named)), "")
     return next(filter(None, (_fault_of(value, key, shape[key], at) for key in shape)), "")
 
 

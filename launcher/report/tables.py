@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dni_async.decisions.goal import LOSS
+from dni_async.launcher.report.comparison import comparison_of, lines
 from dni_async.launcher.report.diagnosis import Diagnosis, diagnose
 from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.rows import (
@@ -19,7 +20,6 @@ from dni_async.launcher.report.rows import (
     chosen_figure,
     figure_text,
     has_unshown,
-    is_busy,
     layer_range,
     link_rows,
     metric_rows,
@@ -57,31 +57,18 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
 
 def _print_speedup(report: Mapping[str, Any], console: Console) -> None:
     """How the decoupled run compares with the baselines."""
-    speed = report["speedup"] or {}
-    factors = {
-        "one thread": speed.get("vs_one_thread"),
-        "all threads": speed.get("vs_all_threads"),
-    }
-    for name, factor in factors.items():
-        if factor is not None:
-            word = "faster" if factor >= 1 else "SLOWER"
-            console.print(f"{factor:.2f}x the samples/s of the baseline on {name} ({word})")
-    cores, load = report["environment"]["cores"], report["environment"].get("load", 0.0)
-    if is_busy(report["environment"]) and any(factor is not None for factor in factors.values()):
-        console.print(
-            f"before the run {load:.1f} processes wanted {cores} cores: speeds beside other work "
-            "compare little, least of all that of all threads",
-            highlight=False,
-            soft_wrap=True,
-        )
-    to_target = speed.get("time_to_target_vs_all_threads")
+    for line in lines(comparison_of(report)):
+        text = Text(legible(line))
+        text.highlight_words(["(faster)"], "green")
+        text.highlight_words(["(SLOWER)"], "red")
+        console.print(text, highlight=False, soft_wrap=True)
+    to_target = (report["speedup"] or {}).get("time_to_target_vs_all_threads")
     if to_target is not None:
         word = "sooner" if to_target >= 1 else "LATER"
-        config = report["config"]
-        metric, target = report["runs"][0]["metric"], config.get("target")
+        metric, target = report["runs"][0]["metric"], report["config"].get("target")
         reached = f"{metric} of {figure_text(metric, target)}"
-        text = f"{reached} reached {to_target:.2f}x {word} than on all threads"
-        console.print(legible(text), highlight=False, markup=False)
+        text = Text(legible(f"{reached} reached {to_target:.2f}x {word} than on all threads"))
+        console.print(text, highlight=False)
 
 
 def _print_extra_work(run: Mapping[str, Any], console: Console) -> None:

@@ -38,7 +38,7 @@ export function runsPage({ host, run, address }) {
     } });
     box.checked = chosen.has(row.name);
     const ratio = (value) => !isThere(value) ? "–"
-      : row.is_busy ? `${fixed(value, 2)}x, busy machine` : `${fixed(value, 2)}x`;
+      : typeof value === "string" ? value : `${fixed(value, 2)}x`;
     return [el("a", { href: address(row.name, "now"), text: row.name }), box, row.status ?? "",
       row.data ?? "", row.rule ?? "", count(row.workers), count(row.epochs),
       row.metric ? `${row.metric} ${measure(row.is_share, row.value)}` : "–",

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dni_async.decisions.goal import LOSS
+from dni_async.launcher.report.comparison import comparison_of, lines, spoken
 from dni_async.launcher.report.diagnosis import Diagnosis, diagnose
 from dni_async.launcher.report.foreign_text import html_of
 from dni_async.launcher.report.html.learning import draw_boundaries, draw_learning
@@ -20,7 +21,6 @@ from dni_async.launcher.report.rows import (
     chosen_figure,
     figure_text,
     has_unshown,
-    is_busy,
     metric_rows,
 )
 
@@ -79,18 +79,14 @@ def _cards(report: Mapping[str, Any]) -> str:
         if run["kind"] == "decoupled":
             cards.append((f"{run['samples_per_second']:,.0f}", f"samples/s of {run['name']}"))
             cards.append((html_of(chosen_figure(run)), f"test {run['metric']}"))
-    speed, machine = report["speedup"] or {}, report["environment"]
-    for key, name in (("vs_one_thread", "one thread"), ("vs_all_threads", "all threads")):
-        if speed.get(key) is not None:
-            tone = "good" if speed[key] >= 1 else "bad"
-            text = f"the samples/s of the baseline on {name}"
-            if is_busy(machine):
-                tone = "soft"
-                text += (
-                    f"; not comparable: before the run {machine['load']:.1f} processes wanted "
-                    f"{machine['cores']} cores"
-                )
-            cards.append((f'<span class="{tone}">{speed[key]:.2f}\u00d7</span>', text))
+    comparison = comparison_of(report)
+    for name, told in comparison["baselines"].items():
+        ratio, text = told["ratio"], f"the samples/s of {spoken(name)}"
+        if ratio is None:
+            cards.append(('<span class="soft">not comparable</span>', f"{text}: {told['why_not']}"))
+        else:
+            tone = "good" if ratio >= 1 else "bad"
+            cards.append((f'<span class="{tone}">{ratio:.2f}\u00d7</span>', text))
     listed = (f"<section><b>{value}</b><p>{html_of(text)}</p></section>" for value, text in cards)
     return f'<div class="cards">{"".join(listed)}</div>'
 
@@ -120,7 +116,8 @@ def _side_by_side(report: Mapping[str, Any]) -> str:
     if has_unshown(report["runs"]):
         heads = ["metric", *(run["name"] for run in report["runs"])]
         body += table(heads, metric_rows(report["runs"]))
-    return section("Side by side", body)
+    said = "".join(f"<li>{html_of(line)}</li>" for line in lines(comparison_of(report)))
+    return section("Side by side", f'{body}<ul class="said">{said}</ul>' if said else body)
 
 
 def _diagnosis(diagnosis: Diagnosis) -> str:

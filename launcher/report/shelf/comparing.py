@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from dni_async.launcher.report.comparison import seconds_to
 from dni_async.launcher.report.shelf.differing import differences, machine_of
-from dni_async.launcher.report.shelf.rows import Row, ours_of, row_of_report, seconds_to
+from dni_async.launcher.report.shelf.rows import Row, ours_of, row_of_report
 
 __all__ = ["compare"]
 
@@ -61,7 +62,7 @@ def _notes(rows: Sequence[Row], data: Sequence[Row], machine: Sequence[Row]) -> 
     if unended := _those(rows, lambda row: row["status"] != "finished"):
         yield f"not finished: {unended}; what is told of it is of the epochs that it has trained"
     if not (data or machine or busy or len(metrics) > 1):
-        yield "the same data and metric, and no other work at the start: speeds and figures compare"
+        yield "the same data and metric, and no other work beside them: speeds and figures compare"
 
 
 def _those(rows: Sequence[Row], have: Callable[[Row], bool]) -> str:

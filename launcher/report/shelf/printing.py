@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dni_async.launcher.report.comparison import NOT_COMPARABLE
 from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.rows import figure_text
 from dni_async.launcher.report.shelf.listing import Listing
@@ -149,13 +150,10 @@ def _rate(row: Row) -> str:
 
 def _against(row: Row) -> str:
     """How its samples/s compare with those of its baselines, in short."""
-    said = [
-        f"{row[key]:.2f}x {name}"
-        for key, name in (("vs_one_thread", "1 thread"), ("vs_all_threads", "all"))
-        if row.get(key) is not None
-    ]
-    if said and row["is_busy"]:
-        return "not comparable"
+    ratios = {"1 thread": row.get("vs_one_thread"), "all": row.get("vs_all_threads")}
+    said = [f"{ratio:.2f}x {name}" for name, ratio in ratios.items() if isinstance(ratio, float)]
+    if NOT_COMPARABLE in ratios.values() and not said:
+        return NOT_COMPARABLE
     return ", ".join(said) or "-"
 
 

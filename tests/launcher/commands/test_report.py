@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.report import command
+from dni_async.launcher.report.comparison import comparison_of
 from tests.launcher.report.shelf.test_shelf import put
 from tests.launcher.report.test_reading import ESCAPE, full_report
 
@@ -82,7 +83,8 @@ def test_several_are_compared_and_what_is_broken_is_passed_over(runs: Path) -> N
 
 def test_one_run_as_json_is_its_report(runs: Path) -> None:
     told = json.loads(asked(runs / "new", "--json").output)
-    assert told == json.loads((runs / "new" / "report.json").read_text())
+    kept = json.loads((runs / "new" / "report.json").read_text())
+    assert told == {**kept, "comparison": comparison_of(kept), "speedup": told["speedup"]}
 
 
 @pytest.mark.parametrize(

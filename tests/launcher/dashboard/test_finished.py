@@ -21,7 +21,7 @@ def test_the_figures_are_those_of_the_report() -> None:
     assert now["value"] == ours["epochs"][-1]["test_metrics"]["accuracy"]
     assert len(now["stages"]) == 2
     assert now["epochs_told"] == 6
-    assert now["says"][0].startswith("2.00x the samples/s of baseline-1-thread (faster)")
+    assert now["says"][0].startswith("2.00x the samples/s of the baseline on one thread (faster)")
     assert any("bottleneck" in sentence for sentence in now["says"])
     assert [run["name"] for run in written_learning(written)["runs"]] == [
         "dni", "baseline-1-thread",

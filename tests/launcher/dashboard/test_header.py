@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import pytest
-
 from dni_async.launcher.dashboard.facts import Facts, StageFacts
-from dni_async.launcher.dashboard.header import comparisons, told_header
+from dni_async.launcher.dashboard.header import told_header
 from dni_async.launcher.dashboard.ledger import Ledger, Moment, StageNow
 from dni_async.launcher.dashboard.pace import Pace
 from dni_async.launcher.report.results import EpochResult, RunResult
@@ -61,39 +59,20 @@ def test_a_baseline_has_its_own_progress_and_is_compared() -> None:
     head = told_header(moment(decoupled(EPOCH), baseline(EPOCH)))
     assert (head["phase"], head["epoch"], head["share"]) == ("baseline", 2, 0.1)
     assert head["says"] == [
-        "1.00x the samples/s of baseline (faster); accuracy 0.75 against 0.75 after epoch 1"
+        (
+            "1.00x the samples/s of baseline (faster); accuracy 75.00% against 75.00% after epoch "
+            "1; 75.00% in 0.50 s against 0.50 s of training"
+        )
     ]
 
 
-@pytest.mark.parametrize(
-    ("rate", "load", "said"),
-    [
-        (100.0, 0.0, "2.00x the samples/s of one (faster); loss 0.5 against 0.5 after epoch 1"),
-        (400.0, 0.0, "0.50x the samples/s of one (SLOWER); loss 0.5 against 0.5 after epoch 1"),
-        (
-            100.0,
-            3.0,
-            (
-                "2.00x the samples/s of one (not comparable: before the run 3.0 processes wanted 2 "
-                "cores); loss 0.5 against 0.5 after epoch 1"
-            ),
-        ),
-    ],
-)
-def test_no_ratio_stands_without_what_belongs_to_it(rate: float, load: float, said: str) -> None:
-    epochs = [{"epoch": 1, "test_loss": 0.5}]
-    ours = {
-        "name": "dni",
-        "kind": "decoupled",
-        "metric": "loss",
-        "epochs": epochs,
-        "samples_per_second": 200.0,
-    }
-    one = {"name": "one", "kind": "baseline", "epochs": epochs, "samples_per_second": rate}
-    assert comparisons([ours, one], {"cores": 2, "load": load}) == [said]
-
-
-def test_what_has_no_epoch_yet_is_not_compared() -> None:
-    ours = {"name": "dni", "kind": "decoupled", "epochs": [], "samples_per_second": 0.0}
-    one = {"name": "one", "kind": "baseline", "epochs": [], "samples_per_second": 0.0}
-    assert comparisons([ours, one], {"cores": 2}) == []
+def test_no_ratio_is_told_where_others_took_the_cores() -> None:
+    ours, one = decoupled(EPOCH), baseline(EPOCH)
+    busy = dataclasses.replace(FACTS, load=3.0)
+    assert told_header(moment(ours, one, facts=busy))["says"] == [
+        "not comparable with baseline: before the run 3.0 processes wanted 2 cores"
+    ]
+    ours.others_cores = 0.0
+    one.others_cores = 1.5
+    (said,) = told_header(moment(ours, one, facts=busy))["says"]
+    assert said.endswith(": while baseline trained, other programs kept 1.5 of 2 cores busy")

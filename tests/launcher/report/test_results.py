@@ -59,6 +59,7 @@ RUN = {
     "first_update_seconds": None,
     "train_seconds": 0.3333,
     "samples_per_second": 3000.0,
+    "others_cores": 0.33,
     "test_loss": THIRD,
     "test_metrics": {"accuracy": THIRD},
     "metric": "accuracy",
@@ -111,6 +112,7 @@ def test_a_run_has_the_keys_and_digits_that_it_always_had() -> None:
     )  # fmt: skip
     goal = Goal("accuracy", "max", target=0.3)
     run = RunResult("dni", "decoupled", "dni", 2, 2, startup_seconds=THIRD, goal=goal)
+    run.others_cores = THIRD
     run.epochs = [EpochResult(1, THIRD, THIRD, THIRD, {"accuracy": THIRD}, 1000)]
     run.restarts = [RestartResult(1, "killed", THIRD), RestartResult(0, "killed", 1, THIRD)]
     run.boundaries = [

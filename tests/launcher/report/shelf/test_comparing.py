@@ -52,7 +52,7 @@ def test_runs_alike_in_data_metric_and_machine_compare() -> None:
     assert compared["settings"] == [{"name": "width", "values": ["64", "128"]}]
     assert compared["machine"] == []
     assert compared["notes"] == [
-        "the same data and metric, and no other work at the start: speeds and figures compare"
+        "the same data and metric, and no other work beside them: speeds and figures compare"
     ]
 
 

@@ -17,7 +17,7 @@ def put(folder: Path, name: str, *, age_s: int = 0, rate: float = 100.0, load: f
     place = folder / name
     place.mkdir(exist_ok=True)
     (place / "config.toml").write_text("")
-    written = report(worker(0, 0.01), rate=rate, cores=2)
+    written = report(worker(0, 0.01), rate=rate, cores=2, baseline=50.0)
     written["environment"]["load"] = load
     (place / "report.json").write_text(json.dumps(written))
     os.utime(place / "report.json", (1e9 - age_s, 1e9 - age_s))
@@ -56,15 +56,15 @@ def test_a_report_that_has_changed_is_read_anew(tmp_path: Path) -> None:
 
 
 def test_a_row_says_what_came_of_a_run_and_whether_its_speeds_compare(tmp_path: Path) -> None:
-    written = report(worker(0, 0.01), rate=100.0, cores=2)
+    written = report(worker(0, 0.01), rate=100.0, cores=2, baseline=50.0)
     row = row_of_report("a", written)
     assert (row["status"], row["data"], row["rule"], row["workers"]) == (
         "finished", "digits", "dni", 1,
     )  # fmt: skip
     assert row["samples_per_second"] == 100.0
-    assert (row["vs_one_thread"], row["is_busy"]) == (1.5, False)
+    assert (row["vs_one_thread"], row["vs_all_threads"]) == (2.0, None)
     put(tmp_path, "busy", load=3.0)
-    assert Shelf(tmp_path).rows()[0]["is_busy"] is True
+    assert Shelf(tmp_path).rows()[0]["vs_one_thread"] == "not comparable"
 
 
 def test_settings_that_differ_are_listed_and_no_others() -> None:
