@@ -119,6 +119,7 @@ def command(
     'dni-launch keys DIR' makes key pairs for --keys (a file of that name is ./keys).
     """
     from dni_async.launcher.report.tables import print_report
+    from dni_async.launcher.report.terminal.sentences import say
     from dni_async.launcher.run import run
     from dni_async.launcher.run_folder.folder import RunFolder
 
@@ -139,7 +140,7 @@ def command(
     if report is not None and not report.absolute().parent.is_dir():
         raise ConfigError(f"report: the folder {report.absolute().parent} does not exist")
     console = Console()
-    console.print(_describe(ctx, config_file), highlight=False, markup=False, soft_wrap=True)
+    say(console, _describe(ctx, config_file))
     place = resume or run_dir
     folder = RunFolder.default() if place is None else RunFolder(place)
     try:
@@ -153,11 +154,10 @@ def command(
         )
     except (Interrupted, WorkerDied):
         if folder.has_checkpoint:
-            text = f"dni-launch --resume {folder.path} goes on from the newest checkpoint"
-            console.print(text, highlight=False, markup=False, soft_wrap=True)
+            say(console, f"dni-launch --resume {folder.path} goes on from the newest checkpoint")
         raise
     print_report(result, console)
-    console.print(f"run directory: {folder.path}", highlight=False, soft_wrap=True)
+    say(console, f"run directory: {folder.path}")
     return 0
 
 

@@ -18,7 +18,8 @@ from dni_async.launcher.coordination.coordinator import train_decoupled
 from dni_async.launcher.interruption import Interrupted
 from dni_async.launcher.jobs.balance import balance, needs_balance
 from dni_async.launcher.jobs.baseline_process import train_baseline
-from dni_async.launcher.monitoring.display import Display, live_display
+from dni_async.launcher.monitoring.display import Display
+from dni_async.launcher.monitoring.live.screen import live_display
 from dni_async.launcher.monitoring.watchers import WatchedDisplay, Watchers, open_watchers
 from dni_async.launcher.plan.plan import Plan, make_plan, regrouped
 from dni_async.launcher.plan.trial import try_regrouped
@@ -55,8 +56,11 @@ def run(
     Raises ConfigError before any process starts, DniError after. However it ends, folder holds a
     readable report of what was done.
     """
-    with _connected(config) as cluster:
-        return _run(config, folder, console, overwrite, resume, report_copy, cluster, watcher)
+    with live_display(console) as display:
+        if config.engine == "ray":
+            display.waiting("connecting to the Ray cluster")
+        with _connected(config) as cluster:
+            return _run(config, folder, display, overwrite, resume, report_copy, cluster, watcher)
 
 
 @contextmanager
@@ -74,7 +78,7 @@ def _connected(config: RunConfig) -> Iterator[RayCluster | None]:
 def _run(
     config: RunConfig,
     folder: RunFolder,
-    console: Console,
+    display: Display,
     overwrite: bool,
     resume: bool,
     report_copy: Path | None,
@@ -85,19 +89,19 @@ def _run(
         _reachable(config, cluster)
     if not resume:
         folder.check_free(overwrite=overwrite)
-    plan = make_plan(config)
+    plan = make_plan(config, display.waiting)
     _check_profiled_stage(plan)
     with open_watchers(plan.config, folder.tensorboard) as watchers:
         watchers.all += [] if watcher is None else [watcher]
         return _carry_out(
-            plan, folder, console, watchers, cluster, resume=resume, report_copy=report_copy
+            plan, folder, display, watchers, cluster, resume=resume, report_copy=report_copy
         )
 
 
 def _carry_out(
     plan: Plan,
     folder: RunFolder,
-    console: Console,
+    shown: Display,
     watchers: Watchers,
     cluster: RayCluster | None,
     *,
@@ -106,7 +110,7 @@ def _carry_out(
 ) -> tuple[Plan, dict[str, Any]]:
     config, resumption = plan.config, None
     if resume:
-        plan, resumption = _resume(plan, folder, console)
+        plan, resumption = _resume(plan, folder, shown)
     else:
         folder.create(plan.config.to_toml())
     if config.profile or config.torch_profiler is not None:
@@ -115,19 +119,18 @@ def _carry_out(
         folder.make_events()
     runs: list[RunResult] = []
     status = "failed"
-    display = WatchedDisplay(Display(console), watchers.all)
+    display = WatchedDisplay(shown, watchers.all)
     try:
-        with live_display(console) as shown:
-            display = WatchedDisplay(shown, watchers.all)
-            if needs_balance(plan) and (resumption is None or not resumption.keeps_stages(plan)):
-                plan, sentence = balance(plan)
-                try_regrouped(plan.config, plan.layer_ranges, plan.output_shape, plan.form)
-                _check_profiled_stage(plan)
-                display.note(sentence)
-            display.lay_out(plan)
-            for note in (_headline(plan, folder), *plan.notes, *watchers.notes):
-                display.note(note)
-            _train(plan, folder, display, runs, resumption, cluster)
+        if needs_balance(plan) and (resumption is None or not resumption.keeps_stages(plan)):
+            display.waiting("measuring how long each layer takes")
+            plan, sentence = balance(plan)
+            try_regrouped(plan.config, plan.layer_ranges, plan.output_shape, plan.form)
+            _check_profiled_stage(plan)
+            display.note(sentence)
+        display.lay_out(plan)
+        for note in (_headline(plan, folder), *plan.notes, *watchers.notes):
+            display.note(note)
+        _train(plan, folder, display, runs, resumption, cluster)
         status = "stopped" if any(run.stopped for run in runs) else "finished"
     except Interrupted:
         status = "interrupted"
@@ -153,11 +156,11 @@ def _reachable(config: RunConfig, cluster: RayCluster) -> RunConfig:
     return dataclasses.replace(config, listen=config.listen or f"tcp://{host}:0")
 
 
-def _resume(plan: Plan, folder: RunFolder, console: Console) -> tuple[Plan, Resumption]:
+def _resume(plan: Plan, folder: RunFolder, display: Display) -> tuple[Plan, Resumption]:
     """Find where the run in folder goes on, and make the folder ready for it."""
 
     def note(sentence: str) -> None:
-        console.print(f"passed over: {sentence}", highlight=False, markup=False, soft_wrap=True)
+        display.note(f"passed over: {sentence}")
 
     folder.take()
     try:
@@ -200,6 +203,7 @@ def _train(
         display.note(
             f"resumed from checkpoint {at.batch_id}: epoch {at.epoch}, batch {at.index + 1}"
         )
+    display.waiting("starting the workers")
     display.begin(ours)
     try:
         if cluster is None:
@@ -209,7 +213,9 @@ def _train(
             train_decoupled(placed, folder, display, ours, shards, cluster)
     finally:
         if config.profile:
+            display.waiting("merging what the workers recorded into trace.json")
             _merge_spans(folder, display, ours)
+    display.waiting("putting the trained network together")
     folder.join_model(plan.num_stages)
     sentence = disagreement(plan, folder, ours)
     if sentence is not None:

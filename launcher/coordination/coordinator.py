@@ -157,6 +157,7 @@ class _Coordinator:
             self._handle(StopAsked(time.monotonic(), reason))
         self._performer.shards.push()
         self._handle(Ticked(time.monotonic()))
+        self._performer.show_awaited(*self._machine.awaited)
 
     def _handle(self, event: RunEvent) -> None:
         for action in self._machine.handle(event):

@@ -44,6 +44,11 @@ class RecordedRun:
             self._file.flush()
         return actions
 
+    @property
+    def awaited(self) -> tuple[bool, list[int]]:
+        """As the machine has it."""
+        return self._machine.awaited
+
     def _write(self, line: object) -> None:
         text = json.dumps(line, separators=(",", ":"))
         self._file.write(text.replace(self._run_id, RUN_ID) + "\n")

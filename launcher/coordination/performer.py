@@ -38,6 +38,7 @@ from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.others import OthersWatch
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult, StopResult
+from dni_async.launcher.report.rows import stage_names
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
 from dni_async.launcher.run_folder.checkpoints import OpenCheckpoints
 from dni_async.launcher.run_folder.folder import RunFolder
@@ -89,6 +90,13 @@ class Performer:
                 self._see_to(action)
             case _:
                 self._chronicle.enter(action)
+
+    def show_awaited(self, has_joined: bool, stages: Sequence[int]) -> None:
+        """Have the user see which stages keep the run from starting, if any do."""
+        if stages:
+            done = "compiled" if self._plan.config.compile else "built"
+            what = f"to be {done}" if has_joined else "to be hosted by a worker"
+            self._chronicle.wait(f"waiting for {stage_names(stages)} {what}")
 
     def _see_to(self, action: StartWorker | StartActor | EndActor | AskStack | KillStuck) -> None:
         """What becomes of a process or an actor."""
@@ -185,6 +193,10 @@ class Chronicle:
         """See RunResult."""
         return self._result.take_stop()
 
+    def wait(self, text: str) -> None:
+        """The user sees what is waited for; nothing, where that is empty."""
+        self._display.waiting(text)
+
     def keep_part(self, part: FilePart, incarnation: int) -> None:
         """Write the next bytes of a file that a worker sends."""
         self.note(self._received.enter(part, incarnation))
@@ -219,6 +231,7 @@ class Chronicle:
 
     def _enter_start(self, pids: Sequence[int]) -> None:
         self._result.startup_seconds = time.perf_counter() - self._began
+        self._display.waiting("")
         self._display.started(self._result.startup_seconds, dict(enumerate(pids)))
         if not self._plan.config.has_remote:
             self._others.begin()

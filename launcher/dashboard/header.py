@@ -7,11 +7,12 @@ from typing import Any
 
 from dni_async.config.metric_names import traits_of_metric
 from dni_async.launcher.dashboard.curves import row_of_run
+from dni_async.launcher.dashboard.facts import Position
 from dni_async.launcher.dashboard.ledger import Moment, StageNow
 from dni_async.launcher.report.comparison import compare, lines
 from dni_async.launcher.report.results import RunResult
 
-__all__ = ["told_header"]
+__all__ = ["position", "told_header", "told_pace", "works"]
 
 RATE_S = 5.0  # what is shown as a rate is of so many seconds
 LIMITS = 0.5  # a stage that works less of its time limits nobody
@@ -19,7 +20,7 @@ LIMITS = 0.5  # a stage that works less of its time limits nobody
 Row = dict[str, Any]
 
 
-def told_header(moment: Moment) -> Row:
+def told_pace(moment: Moment) -> Row:
     """The head of a run that goes on, or has just ended."""
     head: Row = {"status": moment.status, "elapsed_s": round(moment.at_s, 1), "says": []}
     facts = moment.facts
@@ -41,8 +42,17 @@ def told_header(moment: Moment) -> Row:
         head["samples_per_second"] = _rate(moment) or _mean_rate(run)
         head["says"] += _limit(moment.stages)
     else:
-        head["samples_per_second"] = _mean_rate(run)
-    head["says"] += lines(compare([row_of_run(each) for each in moment.runs], _machine(moment)))
+        is_on = moment.status == "training"
+        head["samples_per_second"] = (_baseline_rate(moment) if is_on else None) or _mean_rate(run)
+    return head
+
+
+def told_header(moment: Moment) -> Row:
+    """The same, and how the runs compare so far, which takes the longer the more epochs there are."""
+    head = told_pace(moment)
+    if moment.facts is not None and moment.runs:
+        rows = [row_of_run(each) for each in moment.runs]
+        head["says"] += lines(compare(rows, _machine(moment)))
     return head
 
 
@@ -52,36 +62,52 @@ def _mean_rate(run: RunResult) -> float | None:
 
 
 def _result(run: RunResult) -> Row:
-    """The chosen metric after the last epoch of the run, by name."""
+    """The chosen metric after the last tested epoch of the run, by name."""
     metric = run.goal.metric
     told = {"metric": metric, "is_share": traits_of_metric(metric).is_share}
     if not run.epochs:
-        return told | {"value": None, "train_loss": None}
+        return told | {"value": None, "train_loss": None, "tested": 0}
     last = run.epochs[-1]
-    return told | {"value": run.figure(last), "train_loss": last.train_loss}
+    figures = {"value": run.figure(last), "train_loss": last.train_loss, "tested": last.epoch}
+    return told | figures
 
 
 def _progress(moment: Moment, run: RunResult) -> Row:
-    """epoch: that goes on. share: of the run that is done, 0 to 1. left_s: by its pace so far."""
+    """epoch: that goes on, of batches that it has. share: of the run that is done, 0 to 1.
+
+    batch: of the epoch, those behind. testing: see Position. left_s: by the run's pace so far.
+    """
     assert moment.facts is not None
-    facts = moment.facts
-    done = run.epochs[-1].epoch if run.epochs else 0
-    source = moment.stages.get(0)
-    if run.kind == "decoupled" and source is not None and facts.epoch_ids:
-        share = source.last.counters.work.next_batch_id / (facts.epochs * facts.epoch_ids)
-        began_s, epoch = source.first_s, source.last.counters.work.epoch
-    else:
-        share, began_s, epoch = done / facts.epochs, moment.began_s[-1], done + 1
-    share = min(1.0, share)
+    facts, done = moment.facts, run.epochs[-1].epoch if run.epochs else 0
     if moment.status != "training":
-        return {"epoch": done, "share": share, "left_s": None}
-    spent_s = moment.at_s - began_s
-    left_s = spent_s * (1 - share) / share if share > 0 and spent_s > 1 else None
+        return {"epoch": done, "share": min(1.0, done / facts.epochs), "left_s": None}
+    at, first_share, began_s = position(moment, run)
+    spent_s, gone = moment.at_s - began_s, at.share - first_share
+    left_s = spent_s * (1 - at.share) / gone if gone > 0 and spent_s > 1 else None
     return {
-        "epoch": min(max(epoch, done), facts.epochs),
-        "share": round(share, 4),
+        "epoch": max(at.epoch, min(done, facts.epochs)),
+        "batch": at.batch,
+        "batches": facts.num_batches[0],
+        "testing": at.testing,
+        "share": round(at.share, 4),
         "left_s": None if left_s is None else round(left_s, 1),
     }
+
+
+def position(moment: Moment, run: RunResult) -> tuple[Position, float, float]:
+    """Where run is, as last told; the share that was behind it when it began, and when it did."""
+    assert moment.facts is not None
+    facts, source = moment.facts, moment.stages.get(0)
+    if run.kind == "decoupled" and source is not None:
+        at = facts.at_id(source.last.counters.work.next_batch_id)
+        return at, facts.at_id(source.first_id).share, source.first_s
+    train = facts.num_batches[0]
+    tested = run.epochs[-1].epoch * train if run.epochs else 0
+    told = max((num_batches for _, num_batches in moment.trained), default=0)
+    at = facts.at_batch(max(tested, told))
+    if told > tested and told % train == 0 and facts.is_tested(told // train):
+        at = Position(told // train, train, at.share, testing=0)
+    return at, 0.0, moment.began_s[-1]
 
 
 def _busy_cores(stages: Mapping[int, StageNow]) -> float | None:
@@ -104,18 +130,30 @@ def _rate(moment: Moment) -> float | None:
     return round(updates / seconds * moment.facts.samples_per_update, 1)
 
 
+def _baseline_rate(moment: Moment) -> float | None:
+    """Samples per second of a baseline lately, its tests included."""
+    assert moment.facts is not None
+    told = [each for each in moment.trained if each[0] > moment.at_s - RATE_S]
+    if len(told) < 2 or told[-1][0] <= told[0][0]:
+        return None
+    (began_s, before), (at_s, now) = told[0], told[-1]
+    size = int(moment.facts.settings["batch_size"])
+    return round((now - before) * size / (at_s - began_s), 1)
+
+
 def _limit(stages: Mapping[int, StageNow]) -> list[str]:
     """The stage that has least time left, if there are several and it works most of its time."""
     if len(stages) < 2:
         return []
-    works = {stage: _works(now) for stage, now in stages.items()}
-    slowest = max(works, key=lambda stage: works[stage])
-    if works[slowest] < LIMITS:
+    shares = {stage: works(now) for stage, now in stages.items()}
+    slowest = max(shares, key=lambda stage: shares[stage])
+    if shares[slowest] < LIMITS:
         return []
-    return [f"stage {slowest} limits: it works {works[slowest]:.0%} of its time"]
+    return [f"stage {slowest} limits: it works {shares[slowest]:.0%} of its time"]
 
 
-def _works(now: StageNow) -> float:
+def works(now: StageNow) -> float:
+    """The share of its time in which a stage lately computed or sent, 0 to 1."""
     paces = [pace for _, pace in now.recent[-8:]]
     seconds = sum(pace.seconds for pace in paces)
     busy = sum((pace.busy + pace.sending) * pace.seconds for pace in paces)

@@ -16,7 +16,7 @@ from dni_async.wire.messages import Progress
 
 __all__ = ["Ledger", "Moment", "StageNow"]
 
-RECENT = 30  # reports of a stage that are kept as they came: about 15 seconds
+RECENT = 30  # reports of a stage that are kept as they came: about 15 seconds; of a baseline, 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +24,22 @@ class StageNow:
     """A stage as its worker last told. at_s, first_s: when it did, and when it did first.
 
     Seconds since the ledger was opened. recent: the last paces, each with the seconds at its end.
+    first_id: the next batch when it told first, which a resumed run does not begin with.
     """
 
     last: Progress
     at_s: float
     first_s: float
     recent: tuple[tuple[float, Pace], ...]
+    first_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
     """The run at one moment. at_s: seconds since the ledger was opened; began_s: by run, when.
 
-    version: another one whenever anything is told. status: training, or as in a report.
+    version: another one whenever anything is told. status: training, or as in a report. trained:
+    what a baseline that goes on last told of its batches, with the seconds when it did.
     """
 
     version: int
@@ -47,6 +50,7 @@ class Moment:
     began_s: tuple[float, ...]
     stages: Mapping[int, StageNow]
     speedup: Mapping[str, Any] = field(default_factory=dict)
+    trained: tuple[tuple[float, int], ...] = ()
 
 
 class Ledger:
@@ -63,7 +67,9 @@ class Ledger:
         self._facts: Facts | None = None
         self._runs: tuple[RunResult, ...] = ()
         self._began_s: tuple[float, ...] = ()
-        self._last: dict[int, tuple[Progress, float, float]] = {}
+        self._last: dict[int, tuple[Progress, float]] = {}
+        self._first: dict[int, tuple[float, int]] = {}
+        self._trained: deque[tuple[float, int]] = deque(maxlen=RECENT)
         self._recent: dict[int, deque[tuple[float, Pace]]] = {}
         self._history: dict[int, History] = {}
         self._speedup: Mapping[str, Any] = {}
@@ -80,6 +86,7 @@ class Ledger:
             self._runs = (*self._runs, run)
             self._began_s = (*self._began_s, self._now())
             self._status = "training"
+            self._trained.clear()
             self._version += 1
 
     def progress(self, progress: Progress) -> None:
@@ -88,14 +95,21 @@ class Ledger:
         with self._lock:
             self._version += 1
             before = self._last.get(stage)
-            self._last[stage] = (progress, now, now if before is None else before[2])
+            self._last[stage] = (progress, now)
             if before is None:
+                self._first[stage] = (now, progress.counters.work.next_batch_id)
                 return
             pace = pace_between(before[0].counters, progress.counters)
             if pace is not None:
                 self._recent.setdefault(stage, deque(maxlen=RECENT)).append((now, pace))
                 row = row_of(now, pace, progress.counters)
                 self._history.setdefault(stage, History()).add(row)
+
+    def trained(self, run: RunResult, num_batches: int) -> None:
+        """A baseline has trained so many batches of its run."""
+        with self._lock:
+            self._trained.append((self._now(), num_batches))
+            self._version += 1
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
         """An epoch of run; it stands in run already."""
@@ -118,8 +132,14 @@ class Ledger:
         """The run as it stands."""
         with self._lock:
             stages = {
-                stage: StageNow(last, at_s, first_s, tuple(self._recent.get(stage, ())))
-                for stage, (last, at_s, first_s) in self._last.items()
+                stage: StageNow(
+                    last,
+                    at_s,
+                    self._first[stage][0],
+                    tuple(self._recent.get(stage, ())),
+                    self._first[stage][1],
+                )
+                for stage, (last, at_s) in self._last.items()
             }
             return Moment(
                 version=self._version,
@@ -130,6 +150,7 @@ class Ledger:
                 began_s=self._began_s,
                 stages=stages,
                 speedup=self._speedup,
+                trained=tuple(self._trained),
             )
 
     def history(self) -> dict[int, list[Any]]:

@@ -101,6 +101,10 @@ class Dashboard(Watcher):
         """A worker's counters."""
         self._ledger.progress(progress)
 
+    def trained(self, run: RunResult, num_batches: int) -> None:
+        """A baseline's batches."""
+        self._ledger.trained(run, num_batches)
+
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
         """An epoch of run."""
         self._ledger.epoch(run, epoch)

@@ -70,6 +70,14 @@ class RunMachine:
         self._is_over = True
         return actions[: ends[0] + 1]
 
+    @property
+    def awaited(self) -> tuple[bool, list[int]]:
+        """Before the start: whether everybody has joined, and whose stages are not there yet."""
+        state = self._state
+        if state.has_started:
+            return True, []
+        return state.roster.all_admitted, state.roster.awaited
+
     def _decide(self, event: RunEvent) -> list[RunAction]:
         state = self._state
         match event:

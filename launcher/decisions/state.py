@@ -102,14 +102,18 @@ class Roster:
                 hello, endpoint=message.endpoint, near=message.near
             )
 
+    @property
+    def awaited(self) -> list[int]:
+        """The stages that keep the run from starting: their Hello is awaited, then their Ready."""
+        there: Iterable[int] = self.ready if self.all_admitted else self.hellos
+        return [stage for stage in range(self.num_stages) if stage not in there]
+
     def missing(self) -> str:
         """Who keeps the run from starting, and what is awaited from them."""
-        waiting: Iterable[int] = self.hellos if not self.all_admitted else self.ready
-        what = "Hello" if not self.all_admitted else "Ready"
-        absent = [stage for stage in range(self.num_stages) if stage not in waiting]
+        what = "Ready" if self.all_admitted else "Hello"
         names = ", ".join(
             f"stage {stage} (pid {self.pids[stage]})" if stage in self.pids else f"stage {stage}"
-            for stage in absent
+            for stage in self.awaited
         )
         return f"{what} from {names}"
 

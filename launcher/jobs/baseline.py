@@ -58,8 +58,8 @@ def train(
     output_shape: of one sample, where the network is the user's own. known: shape of one
     sample and form of the targets; None where that is for the data to say. last_epoch: after which
     it ends, though its settings say more; one of those that end with a test.
-    Calls started() when all is built, tell(num_batches) a few times a second with what has been
-    trained so far, and report(epoch) after each epoch that ends with a test.
+    Calls started() when all is built, tell(num_batches) a few times a second and before each test
+    with what has been trained so far, and report(epoch) after each epoch that ends with a test.
     Raises NonFiniteError before a non-finite loss is applied.
     """
     with closing(open_feed(config, form=known and known[1], fetches="ahead")) as feed:
@@ -83,6 +83,7 @@ def train(
             line.train(epoch, trained)
             if config.tested_at(epoch) != epoch:
                 continue
+            tell(epoch * feed.num_batches[0])  # a test may take long
             result = _result(epoch, trained, line.test())
             report(result)
             figure = config.goal.figure(result.test_loss, result.test_metrics)

@@ -87,6 +87,7 @@ def _follow(
     display: Display,
 ) -> None:
     began, others = time.perf_counter(), OthersWatch(result)
+    display.waiting(f"starting the process of {result.name}")
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -98,6 +99,7 @@ def _follow(
         row = json.loads(line)
         if "started" in row:
             result.startup_seconds = time.perf_counter() - began
+            display.waiting("")
             others.begin()
         elif "trained" in row:
             display.trained(result, row["trained"])

@@ -40,6 +40,10 @@ class WatchedDisplay(Display):
         """A sentence for the user."""
         self._display.note(text)
 
+    def waiting(self, text: str) -> None:
+        """What is waited for."""
+        self._display.waiting(text)
+
     def started(self, startup_s: float, pids: Mapping[int, int]) -> None:
         """All workers have begun."""
         self._display.started(startup_s, pids)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -118,8 +119,8 @@ def regrouped(plan: Plan, ranges: Sequence[tuple[int, int]]) -> Plan:
 
 
 @recordings_kept()
-def make_plan(config: RunConfig) -> Plan:
-    """Load the data, build what must be tried, count devices.
+def make_plan(config: RunConfig, tell: Callable[[str], None] = lambda text: None) -> Plan:
+    """Load the data, build what must be tried, count devices. tell: is told what takes a while.
 
     Raises ConfigError (DataError for data) with a sentence that names the setting.
     """
@@ -129,13 +130,17 @@ def make_plan(config: RunConfig) -> Plan:
         data=_resolve_data(config.data),
         data_dir=None if folder is None else str(folder),
     )
+    tell("importing torch")
+    importlib.import_module("torch")
+    tell("reading the data")
     with closing(open_feed(config, fetches="here")) as feed:
-        return _planned(config, feed)
+        return _planned(config, feed, tell)
 
 
-def _planned(config: RunConfig, feed: Feed) -> Plan:
+def _planned(config: RunConfig, feed: Feed, tell: Callable[[str], None]) -> Plan:
     """The plan of a run whose data are open."""
     facts = feed.facts
+    tell("trying the network on a few samples")
     if facts.batch_size is not None:
         config = dataclasses.replace(config, batch_size=facts.batch_size)
     config, notes = split_network(config, facts)
@@ -182,6 +187,7 @@ def _planned(config: RunConfig, feed: Feed) -> Plan:
         plan.config, num_layers=num_layers, num_stages=plan.num_stages, cores=cores
     )
     whole = [(0, num_layers)]  # the stages are tried when they are chosen
+    tell("trying the stages on a few samples")
     try_stages(plan.config, feed, whole if open_stages else layer_ranges, tried.output_shape)
     return plan
 

@@ -18,6 +18,7 @@ __all__ = [
     "link_rows",
     "metric_rows",
     "metrics_of",
+    "stage_names",
 ]
 
 SMALL, LARGE = 1e-4, 1e5  # beyond, four digits behind the point say nothing
@@ -38,6 +39,18 @@ LINK_COLUMNS = (
 def layer_range(first: int, end: int) -> str:
     """The layers from first up to end, without it, in words."""
     return str(first) if end == first + 1 else f"{first}-{end - 1}"
+
+
+def stage_names(stages: Iterable[int]) -> str:
+    """Stages in words: "stage 3", "stages 0-2, 5"."""
+    spans: list[list[int]] = []
+    for stage in sorted(stages):
+        if spans and spans[-1][-1] == stage - 1:
+            spans[-1][1:] = [stage]
+        else:
+            spans.append([stage])
+    is_one = len(spans) == 1 and len(spans[0]) == 1
+    return f"stage{'' if is_one else 's'} {', '.join('-'.join(map(str, s)) for s in spans)}"
 
 
 def figure_text(name: str, value: float | None) -> str:

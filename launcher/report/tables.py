@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from dni_async.decisions.goal import LOSS
 from dni_async.launcher.report.comparison import comparison_of, lines
 from dni_async.launcher.report.diagnosis import Diagnosis, diagnose
-from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.rows import (
     LINK_COLUMNS,
     boundary_rows,
@@ -24,12 +20,21 @@ from dni_async.launcher.report.rows import (
     link_rows,
     metric_rows,
 )
+from dni_async.launcher.report.terminal.columns import Column, FittedTable
+from dni_async.launcher.report.terminal.sentences import say
 from dni_async.wire.counters import FIGURES
 
 __all__ = ["print_diagnosis", "print_report"]
 
-TO_TARGET = "s to target"
-MAX_HEADING = 12  # characters
+# What gives way where a terminal is narrow: the larger, the sooner.
+_RANKS: Final = {
+    "pid": 9, "pend": 8, "MB": 7, "device": 6, "send": 5, "layers": 4, "stale": 3, "wait": 2,
+    "workers": 9, "threads": 8, "loss": 2, "train s": 1,
+    "norm ratio": 9, "max": 8, "gradients": 7, "error": 2,
+    "dtype": 9, "least": 8, "carrier": 7, "KB down": 6, "credit": 3, "window": 2,
+    "p99": 9, "peak MB": 8, "MB sent": 7,
+}  # fmt: skip
+_TEXTS: Final = ("run", "metric", "epochs")
 _FORMS: Final[Mapping[str, Callable[[Any], str]]] = {
     "part": lambda share: f"{share:.0%}",
     "count": lambda count: f"{count:,}",
@@ -42,7 +47,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
     console.print(_runs_table(report))
     if has_unshown(report["runs"]):
         names = ("metric", *(run["name"] for run in report["runs"]))
-        console.print(_table("metrics in the end", names, metric_rows(report["runs"])))
+        columns = [Column(name, is_text=name == "metric") for name in names]
+        console.print(FittedTable("metrics in the end", columns, metric_rows(report["runs"])))
     for run in report["runs"]:
         if run["workers"]:
             console.print(_workers_table(run))
@@ -58,17 +64,13 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
 def _print_speedup(report: Mapping[str, Any], console: Console) -> None:
     """How the decoupled run compares with the baselines."""
     for line in lines(comparison_of(report)):
-        text = Text(legible(line))
-        text.highlight_words(["(faster)"], "green")
-        text.highlight_words(["(SLOWER)"], "red")
-        console.print(text, highlight=False, soft_wrap=True)
+        say(console, line)
     to_target = (report["speedup"] or {}).get("time_to_target_vs_all_threads")
     if to_target is not None:
         word = "sooner" if to_target >= 1 else "LATER"
         metric, target = report["runs"][0]["metric"], report["config"].get("target")
         reached = f"{metric} of {figure_text(metric, target)}"
-        text = Text(legible(f"{reached} reached {to_target:.2f}x {word} than on all threads"))
-        console.print(text, highlight=False)
+        say(console, f"{reached} reached {to_target:.2f}x {word} than on all threads")
 
 
 def _print_extra_work(run: Mapping[str, Any], console: Console) -> None:
@@ -80,10 +82,7 @@ def _print_extra_work(run: Mapping[str, Any], console: Console) -> None:
             if worker.get(kind)  # older reports have none
         ]
         if extra:
-            console.print(
-                f"stage {worker['stage']}: {', '.join(extra)}, which no rate above counts",
-                highlight=False,
-            )
+            say(console, f"stage {worker['stage']}: {', '.join(extra)}, which no rate above counts")
 
 
 def _print_restarts(run: Mapping[str, Any], console: Console) -> None:
@@ -91,11 +90,10 @@ def _print_restarts(run: Mapping[str, Any], console: Console) -> None:
     for restart in run.get("restarts", []):  # older reports have none
         seconds = restart["seconds"]
         back = "made no update" if seconds is None else f"made its first update {seconds:.2f} s on"
-        console.print(
+        say(
+            console,
             f"stage {restart['stage']} was replaced {restart['at_seconds']:.1f} s after the start; "
             f"its replacement {back}",
-            highlight=False,
-            soft_wrap=True,
         )
 
 
@@ -103,15 +101,15 @@ def print_diagnosis(report: Mapping[str, Any], console: Console) -> None:
     """Where the decoupled run's time went, stage by stage, what bounds it and what to change."""
     diagnosis = diagnose(report)
     if diagnosis is None:
-        console.print("The report tells too little of the workers for a diagnosis.")
+        say(console, "The report tells too little of the workers for a diagnosis.")
         return
     run = next(run for run in report["runs"] if run["kind"] == "decoupled")
     console.print(_stages_table(run, diagnosis))
     for text in (*diagnosis.findings, *diagnosis.advice):
-        console.print(f"- {legible(text)}", highlight=False, markup=False, soft_wrap=True)
+        say(console, f"- {text}")
 
 
-def _stages_table(run: Mapping[str, Any], diagnosis: Diagnosis) -> Table:
+def _stages_table(run: Mapping[str, Any], diagnosis: Diagnosis) -> FittedTable:
     columns = ("stage", "ms/batch", "samples/s", "window", "stale", "p99", "max", "MB sent")
     batch_samples = diagnosis.line.batch_samples
     rows = []
@@ -134,37 +132,51 @@ def _stages_table(run: Mapping[str, Any], diagnosis: Diagnosis) -> Table:
     return _table(title, (*columns, "peak MB"), rows)
 
 
-def _runs_table(report: Mapping[str, Any]) -> Table:
-    columns = ["run", "workers", "threads", "samples/s", "train s"]
+def _runs_table(report: Mapping[str, Any]) -> FittedTable:
     metric = next((run["metric"] for run in report["runs"]), LOSS)
-    if metric != LOSS:
-        columns.append(_shortened(metric))
-    columns.append(LOSS)
     has_target = report["config"].get("target") is not None
+    is_whole = report["status"] == "finished"
+    columns = [
+        "run",
+        *([] if is_whole else ["epochs"]),
+        *("workers", "threads", "samples/s", "train s"),
+        *([] if metric == LOSS else [metric]),
+        LOSS,
+        *(["s to target"] if has_target else []),
+    ]
     rows = []
     for run in report["runs"]:
-        cells = [
-            run["name"],
-            str(run["num_workers"]),
-            str(run["num_threads"]),
-            f"{run['samples_per_second']:,.0f}",
-            f"{run['train_seconds']:.2f}",
-            *([] if metric == LOSS else [chosen_figure(run)]),
-            figure_text(LOSS, run["test_loss"]),
-        ]
         to_target = run["seconds_to_target"]
-        reached = "not reached" if to_target is None else f"{to_target:.2f}"
-        rows.append([*cells, reached] if has_target else cells)
-    title = f"{report['data']['name']} ({report['status']})"
-    return _table(title, [*columns, TO_TARGET] if has_target else columns, rows)
+        rows.append(
+            [
+                run["name"],
+                *([] if is_whole else [_epochs(run, report["config"])]),
+                *(str(run["num_workers"]), str(run["num_threads"])),
+                f"{run['samples_per_second']:,.0f}" if run["epochs"] else "-",
+                f"{run['train_seconds']:.2f}" if run["epochs"] else "-",
+                *([] if metric == LOSS else [chosen_figure(run)]),
+                figure_text(LOSS, run["test_loss"]),
+                *([_reached(to_target)] if has_target else []),
+            ]
+        )
+    # The chosen metric may have any name, and always stays.
+    ranks = {**_RANKS, metric: 0}
+    made = [Column(name, ranks.get(name, 0), is_text=name in _TEXTS) for name in columns]
+    return FittedTable(f"{report['data']['name']} ({report['status']})", made, rows)
 
 
-def _shortened(name: str) -> str:
-    """A name as a heading above figures."""
-    return name if len(name) <= MAX_HEADING else f"{name[: MAX_HEADING - 1]}\N{HORIZONTAL ELLIPSIS}"
+def _epochs(run: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """How many epochs a run that was ended had behind it."""
+    done = run["epochs"][-1]["epoch"] if run["epochs"] else 0
+    total = config.get("epochs")
+    return str(done) if total is None else f"{done} of {total}"
 
 
-def _workers_table(run: Mapping[str, Any]) -> Table:
+def _reached(seconds: float | None) -> str:
+    return "not reached" if seconds is None else f"{seconds:.2f}"
+
+
+def _workers_table(run: Mapping[str, Any]) -> FittedTable:
     shown = [figure.shown for figure in FIGURES if figure.shown.column]
     rows = [
         [
@@ -180,29 +192,17 @@ def _workers_table(run: Mapping[str, Any]) -> Table:
     return _table(f"workers of {run['name']}", columns, rows)
 
 
-def _boundaries_table(run: Mapping[str, Any]) -> Table:
+def _boundaries_table(run: Mapping[str, Any]) -> FittedTable:
     columns = ("boundary", "gradients", "cosine", "error", "norm ratio", "stale", "max")
     title = "synthetic against returned gradients, first to last epoch"
     return _table(title, columns, boundary_rows(run))
 
 
-def _links_table(run: Mapping[str, Any]) -> Table:
+def _links_table(run: Mapping[str, Any]) -> FittedTable:
     return _table("links; bytes of a batch, credits in ms", LINK_COLUMNS, link_rows(run))
 
 
-def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> FittedTable:
     """Numbers to the right, names to the left. Headings and cells may hold anybody's text."""
-    table = Table(
-        title=Text(legible(title), "table.title"),
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    for name in columns:
-        may_wrap = name == TO_TARGET  # where there is little room, this gives way
-        justify: Literal["left", "right"] = "left" if name in ("run", "metric") else "right"
-        table.add_column(Text(legible(name)), justify=justify, no_wrap=not may_wrap)
-    for row in rows:
-        table.add_row(*(Text(legible(cell)) for cell in row))
-    return table
+    made = [Column(name, _RANKS.get(name, 0), is_text=name in _TEXTS) for name in columns]
+    return FittedTable(title, made, rows)

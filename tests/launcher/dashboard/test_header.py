@@ -13,7 +13,7 @@ from dni_async.launcher.report.results import EpochResult, RunResult
 from tests.launcher.told import EPOCH, baseline, decoupled, progress
 
 STAGES = (StageFacts(0, "0-1", "cpu"), StageFacts(1, "2", "cpu"))
-FACTS = Facts("digits", "dni", 10, 100, 64, 2, 0.1, STAGES, {})
+FACTS = Facts("digits", "dni", 10, (90, 10), 64, 2, 0.1, STAGES, {"batch_size": 64})
 PACE = Pace(0.5, 0.5, 0.25, 0.125, 0.0, 0.75, 20.0, 20.0, 1000.0, 10.0)
 
 

@@ -6,14 +6,12 @@ import io
 
 import pytest
 from rich.console import Console
-from rich.live import Live
-from rich.text import Text
 
 from dni_async.decisions.goal import Goal
-from dni_async.launcher.monitoring.display import Display, LiveDisplay
+from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.report.results import EpochResult, RunResult
 from dni_async.wire.messages import BoundaryEpoch
-from tests.launcher.told import progress
+from tests.launcher.reports import report
 
 EPOCH = EpochResult(2, 0.5, 0.25, 0.5, {"accuracy": 0.75}, 1000)
 
@@ -60,15 +58,38 @@ def test_an_epoch_ends_with_the_lowest_cosine_of_its_boundaries(
     assert line.endswith(end)
 
 
-def test_the_table_shows_each_boundary_s_cosine_of_the_last_epoch() -> None:
+@pytest.mark.parametrize(
+    ("width", "said"),
+    [
+        (120, "loss 0.2500  test 0.5000   75.00%    0.50 s     2,000/s  cosine 0.23"),
+        (90, "loss 0.2500  test 0.5000   75.00%    0.50 s     2,000/s"),
+        (80, "loss 0.2500   75.00%    0.50 s     2,000/s"),
+        (60, "75.00%    0.50 s     2,000/s"),
+        (20, "75.00%"),
+    ],
+)
+def test_in_a_narrow_terminal_an_epoch_leaves_out_what_tells_least(width: int, said: str) -> None:
+    screen = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    Display(screen).epoch(decoupled(0.234), EPOCH)
+    words = " ".join(" ".join(printed(screen)).split())
+    assert words == f"dni epoch 2 {' '.join(said.split())}"
+    assert width < 60 or len(printed(screen)[0]) <= width
+
+
+@pytest.mark.parametrize(
+    ("status", "epochs", "is_shown"),
+    [
+        ("interrupted", 3, True),
+        ("failed", 3, True),
+        ("interrupted", 0, False),
+        ("finished", 3, False),
+    ],
+)
+def test_a_run_that_was_ended_shows_what_was_told_of_it(
+    status: str, epochs: int, is_shown: bool
+) -> None:
+    ended = report(rate=1000, epochs=20) | {"status": status}
+    ended["runs"][0]["epochs"] = ended["runs"][0]["epochs"][:epochs]
     screen = console()
-    live = Live(Text(""), console=screen, auto_refresh=False)
-    display = LiveDisplay(screen, live)
-    display.epoch(decoupled(0.5, 0.234), EPOCH)
-    for stage in range(3):
-        display.progress(progress(stage))
-    screen.print(live.get_renderable())
-    rows = [line.split() for line in printed(screen)[-4:]]
-    column = rows[0].index("cosine")
-    assert [row[column] for row in rows[1:3]] == ["0.50", "0.23"]
-    assert len(rows[3]) == len(rows[2]) - 1  # no boundary lies above the head
+    Display(screen).end(ended)
+    assert any("3 of 20" in line for line in printed(screen)) is is_shown

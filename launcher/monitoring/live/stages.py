@@ -1,0 +1,57 @@
+"""The stages of a run that goes on as a table; where there are too many, those that tell most."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from dni_async.config.metric_names import LOSS
+from dni_async.launcher.dashboard.header import works
+from dni_async.launcher.dashboard.ledger import StageNow
+from dni_async.launcher.report.rows import figure_text
+from dni_async.launcher.report.terminal.columns import Column, FittedTable
+
+__all__ = ["shown_stages", "stage_table"]
+
+_RANKS: Final = {
+    "stage": 0, "updates": 1, "updates/s": 3, "busy": 0, "sending": 5, "stale": 4, "cosine": 2,
+    "memory": 7, "loss": 6,
+}  # fmt: skip
+
+
+def shown_stages(stages: Mapping[int, StageNow], room: int) -> list[int]:
+    """Those for which there is room, in order: the source, the head, and who works most.
+
+    Where not all are shown, one line of the room is for saying so.
+    """
+    if len(stages) <= room:
+        return sorted(stages)
+    ends = {min(stages), max(stages)}
+    telling = sorted(stages, key=lambda k: (k not in ends, -works(stages[k]), k))
+    return sorted(telling[: max(0, room - 1)])
+
+
+def stage_table(
+    stages: Mapping[int, StageNow], shown: Iterable[int], cosines: Mapping[int, float]
+) -> FittedTable:
+    """cosines: of the last epoch that compared gradients, by the stage below the boundary."""
+    columns = [Column(name, rank) for name, rank in _RANKS.items()]
+    rows = [_row(stage, stages[stage], cosines.get(stage)) for stage in shown]
+    return FittedTable("", columns, rows, is_brief=True)
+
+
+def _row(stage: int, now: StageNow, cosine: float | None) -> list[str]:
+    told = now.last.counters
+    pace = now.recent[-1][1] if now.recent else None
+    return [
+        str(stage),
+        f"{told.work.updates:,}",
+        "" if pace is None else f"{pace.updates:,.0f}",
+        "" if pace is None else f"{min(1.0, pace.busy):.0%}",
+        "" if pace is None else f"{min(1.0, pace.sending):.0%}",
+        str(told.staleness.max_staleness),
+        "" if cosine is None else f"{cosine:.2f}",
+        f"{told.memory.rss_bytes / 2**20:,.0f} MB",
+        "" if math.isnan(told.work.loss) else figure_text(LOSS, told.work.loss),
+    ]

@@ -1,0 +1,1 @@
+"""How reports stand on a terminal, however wide it is: sentences, and tables that fit."""
