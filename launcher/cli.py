@@ -118,8 +118,8 @@ def command(
 
     'dni-launch keys DIR' makes key pairs for --keys (a file of that name is ./keys).
     """
-    from dni_async.launcher.report.tables import print_report
     from dni_async.launcher.report.terminal.sentences import say
+    from dni_async.launcher.report.terminal.tables import print_report
     from dni_async.launcher.run import run
     from dni_async.launcher.run_folder.folder import RunFolder
 

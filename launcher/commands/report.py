@@ -23,7 +23,7 @@ from dni_async.launcher.report.shelf.comparing import compare
 from dni_async.launcher.report.shelf.listing import is_run, list_runs
 from dni_async.launcher.report.shelf.naming import named
 from dni_async.launcher.report.shelf.printing import WIDE, print_comparison, print_listing
-from dni_async.launcher.report.tables import print_diagnosis, print_report
+from dni_async.launcher.report.terminal.tables import print_diagnosis, print_report
 
 __all__ = ["main"]
 

@@ -10,8 +10,8 @@ from rich.console import Console
 from dni_async.config.metric_names import LOSS
 from dni_async.launcher.report.results import EpochResult, RunResult
 from dni_async.launcher.report.rows import figure_text
-from dni_async.launcher.report.tables import print_report
 from dni_async.launcher.report.terminal.sentences import say
+from dni_async.launcher.report.terminal.tables import print_report
 from dni_async.launcher.report.watcher import Watcher
 
 __all__ = ["Display"]

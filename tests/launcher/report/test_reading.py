@@ -21,7 +21,7 @@ from dni_async.launcher.commands.report import command
 from dni_async.launcher.report.html.page import build_page
 from dni_async.launcher.report.reading import read_report
 from dni_async.launcher.report.shape import fault_in
-from dni_async.launcher.report.tables import print_diagnosis, print_report
+from dni_async.launcher.report.terminal.tables import print_diagnosis, print_report
 from tests.launcher.reports import boundary, link, report, worker
 
 ESCAPE = "\x1b]0;owned\x07<script>[/red]"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dni_async.launcher.report.tables import print_diagnosis, print_report
+from dni_async.launcher.report.terminal.tables import print_diagnosis, print_report
 from tests.launcher.reports import boundary, link, report, worker
 
 
