@@ -48,7 +48,7 @@ def told_pace(moment: Moment) -> Row:
 
 
 def told_header(moment: Moment) -> Row:
-    """The same, and how the runs compare so far, which takes the longer the more epochs there are."""
+    """The same, and how the runs compare so far; takes the longer the more epochs there are."""
     head = told_pace(moment)
     if moment.facts is not None and moment.runs:
         rows = [row_of_run(each) for each in moment.runs]

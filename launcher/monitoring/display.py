@@ -53,7 +53,7 @@ class Display(Watcher):
         """What was told of a run that came to no good end; one that did is shown by who asked."""
         if report["status"] not in ("interrupted", "failed"):
             return
-        if any(run["epochs"] or run["workers"] for run in report["runs"]):
+        if any(run["epochs"] or run["workers"] for run in report.get("runs", ())):
             print_report(report, self.console)
 
 

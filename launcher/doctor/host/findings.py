@@ -22,7 +22,7 @@ __all__ = [
     "judge_threads",
 ]
 
-BUSY = 0.5  # of the cores, taken by others before a run (as in launcher.report.rows)
+BUSY = 0.5  # of the cores, taken by others before a run (as in dni_async.launcher.report.rows)
 WORKER_BYTES = 256 * 2**20  # what a worker with a small stage takes, torch included
 FEW_DESCRIPTORS = 256  # with fewer, a run of a dozen workers may not start
 SOME_DESCRIPTORS = 1024
