@@ -1,6 +1,6 @@
-"""Write the README's tables from what is kept in benchmarks/results/.
+"""Write the tables of docs/results.md from what is kept in benchmarks/results/.
 
-``python -m benchmarks.harness.readme`` replaces what stands between the markers of speed and of
+``python -m benchmarks.harness.results_page`` replaces what stands between the markers of speed and of
 learning; ``--check`` only says whether both are up to date.
 """
 
@@ -159,15 +159,15 @@ def _replaced(text: str, name: str, section: str) -> str:
 @click.command()
 @click.option("--check", is_flag=True, help="Change nothing; exit 1 if a table is out of date.")
 def main(check: bool) -> None:
-    """Fill in the README's tables from the results that are kept."""
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
+    """Fill in the tables of docs/results.md from the results that are kept."""
+    page = ROOT / "docs" / "results.md"
+    text = page.read_text(encoding="utf-8")
     speed = speed_section(_documents("training-*.json", "accuracy-*.json"))
     learning = learning_section(_documents("learning-*.json"))
     new = _replaced(_replaced(text, "speed", speed), "learning", learning)
     if check:
         sys.exit(0 if new == text else 1)
-    readme.write_text(new, encoding="utf-8")
+    page.write_text(new, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,49 @@
+"""Commands in the docs are commands that there are, with options that they take."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from dni_async.launcher.cli import command as launch
+from dni_async.launcher.commands.keys import keys_command
+from dni_async.launcher.commands.report import main as report
+from dni_async.launcher.doctor.cli import command as doctor
+from dni_async.workers.__main__ import main as worker
+from tests.documented import OURS, PAGES, arguments, blocks, commands
+from tests.structure import ROOT
+
+COMMANDS = dict(zip(OURS, (launch, report, doctor, worker), strict=True))
+BENEATH = {("dni-launch", "keys"): keys_command}
+ELLIPSIS = re.compile(r"\[?\.\.\.\]?")
+WHOLE = [(block, text) for page in PAGES for block in blocks(page) for text in commands(block)]
+
+
+@pytest.mark.parametrize("name", [page.relative_to(ROOT).as_posix() for page in PAGES])
+def test_the_commands_of_a_page_are_understood(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for block, text in WHOLE:
+        if block.page != name:
+            continue
+        for program, words in arguments(text):
+            kept = [word for word in words if not ELLIPSIS.fullmatch(word)]
+            beneath = BENEATH.get((program, *kept[:1]))
+            command = beneath or COMMANDS[program]
+            for word in kept:
+                if word.endswith(".toml"):
+                    Path(word).touch()
+            try:
+                command.make_context(program, kept[1:] if beneath else kept).close()
+            except click.exceptions.Exit as ended:
+                assert ended.exit_code == 0, block.place
+            except Exception as error:
+                pytest.fail(f"{block.place}: {text}\n{error}")
+
+
+def test_there_are_commands_in_the_docs() -> None:
+    assert len(WHOLE) > 40
