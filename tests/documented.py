@@ -22,8 +22,9 @@ OURS = ("dni-launch", "dni-report", "dni-doctor", "dni-worker")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"(?:^|\s+)#.*$")
 PROGRAMS = (
-    "cd chmod curl dni-[a-z]+ docker eval export git kubectl mkdir mkdocs mlflow pip pytest python"
-    " ray scp scripts/\\w+ source srun ssh tensorboard torchrun wandb [A-Z][A-Z_]+=\\S* \\.venv/\\S+"
+    "cd chmod curl dni-[a-z]+ docker eval export git kubectl mkdir mkdocs mlflow pip pytest"
+    " python ray scp scripts/\\w+ source srun ssh tensorboard torchrun wandb [A-Z][A-Z_]+=\\S*"
+    " \\.venv/\\S+"
 )
 COMMAND = re.compile(rf"^(?:\$ )?(?:{'|'.join(PROGRAMS.split())})(?:\s|$)")
 

@@ -1,7 +1,7 @@
 """Write the tables of docs/results.md from what is kept in benchmarks/results/.
 
-``python -m benchmarks.harness.results_page`` replaces what stands between the markers of speed and of
-learning; ``--check`` only says whether both are up to date.
+``python -m benchmarks.harness.results_page`` replaces what stands between the markers of speed and
+of learning; ``--check`` only says whether both are up to date.
 """
 
 from __future__ import annotations

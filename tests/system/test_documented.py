@@ -1,6 +1,6 @@
 """The commands of the docs do what they say: each is run as it is written, page by page.
 
-What they train is made short from outside: a few updates by the environment, where no flag says more.
+What they train is made short by the environment: a few updates, where no flag says more.
 """
 
 from __future__ import annotations
@@ -128,3 +128,17 @@ def test_the_commands_of_a_page_run(name: str, desk: Path) -> None:
             assert process.left_after(5.0) == []
         finally:
             process.abort()
+
+
+@pytest.mark.parametrize("name", ["README.md"])
+def test_the_python_of_a_page_runs(name: str, tmp_path: Path) -> None:
+    """All blocks of a page are one script."""
+    script = tmp_path / "page.py"
+    parts = [block.text for block in blocks(ROOT / name) if block.kind == "python"]
+    script.write_text("\n".join(parts), encoding="utf-8")
+    process = MarkedProcess([sys.executable, "-u", str(script)], cwd=tmp_path)
+    try:
+        assert process.end(240.0) == 0, process.output
+        assert process.left_after(5.0) == []
+    finally:
+        process.abort()
