@@ -11,7 +11,7 @@ import pytest
 
 from dni_async.launcher.cli import command as launch
 from dni_async.launcher.commands.keys import keys_command
-from dni_async.launcher.commands.report import main as report
+from dni_async.launcher.commands.report import command as report
 from dni_async.launcher.doctor.cli import command as doctor
 from dni_async.workers.__main__ import main as worker
 from tests.documented import OURS, PAGES, arguments, blocks, commands
