@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from dni_async.launcher.places.local import command_for
 from tests.documented import PAGES, arguments, blocks, commands
 from tests.marked_process import MarkedProcess
 from tests.structure import ROOT
+from tests.system.conftest import Launch
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -46,6 +47,7 @@ SHORT = {
     "DNI_BASELINE": "false",
     "COLUMNS": "100",
 }
+A_RUN = ("--layers=3", "--width=32", "--epochs=2", "--profile")
 NAME = re.compile(r"^# ([\w-]+\.(?:py|toml))\b")
 MNIST = Path(os.environ.get("DNI_DATA_DIR") or ROOT.parent / "shared" / "data")
 HAS_MNIST = any(MNIST.glob("**/train-images-idx3-ubyte*"))
@@ -74,13 +76,20 @@ def named_blocks(name: str) -> Iterator[tuple[str, str]]:
             yield found.group(1), block.text
 
 
+RUN = re.compile(r"\bruns/\w+|\bRUN\b|(?<= )[AB](?= |$)")  # one that the reader has
+
+
 @pytest.fixture
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A folder with what the commands of a page find in it: its own files, data, the examples."""
+def desk(request: pytest.FixtureRequest, tmp_path: Path, finished: Callable[..., Launch]) -> Path:
+    """A folder with what the commands of a page find in it: files, data, examples, runs."""
+    runs = {run for text in OF_PAGES[request.param] for run in ("runs/one", *RUN.findall(text))}
+    for run in sorted(runs):
+        shutil.copytree(finished(*A_RUN).run_dir, tmp_path / run)
     for name, text in named_blocks(request.param):
         (tmp_path / name).write_text(text, encoding="utf-8")
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
-    (tmp_path / "docker").mkdir()
+    for place in ("docker", "docs/pictures"):
+        (tmp_path / place).mkdir(parents=True)
     random = np.random.default_rng(0)
     parts = {
         f"{kind}_{part}": value
