@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,24 +12,30 @@ from click.core import ParameterSource
 from rich.console import Console
 
 from dni_async.config.coercion import listed
+from dni_async.config.meant import did_you_mean, did_you_mean_file, misspelt
 from dni_async.config.run_config import RunConfig, read_toml
 from dni_async.config.settings import SETTINGS
 from dni_async.errors import ConfigError, WorkerDied
 from dni_async.files import names
+from dni_async.launcher.commands.completion import complete_run_dirs
 from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.keys import keys_command
 from dni_async.launcher.commands.options import GroupedCommand, GroupedOption, run_settings
 from dni_async.launcher.interruption import Interrupted
+from dni_async.launcher.report.foreign_text import legible
 
 __all__ = ["main"]
 
 LISTS = tuple(each.name for each in SETTINGS.values() if each.is_list)  # written with commas
 RUN_GROUP = "This run"
+SUBCOMMANDS = {"keys": keys_command}
 
 
 def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
     """Let the file's keys stand where neither a flag nor the environment speaks."""
     if path is not None:
+        if not path.exists() and (hint := did_you_mean(str(path), SUBCOMMANDS)):
+            raise ConfigError(f"{path}: there is no such file, nor a command of that name{hint}")
         values = read_toml(path)
         for name in LISTS:
             if name in values:
@@ -40,7 +47,8 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
     """Let the settings of an earlier run stand where neither a flag nor the environment speaks."""
     if path is not None and not (path / names.CONFIG).is_file():
-        raise ConfigError(f"resume: {path} holds no run")
+        hint = did_you_mean_file(path)
+        raise ConfigError(f"resume: {path} holds no run{hint}")
     _read_file(ctx, _param, None if path is None else path / names.CONFIG)
     return path
 
@@ -70,6 +78,7 @@ def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
     is_eager=True,
     callback=_read_run,
     type=click.Path(path_type=Path),
+    shell_complete=complete_run_dirs,
     metavar="RUN_DIR",
     help="Go on with the run in RUN_DIR from its newest checkpoint, with its settings; stages, "
     "workers, devices, window, threads, transport, keys, epochs, restarts, checkpoints and what is "
@@ -123,6 +132,7 @@ def command(
     from dni_async.launcher.run import run
     from dni_async.launcher.run_folder.folder import RunFolder
 
+    _warn_of_variables(ctx)
     for name in LISTS:
         if settings[name] is not None:
             settings[name] = listed(settings[name])
@@ -161,6 +171,13 @@ def command(
     return 0
 
 
+def _warn_of_variables(ctx: click.Context) -> None:
+    """Say which environment variables were meant for this command, it seems, and are not read."""
+    known = [f"DNI_{param.name}".upper() for param in ctx.command.params]
+    for warning in misspelt(os.environ, known):
+        click.echo(f"Warning: {legible(warning)}", err=True)
+
+
 def _describe(ctx: click.Context, config_file: Path | None) -> str:
     """The settings that are not defaults, each with where it comes from."""
     origins = {
@@ -182,10 +199,7 @@ def main() -> None:
     """The console script. Exit codes: 0 done, 2 usage, 75 nobody joined, 130 INT, 143 TERM, else
     the failed worker's.
     """
-    arguments = sys.argv[1:]
-    if arguments[:1] == ["keys"]:
-        sys.exit(exit_code_of(keys_command, arguments[1:], "dni-launch keys"))
-    sys.exit(exit_code_of(command, arguments, "dni-launch"))
+    sys.exit(exit_code_of(command, sys.argv[1:], "dni-launch", SUBCOMMANDS))
 
 
 if __name__ == "__main__":

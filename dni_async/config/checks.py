@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 from dni_async.addresses import is_loopback, is_tcp_address
 from dni_async.config.extensions import is_extension
+from dni_async.config.meant import did_you_mean
 from dni_async.config.metric_names import (
+    KNOWN,
     METRICS,
     check_metrics,
     is_built_in,
@@ -31,9 +33,16 @@ def _check_devices(config: Settings) -> None:
         if not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,4})?", device):
             raise ConfigError(
                 f"devices: unknown device {device!r}; use cpu, cuda, or cuda:0,cuda:1,..."
+                f"{_meant_device(device)}"
             )
     if len(config.devices) > 1 and "auto" in config.devices:
         raise ConfigError("devices: 'auto' cannot be listed beside other devices")
+
+
+def _meant_device(device: str) -> str:
+    index = device.rpartition(":")[2]
+    numbered = (f"cuda:{index}",) if index.isdecimal() and index.isascii() else ()
+    return did_you_mean(device, ("auto", "cpu", "cuda", *numbered))
 
 
 def check_together(config: Settings) -> None:
@@ -80,6 +89,7 @@ def _check_measures(config: Settings) -> None:
         raise ConfigError(
             f"metric: must be {', '.join([*labels, LOSS])} or another metric with a name "
             f"({', '.join(METRICS)}, top-K), but is {chosen!r}"
+            f"{did_you_mean(chosen, [*labels, *KNOWN, LOSS])}"
         )
     if chosen is None and labels:
         chosen = labels[0]
@@ -259,7 +269,10 @@ def _check_hosts(config: Settings) -> None:
     """What goes with workers that join from elsewhere."""
     for place in config.workers or ("",):
         if place not in ("local", "remote"):
-            raise ConfigError(f"workers: each is local or remote, but one is {place!r}")
+            raise ConfigError(
+                f"workers: each is local or remote, but one is {place!r}"
+                f"{did_you_mean(place, ('local', 'remote'))}"
+            )
     if not config.has_remote:
         if config.listen is not None:
             raise ConfigError("listen: is for --workers remote, but all workers are local")

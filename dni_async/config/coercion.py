@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from dni_async.config.meant import did_you_mean
 from dni_async.errors import ConfigError
 
 __all__ = ["coerce", "listed", "unknown_key"]
@@ -13,8 +13,7 @@ __all__ = ["coerce", "listed", "unknown_key"]
 
 def unknown_key(key: str, known: Mapping[str, object]) -> str:
     """The sentence for a key that is no setting, with the nearest valid name."""
-    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
+    hint = did_you_mean(key, known, near=0.5) or f"; known: {', '.join(sorted(known))}"
     return f"unknown key {key!r}{hint}"
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
+import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +12,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from dni_async.config.meant import did_you_mean, nearest
 from dni_async.errors import ConfigError
 
 __all__ = ["find_callable", "is_extension", "is_importing", "make_extension"]
@@ -42,14 +43,29 @@ def find_callable(setting: str, name: str) -> Callable[..., object]:
         try:
             module = importlib.import_module(module_name)
         except Exception as error:
-            raise ConfigError(f"{setting}: cannot import {module_name!r}: {error!r}") from error
+            raise ConfigError(
+                f"{setting}: cannot import {module_name!r}: {error!r}{_meant(module_name, error)}"
+            ) from error
         found = getattr(module, attribute, None)  # which dni_async.config.given imports for
     if not callable(found):
-        near = difflib.get_close_matches(attribute, dir(module), n=1, cutoff=0.7)
-        hint = f"; did you mean {module_name}:{near[0]}?" if near and near[0] != attribute else ""
+        near = nearest(attribute, dir(module))
+        hint = f"; did you mean {module_name}:{near}?" if near and near != attribute else ""
         raise ConfigError(f"{setting}: {module_name!r} has no callable {attribute!r}{hint}")
     result: Callable[..., object] = found
     return result
+
+
+def _meant(module_name: str, error: Exception) -> str:
+    """The module of the current folder, or of the package, that is named like one not found."""
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return ""
+    if not f"{module_name}.".startswith(f"{error.name}."):
+        return ""  # what that module imports is missing
+    package, _, _ = error.name.rpartition(".")
+    folders = getattr(sys.modules.get(package), "__path__", []) if package else [Path.cwd()]
+    found = (module.name for module in pkgutil.iter_modules(map(str, folders)))
+    prefix = f"{package}." if package else ""
+    return did_you_mean(error.name, [prefix + name for name in found])
 
 
 @contextmanager

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from dni_async.config.extensions import is_extension
+from dni_async.config.meant import did_you_mean
 from dni_async.config.target_form import Taken, TargetForm
 from dni_async.decisions.goal import LOSS, Mode
 from dni_async.errors import ConfigError
 
 __all__ = [
+    "KNOWN",
     "LOSS",
     "METRICS",
     "NEED",
@@ -49,6 +50,9 @@ METRICS: Final = {
     "rmse": MetricTraits(mode="min"),
 }
 """Those with a name, beside top-K. What they compute is in stage.losses.metrics."""
+
+KNOWN: Final = (*METRICS, "top-1", "top-5")
+"""Names of metrics, of top-K those that people ask for."""
 
 NEED: Final = (
     f"one of {', '.join(METRICS)}, top-5 or another top-K, or package.module:function, with "
@@ -110,8 +114,7 @@ def check_metrics(entries: Sequence[str]) -> None:
         if entry == LOSS:
             continue  # which is always measured
         if own_name(entry) is None and not is_built_in(entry):
-            near = difflib.get_close_matches(entry, METRICS, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(entry, KNOWN)
             raise ConfigError(f"metrics: each must be {NEED}, but one is {entry!r}{hint}")
         if not _LABEL.fullmatch(label) or label == LOSS:
             raise ConfigError(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 __all__ = [
+    "DATA_SETS",
     "LOSSES",
     "LR_SCHEDULES",
     "MODELS",
@@ -23,6 +24,7 @@ __all__ = [
     "SynthesizerTraits",
 ]
 
+DATA_SETS: Final = ("digits", "mnist", "fashion-mnist", "cifar10")
 OPTIMIZERS: Final = ("sgd", "adam", "adamw")
 TORCH_OPTIMIZERS: Final = tuple(
     f"torch.optim:{name}"

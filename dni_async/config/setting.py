@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from types import UnionType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from dni_async.config.extensions import is_extension
+from dni_async.config.meant import did_you_mean
 from dni_async.errors import ConfigError
 
 __all__ = [
@@ -70,6 +70,7 @@ class _Said:
     metavar: str
     default_text: str
     counts: str
+    known: tuple[str, ...]
 
 
 def setting(
@@ -83,13 +84,15 @@ def setting(
     metavar: str = "",
     default_text: str = "",
     counts: str = "",
+    known: tuple[str, ...] = (),
 ) -> T:
     """Declare a setting as a field of a dataclass.
 
     why: where the default comes from; four digits are a page of docs/decisions. resumable: a
     resumed run may set it anew, as nothing of it changes what has been learnt. starts_here: among
     the first that a newcomer needs. default_text: what None, or another default, comes to. counts:
-    what a setting that is a number or auto is a number of.
+    what a setting that is a number or auto is a number of. known: names that it, or each of a list,
+    can be among other things, if its check does not tell.
     """
     said = _Said(
         help=help_text,
@@ -100,6 +103,7 @@ def setting(
         metavar=metavar,
         default_text=default_text,
         counts=counts,
+        known=known,
     )
     made: Any = field(default=default, metadata={"said": said})
     return made  # type: ignore[no-any-return]  # a field, which the dataclass takes for its default
@@ -139,6 +143,13 @@ class Setting:
         """The environment variable."""
         return f"DNI_{self.name.upper()}"
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The names that it can be, or each of a list; all of them where choices are."""
+        said = self.said
+        of_check = () if said.check is None else said.check.known
+        return self.choices or said.known or of_check or (("auto",) if said.counts else ())
+
     def check(self, value: Any) -> None:
         """Raises ConfigError, which begins with the name, for a value that it cannot have."""
         if value is None and "None" in self.kinds:
@@ -149,8 +160,7 @@ class Setting:
             need = self.said.check.need
         else:
             return
-        known = self.choices or (() if self.said.check is None else self.said.check.known)
-        hint = _meant(value, known) if isinstance(value, str) else ""
+        hint = did_you_mean(value, self.known) if isinstance(value, str) else ""
         raise ConfigError(f"{self.name}: must be {need}, but is {value!r}{hint}")
 
 
@@ -161,13 +171,6 @@ def declared_in(group: type, title: str) -> Iterator[Setting]:
         said = each.metadata["said"]
         choices = _choices(types[each.name])
         yield Setting(each.name, str(each.type), each.default, title, choices, said)
-
-
-def _meant(value: str, known: Sequence[str]) -> str:
-    """The nearest of the known names, whose last part counts; nothing if none is near."""
-    by_name = {name.rpartition(":")[2].lower(): name for name in known}
-    near = difflib.get_close_matches(value.lower(), by_name, n=1, cutoff=0.7)
-    return f"; did you mean {by_name[near[0]]!r}?" if near else ""
 
 
 def _choices(kind: object) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from dni_async.config.given import given_folder
+from dni_async.config.meant import did_you_mean, did_you_mean_file
 from dni_async.config.target_form import CLASSES, Taken
 from dni_async.data.dataset import Dataset
 from dni_async.data.kept import kept
@@ -53,9 +54,10 @@ def load_dataset(name: str, data_dir: Path | None = None, taken: Taken = CLASSES
         return read_npz(Path(name).expanduser(), taken)
     if name == "given":
         return _load_given()
+    meant = did_you_mean(name, DATASET_NAMES) or did_you_mean_file(Path(name), "*.npz")
     raise DataError(
-        f"unknown data set {name!r}: there are {', '.join(DATASET_NAMES)}, files named *.npz, and "
-        "functions, package.module:factory"
+        f"data: unknown data set {name!r}: there are {', '.join(DATASET_NAMES)}, files named "
+        f"*.npz, and functions, package.module:factory{meant}"
     )
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import click
 
 from dni_async.errors import ConfigError, DniError, HandshakeError, WorkerDied
+from dni_async.launcher.commands.completion import completion
 from dni_async.launcher.interruption import Interrupted, interruptible
 from dni_async.launcher.report.foreign_text import legible
 
@@ -18,13 +19,26 @@ EXIT_USAGE: Final = 2
 EXIT_NOBODY_JOINED: Final = 75
 
 
-def exit_code_of(command: click.Command, arguments: Sequence[str], name: str) -> int:
-    """Run the command, print why it failed if it did; its exit code.
+def exit_code_of(
+    command: click.Command,
+    arguments: Sequence[str],
+    name: str,
+    subcommands: Mapping[str, click.Command] | None = None,
+) -> int:
+    """Run the command, or the subcommand that arguments begin with; its exit code.
+
+    Prints why it failed, if it did. Answers a shell instead that completes a line of it.
 
     0: done. 2: usage, settings or data. 75: not all workers joined. 129, 130, 143: SIGHUP, SIGINT,
     SIGTERM. A dead worker's own code, or 128 + its signal. 1: any other failure that has a
     sentence. What the command itself returns, if that is a number.
     """
+    subcommands = subcommands or {}
+    if (answered := completion(name, command, subcommands)) is not None:
+        return answered
+    if arguments and arguments[0] in subcommands:
+        first, *arguments = arguments
+        command, name = subcommands[first], f"{name} {first}"
     try:
         with interruptible():
             code = command.main(list(arguments), prog_name=name, standalone_mode=False)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dni_async.config.meant import did_you_mean
 from dni_async.config.setting import Setting
 from dni_async.config.settings import SETTINGS
 
 __all__ = ["FIRST_GROUP", "GroupedCommand", "GroupedOption", "number_or_auto", "run_settings"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    _Choice = click.Choice[str]
+else:
+    _Choice = click.Choice  # which older versions of click cannot subscribe to a type
 
 FIRST_GROUP = "Start here"
 _TYPES = {"int": int, "float": float}
@@ -46,6 +51,18 @@ class GroupedCommand(click.Command):
                 formatter.write_dl(records)
 
 
+class Words(_Choice):
+    """One of these words; of another it says which one may have been meant."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The word. Raises click.BadParameter."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter as error:
+            hint = did_you_mean(str(value), map(str, self.choices))
+            self.fail(error.message.removesuffix("." if hint else "") + hint, param, ctx)
+
+
 def number_or_auto(counts: str) -> Callable[[str | int], int | str]:
     """What reads a number of these things or auto; a file gives it as an int."""
 
@@ -54,7 +71,8 @@ def number_or_auto(counts: str) -> Callable[[str | int], int | str]:
         if text == "auto":
             return text
         if not text.isascii() or not text.isdigit():
-            raise click.BadParameter(f"{text!r} is neither a number of {counts} nor auto.")
+            hint = did_you_mean(text, ("auto",)) or "."
+            raise click.BadParameter(f"{text!r} is neither a number of {counts} nor auto{hint}")
         return int(text)
 
     return read
@@ -81,16 +99,30 @@ def _option(each: Setting) -> Callable[[F], F]:
         group=FIRST_GROUP if said.starts_here else each.group,
         type=_type(each),
         default=default,
-        show_default=default is not None,
+        show_default=not said.default_text and default is not None,
+        shell_complete=_completes(each),
         metavar=said.metavar or None,
         help=help_text,
     )
 
 
+def _completes(each: Setting) -> Callable[..., Any] | None:
+    """What tells a shell the names that the value can be; None: as its type does."""
+    if each.choices or not each.known:
+        return None
+
+    def complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> Any:
+        from dni_async.launcher.commands.completion import words_that_fit
+
+        return words_that_fit(each.known, incomplete, is_list=each.is_list)
+
+    return complete
+
+
 def _type(each: Setting) -> Any:
     """How click reads the value; None: as its default is."""
     if each.choices:
-        return click.Choice(each.choices)
+        return Words(each.choices)
     if each.said.counts:
         return number_or_auto(each.said.counts)
     return next((kind for name, kind in _TYPES.items() if name in each.kinds), None)

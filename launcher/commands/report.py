@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from dni_async.errors import ConfigError
+from dni_async.launcher.commands.completion import complete_run_dirs
 from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.replay_events import replay_run
 from dni_async.launcher.report.foreign_text import legible
@@ -30,7 +31,12 @@ __all__ = ["main"]
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.argument(
-    "paths", metavar="RUN_DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
+    "paths",
+    metavar="RUN_DIR...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path),
+    shell_complete=complete_run_dirs,
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON value instead of tables.")
 @click.option(

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 from dni_async.addresses import address_towards, try_listening
+from dni_async.config.meant import did_you_mean_file
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.transport.keys import read_keys
@@ -42,6 +43,8 @@ def resolve_keys(config: RunConfig) -> str | None:
     if config.keys is None:
         return None
     folder = Path(config.keys).expanduser().resolve()
+    if not folder.is_dir():
+        raise ConfigError(f"keys: {folder} is no folder{did_you_mean_file(folder)}")
     read_keys(folder, "coordinator")
     if "local" in config.workers:
         read_keys(folder, "worker")

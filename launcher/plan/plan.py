@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from dni_async.config.extensions import find_callable, is_extension
+from dni_async.config.meant import did_you_mean_file
 from dni_async.config.metric_names import default_metrics
 from dni_async.config.run_config import RunConfig
 from dni_async.config.target_form import TargetForm
@@ -205,7 +206,7 @@ def _data_folder(config: RunConfig) -> Path | None:
     data_dir = config.data_dir or os.environ.get("DNI_DATA_DIR") or None
     folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
     if folder is not None and not folder.is_dir():
-        raise ConfigError(f"data_dir: {folder} is no folder")
+        raise ConfigError(f"data_dir: {folder} is no folder{did_you_mean_file(folder)}")
     return folder
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dni_async.config.meant import did_you_mean_file
 from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.launcher.report.building import SCHEMA
@@ -25,7 +26,8 @@ def read_report(path: Path) -> dict[str, Any]:
     try:
         report = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+        hint = did_you_mean_file(path)
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}{hint}") from error
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{file}: is not JSON: {error}") from error
     if not isinstance(report, dict) or report.get("schema") != SCHEMA:

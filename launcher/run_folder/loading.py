@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from dni_async.config import given
+from dni_async.config.meant import did_you_mean_file
 from dni_async.config.run_config import RunConfig, read_toml
 from dni_async.errors import ConfigError, DniError
 from dni_async.files import names
@@ -47,7 +48,7 @@ def load_network(
 def _check_finished(folder: RunFolder) -> None:
     path = folder.path
     if not path.is_dir():
-        raise ConfigError(f"run_dir: {path}: there is no such folder")
+        raise ConfigError(f"run_dir: {path}: there is no such folder{did_you_mean_file(path)}")
     if not (path / names.CONFIG).is_file():
         raise ConfigError(f"run_dir: {path} holds no run: it has no {names.CONFIG}")
     if not folder.model.is_file():

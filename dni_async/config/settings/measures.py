@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from dni_async.config.metric_names import KNOWN
 from dni_async.config.setting import AT_LEAST_1, Check, setting
-from dni_async.decisions.goal import Mode
+from dni_async.decisions.goal import LOSS, Mode
 
 __all__ = ["MeasureSettings"]
 
@@ -23,6 +24,7 @@ class MeasureSettings:
         why="accuracy says something of classes alone",
         resumable=True,
         metavar="METRIC[,METRIC...]",
+        known=(*KNOWN, LOSS),
         default_text="accuracy where targets are classes, else the loss alone",
     )
     metric: str | None = setting(
@@ -32,6 +34,7 @@ class MeasureSettings:
         why="who names several names the most important first",
         resumable=True,
         metavar="METRIC",
+        known=(*KNOWN, LOSS),
         default_text="the first of them, else loss",
     )
     metric_mode: Mode | None = setting(

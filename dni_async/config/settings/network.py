@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dni_async.config.names import MODELS
+from dni_async.config.names import DATA_SETS, MODELS
 from dni_async.config.setting import AT_LEAST_1, name_or_own, setting
 
 __all__ = ["DataSettings", "NetworkSettings"]
@@ -54,6 +54,7 @@ class NetworkSettings:
         "is given the network and gives names.",
         why="the children of a Sequential are layers already",
         metavar="auto|NAME[,NAME...]",
+        known=("auto",),
         default_text="auto, and a Sequential as it stands",
     )
 
@@ -68,6 +69,8 @@ class DataSettings:
         "a function of your own that gives (training, test): arrays, data sets, loaders, batches.",
         why="comes with scikit-learn, so nothing is downloaded (0005)",
         starts_here=True,
+        metavar="NAME|PATH.npz|PACKAGE.MODULE:FUNCTION",
+        known=DATA_SETS,
     )
     data_dir: str | None = setting(
         None,

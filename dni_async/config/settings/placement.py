@@ -44,6 +44,7 @@ class StageSettings:
         resumable=True,
         starts_here=True,
         metavar="DEVICE[,DEVICE...]",
+        known=("auto", "cpu", "cuda", "cuda:0"),
     )
     threads_per_worker: int | None = setting(
         None,
@@ -71,6 +72,7 @@ class HostSettings:
         why="one host is where everybody begins",
         resumable=True,
         metavar="local|remote[,...]",
+        known=("local", "remote"),
     )
     listen: str | None = setting(
         None,

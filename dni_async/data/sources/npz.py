@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dni_async.config.meant import did_you_mean_file
 from dni_async.config.target_form import CLASSES, Taken
 from dni_async.data.arrays import ARRAY_NAMES
 from dni_async.data.dataset import Dataset, checked_dataset
@@ -25,7 +26,7 @@ def read_npz(path: Path, taken: Taken = CLASSES) -> Dataset:
     DataError, whatever the bytes of the file are.
     """
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file")
+        raise DataError(f"{path}: there is no such file{did_you_mean_file(path, '*.npz')}")
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path}: not an .npz file (write one with numpy.savez)")
     arrays = _read_arrays(path)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from itertools import pairwise
 
 from torch import nn
 
+from dni_async.config.meant import nearest
 from dni_async.network.split.recording.failures import Unsplittable
 from dni_async.network.split.recording.steps import Recording
 
@@ -19,8 +19,8 @@ def check_points(module: nn.Module, points: Sequence[str]) -> None:
     paths = [path for path, _ in module.named_modules(remove_duplicate=False) if path]
     for place, point in enumerate(points):
         if point not in paths:
-            near = get_close_matches(point, paths, n=1, cutoff=0.0)
-            remedy = f"the nearest name is {near[0]!r}" if near else "it has no modules"
+            near = nearest(point, paths, near=0.0)
+            remedy = f"the nearest name is {near!r}" if near else "it has no modules"
             raise Unsplittable(f"{point!r} names no module of {type(module).__name__}; {remedy}")
         if point in points[:place]:
             raise Unsplittable(f"{point!r} is named twice")

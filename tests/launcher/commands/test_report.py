@@ -18,7 +18,7 @@ from tests.launcher.report.test_reading import ESCAPE, full_report
 
 def asked(*arguments: object, width: int | None = None) -> Result:
     """What it printed and returned."""
-    environment = {} if width is None else {"COLUMNS": str(width)}
+    environment = {"COLUMNS": None if width is None else str(width)}
     return CliRunner().invoke(
         command, list(map(str, arguments)), env=environment, standalone_mode=False
     )

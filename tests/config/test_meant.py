@@ -1,0 +1,55 @@
+"""What somebody may have meant: names, files, environment variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dni_async.config.meant import did_you_mean, did_you_mean_file, misspelt, nearest
+from dni_async.config.settings import SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("word", "known", "meant"),
+    [
+        ("mnits", ("digits", "mnist"), "mnist"),
+        ("ADM", ("sgd", "adam"), "adam"),
+        ("nadm", ("adamw", "torch.optim:NAdam"), "torch.optim:NAdam"),
+        ("tpc", ("auto", "tcp", "ipc"), "tcp"),
+        ("cda:0", ("cuda", "cuda:0"), "cuda:0"),
+        ("quite another", ("digits", "mnist"), None),
+        ("", ("a",), None),
+        ("a", (), None),
+    ],
+)
+def test_the_nearest_name_is_found_and_no_distant_one(
+    word: str, known: tuple[str, ...], meant: str | None
+) -> None:
+    assert nearest(word, known) == meant
+    assert did_you_mean(word, known) == ("" if meant is None else f"; did you mean {meant!r}?")
+
+
+def test_a_file_that_is_not_there_is_looked_for_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "runs" / "plain").mkdir(parents=True)
+    (tmp_path / "mydata.npz").write_text("")
+    (tmp_path / "mydata.txt").write_text("")
+
+    def meant(name: str, pattern: str = "*") -> str:
+        hint = did_you_mean_file(tmp_path / name, pattern)
+        return hint.removeprefix(f"; did you mean '{tmp_path}/").removesuffix("'?")
+
+    assert meant("mydta.npz", "*.npz") == "mydata.npz"
+    assert meant("runs/plian") == "runs/plain"
+    assert meant("run/plain") == "runs/plain"
+    assert meant("run/nothing") == "runs"
+    assert meant("mydata.npz") == meant("quite-another") == meant("xyz/plain") == ""
+
+
+def test_only_what_is_nearly_a_setting_is_taken_for_one() -> None:
+    known = [each.variable for each in SETTINGS.values()]
+    foreign = ["DNI_COORDINATOR_PORT", "DNI_COORDINATOR_SERVICE_HOST", "DNI_IMAGE", "DNI_USER"]
+    foreign += ["DNI_RUN_ID", "DNI_GIVEN", "DNI_WORKER_JOIN", "DNI_WORKER_NAME", "BATCH_SIZ"]
+    assert list(misspelt([*known, *foreign], known)) == []
+    (said,) = misspelt(["DNI_BATCH_SIZ"], known)
+    assert said.endswith("; did you mean 'DNI_BATCH_SIZE'?")
