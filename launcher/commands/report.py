@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from dni_async.errors import ConfigError
 from dni_async.launcher.commands.completion import complete_run_dirs
 from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.replay_events import replay_run
+from dni_async.launcher.interruption import Interrupted
 from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.html.page import build_page
-from dni_async.launcher.report.html.picture import draw_picture
+from dni_async.launcher.report.html.picture import draw_picture, excerpt_of
 from dni_async.launcher.report.reading import read_report
 from dni_async.launcher.report.shelf.comparing import compare
 from dni_async.launcher.report.shelf.listing import is_run, list_runs
@@ -125,7 +126,7 @@ def _show(path: Path, html: Path | None, picture: Path | None, *, as_json: bool)
     if picture is not None:
         _write("picture", picture, draw_picture(folder, report))
     if html is not None:
-        _write("html", html, build_page(report))
+        _write("html", html, build_page(report, excerpt_of(folder, report)))
     if as_json:
         _print_json(report)
         return
@@ -197,8 +198,11 @@ def _serve(folder: Path, host: str, port: int) -> None:
         ) from error
     listener = Listener(host, port, setting="port")
     click.echo(f"dashboard: {listener.url}")
-    with suppress(KeyboardInterrupt):
+    try:
         serve_runs(folder, listener)
+    except Interrupted as interrupted:
+        if interrupted.exit_code != 128 + signal.SIGINT:  # which is how it is meant to end
+            raise
 
 
 def _show_replay(run_dir: Path) -> int:

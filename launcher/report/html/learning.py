@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from dni_async.launcher.report.html.parts import hue, legend, section, table
+from dni_async.launcher.report.html.parts import curve_legend, hue, section, table
 from dni_async.launcher.report.html.svg import Series, draw_curves
 from dni_async.launcher.report.rows import boundary_rows, metric_rows
 
@@ -38,7 +38,7 @@ def draw_learning(runs: Sequence[Mapping[str, Any]]) -> str:
         for title, of in figures
         for x, x_label in (("epoch", "epoch"), ("since_start", "seconds of training"))
     ]
-    names = legend((run["name"], hue(index)) for index, run in enumerate(runs))
+    names = curve_legend((run["name"], hue(index)) for index, run in enumerate(runs))
     return section("Learning", names + _charts(charts))
 
 
@@ -63,7 +63,7 @@ def draw_boundaries(run: Mapping[str, Any]) -> str:
         chart("relative error", "relative_error", _short, 0.0, 1.0),
         chart("staleness, median", "staleness_median", _short, 0.0),
     ]
-    names = legend((_name(each), _hue(each)) for each in boundaries)
+    names = curve_legend((_name(each), _hue(each)) for each in boundaries)
     columns = ["boundary", "gradients", "cosine", "relative error", "norm ratio"]
     columns += ["staleness", "max"]
     note = (

@@ -8,39 +8,35 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dni_async.decisions.goal import LOSS
-from dni_async.launcher.report.comparison import comparison_of, lines, spoken
 from dni_async.launcher.report.diagnosis import Diagnosis, diagnose
 from dni_async.launcher.report.foreign_text import html_of
 from dni_async.launcher.report.html.learning import draw_boundaries, draw_learning
-from dni_async.launcher.report.html.parts import section, table
+from dni_async.launcher.report.html.parts import scrolled, section
 from dni_async.launcher.report.html.style import STYLE
 from dni_async.launcher.report.html.svg import Bar, Part, draw_bars
+from dni_async.launcher.report.html.timeline.drawing import WIDTH, draw_timeline, said_of
+from dni_async.launcher.report.html.timeline.excerpt import Excerpt
+from dni_async.launcher.report.html.verdict import side_by_side, verdict
 from dni_async.launcher.report.html.work import draw_links, draw_phases, draw_stages, draw_times
-from dni_async.launcher.report.rows import (
-    chosen_figure,
-    figure_text,
-    has_unshown,
-    metric_rows,
-)
 
 __all__ = ["build_page"]
 
 
-def build_page(report: Mapping[str, Any]) -> str:
-    """The whole page."""
+def build_page(report: Mapping[str, Any], excerpt: Excerpt | None = None) -> str:
+    """The whole page. excerpt: of the run's trace, where it has left one."""
     runs = report["runs"]
     diagnosis = diagnose(report)
     line = next((run for run in runs if run["kind"] == "decoupled" and run["workers"]), None)
-    parts = [_header(report), _cards(report)]
+    parts = [_header(report), verdict(report)]
     if diagnosis is not None:
         parts.append(_diagnosis(diagnosis))
-    parts += [_side_by_side(report), draw_learning(runs)]
+    parts += [side_by_side(report), draw_learning(runs)]
+    if excerpt is not None:
+        parts.append(_timeline(excerpt))
     if line is not None:
-        parts += [draw_boundaries(line), draw_times(line)]
+        parts += [draw_boundaries(line), draw_links(line), draw_times(line)]
         if diagnosis is not None:
             parts += [draw_phases(line), draw_stages(line, diagnosis)]
-        parts.append(draw_links(line))
     parts.append(_settings(report))
     title = html_of(f"dni-async: {report['data']['name']}")
     return (
@@ -73,53 +69,6 @@ def _header(report: Mapping[str, Any]) -> str:
     return f"<header><h1>dni-async: {html_of(data['name'])}</h1><p>{html_of(said)}</p></header>"
 
 
-def _cards(report: Mapping[str, Any]) -> str:
-    cards = []
-    for run in report["runs"]:
-        if run["kind"] == "decoupled":
-            cards.append((f"{run['samples_per_second']:,.0f}", f"samples/s of {run['name']}"))
-            cards.append((html_of(chosen_figure(run)), f"test {run['metric']}"))
-    comparison = comparison_of(report)
-    for name, told in comparison["baselines"].items():
-        ratio, text = told["ratio"], f"the samples/s of {spoken(name)}"
-        if ratio is None:
-            cards.append(('<span class="soft">not comparable</span>', f"{text}: {told['why_not']}"))
-        else:
-            tone = "good" if ratio >= 1 else "bad"
-            cards.append((f'<span class="{tone}">{ratio:.2f}\u00d7</span>', text))
-    listed = (f"<section><b>{value}</b><p>{html_of(text)}</p></section>" for value, text in cards)
-    return f'<div class="cards">{"".join(listed)}</div>'
-
-
-def _side_by_side(report: Mapping[str, Any]) -> str:
-    has_target = report["config"].get("target") is not None
-    names = ["run", "workers", "threads", "samples/s", "train s", "start-up s"]
-    metric = next((run["metric"] for run in report["runs"]), LOSS)
-    names += ["test loss"] if metric == LOSS else [f"test {metric}", "test loss"]
-    rows = []
-    for run in report["runs"]:
-        cells = [
-            run["name"],
-            str(run["num_workers"]),
-            str(run["num_threads"]),
-            f"{run['samples_per_second']:,.0f}",
-            f"{run['train_seconds']:.2f}",
-            f"{run['startup_seconds']:.2f}",
-            *([] if metric == LOSS else [chosen_figure(run)]),
-            figure_text(LOSS, run["test_loss"]),
-        ]
-        if has_target:
-            seconds = run["seconds_to_target"]
-            cells.append("not reached" if seconds is None else f"{seconds:.2f}")
-        rows.append(cells)
-    body = table([*names, "s to target"] if has_target else names, rows)
-    if has_unshown(report["runs"]):
-        heads = ["metric", *(run["name"] for run in report["runs"])]
-        body += table(heads, metric_rows(report["runs"]))
-    said = "".join(f"<li>{html_of(line)}</li>" for line in lines(comparison_of(report)))
-    return section("Side by side", f'{body}<ul class="said">{said}</ul>' if said else body)
-
-
 def _diagnosis(diagnosis: Diagnosis) -> str:
     line = diagnosis.line
     said = "".join(f"<li>{html_of(text)}</li>" for text in diagnosis.findings)
@@ -141,13 +90,28 @@ def _diagnosis(diagnosis: Diagnosis) -> str:
     return section("Diagnosis", f'{drawn}<ul class="said">{said}</ul>{tips}')
 
 
+def _timeline(excerpt: Excerpt) -> str:
+    """A part of the trace, as the picture of a run shows it."""
+    height, drawn = draw_timeline(excerpt)
+    said = html_of(said_of(excerpt))
+    drawing = (
+        f'<svg class="timeline" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{said}">'
+        f"{drawn}</svg>"
+    )
+    note = (
+        f'<p class="note">{said} Of all parts of the trace of that length in which as many passed '
+        "as mostly do, the one that shows most of one batch's way.</p>"
+    )
+    return section("Timeline", drawing + note)
+
+
 def _settings(report: Mapping[str, Any]) -> str:
     merged = {**report["config"], **report["environment"]}
     rows = [[html_of(str(key)), html_of(_plain(value))] for key, value in merged.items()]
     cells = "".join(f'<tr><td>{key}</td><td class="text">{value}</td></tr>' for key, value in rows)
     return (
         "<section><details><summary>Settings and environment</summary>"
-        f"<table>{cells}</table></details></section>"
+        f"{scrolled(f'<table>{cells}</table>')}</details></section>"
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from dni_async.launcher.report.foreign_text import html_of
 
-__all__ = ["Html", "hue", "legend", "percent", "section", "table"]
+__all__ = ["Html", "curve_legend", "hue", "legend", "percent", "scrolled", "section", "table"]
 
 
 class Html(str):
@@ -22,12 +22,27 @@ def table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table with a heading. Cells that are not Html are anybody's text."""
     head = "".join(f"<th>{html_of(name)}</th>" for name in names)
     body = "".join(f"<tr>{''.join(f'<td>{_cell(each)}</td>' for each in row)}</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return scrolled(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def scrolled(body: str) -> str:
+    """What may be wider than the page, and then moves within itself. body: HTML."""
+    return f'<div class="scroll" tabindex="0">{body}</div>'
 
 
 def legend(entries: Iterable[tuple[str, str]]) -> str:
     """Names with the class of the colour that stands for each."""
-    items = "".join(f'<li><i class="{hue}"></i>{html_of(name)}</li>' for name, hue in entries)
+    return _legend((name, f'<i class="{hue}"></i>') for name, hue in entries)
+
+
+def curve_legend(entries: Iterable[tuple[str, str]]) -> str:
+    """Names with a piece of the curve of each, whose dashes tell it apart without colour too."""
+    line = '<svg class="swatch" viewBox="0 0 28 8"><path class="curve {}" d="M0 4H28" /></svg>'
+    return _legend((name, line.format(hue)) for name, hue in entries)
+
+
+def _legend(entries: Iterable[tuple[str, str]]) -> str:
+    items = "".join(f"<li>{sign}{html_of(name)}</li>" for name, sign in entries)
     return f'<ul class="legend">{items}</ul>'
 
 

@@ -13,8 +13,6 @@ from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.launcher.report.foreign_text import html_of
 from dni_async.launcher.report.html.timeline.drawing import (
-    COLOURS,
-    DARK_COLOURS,
     DRAWING_STYLE,
     WIDTH,
     draw_timeline,
@@ -55,6 +53,5 @@ def draw_picture(folder: Path, report: Mapping[str, Any]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" class="timeline" viewBox="0 0 {WIDTH} {height}" '
         f'role="img" aria-labelledby="title desc">\n<title id="title">{title}</title>\n'
         f'<desc id="desc">{html_of(said_of(excerpt))}</desc>\n'
-        f"<style>:root {{{COLOURS}}}\n@media (prefers-color-scheme: dark) {{ :root "
-        f"{{{DARK_COLOURS}}} }}{DRAWING_STYLE}</style>\n{drawn}\n</svg>\n"
+        f"<style>{DRAWING_STYLE}</style>\n{drawn}\n</svg>\n"
     )

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
+from dni_async.launcher.report.html.timeline.drawing import DRAWING_STYLE
+
 __all__ = ["STYLE"]
 
-STYLE = """
+DASHES = ("none", "8 4", "2 3", "10 3 2 3", "5 2", "1 2")  # as the dashboard's charts have them
+PRINT = """
+@media print {
+  :root { color-scheme: light; }
+  body { max-width: none; padding: 0; }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  section { break-inside: avoid; } .scroll { overflow: visible; } table { font-size: .78rem; }
+}
+"""
+STYLE = (
+    DRAWING_STYLE
+    + """
 :root {
   color-scheme: light dark;
   --page: #f6f7f9; --card: #ffffff; --ink: #1d232b; --soft: #5d6875; --edge: #dfe3e8;
@@ -32,17 +45,23 @@ h2 { font-size: 1.05rem; margin: 0 0 .75rem; } * + h2 { margin-top: 1.1rem; }
 header p { margin: .15rem 0 1.25rem; color: var(--soft); }
 section {
   background: var(--card); border: 1px solid var(--edge); border-radius: 10px;
-  padding: 1.1rem 1.25rem; margin-bottom: 1rem; overflow-x: auto;
+  padding: 1.1rem 1.25rem; margin-bottom: 1rem; min-width: 0;
 }
+.scroll { overflow-x: auto; }
+.verdict p { margin: .3rem 0 0; } .verdict .said { font-size: 1.2rem; font-weight: 600; margin: 0; }
+.verdict .scroll { margin-top: .9rem; }
 .cards { display: grid; gap: 1rem; margin-bottom: 1rem;
-  grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); }
+  grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); }
 .cards section { margin: 0; }
 .cards b { display: block; font-size: 1.6rem; line-height: 1.25; font-weight: 650; }
 .cards p { margin: 0; } .cards p, .note, .empty { color: var(--soft); font-size: .87rem; }
 .note { margin: .6rem 0 0; }
 .charts { display: grid; gap: 1.2rem 1.5rem;
   grid-template-columns: repeat(auto-fit, minmax(min(21.5rem, 100%), 1fr)); }
-.charts + table { margin-top: 1.1rem; }
+.charts + .scroll, .scroll + .scroll { margin-top: 1.1rem; }
+.bars { display: grid; grid-template-columns: auto 1fr auto; gap: .4rem .6rem; align-items: center;
+  font-size: .83rem; color: var(--soft); font-variant-numeric: tabular-nums; }
+svg.bar { height: 1rem; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th { color: var(--soft); font-weight: 500; font-size: .83rem; }
 th, td { padding: .35rem .45rem; text-align: right; border-bottom: 1px solid var(--edge);
@@ -56,16 +75,21 @@ td.text { text-align: left; white-space: normal; word-break: break-word; }
 .legend i { display: inline-block; width: .75rem; height: .75rem; border-radius: 3px;
   margin-right: .4rem; vertical-align: -.08rem; }
 ul.said { margin: .8rem 0 0; padding-left: 1.1rem; } ul.said li { margin: .25rem 0; }
-details summary { cursor: pointer; font-weight: 600; } details table { margin-top: .8rem; }
+details summary { cursor: pointer; font-weight: 600; } details .scroll { margin-top: .8rem; }
 svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--ink); font-size: 12px; } svg text.title { font-weight: 600; }
 svg text.tick { fill: var(--soft); }
 svg .grid { stroke: var(--edge); }
 svg .curve { fill: none; stroke-width: 2; stroke-linejoin: round; }
+svg.swatch { display: inline-block; width: 1.75rem; margin-right: .4rem; vertical-align: .1em; }
 svg.meter { display: inline-block; width: 5rem; margin-right: .5rem; vertical-align: middle; }
 .rest { fill: var(--rest); background: var(--rest); }
-""" + "".join(
-    f".hue-{n} {{ fill: var(--hue-{n}); background: var(--hue-{n}); }}\n"
-    f".curve.hue-{n} {{ stroke: var(--hue-{n}); }}\n"
-    for n in range(12)
+"""
+    + "".join(
+        f".hue-{n} {{ fill: var(--hue-{n}); background: var(--hue-{n}); }}\n"
+        f".curve.hue-{n} {{ stroke: var(--hue-{n}); "
+        f"stroke-dasharray: {DASHES[n % len(DASHES)]}; }}\n"
+        for n in range(12)
+    )
+    + PRINT
 )

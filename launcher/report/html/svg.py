@@ -1,4 +1,4 @@
-"""Small drawings as inline SVG: curves over axes, stacked bars, a meter. Text is escaped here.
+"""Small drawings of inline SVG: curves over axes, stacked bars, a meter. Text is escaped here.
 
 Colours are classes (``hue-0`` and so on, or names) that the page's style sheet defines, so that a
 drawing reads in light and in dark.
@@ -7,7 +7,7 @@ drawing reads in light and in dark.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dni_async.launcher.report.foreign_text import html_of
@@ -16,8 +16,7 @@ __all__ = ["Bar", "Part", "Series", "draw_bars", "draw_curves", "draw_meter", "n
 
 WIDTH, HEIGHT = 380, 232
 LEFT, RIGHT, TOP, BOTTOM = 44, 12, 30, 40
-LABEL, NOTE, ROW, THICK = 76, 92, 26, 16
-BARS_WIDTH = 720
+BARS_WIDTH, THICK = 1000, 16
 MAX_DOTS = 40  # with more points a curve goes without
 
 
@@ -96,9 +95,8 @@ def draw_curves(
 def draw_bars(title: str, bars: Sequence[Bar], *, full: float | None = None) -> str:
     """One stacked bar under another. full: what fills the width; None: the longest bar does."""
     longest = max((sum(part.size for part in bar.parts) for bar in bars), default=0.0)
-    scale = (BARS_WIDTH - LABEL - NOTE) / ((full or longest) or 1.0)
-    rows = [piece for row, bar in enumerate(bars) for piece in _row(bar, row * ROW, scale)]
-    return _svg(BARS_WIDTH, ROW * len(bars), title, rows)
+    rows = "".join(_row(bar, BARS_WIDTH / ((full or longest) or 1.0)) for bar in bars)
+    return f'<div class="bars" role="group" aria-label="{html_of(title)}">{rows}</div>'
 
 
 def draw_meter(share: float, says: str, hue: str = "hue-0") -> str:
@@ -124,19 +122,21 @@ def nice_ticks(low: float, high: float, *, at_most: int = 5, smallest: float = 0
     return [round(number * unit, 12) for number in range(first, last + 1)]
 
 
-def _row(bar: Bar, top: float, scale: float) -> Iterator[str]:
-    base = top + THICK - 1
-    yield _text(LABEL - 10, base, bar.label, "tick", anchor="end")
-    x = float(LABEL)
+def _row(bar: Bar, scale: float) -> str:
+    """Words stay as large as they are, whatever the width of the page; the bar alone stretches."""
+    parts, x = [], 0.0
     for part in bar.parts:
-        width = part.size * scale
-        yield (
-            f'<rect class="{html_of(part.hue)}" x="{x:.1f}" y="{top + 3:.1f}" '
-            f'width="{max(0.0, width):.1f}" height="{THICK}">'
-            f"<title>{html_of(part.says)}</title></rect>"
+        width = max(0.0, part.size * scale)
+        parts.append(
+            f'<rect class="{html_of(part.hue)}" x="{x:.1f}" y="0" width="{width:.1f}" '
+            f'height="{THICK}"><title>{html_of(part.says)}</title></rect>'
         )
         x += width
-    yield _text(x + 8, base, bar.note, "tick")
+    return (
+        f"<span>{html_of(bar.label)}</span>"
+        f'<svg class="bar" viewBox="0 0 {BARS_WIDTH} {THICK}" preserveAspectRatio="none">'
+        f"{''.join(parts)}</svg><span>{html_of(bar.note)}</span>"
+    )
 
 
 def _svg(width: int, height: int, title: str, parts: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from dni_async.launcher.report.html.svg import nice_ticks
 from dni_async.launcher.report.html.timeline.excerpt import Excerpt
 from dni_async.launcher.report.html.timeline.recorded import SENDING, WAITING, Mark
 
-__all__ = ["COLOURS", "DARK_COLOURS", "DRAWING_STYLE", "WIDTH", "draw_timeline", "said_of"]
+__all__ = ["DRAWING_STYLE", "WIDTH", "draw_timeline", "said_of"]
 
 WIDTH = 800
 LEFT, RIGHT = 106, 12
@@ -33,15 +33,17 @@ KEY = {
     "teach": "teach synthesizer",
     "send": "send",
 }
-COLOURS = """
+DRAWING_STYLE = """
+svg.timeline {
   --card: #ffffff; --ink: #1d232b; --soft: #4d5763; --edge: #d5dae1; --number: #ffffff;
   --forward: #0b62a8; --update: #d97a06; --teach: #12906f; --send: #98a3af;
-"""
-DARK_COLOURS = """
+}
+@media (prefers-color-scheme: dark) {
+  svg.timeline {
   --card: #161b22; --ink: #f0f3f6; --soft: #aab4bf; --edge: #333c47; --number: #0d1117;
   --forward: #6cb6f5; --update: #f0b04a; --teach: #2f9d80; --send: #66717d;
-"""
-DRAWING_STYLE = """
+  }
+}
 svg.timeline text { font: 17px system-ui, -apple-system, "Segoe UI", sans-serif; fill: var(--ink); }
 svg.timeline .heading { font-size: 19px; font-weight: 600; }
 svg.timeline .soft { fill: var(--soft); }
@@ -67,7 +69,7 @@ def said_of(excerpt: Excerpt) -> str:
     ours_ms, lockstep_ms = excerpt.batch_s * 1000, excerpt.lockstep_s * 1000
     end = "" if ours_ms < lockstep_ms else ": it would have been faster"
     return (
-        f"While {excerpt.num_lockstep} batches would pass in lockstep, {excerpt.num_passed} did: "
+        f"While {_batches(excerpt.num_lockstep)} would pass in lockstep, {excerpt.num_passed} did: "
         f"over the whole run one every {ours_ms:.3g} ms, against {lockstep_ms:.3g} ms in lockstep "
         f"with the same stage times, reckoned{end}."
     )
@@ -98,7 +100,11 @@ def _x(excerpt: Excerpt, at_s: float) -> float:
 
 def _heading(text: str, num_batches: int, top: float) -> Iterator[str]:
     yield _text(14, top + 27, text, "heading")
-    yield _text(WIDTH - RIGHT, top + 27, f"{num_batches} batches", "heading", anchor="end")
+    yield _text(WIDTH - RIGHT, top + 27, _batches(num_batches), "heading", anchor="end")
+
+
+def _batches(count: int) -> str:
+    return f"{count} batch{'' if count == 1 else 'es'}"
 
 
 def _axis(excerpt: Excerpt, bottom: float) -> Iterator[str]:

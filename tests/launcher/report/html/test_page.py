@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from dni_async.launcher.commands import report as report_cli
 from dni_async.launcher.commands.exits import exit_code_of
+from dni_async.launcher.report.comparison import comparison_of
 from dni_async.launcher.report.html.page import build_page
 from dni_async.launcher.report.html.svg import Bar, Part, Series, draw_bars, draw_curves, nice_ticks
 from tests.launcher.reports import boundary, link, report, worker
@@ -76,6 +77,49 @@ def test_the_page_shows_the_run() -> None:
         "batch_size",
     ):
         assert said in text, said
+
+
+def test_what_came_of_it_stands_first_and_what_it_rests_on_later() -> None:
+    told = full_report()
+    told["runs"][0]["workers"][0]["phases"] = PHASES
+    heads = [each.text or "" for each in parsed(build_page(told)).iter("h2")]
+    wanted = ["Diagnosis", "Side by side", "Learning", "Synthetic against returned gradients"]
+    wanted += ["Links", "Where the time went", "A batch, stage by stage", "Stages"]
+    assert [head for head in heads if head in wanted] == wanted
+    text = all_text(build_page(told))
+    verdict = comparison_of(told)["verdict"]
+    assert text.index(verdict[1:]) < text.index("samples/s of dni") < text.index("Diagnosis")
+
+
+def test_no_ratio_stands_without_the_metric_of_both() -> None:
+    (card,) = [
+        section
+        for section in parsed(build_page(full_report())).iter("section")
+        if "\u00d7" in "".join(section.itertext())
+    ]
+    said = "".join(card.itertext())
+    assert (
+        said
+        == "0.44\u00d7the samples/s of the baseline on one thread; accuracy 30.00% against 30.00%"
+    )
+
+
+def test_what_is_wider_than_a_small_screen_moves_within_itself() -> None:
+    root = parsed(build_page(full_report()))
+    scrolled = {
+        table for each in root.iter("div") if each.get("class") == "scroll" for table in each
+    }
+    tables = set(root.iter("table"))
+    assert tables
+    assert tables == scrolled
+
+
+def test_curves_and_bars_are_told_apart_without_colour() -> None:
+    page = build_page(full_report())
+    for name in ("hue-0", "hue-1"):
+        (dashes,) = re.findall(rf"\.curve\.{name} {{[^}}]*stroke-dasharray: ([^;]+);", page)
+        assert (dashes == "none") == (name == "hue-0")
+    assert page.count('class="swatch"') == 2 + 1  # two runs, and a boundary
 
 
 def test_the_page_needs_nothing_else() -> None:

@@ -91,6 +91,18 @@ def test_it_needs_nothing_else_and_follows_light_and_dark(run_dir: Path) -> None
         assert float(each.get("y", 0)) + float(each.get("height", 0)) <= height
 
 
+def test_the_page_of_a_run_with_a_trace_shows_the_same(run_dir: Path) -> None:
+    picture = drawn(run_dir, str(run_dir))
+    file = run_dir / "page.html"
+    done = CliRunner().invoke(report_cli.command, [str(run_dir), "--html", str(file)])
+    assert done.exit_code == 0, done.output
+    page = ElementTree.fromstring(file.read_text(encoding="utf-8"))
+    (timeline,) = [each for each in page.iter("svg") if each.get("class") == "timeline"]
+    shown = [each.text for each in picture.iter(SVG + "text")]
+    assert [each.text for each in timeline.iter("text")] == shown
+    assert "While 3 batches would pass in lockstep" in "".join(page.itertext())
+
+
 @pytest.mark.parametrize(
     ("kept", "said"),
     [(0, "has no trace.json; dni-launch --profile records one"), (3, "train longer, or test less")],
