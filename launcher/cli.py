@@ -18,6 +18,7 @@ from dni_async.config.settings import SETTINGS
 from dni_async.errors import ConfigError, WorkerDied
 from dni_async.files import names
 from dni_async.launcher.commands.completion import complete_run_dirs
+from dni_async.launcher.commands.demo import demo_command
 from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.keys import keys_command
 from dni_async.launcher.commands.options import GroupedCommand, GroupedOption, run_settings
@@ -28,7 +29,7 @@ __all__ = ["main"]
 
 LISTS = tuple(each.name for each in SETTINGS.values() if each.is_list)  # written with commas
 RUN_GROUP = "This run"
-SUBCOMMANDS = {"keys": keys_command}
+SUBCOMMANDS = {"demo": demo_command, "keys": keys_command}
 
 
 def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
@@ -125,7 +126,8 @@ def command(
     --resume and --report, which say where one run goes) or in the environment as DNI_NAME. A flag
     wins over the environment, the environment over the file.
 
-    'dni-launch keys DIR' makes key pairs for --keys (a file of that name is ./keys).
+    'dni-launch demo' shows in a minute what this is for; 'dni-launch keys DIR' makes key pairs for
+    --keys (a file of such a name is ./demo).
     """
     from dni_async.launcher.report.terminal.sentences import say
     from dni_async.launcher.report.terminal.tables import print_report

@@ -60,7 +60,8 @@ LAUNCHER = {
     "engine": "interruption monitoring run run_folder | config",
     "run": "coordination interruption jobs monitoring places plan report run_folder"
     " | config errors files",
-    "commands": "dashboard decisions interruption report | config decisions errors files transport",
+    "commands": "dashboard decisions interruption plan report run run_folder"
+    " | config decisions errors files system transport wire",
     "doctor": "commands places report | addresses config decisions errors system transport wire",
     "coordination": "decisions monitoring places plan report run_folder"
     " | errors stage system transport wire",

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
+from dni_async.launcher.cli import SUBCOMMANDS
 from dni_async.launcher.cli import command as launch
-from dni_async.launcher.commands.keys import keys_command
 from dni_async.launcher.commands.report import command as report
 from dni_async.launcher.doctor.cli import command as doctor
 from dni_async.workers.__main__ import main as worker
@@ -18,7 +18,7 @@ from tests.documented import OURS, PAGES, arguments, blocks, commands
 from tests.structure import ROOT
 
 COMMANDS = dict(zip(OURS, (launch, report, doctor, worker), strict=True))
-BENEATH = {("dni-launch", "keys"): keys_command}
+BENEATH = {("dni-launch", name): command for name, command in SUBCOMMANDS.items()}
 ELLIPSIS = re.compile(r"\[?\.\.\.\]?")
 WHOLE = [(block, text) for page in PAGES for block in blocks(page) for text in commands(block)]
 

@@ -46,7 +46,7 @@ class WatchedDisplay(Display):
 
     def started(self, startup_s: float, pids: Mapping[int, int]) -> None:
         """All workers have begun."""
-        self._display.started(startup_s, pids)
+        self._tell(lambda watcher: watcher.started(startup_s, pids))
 
     def lay_out(self, plan: Plan) -> None:
         """What is to be trained, and by whom."""

@@ -29,6 +29,9 @@ class Watcher:
     def begin(self, run: RunResult) -> None:
         """A network is trained from now on; run fills as it goes."""
 
+    def started(self, startup_s: float, pids: Mapping[int, int]) -> None:
+        """All workers of the decoupled run have begun. pids: by stage."""
+
     def progress(self, progress: Progress) -> None:
         """A worker's counters."""
 

@@ -24,7 +24,7 @@ from dni_async.launcher.report.terminal.columns import Column, FittedTable
 from dni_async.launcher.report.terminal.sentences import say
 from dni_async.wire.counters import FIGURES
 
-__all__ = ["print_diagnosis", "print_report"]
+__all__ = ["print_comparison", "print_diagnosis", "print_report"]
 
 # What gives way where a terminal is narrow: the larger, the sooner.
 _RANKS: Final = {
@@ -58,6 +58,12 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
             console.print(_boundaries_table(run))
         if link_rows(run):
             console.print(_links_table(run))
+    _print_speedup(report, console)
+
+
+def print_comparison(report: Mapping[str, Any], console: Console) -> None:
+    """The runs side by side, and how they compare: the report in short."""
+    console.print(_runs_table(report))
     _print_speedup(report, console)
 
 

@@ -1,0 +1,1 @@
+"""What ``dni-launch demo`` shows: how large, in which acts, and in which words."""
