@@ -31,10 +31,11 @@ ANY = ("0.0.0.0", "::", "")
 class Listener:
     """A socket that listens already. Raises ConfigError, which names setting, where it cannot.
 
-    url: what is opened in a browser, with the token where there is one.
+    shown: what others reach it by, where that is not its own address. url: what is opened in a
+    browser, with the token where there is one.
     """
 
-    def __init__(self, host: str, port: int, *, setting: str) -> None:
+    def __init__(self, host: str, port: int, *, setting: str, shown: str | None = None) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             self.socket = socket.create_server((host, port), family=family)
@@ -45,13 +46,16 @@ class Listener:
                 "is free"
             ) from error
         self.door = Door.at(host, self.socket.getsockname()[1])
+        self._shown = shown
 
     @property
     def url(self) -> str:
         """Where the pages are."""
+        token = "" if self.door.token is None else f"?token={self.door.token}"
+        if self._shown is not None:
+            return f"{self._shown.removesuffix('/')}/{token}"
         host = socket.gethostname() if self.door.host in ANY else self.door.host
         shown = f"[{host}]" if ":" in host else host
-        token = "" if self.door.token is None else f"?token={self.door.token}"
         return f"http://{shown}:{self.door.port}/{token}"
 
 
@@ -74,10 +78,10 @@ def _server(site: Site) -> uvicorn.Server:
 
 
 class Dashboard(Watcher):
-    """A watcher whose ledger is served while the run lasts. folder: of the run."""
+    """A watcher whose ledger is served while the run lasts. folder: of the run; shown: Listener."""
 
-    def __init__(self, folder: Path, host: str, port: int) -> None:
-        listener = Listener(host, port, setting="dashboard_port")
+    def __init__(self, folder: Path, host: str, port: int, shown: str | None = None) -> None:
+        listener = Listener(host, port, setting="dashboard_port", shown=shown)
         self.url = listener.url
         self._ledger = Ledger()
         sources = Sources(LiveRun(self._ledger, folder), Shelf(folder.parent))

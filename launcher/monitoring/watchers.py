@@ -117,7 +117,7 @@ def open_watchers(config: RunConfig, event_files: Path) -> Iterator[Watchers]:
         if config.dashboard:
             with _extra("dashboard", ("starlette", "uvicorn", "anyio"), "dashboard"):
                 from dni_async.launcher.dashboard.server import Dashboard
-            place = (config.dashboard_host, config.dashboard_port)
+            place = (config.dashboard_host, config.dashboard_port, config.dashboard_url)
             dashboard = stack.enter_context(closing(Dashboard(event_files.parent, *place)))
             watchers.all.append(dashboard)
             watchers.notes.append(f"dashboard: {dashboard.url}")

@@ -95,6 +95,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "dashboard": st.booleans(),
     "dashboard_port": st.integers(0, 65535),
     "dashboard_host": st.text(),
+    "dashboard_url": st.none() | st.sampled_from(["http://127.0.0.1:8417/", "https://a.b/c/"]),
     "checkpoint_every": st.sampled_from([None, "500", "30s", "0.5s"]),
     "keep_checkpoints": st.integers(1, 99),
 }

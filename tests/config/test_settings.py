@@ -38,6 +38,7 @@ OUTSIDE: dict[str, list[Any]] = {
     "window": [0, "wide"],
     "metrics_port": [-1, 2**16],
     "dashboard_port": [-1, 2**16],
+    "dashboard_url": ["127.0.0.1:80", "ftp://host/", "http://host/?a"],
     "checkpoint_every": ["often", "0s", "1.5"],
     **{name: ["none of them", "a:b:c", ":b"] for name in ("loss", "model", "rule", "synthesizer")},
     **{name: ["none of them", "a:b:c", ":b"] for name in ("optimizer", "lr_schedule")},

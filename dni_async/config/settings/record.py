@@ -160,3 +160,15 @@ class RecordSettings:
         why="logs and settings are nobody else's business (0097)",
         resumable=True,
     )
+    dashboard_url: str | None = setting(
+        None,
+        "What is printed as its address, where it is reached by another: http://HOST:PORT/ of a port "
+        "that a container publishes, or of a proxy. The token comes behind it.",
+        why="only who publishes a port knows where it went (0109)",
+        check=Check(
+            "http://... or https://... without a query",
+            lambda value: value.startswith(("http://", "https://")) and not {"?", "#"} & set(value),
+        ),
+        resumable=True,
+        default_text="its own",
+    )
