@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from prometheus_client.core import CollectorRegistry
@@ -12,6 +15,7 @@ from prometheus_client.exposition import generate_latest
 from dni_async import RunConfig
 from dni_async.config.run_config import read_toml
 from dni_async.launcher.monitoring.prometheus import Figures
+from dni_async.transport.keys import read_keys
 from tests.launcher.told import EPOCH, decoupled, progress
 
 DOCKER = Path(__file__).resolve().parents[1] / "docker"
@@ -53,6 +57,64 @@ def test_nothing_secret_goes_into_the_image() -> None:
     assert ignored[1] == "*"
     assert not [line for line in ignored if "keys" in line and line.startswith("!")]
     assert "/docker/keys/" in (DOCKER.parent / ".gitignore").read_text().splitlines()
+
+
+def test_what_the_image_copies_is_in_what_is_sent_to_the_engine() -> None:
+    sent = {line[1:] for line in (DOCKER.parent / ".dockerignore").read_text().splitlines()}
+    copies = re.findall(r"^COPY (?!--)(.+) \S+$", (DOCKER / "Dockerfile").read_text(), re.MULTILINE)
+    assert len(copies) > 5
+    assert {name for words in copies for name in words.split()} <= sent
+
+
+def test_nobody_pulls_an_image_of_our_name() -> None:
+    """Somebody else may have that name where images are published."""
+    compose = (DOCKER / "compose.yaml").read_text()
+    assert "  pull_policy: never" in compose[: compose.index("services:")]
+    assert compose.count("image:") == 1
+
+
+def test_ports_are_published_to_this_host_alone() -> None:
+    for path in DOCKER.glob("compose*.yaml"):
+        for ports in re.findall(r"^ *ports: (.*)$", path.read_text(), re.MULTILINE):
+            assert ports.startswith('["127.0.0.1:')
+            assert "," not in ports
+
+
+def keys_made(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run what the coordinator's container begins with, its volumes being folders of folder."""
+    script = (DOCKER / "coordinator").read_text()
+    for volume in ("/stage-keys/", "/keys/"):
+        script = script.replace(f"={volume}", f"={folder}{volume}")
+        (folder / volume.strip("/")).mkdir(exist_ok=True)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["sh", "-s", "--", *command],
+        input=script,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def test_the_coordinator_s_container_makes_keys_once_for_each_side(tmp_path: Path) -> None:
+    made = keys_made(tmp_path, "echo", "begun")
+    assert (made.returncode, made.stdout) == (0, "begun\n"), made.stderr
+    own, stages = (tmp_path / volume / str(os.getuid()) for volume in ("keys", "stage-keys"))
+    names = [{str(file.relative_to(side)) for file in side.rglob("*.*")} for side in (own, stages)]
+    public = {"coordinator.public", "worker.public", "allowed/worker.public"}
+    assert names == [public | {"coordinator.secret"}, public | {"worker.secret"}]
+    assert read_keys(own, "coordinator").worker == read_keys(stages, "worker").own.public
+    secret = (stages / "worker.secret").read_bytes()
+    assert keys_made(tmp_path, "true").returncode == 0
+    assert (stages / "worker.secret").read_bytes() == secret
+    (own / "coordinator.secret").unlink()  # one volume is gone: both sides anew
+    assert keys_made(tmp_path, "true").returncode == 0
+    assert read_keys(own, "coordinator").worker == read_keys(stages, "worker").own.public
+    refused = keys_made(tmp_path, "--epochs=none")
+    assert refused.returncode == 2
+    assert "Invalid value for '--epochs'" in refused.stderr
 
 
 def test_the_stage_s_health_is_about_the_port_that_it_joins() -> None:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import http.cookiejar
 import json
 import os
 import shutil
+import socket
 import subprocess
+import urllib.request
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dni_async.transport.keys import write_keys
-from dni_async.transport.sockets import make_key_pair
 from tests.marked_process import MarkedProcess
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "dni-async:test"
 BUILD_S = 1800.0
-USER = 1000
 
 # Ends the worker as the kernel does when memory is short; its container's shell sees that.
 KILL_WORKER = """
@@ -39,20 +39,19 @@ def succeeds(*command: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def compose() -> list[str] | None:
-    """The command for compose here, of whatever version."""
-    ways = (["docker", "compose"], ["docker-compose"])
-    return next((way for way in ways if succeeds(*way, "version")), None)
-
-
 HAS_ENGINE = succeeds("docker", "info")
-COMPOSE = compose() if HAS_ENGINE else None
+# Both versions are tried where both are there.
+WAYS = [
+    way
+    for way in (["docker", "compose"], ["docker-compose"])
+    if HAS_ENGINE and succeeds(*way, "version")
+]
 pytestmark = [
     pytest.mark.system,
     pytest.mark.slow,
     pytest.mark.timeout(BUILD_S + 600),
     pytest.mark.skipif(not HAS_ENGINE, reason="no docker engine answers"),
-    pytest.mark.skipif(COMPOSE is None, reason="there is no docker compose"),
+    pytest.mark.skipif(HAS_ENGINE and not WAYS, reason="there is no docker compose"),
 ]
 
 
@@ -74,22 +73,18 @@ def image() -> str:
 class Project:
     """The containers of one compose project, whatever becomes of them."""
 
-    def __init__(self, folder: Path, image: str, settings: dict[str, str]) -> None:
-        assert COMPOSE is not None
+    def __init__(
+        self, folder: Path, image: str, settings: dict[str, str], way: Sequence[str]
+    ) -> None:
         self._folder = folder
         self.name = f"dni-test-{uuid.uuid4().hex[:12]}"
-        keys = folder / "keys"
-        write_keys(keys, coordinator=make_key_pair(), worker=make_key_pair())
-        user = f"{os.getuid()}:{os.getgid()}"
-        if os.getuid() == 0:
-            for path in (keys, *keys.rglob("*")):
-                os.chown(path, USER, USER)
-            user = f"{USER}:{USER}"
         extra = folder / "settings.json"  # JSON is YAML
         extra.write_text(json.dumps({"services": {"coordinator": {"environment": settings}}}))
-        self._environment = {"DNI_IMAGE": image, "DNI_USER": user, "DNI_KEYS": str(keys)}
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._environment = {"DNI_IMAGE": image, "DNI_DASHBOARD_PORT": str(self.port)}
         self._compose = [
-            *COMPOSE, "-p", self.name, "-f", str(ROOT / "docker" / "compose.yaml"), "-f", str(extra)
+            *way, "-p", self.name, "-f", str(ROOT / "docker" / "compose.yaml"), "-f", str(extra)
         ]  # fmt: skip
         self._followed: list[MarkedProcess] = []
 
@@ -153,35 +148,121 @@ def docker(*arguments: str) -> str:
     ).stdout
 
 
+Make = Callable[..., Project]
+
+
 @pytest.fixture
-def project(tmp_path: Path, image: str, request: pytest.FixtureRequest) -> Iterator[Project]:
-    """A project whose coordinator has the settings that the test asks for."""
-    project = Project(tmp_path, image, request.param)
-    yield project
-    project.drop()
+def make(tmp_path: Path, image: str) -> Iterator[Make]:
+    """Make a project whose coordinator has these settings, for one of WAYS."""
+    made: list[Project] = []
+
+    def make(settings: dict[str, str], way: Sequence[str] = ()) -> Project:
+        made.append(Project(tmp_path, image, settings, way or WAYS[0]))
+        return made[-1]
+
+    yield make
+    for project in made:
+        project.drop()
 
 
-@pytest.mark.parametrize("project", [{"DNI_EPOCHS": "20"}], indirect=True)
-def test_five_containers_train_to_the_end_and_the_exit_code_is_the_coordinators(
-    project: Project, image: str
+def look(url: str) -> dict[str, Any]:
+    """What the dashboard tells a browser that opens url, which has its token."""
+    browser = urllib.request.build_opener(
+        urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+    )
+    with browser.open(url, timeout=10) as page:
+        assert b"<script" in page.read()
+    with browser.open(url.partition("?")[0] + "api/runs", timeout=10) as answer:
+        runs: dict[str, Any] = json.load(answer)
+    return runs
+
+
+in_both_versions = pytest.mark.parametrize("way", WAYS, ids="-".join)
+
+
+@in_both_versions
+def test_one_command_trains_and_ends_with_the_report_beside_the_baseline(
+    make: Make, image: str, way: Sequence[str]
 ) -> None:
+    project = make({"DNI_EPOCHS": "40", "DNI_WIDTH": "256", "DNI_EVALUATE_EVERY": "1"}, way)
     run = project.up("--abort-on-container-exit")
+    url = run.wait_for(rf"dashboard: (http://127\.0\.0\.1:{project.port}/\?token=\S+)", 180)[1]
+    run.wait_for("epoch +2 ", 180)
+    look(url)
+    ports = project.inspect("coordinator")["NetworkSettings"]["Ports"]
+    assert [port["HostIp"] for ways in ports.values() if ways for port in ways] == ["127.0.0.1"]
     assert run.end(300) == 0, run.output
     assert "4 workers started" in run.output
     assert "workers of dni" in run.output
     report = project.report(image)
     assert report["status"] == "finished"
+    names = [row["name"] for row in report["runs"]]
+    assert names == ["dni", "baseline-1-thread", "baseline-all-threads"]
     assert report["runs"][0]["test_metrics"]["accuracy"] > 0.9
     assert project.inspect("coordinator")["State"]["ExitCode"] == 0
 
 
+def test_each_side_finds_its_own_secret_alone_and_the_keys_stay(make: Make) -> None:
+    project = make({})
+    print_keys = ["sh", "-c", "cd /keys && find . -type f | sort && cat */*.public */*/*.public"]
+    coordinator = project.compose("run", "--rm", "-T", "coordinator", *print_keys)
+    names = {line.rpartition("/")[2] for line in coordinator.split() if line.startswith("./")}
+    assert names == {"coordinator.public", "coordinator.secret", "worker.public"}
+    stage = project.compose("run", "--rm", "-T", "--no-deps", "stage-0", *print_keys)
+    names = {line.rpartition("/")[2] for line in stage.split() if line.startswith("./")}
+    assert names == {"coordinator.public", "worker.secret", "worker.public"}
+    assert [line for line in stage.split() if not line.startswith("./")] == [
+        line for line in coordinator.split() if not line.startswith("./")
+    ]
+    assert project.compose("run", "--rm", "-T", "coordinator", *print_keys) == coordinator
+    # Another user gets keys of its own instead of a refusal.
+    other = ["run", "--rm", "-T", "--user=1234:1234", "coordinator", "ls", "-ln", "/keys"]
+    assert " 1234 " in project.compose(*other)
+
+
+@in_both_versions
 @pytest.mark.parametrize(
-    "project", [{"DNI_EPOCHS": "300", "DNI_CHECKPOINT_EVERY": "2s"}], indirect=True
+    ("settings", "sentence"),
+    [
+        ({"DNI_EPOCHS": "none"}, "Error: Invalid value for '--epochs': 'none'"),
+        ({"DNI_KEYS": "/nowhere", "DNI_SEED": "-1"}, "Error: seed: "),
+    ],
+    ids=["bad-value", "bad-setting"],
 )
-def test_up_ends_well_although_a_container_dies_and_comes_back(
-    project: Project, image: str
+def test_a_coordinator_that_cannot_begin_says_why_and_ends_all(
+    make: Make, way: Sequence[str], settings: dict[str, str], sentence: str
 ) -> None:
+    run = make(settings, way).up("--abort-on-container-exit")
+    assert run.end(120) == 2, run.output
+    assert sentence in run.output
+
+
+def test_what_was_left_out_of_the_image_is_not_missed(image: str) -> None:
+    train = "--layers 2 --width 64 --epochs 1 --no-baseline --profile --run-dir runs/a"
+    script = f"""set -e
+        dni-launch {train} --model residual --width 4 --optimizer torch.optim:AdamW >/dev/null
+        dni-launch {train.replace("runs/a", "runs/b")} --tensorboard && exit 9
+        dni-report runs/a >/dev/null
+        dni-report --html runs/page.html runs/a
+        dni-doctor || test $? -eq 1
+        tail -c 20 runs/page.html
+    """
+    place = ["--network=none", "--tmpfs=/work/runs:uid=1000", image]
+    assert "</html>" in docker("run", "--rm", *place, "sh", "-c", script)
+
+
+SHORT_BATCHES = {
+    "DNI_WIDTH": "256",
+    "DNI_BATCH_SIZE": "128",
+    "DNI_EVALUATE_EVERY": "1",
+    "DNI_CHECKPOINT_EVERY": "2s",
+    "DNI_BASELINE": "false",
+}
+
+
+def test_up_ends_well_although_a_container_dies_and_comes_back(make: Make, image: str) -> None:
     """Without --abort-on-container-exit, which ends everything at the first death."""
+    project = make({"DNI_EPOCHS": "300", **SHORT_BATCHES})
     run = project.up()
     run.wait_for("epoch +20 ", 180)
     docker("exec", project.container("stage-1"), "python", "-c", KILL_WORKER)
@@ -195,12 +276,8 @@ def test_up_ends_well_although_a_container_dies_and_comes_back(
     assert project.inspect("stage-1")["RestartCount"] == 1
 
 
-@pytest.mark.parametrize(
-    "project", [{"DNI_EPOCHS": "400", "DNI_CHECKPOINT_EVERY": "2s"}], indirect=True
-)
-def test_containers_that_die_are_replaced_and_the_others_go_on(
-    project: Project, image: str
-) -> None:
+def test_containers_that_die_are_replaced_and_the_others_go_on(make: Make, image: str) -> None:
+    project = make({"DNI_EPOCHS": "400", **SHORT_BATCHES})
     project.compose("up", "-d")
     coordinator = project.container("coordinator")
     log = project.follow(["docker", "logs", "-f", coordinator])
@@ -223,8 +300,9 @@ def test_containers_that_die_are_replaced_and_the_others_go_on(
     print("recovered in", [restart["seconds"] for restart in row["restarts"]], "s")
 
 
-@pytest.mark.parametrize("project", [{}], indirect=True)
-def test_every_compose_file_can_be_read(project: Project) -> None:
+@in_both_versions
+def test_every_compose_file_can_be_read(make: Make, way: Sequence[str]) -> None:
+    project = make({}, way)
     for name in ("compose.metrics.yaml", "compose.gpu.yaml"):
         told = project.compose("-f", str(ROOT / "docker" / name), "config")
         assert "stage-3" in told

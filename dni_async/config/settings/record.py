@@ -162,8 +162,8 @@ class RecordSettings:
     )
     dashboard_url: str | None = setting(
         None,
-        "What is printed as its address, where it is reached by another: http://HOST:PORT/ of a port "
-        "that a container publishes, or of a proxy. The token comes behind it.",
+        "What is printed as its address, where it is reached by another, such as http://HOST:PORT/ "
+        "of a port that a container publishes. The token comes behind it.",
         why="only who publishes a port knows where it went (0109)",
         check=Check(
             "http://... or https://... without a query",

@@ -166,6 +166,15 @@ def test_a_port_that_is_taken_is_a_sentence() -> None:
             Listener("127.0.0.1", port, setting="dashboard_port")
 
 
+def test_the_address_that_is_printed_may_be_another_than_its_own() -> None:
+    listener = Listener("127.0.0.1", 0, setting="port", shown="https://a.b/c/")
+    listener.socket.close()
+    assert listener.url == "https://a.b/c/"
+    listener = Listener("0.0.0.0", 0, setting="port", shown="http://127.0.0.1:8417")
+    listener.socket.close()
+    assert listener.url == f"http://127.0.0.1:8417/?token={listener.door.token}"
+
+
 def test_pages_never_make_markup_of_text() -> None:
     own = [path for path in STATIC.glob("*.js") if not path.name.startswith("uPlot")]
     assert len(own) > 5
