@@ -184,14 +184,14 @@ in_both_versions = pytest.mark.parametrize("way", WAYS, ids="-".join)
 def test_one_command_trains_and_ends_with_the_report_beside_the_baseline(
     make: Make, image: str, way: Sequence[str]
 ) -> None:
-    project = make({"DNI_EPOCHS": "40", "DNI_WIDTH": "256", "DNI_EVALUATE_EVERY": "1"}, way)
+    project = make({"DNI_EPOCHS": "15", "DNI_WIDTH": "256", "DNI_EVALUATE_EVERY": "1"}, way)
     run = project.up("--abort-on-container-exit")
     url = run.wait_for(rf"dashboard: (http://127\.0\.0\.1:{project.port}/\?token=\S+)", 180)[1]
     run.wait_for("epoch +2 ", 180)
     look(url)
     ports = project.inspect("coordinator")["NetworkSettings"]["Ports"]
     assert [port["HostIp"] for ways in ports.values() if ways for port in ways] == ["127.0.0.1"]
-    assert run.end(300) == 0, run.output
+    assert run.end(600) == 0, run.output
     assert "4 workers started" in run.output
     assert "workers of dni" in run.output
     report = project.report(image)
