@@ -199,7 +199,8 @@ def _train(
         at = resumption.manifest
         shards = stage_files(resumption, plan, folder)
         ours.epochs, ours.boundaries = resumption.epochs, resumption.boundaries
-        folder.add_metrics({"run": ours.name, "resumed": at.batch_id})
+        ours.told = resumption.told
+        folder.add_metrics(resumption.line(ours.name))
         display.note(
             f"resumed from checkpoint {at.batch_id}: epoch {at.epoch}, batch {at.index + 1}"
         )

@@ -66,7 +66,7 @@ LAUNCHER = {
     "coordination": "decisions monitoring places plan report run_folder"
     " | errors stage system transport wire",
     "jobs": "monitoring places plan report run_folder"
-    " | config data decisions errors files network stage synthesizers system",
+    " | config data decisions errors files network stage synthesizers system wire",
     "places": "decisions plan | config errors files transport",
     "run_folder": "plan report | config data errors files network stage wire",
     "monitoring": "dashboard plan report | config errors system wire",

@@ -11,6 +11,7 @@ import copy
 import dataclasses
 import itertools
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 
@@ -28,6 +29,7 @@ from dni_async.transport.in_memory import CoordinatorEnd, InMemoryTransport
 from dni_async.transport.link import Link, open_inbox, open_outbox
 from dni_async.wire.counters import Counters
 from dni_async.wire.messages import EpochLoss, Evaluated, Message, Progress, Welcome
+from dni_async.wire.points import Point
 from dni_async.workers.reporting.spans import KeptSpans, Span
 from dni_async.workers.startup.connections import Connections
 from dni_async.workers.startup.equipment import Equipment, equip
@@ -69,13 +71,14 @@ class InMemoryLine:
     """Stages from source to head, joined by links.
 
     told: what each stage has told the coordinator, in order, but for its counters. counters: of
-    each stage, as told last.
+    each stage, as told last; points: all that it told.
     """
 
     def __init__(self, config: RunConfig, parts: Sequence[Part]) -> None:
         self.config = config
         self.told: list[tuple[int, Message]] = []
         self.counters: dict[int, Counters] = {}
+        self.points: dict[int, list[Point]] = defaultdict(list)
         self._transport = InMemoryTransport()
         ticks = itertools.count()
         self._clock = lambda: next(ticks) * TICK_S
@@ -188,6 +191,7 @@ class InMemoryLine:
             for message in member.coordinator.receive():
                 if isinstance(message, Progress):
                     self.counters[stage] = message.counters
+                    self.points[stage] += message.points
                 else:
                     self.told.append((stage, message))
 
@@ -221,7 +225,7 @@ def build_line(
 def _welcomes(config: RunConfig, ranges: Ranges | None) -> Iterator[Welcome]:
     """What each stage is told by a coordinator."""
     with closing(open_feed(config, fetches="here")) as feed:
-        facts, num_train_batches = feed.facts, feed.num_batches[0]
+        facts, (num_train_batches, num_test_batches) = feed.facts, feed.num_batches
         form = facts.form
         network = build_network(config, facts.input_shape, form.output_shape)
         output_shape = _output_shape(config, network, feed)
@@ -247,6 +251,7 @@ def _welcomes(config: RunConfig, ranges: Ranges | None) -> Iterator[Welcome]:
             target_dtype=form.dtype,
             has_ignored=form.ignored is not None,
             output_shape=(1, *output_shape),
+            num_test_batches=num_test_batches,
         )
 
 

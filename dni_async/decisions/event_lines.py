@@ -109,7 +109,9 @@ def _read(number: int, line: str, kinds: Mapping[str, type], events: Any) -> tup
 
 
 def _revive(value: Any, kinds: Mapping[str, type]) -> Any:
-    """What plain made value of."""
+    """What plain made value of; a list without a name before it was a tuple."""
+    if not value or isinstance(value[0], list):
+        return tuple(_revive(part, kinds) for part in value)
     name, *parts = value
     return kinds[name](
         *(_revive(part, kinds) if isinstance(part, list) else part for part in parts)

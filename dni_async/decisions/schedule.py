@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dni_async.decisions.actions import Batch, Cut, Item, Mark
 
-__all__ = ["plan_work", "resume_work"]
+__all__ = ["plan_work", "resume_work", "trained_up_to"]
 
 
 def plan_work(
@@ -46,6 +46,12 @@ def plan_work(
             yield Batch(first_id + train_batches + index, "evaluate", False, epoch, index)
         yield Mark("evaluated", epoch, first_id + num_batches)
     yield Mark("stop", epochs, epochs * num_batches)
+
+
+def trained_up_to(batch_id: int, train_batches: int, evaluate_batches: int) -> int:
+    """How many training batches the order of work has up to this one, which is one, as well."""
+    epochs, index = divmod(batch_id, train_batches + evaluate_batches)
+    return epochs * train_batches + index + 1
 
 
 def resume_work(work: Iterator[Item], next_batch_id: int) -> Iterator[Item]:

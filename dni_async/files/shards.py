@@ -46,7 +46,7 @@ class Shard:
     with tensors under ``own/NAME``. optimizer: what one of the user's own remembers of parameters,
     by name, with tensors under ``optimizer/NAME``, and of groups. boundaries: of each synthesizer,
     by the layer that it stands above, the shape it was made for and what it was compared with. run:
-    what the source and the head know of the running epoch.
+    what the source and the head know of the running epoch, and every stage of its curve.
     """
 
     tensors: Mapping[str, torch.Tensor]

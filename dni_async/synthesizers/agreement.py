@@ -29,6 +29,25 @@ class Agreement:
     norm_ratio: float = 0.0
 
 
+@dataclass(slots=True)
+class _Sums:
+    """Of the figures of num_gradients pairs."""
+
+    num_gradients: int = 0
+    figures: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def add(self, figures: tuple[float, float, float]) -> None:
+        self.num_gradients += 1
+        one, two, three = (a + b for a, b in zip(self.figures, figures, strict=True))
+        self.figures = one, two, three
+
+    def take(self) -> Agreement:
+        """Their means; nothing is left."""
+        count, sums = self.num_gradients, self.figures
+        self.num_gradients, self.figures = 0, (0.0, 0.0, 0.0)
+        return Agreement(count, *(total / count for total in sums)) if count else Agreement()
+
+
 class Comparison:
     """Compares pairs of gradients; keeps three sums of each pair and no gradient.
 
@@ -39,8 +58,7 @@ class Comparison:
 
     def __init__(self) -> None:
         self._unread: list[torch.Tensor] = []
-        self._num_gradients = 0
-        self._sums = (0.0, 0.0, 0.0)
+        self._sums, self._recent = _Sums(), _Sums()
 
     def add(self, synthetic: torch.Tensor, returned: torch.Tensor) -> None:
         """One pair, in the same shape, float32 dtype and units."""
@@ -60,20 +78,23 @@ class Comparison:
     def take(self) -> Agreement:
         """The agreement of all pairs since the last call."""
         self._read()
-        count, sums = self._num_gradients, self._sums
-        self._num_gradients, self._sums = 0, (0.0, 0.0, 0.0)
-        return Agreement(count, *(total / count for total in sums)) if count else Agreement()
+        return self._sums.take()
+
+    def take_recent(self) -> Agreement:
+        """The agreement of all pairs since the last call of this, which is of shorter spans."""
+        self._read()
+        return self._recent.take()
 
     def state(self) -> list[float]:
         """How many pairs there were since the last take, and the sums of their figures."""
         self._read()
-        return [self._num_gradients, *self._sums]
+        return [self._sums.num_gradients, *self._sums.figures]
 
     def restore(self, state: Sequence[float]) -> None:
         """Go on from a state."""
         self._unread.clear()
         count, cosine, error, ratio = state
-        self._num_gradients, self._sums = int(count), (cosine, error, ratio)
+        self._sums, self._recent = _Sums(int(count), (cosine, error, ratio)), _Sums()
 
     def _read(self) -> None:
         if not self._unread:
@@ -82,10 +103,9 @@ class Comparison:
         self._unread.clear()
         for ss, sr, rr in products:
             if rr > 0 and math.isfinite(ss) and math.isfinite(rr):
-                self._num_gradients += 1
                 figures = _compare(ss, sr, rr)
-                cosine, error, ratio = (a + b for a, b in zip(self._sums, figures, strict=True))
-                self._sums = cosine, error, ratio
+                self._sums.add(figures)
+                self._recent.add(figures)
 
 
 def _compare(ss: float, sr: float, rr: float) -> tuple[float, float, float]:

@@ -26,6 +26,7 @@ from dni_async.wire.messages import (
     Message,
     TensorMeta,
 )
+from dni_async.wire.points import MAX_POINTS, Point
 
 __all__ = [
     "DTYPE_SIZES",
@@ -262,6 +263,12 @@ def _value_of(value_type: Any) -> Check:
     return check
 
 
+def _check_points(value: Any) -> tuple[Point, ...]:
+    if type(value) is not list or len(value) > MAX_POINTS:
+        raise WireError(f"points must be an array of at most {MAX_POINTS}")
+    return tuple(_check_point(point) for point in value)
+
+
 def _one_of(choices: tuple[str, ...]) -> Check:
     def check(value: Any) -> str:
         if type(value) is not str or value not in choices:
@@ -286,10 +293,17 @@ def _check_for(annotation: Any) -> Check:
     if get_origin(annotation) is Literal:
         return _one_of(get_args(annotation))
     if get_origin(annotation) is tuple:
-        return _check_sizes if get_args(annotation)[0] is int else _check_tensors
+        return _check_for_all(get_args(annotation)[0])
     if is_dataclass(annotation):
         return _value_of(annotation)
     return _check_settings
+
+
+def _check_for_all(part: Any) -> Check:
+    """The check of an array, from the type of what is in it."""
+    if part is int:
+        return _check_sizes
+    return _check_tensors if part is TensorMeta else _check_points
 
 
 def _checks_of(value_type: Any) -> tuple[Check, ...]:
@@ -303,5 +317,6 @@ def _table() -> list[tuple[Any, tuple[str, ...], tuple[Check, ...]]]:
     return [(each, _names(each), _checks_of(each)) for each in message_types]
 
 
+_check_point = _value_of(Point)
 _BY_KIND = dict(enumerate(_table()))
 _BY_TYPE = {row[0]: (kind, row[1], row[2]) for kind, row in _BY_KIND.items()}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dni_async.wire.counters import Counters
+from dni_async.wire.points import Point
 
 __all__ = [
     "MAX_FIGURES",
@@ -107,14 +108,18 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a worker has counted so far, sent about twice a second."""
+    """What a worker has counted so far, sent about twice a second.
+
+    points: at most MAX_POINTS, those of its curves that came since the last one was sent.
+    """
 
     run_id: str
     stage: int
     counters: Counters
+    points: tuple[Point, ...] = ()
 
     def to_dict(self) -> dict[str, int | float | str | None]:
-        """Flat, as in metrics.jsonl."""
+        """Flat, as in metrics.jsonl; the points have lines of their own."""
         return {"run_id": self.run_id, "stage": self.stage, **self.counters.to_dict()}
 
 
@@ -272,12 +277,12 @@ class Welcome:
     the stage above's inbox, empty for the head. input_shape: of one sample. holds_ids: samples are
     int64 ids, not float32. num_classes, target_shape, target_dtype, has_ignored: of the targets, as
     config.target_form has them; output_shape: of outputs; both shapes are of a batch of one.
-    num_updates: batches that the whole run trains on. config: RunConfig. profile_folder,
-    events_folder: where profiles and events are left, empty where not asked for.
-    checkpoint_folder: where checkpoints are made. next_batch_id: where a replaced source goes on,
-    unless the stage above has come further. shard: the file of a checkpoint that the stage starts
-    from, empty when it starts from the seed. run_folder: the run directory, in which the file
-    ``run-id`` holds run_id; who does not see that there sends its files.
+    num_updates: batches that the whole run trains on; num_test_batches: of each test. config:
+    RunConfig. profile_folder, events_folder: where profiles and events are left, empty where not
+    asked for. checkpoint_folder: where checkpoints are made. next_batch_id: where a replaced source
+    goes on, unless the stage above has come further. shard: the file of a checkpoint that the stage
+    starts from, empty when it starts from the seed. run_folder: the run directory, in which the
+    file ``run-id`` holds run_id; who does not see that there sends its files.
     """
 
     run_id: str
@@ -303,6 +308,7 @@ class Welcome:
     target_dtype: str = "int64"
     has_ignored: bool = False
     output_shape: tuple[int, ...] = (1,)
+    num_test_batches: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from dni_async.launcher.decisions.epochs import WholeEpoch
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.others import OthersWatch
 from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.report.curves import Curves
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult, StopResult
 from dni_async.launcher.report.rows import stage_names
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
@@ -168,6 +169,7 @@ class Chronicle:
         self._shards = shards
         self._others = OthersWatch(result)
         self._progress: dict[int, Progress] = {}
+        self._curves = Curves(result.told.points)
         self._received = ReceivedFiles(folder)
         self._checkpoints = OpenCheckpoints(
             folder.checkpoints,
@@ -210,8 +212,7 @@ class Chronicle:
         result = self._result
         match entry:
             case EnterProgress(progress=progress):
-                self._progress[progress.stage] = progress
-                self._display.progress(progress)
+                self._enter_progress(progress)
             case EnterEpoch(epoch=epoch):
                 self._enter_epoch(epoch)
             case EnterStart(pids=pids):
@@ -235,6 +236,14 @@ class Chronicle:
         self._display.started(self._result.startup_seconds, dict(enumerate(pids)))
         if not self._plan.config.has_remote:
             self._others.begin()
+
+    def _enter_progress(self, progress: Progress) -> None:
+        result = self._result
+        self._progress[progress.stage] = progress
+        self._display.progress(progress)
+        for point in self._curves.enter(progress.stage, progress.points):
+            self._folder.add_metrics({"run": result.name, "point": point.to_dict()})
+            self._display.point(result, point)
 
     def _enter_epoch(self, whole: WholeEpoch) -> None:
         told = asdict(whole)
@@ -291,6 +300,7 @@ def _make_welcome(
         has_ignored=plan.form.ignored is not None,
         output_shape=(1, *plan.output_shape),
         num_updates=plan.num_updates,
+        num_test_batches=plan.num_test_batches,
         config=plan.config.to_dict(),
         profile_folder=_if_made(folder.profile),
         events_folder=_if_made(folder.events),

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 
@@ -23,6 +23,7 @@ from dni_async.config.run_config import RunConfig
 from dni_async.config.target_form import TargetForm
 from dni_async.data.feed import Feed
 from dni_async.data.opening import open_feed
+from dni_async.decisions.curve import Curve, updates_between_points
 from dni_async.decisions.goal import Outlook
 from dni_async.launcher.report.results import EpochResult
 from dni_async.network.building import build_network, layer_starts
@@ -35,10 +36,12 @@ from dni_async.stage.stage import Stage
 from dni_async.stage.threads import prepare_torch
 from dni_async.stage.values import Hidden, each, gathered
 from dni_async.system import die_with_parent, name_process
+from dni_async.wire.points import Point
 
 __all__ = ["main", "train"]
 
 Report = Callable[[EpochResult], None]
+Tell = Callable[[int, Sequence[Point]], None]
 TELL_S = 0.25  # between two words on how far it is
 
 
@@ -48,7 +51,7 @@ def train(
     started: Callable[[], None],
     report: Report,
     *,
-    tell: Callable[[int], None] = lambda num_batches: None,
+    tell: Tell = lambda num_batches, points: None,
     output_shape: tuple[int, ...] | None = None,
     known: tuple[tuple[int, ...], TargetForm] | None = None,
     last_epoch: int | None = None,
@@ -58,8 +61,9 @@ def train(
     output_shape: of one sample, where the network is the user's own. known: shape of one
     sample and form of the targets; None where that is for the data to say. last_epoch: after which
     it ends, though its settings say more; one of those that end with a test.
-    Calls started() when all is built, tell(num_batches) a few times a second and before each test
-    with what has been trained so far, and report(epoch) after each epoch that ends with a test.
+    Calls started() when all is built, tell(num_batches, points) a few times a second and before
+    each test with what has been trained so far and the points of its curve since then, and
+    report(epoch) after each epoch that ends with a test.
     Raises NonFiniteError before a non-finite loss is applied.
     """
     with closing(open_feed(config, form=known and known[1], fetches="ahead")) as feed:
@@ -76,14 +80,18 @@ def train(
         if config.compile:
             warm_up(whole, feed.train_batch(1, 0)[0])
         examination = make_examination(config, whole.loss)
-        line = _Line(whole, feed, device, examination, tell)
+        num_updates = config.epochs * feed.num_batches[0] // config.accumulate
+        every = updates_between_points(config.log_every, num_updates)
+        line = _Line(
+            whole, feed, device, examination, _Learnt(Curve(every), config.accumulate, tell)
+        )
         started()
         trained, outlook = _Trained(), Outlook(config.goal)
         for epoch in range(1, config.epochs + 1):
             line.train(epoch, trained)
             if config.tested_at(epoch) != epoch:
                 continue
-            tell(epoch * feed.num_batches[0])  # a test may take long
+            line.learnt.say(epoch * feed.num_batches[0])  # a test may take long
             result = _result(epoch, trained, line.test())
             report(result)
             figure = config.goal.figure(result.test_loss, result.test_metrics)
@@ -103,6 +111,41 @@ class _Trained:
     num_samples: int = 0
 
 
+@dataclass(slots=True)
+class _Learnt:
+    """What is told within an epoch: how far it is, and the curve of the loss."""
+
+    curve: Curve
+    accumulate: int
+    tell: Tell
+    began: float = 0.0  # by a clock that evaluation does not move on
+    since: float = 0.0  # the point before
+    told: float = 0.0
+
+    def begin(self) -> None:
+        """Training begins, or goes on behind a test, in which no time has passed."""
+        self.began += time.perf_counter()
+
+    def learn(self, done: int, num_samples: int, rate: float) -> None:
+        """The batch is the done-th that has been learnt from."""
+        now = time.perf_counter() - self.began
+        updates = done // self.accumulate
+        if self.curve.reach(updates, num_samples):
+            self.curve.add(updates, now - self.since, rate=rate)
+            self.since = now
+        if now - self.told > TELL_S:
+            self.told = now
+            self.say(done)
+
+    def say(self, done: int) -> None:
+        """Tell of all so far."""
+        self.tell(done, self.curve.take())
+
+    def end(self) -> None:
+        """Training pauses."""
+        self.began -= time.perf_counter()
+
+
 @dataclass(frozen=True, slots=True)
 class _Line:
     """The whole network as one stage, with the data that pass it."""
@@ -111,11 +154,12 @@ class _Line:
     feed: Feed
     device: torch.device
     examination: Examination
-    tell: Callable[[int], None]
+    learnt: _Learnt
 
     def train(self, epoch: int, trained: _Trained) -> None:
         """One epoch, counted in trained."""
-        began = told = time.perf_counter()
+        began = time.perf_counter()
+        self.learnt.begin()
         num_batches = self.feed.num_batches
         first_id = (epoch - 1) * sum(num_batches)  # as in the schedule: draws go by it
         for index in range(num_batches[0]):
@@ -128,12 +172,13 @@ class _Line:
             trained.loss_sum += value * weight
             trained.loss_weight += weight
             trained.num_samples += len(y)
-            if time.perf_counter() - told > TELL_S:
-                told = time.perf_counter()
-                self.tell((epoch - 1) * num_batches[0] + index + 1)
+            self.learnt.curve.add_loss(value, weight)
+            done = (epoch - 1) * num_batches[0] + index + 1
+            self.learnt.learn(done, len(y), self.whole.updates.rate)
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         trained.seconds += time.perf_counter() - began
+        self.learnt.end()
 
     def test(self) -> Measured:
         """On all test samples."""
@@ -180,8 +225,9 @@ def main() -> None:
     def report(epoch: EpochResult) -> None:
         print(json.dumps(asdict(epoch)), flush=True)
 
-    def tell(num_batches: int) -> None:
-        print(json.dumps({"trained": num_batches}), flush=True)
+    def tell(num_batches: int, points: Sequence[Point]) -> None:
+        row = {"trained": num_batches, "points": [asdict(point) for point in points]}
+        print(json.dumps(row), flush=True)
 
     network = train(
         config,

@@ -17,8 +17,10 @@ from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.others import OthersWatch
 from dni_async.launcher.places.local import command_for, thread_environment
 from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.report.curves import Curves
 from dni_async.launcher.report.results import EpochResult, RunResult, StopResult
 from dni_async.launcher.run_folder.folder import RunFolder
+from dni_async.wire.points import Point
 
 __all__ = ["train_baseline"]
 
@@ -86,7 +88,7 @@ def _follow(
     folder: RunFolder,
     display: Display,
 ) -> None:
-    began, others = time.perf_counter(), OthersWatch(result)
+    began, others, curves = time.perf_counter(), OthersWatch(result), Curves()
     display.waiting(f"starting the process of {result.name}")
     assert process.stdin is not None
     assert process.stdout is not None
@@ -103,6 +105,9 @@ def _follow(
             others.begin()
         elif "trained" in row:
             display.trained(result, row["trained"])
+            for point in curves.enter(0, (Point(**each) for each in row["points"])):
+                folder.add_metrics({"run": result.name, "point": point.to_dict()})
+                display.point(result, point)
         else:
             epoch = EpochResult(**row)
             result.epochs.append(epoch)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.launcher.monitoring.display import Display
+from dni_async.launcher.report.curves import CurvePoint
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.launcher.report.watcher import Watcher
 from dni_async.wire.messages import Progress
@@ -59,6 +60,10 @@ class WatchedDisplay(Display):
     def progress(self, progress: Progress) -> None:
         """A worker's counters."""
         self._tell(lambda watcher: watcher.progress(progress))
+
+    def point(self, run: RunResult, point: CurvePoint) -> None:
+        """The next point of a curve."""
+        self._tell(lambda watcher: watcher.point(run, point))
 
     def trained(self, run: RunResult, num_batches: int) -> None:
         """A baseline's batches."""

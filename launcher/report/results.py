@@ -9,8 +9,8 @@ from itertools import takewhile
 from typing import Any, Literal
 
 from dni_async.decisions.goal import Goal, Outlook
-from dni_async.launcher.report.rounding import rounded
-from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
+from dni_async.launcher.report.curves import Told
+from dni_async.launcher.report.worker_results import LinkResult, WorkerResult, rounded
 from dni_async.wire.messages import BoundaryEpoch
 
 __all__ = ["EpochResult", "RestartResult", "RunResult", "StopResult"]
@@ -88,6 +88,7 @@ class RunResult:
     goal: the chosen metric, and what is to become of it. boundaries: of each epoch, by stage, those
     that compared gradients. stop_asked: a reason in here asks for the run's end; whoever watches
     may write it, from any thread, and whoever trains takes it out. stopped: what came of it.
+    told: of a resumed run, its curves before; what goes on is not kept here: it may be much.
     """
 
     name: str
@@ -105,6 +106,7 @@ class RunResult:
     workers: list[WorkerResult] = field(default_factory=list)
     restarts: list[RestartResult] = field(default_factory=list)
     links: list[LinkResult] = field(default_factory=list)
+    told: Told = field(default_factory=Told)
     stop_asked: str | None = None
     stopped: StopResult | None = None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from dni_async.launcher.report.curves import CurvePoint
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.wire.messages import Progress
 
@@ -34,6 +35,9 @@ class Watcher:
 
     def progress(self, progress: Progress) -> None:
         """A worker's counters."""
+
+    def point(self, run: RunResult, point: CurvePoint) -> None:
+        """The next point of a curve within an epoch; a few times a second, several at once."""
 
     def trained(self, run: RunResult, num_batches: int) -> None:
         """A baseline has trained so many batches of its run; a few times a second."""

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from dni_async.config.run_config import RunConfig
-from dni_async.launcher.report.rounding import rounded
 from dni_async.wire.counters import FIGURES, Counters
 from dni_async.wire.messages import Progress
 
-__all__ = ["LinkResult", "WorkerResult"]
+__all__ = ["LinkResult", "WorkerResult", "rounded"]
+
+
+def rounded(row: Any, digits: Mapping[str, int | None]) -> dict[str, Any]:
+    """The fields of a dataclass, those in digits rounded to so many; None makes whole numbers."""
+    values = {each.name: getattr(row, each.name) for each in fields(row)}
+    return {
+        name: value if name not in digits or value is None else round(value, digits[name])
+        for name, value in values.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)

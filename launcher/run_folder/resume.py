@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from dni_async.files import names
 from dni_async.files.checkpoint import Manifest, find_newest, seal
 from dni_async.files.writing import write_whole
 from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.report.curves import CurvePoint, Told
 from dni_async.launcher.report.results import EpochResult
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.unsealed import unsealed
@@ -24,18 +25,26 @@ __all__ = ["Resumption", "find_resumption", "identity", "stage_files"]
 
 @dataclass(frozen=True, slots=True)
 class Resumption:
-    """metrics: the lines that stay; epochs and boundaries: what they tell of the decoupled run."""
+    """metrics: the lines that stay; epochs, boundaries and told: what they tell of the decoupled
+    run, and in told how far the others went.
+    """
 
     manifest: Manifest
     metrics: str
     epochs: list[EpochResult]
     boundaries: list[BoundaryEpoch]
+    told: Told
 
     def keeps_stages(self, plan: Plan) -> bool:
         """Whether the run has as many stages as before, which then hold the same layers."""
         if plan.config.stages == "auto":
             return True
         return plan.num_stages == len(self.manifest.shards)
+
+    def line(self, run: str) -> dict[str, Any]:
+        """What metrics.jsonl says of it, in front of what is told anew."""
+        told = {"updates": dict(self.told.updates), "epoch": self.told.epoch}
+        return {"run": run, "resumed": self.manifest.batch_id, "told": told}
 
     def ranges(self) -> list[tuple[int, int]]:
         """The layers of each stage as they were."""
@@ -76,7 +85,7 @@ def find_resumption(plan: Plan, folder: RunFolder, note: Callable[[str], None]) 
             f"resume: {folder.path} holds no whole checkpoint; a run makes them with "
             "--checkpoint-every"
         )
-    return _history(manifest, text, stored.rule)
+    return _history(plan, manifest, text)
 
 
 def _seal_last(plan: Plan, folder: RunFolder, metrics: str, note: Callable[[str], None]) -> None:
@@ -85,7 +94,7 @@ def _seal_last(plan: Plan, folder: RunFolder, metrics: str, note: Callable[[str]
     It can be used if the launcher still wrote down what the epochs before it came to.
     """
     for manifest in unsealed(folder.checkpoints, identity(plan), plan.num_layers):
-        history = _history(manifest, metrics, plan.config.rule).epochs
+        history = _history(plan, manifest, metrics).epochs
         if len(history) < (manifest.epoch - 1) // plan.config.evaluate_every:
             note(f"{manifest.folder}: was made after the launcher's end, in a later epoch")
             continue
@@ -111,22 +120,59 @@ def stage_files(resumption: Resumption, plan: Plan, folder: RunFolder) -> list[P
     return paths
 
 
-def _history(manifest: Manifest, text: str, run: str) -> Resumption:
-    """The lines before the first one that the resumed run will tell anew, and what they tell."""
+def _history(plan: Plan, manifest: Manifest, text: str) -> Resumption:
+    """The lines before the first one that the resumed run will tell anew, and what they tell.
+
+    Of points, which stages tell each at its own pace, those up to where it goes on.
+    """
+    done = (manifest.epoch - 1) * plan.num_train_batches + manifest.index
     kept: list[str] = []
     epochs: list[EpochResult] = []
     boundaries: list[BoundaryEpoch] = []
-    for line in text.splitlines(keepends=True):
-        try:
-            told = json.loads(line)
-        except ValueError:
-            break  # its writing was cut short
-        if told.get("run") != run or told.get("epoch", 0) >= manifest.epoch:
-            break
-        kept.append(line)
-        if "epoch" in told:
+    points: list[CurvePoint] = []
+    is_past = False
+    for line, told in _lines(plan.config.rule, text):
+        is_past = is_past or told.get("epoch", 0) >= manifest.epoch
+        if "point" in told:
+            point = CurvePoint.from_dict(told["point"])
+            if point.updates > done // plan.config.accumulate:
+                continue
+            points.append(point)
+        elif is_past:
+            continue
+        elif "epoch" in told:
             names = [field.name for field in fields(EpochResult)]
             epochs.append(EpochResult(**{name: told[name] for name in names}))
         elif "boundary" in told:
             boundaries.append(BoundaryEpoch(**told["boundary"]))
-    return Resumption(manifest, "".join(kept), epochs, boundaries)
+        kept.append(line)
+    return Resumption(
+        manifest, "".join(kept), epochs, boundaries, _told(plan.config.rule, text, points)
+    )
+
+
+def _lines(run: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lines of the run in front of the first whose writing was cut short."""
+    for line in text.splitlines(keepends=True):
+        try:
+            told = json.loads(line)
+        except ValueError:
+            return
+        if told.get("run") == run:
+            yield line, told
+
+
+def _told(run: str, text: str, points: Sequence[CurvePoint]) -> Told:
+    """How far those who look on have heard, in this launch and in those before it."""
+    updates: dict[int, int] = {}
+    epoch = 0
+    for _, line in _lines(run, text):
+        before = line.get("told", {})
+        each = {int(curve): last for curve, last in before.get("updates", {}).items()}
+        if "point" in line:
+            point = CurvePoint.from_dict(line["point"])
+            each = {point.curve: point.updates}
+        for curve, last in each.items():
+            updates[curve] = max(last, updates.get(curve, 0))
+        epoch = max(epoch, line.get("epoch", 0), before.get("epoch", 0))
+    return Told(tuple(points), updates, epoch)

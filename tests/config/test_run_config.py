@@ -89,6 +89,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "profile": st.booleans(),
     "record_events": st.booleans(),
     "torch_profiler": st.none() | st.integers(0, 2**31),
+    "log_every": st.none() | st.integers(0, 1000),
     "tensorboard": st.booleans(),
     "metrics_port": st.none() | st.integers(0, 65535),
     "metrics_host": st.text(),

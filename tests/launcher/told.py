@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+from dni_async.config.run_config import RunConfig
 from dni_async.decisions.goal import Goal
+from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.report.curves import CurvePoint
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.wire.counters import FIGURES, Counters
 from dni_async.wire.messages import BoundaryEpoch, Progress
@@ -37,6 +41,18 @@ def counted(**changes: Any) -> Counters:
     return Counters(
         **{name: dataclasses.replace(getattr(nothing, name), **groups[name]) for name in groups}
     )
+
+
+def point(stage: int, updates: int, **figures: Any) -> CurvePoint:
+    """A point of a curve, of twenty samples a second."""
+    values = {"seconds": 0.5, "samples_per_second": 20.0, **figures}
+    return CurvePoint(stage=stage, updates=updates, **values)
+
+
+def plan(*, num_train_batches: int, **settings: Any) -> Plan:
+    """What a watcher is told of a run's plan, with these settings."""
+    told = SimpleNamespace(num_train_batches=num_train_batches, config=RunConfig(**settings))
+    return cast("Plan", told)
 
 
 def decoupled(*epochs: EpochResult, cosine: float = 0.5) -> RunResult:

@@ -54,6 +54,13 @@ def checkpoints(run: Launch) -> list[int]:
     return sorted(int(folder.name) for folder in folders if folder.name.isdecimal())
 
 
+def losses_of(run: Launch) -> list[tuple[int, float]]:
+    """The curve of the decoupled run's loss: update and loss of each point."""
+    text = (run.run_dir / "metrics.jsonl").read_text()
+    points = [line["point"] for line in map(json.loads, text.splitlines()) if "point" in line]
+    return [(point["updates"], point["loss"]) for point in points if "loss" in point]
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -70,9 +77,9 @@ def checkpoints(run: Launch) -> list[int]:
 def test_a_lockstep_run_that_was_killed_goes_on_bit_for_bit(
     launch: Callable[..., Launch], before: list[str], after: list[str]
 ) -> None:
-    whole = launch(*EXACT, *before)
+    whole = launch(*EXACT, *before, "--log-every=10")
     assert whole.end() == 0, whole.output
-    killed = launch(*EXACT, *before)
+    killed = launch(*EXACT, *before, "--log-every=10")
     kill_at_a_checkpoint(killed, 100)
     resumed = launch("--resume", str(killed.run_dir), *after)
     assert resumed.end() == 0, resumed.output
@@ -93,6 +100,7 @@ def test_a_lockstep_run_that_was_killed_goes_on_bit_for_bit(
     tested = [epoch for epoch in range(1, 16) if epoch % every == 0 or epoch == 15]
     assert [line["epoch"] for line in lines if "epoch" in line] == tested
     assert sum("resumed" in line for line in lines) == 1
+    assert losses_of(resumed) == losses_of(whole) != []
     assert len(checkpoints(resumed)) == 3
     for cache in resumed.temporary.glob("torchinductor_*"):  # made as torch.optim is first used
         shutil.rmtree(cache)

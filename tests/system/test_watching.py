@@ -61,17 +61,19 @@ def test_a_taken_port_ends_the_run_before_it_begins(launch: Callable[..., Launch
 
 
 def test_the_curves_are_those_of_the_report(launch: Callable[..., Launch]) -> None:
-    run = launch("--tensorboard", "--epochs=3", "--anchor-every=2", "--checkpoint-every=12")
+    flags = ("--epochs=3", "--anchor-every=2", "--checkpoint-every=12", "--log-every=5")
+    run = launch("--tensorboard", *flags)
     assert run.end(90) == 0, run.output
     assert f"tensorboard --logdir {run.run_dir / 'tensorboard'}" in run.output
-    _agrees_with_the_report(run)
+    _agrees_with_the_report(run, 3)
     again = launch("--resume", str(run.run_dir), "--epochs=5")
     assert again.end(90) == 0, again.output
-    _agrees_with_the_report(again)
+    _agrees_with_the_report(again, 5)
     again.assert_nothing_left()
 
 
-def _agrees_with_the_report(run: Launch) -> None:
+def _agrees_with_the_report(run: Launch, num_epochs: int) -> None:
+    batches = run.report()["data"]["num_train_batches"]
     for row in run.report()["runs"]:
         curves = scalars(run.run_dir / "tensorboard" / row["name"])
         for tag, key in (
@@ -81,7 +83,13 @@ def _agrees_with_the_report(run: Launch) -> None:
         ):
             told = [(event.step, event.value) for event in curves[tag]]
             figures = [(e["epoch"], {**e, **e["test_metrics"]}[key]) for e in row["epochs"]]
-            assert told == [(epoch, pytest.approx(value, rel=1e-5)) for epoch, value in figures]
+            assert told == [
+                (epoch * batches, pytest.approx(value, rel=1e-5)) for epoch, value in figures
+            ]
         for boundary in row["boundaries"]:
             told = [e.value for e in curves[f"cosine/boundary-{boundary['stage']}"]]
             assert told == [pytest.approx(e["cosine"], abs=1e-5) for e in boundary["epochs"]]
+        whole = list(range(5, num_epochs * batches + 1, 5))
+        stages = [f"updates/busy/stage-{worker['stage']}" for worker in row["workers"]]
+        for tag in ("updates/loss", "updates/samples_per_second", *stages):
+            assert [event.step for event in curves[tag]] == whole, tag

@@ -46,6 +46,7 @@ from dni_async.wire.messages import (
     TensorMeta,
     Welcome,
 )
+from dni_async.wire.points import MAX_POINTS, Point
 from dni_async.wire.tensors import from_buffer
 
 MESSAGE_TYPES: tuple[Any, ...] = get_args(Union[Message])  # noqa: UP007 - flattens nested unions
@@ -82,6 +83,8 @@ def values_of(annotation: Any) -> st.SearchStrategy[Any]:
         return st.lists(INTS, min_size=1, max_size=MAX_DIMENSIONS).map(tuple)
     if annotation == tuple[TensorMeta, ...]:
         return st.lists(METAS, max_size=4).map(tuple)
+    if annotation == tuple[Point, ...]:
+        return st.lists(messages_of(Point), max_size=4).map(tuple)
     if is_dataclass(annotation):
         return messages_of(annotation)
     if annotation == dict[str, float]:
@@ -189,7 +192,8 @@ BOUNDARY_FIELDS = (
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
     "holds_ids num_classes num_updates config profile_folder events_folder checkpoint_folder "
-    "next_batch_id shard run_folder target_shape target_dtype has_ignored output_shape"
+    "next_batch_id shard run_folder target_shape target_dtype has_ignored output_shape "
+    "num_test_batches"
 )
 
 
@@ -220,7 +224,7 @@ def test_protocol_7_stays_what_it_was() -> None:
         ("Alive", "pid"),
         ("Hello", "protocol run_id stage pid host endpoint incarnation place near"),
         ("Ready", "run_id stage"),
-        ("Progress", "run_id stage counters"),
+        ("Progress", "run_id stage counters points"),
         ("EpochTrained", "run_id epoch seconds"),
         ("EpochLoss", "run_id epoch loss num_samples"),
         ("BoundaryEpoch", BOUNDARY_FIELDS),
@@ -290,7 +294,7 @@ def gradient(*tensors: Any) -> bytes:
 def welcome(config: Any, shape: Any = (1,)) -> bytes:
     """The header of a welcome with this config and input shape."""
     fields = ("run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", "", 0, "", "")
-    return packed(WELCOME, *fields, (1,), "int64", False, (1, 10))
+    return packed(WELCOME, *fields, (1,), "int64", False, (1, 10), 1)
 
 
 def evaluated(metrics: object) -> bytes:
@@ -303,6 +307,17 @@ def plain_counters() -> list[Any]:
     header = msgpack.unpackb(encode(Progress("run", 1, Counters()))[0])
     counters: list[Any] = header[4]
     return counters
+
+
+def plain_point() -> list[Any]:
+    """What a point is in a header."""
+    point = Point(7, 0.5, 640, loss=0.25)
+    return [getattr(point, each.name) for each in fields(Point)]
+
+
+def progress(points: object) -> bytes:
+    """The header of a Progress with these points."""
+    return packed(PROGRESS, "run", 1, plain_counters(), points)
 
 
 def nested(depth: int) -> bytes:
@@ -435,12 +450,17 @@ BAD_FRAMES: dict[str, list[bytes]] = {
     "metrics with a whole number": [evaluated({"mae": 1})],
     "metrics with text": [evaluated({"mae": "low"})],
     "too many metrics": [evaluated({str(index): 0.5 for index in range(MAX_FIGURES + 1)})],
-    "counters no array": [packed(PROGRESS, "run", 1, {})],
-    "counters nil": [packed(PROGRESS, "run", 1, None)],
-    "a group of counters missing": [packed(PROGRESS, "run", 1, plain_counters()[:-1])],
-    "a group of counters no array": [packed(PROGRESS, "run", 1, [0.0, *plain_counters()[1:]])],
-    "a counter too many": [packed(PROGRESS, "run", 1, [[0.0] * 9, *plain_counters()[1:]])],
-    "a counter of another kind": [packed(PROGRESS, "run", 1, [[0] * 8, *plain_counters()[1:]])],
+    "counters no array": [packed(PROGRESS, "run", 1, {}, [])],
+    "counters nil": [packed(PROGRESS, "run", 1, None, [])],
+    "a group of counters missing": [packed(PROGRESS, "run", 1, plain_counters()[:-1], [])],
+    "a group of counters no array": [packed(PROGRESS, "run", 1, [0.0, *plain_counters()[1:]], [])],
+    "a counter too many": [packed(PROGRESS, "run", 1, [[0.0] * 9, *plain_counters()[1:]], [])],
+    "a counter of another kind": [packed(PROGRESS, "run", 1, [[0] * 8, *plain_counters()[1:]], [])],
+    "points no array": [progress({})],
+    "a point no array": [progress([7])],
+    "a point with less": [progress([plain_point()[:-1]])],
+    "a point of an update in part": [progress([[0.5, *plain_point()[1:]]])],
+    "too many points": [progress([plain_point()] * (MAX_POINTS + 1))],
     "settings without end": [welcome({str(index): 0 for index in range(257)})],
 }
 
@@ -460,7 +480,7 @@ def test_the_helpers_above_make_good_frames() -> None:
     assert decode([gradient(["int64", [3, 0], -2]), b""])
     assert decode([gradient(["int64", [1], -2]), b"\0"])
     assert decode([gradient(["int8", [9], -2]), b"\x80\x80\1\1"])
-    assert decode([packed(PROGRESS, "run", 1, plain_counters())])
+    assert decode([packed(PROGRESS, "run", 1, plain_counters(), [plain_point()] * MAX_POINTS)])
     assert decode([packed(BYE, "run", MAX_INT)])
     assert decode([packed(CREDIT, "run", [MAX_INT] * MAX_CREDITS)])
     assert decode([packed(FAILED, "run", 1, "cpu", "", "x" * (MAX_HEADER_BYTES - 100))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -91,3 +92,25 @@ def test_a_line_that_stands_still_says_so(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(LinkError, match="the line stands still"):
         line.run()
     assert line.counters[0].window.max_pending <= line.equipments[0].machine.window
+
+
+@pytest.mark.parametrize("settings", [{}, {"accumulate": 2}], ids=str)
+def test_every_stage_has_points_at_the_same_updates(settings: dict[str, Any]) -> None:
+    line = trained(log_every=3, targets="bootstrap", **settings)
+    last = 2 * NUM_BATCHES // settings.get("accumulate", 1)
+    for stage in range(4):
+        points = line.points[stage]
+        assert [point.updates for point in points] == list(range(3, last + 1, 3))
+        assert all(point.num_samples > 0 and 0 <= point.busy <= 1 for point in points)
+        assert math.isnan(points[-1].loss) == (stage < 3)
+        assert math.isnan(points[-1].occupancy) == math.isnan(points[-1].cosine) == (stage == 3)
+
+
+def test_an_epoch_is_the_mean_of_its_points() -> None:
+    line = trained(log_every=1)
+    samples = [point.num_samples for point in line.points[3]]
+    losses = [point.loss for point in line.points[3]]
+    for epoch, mean in enumerate(line.losses):
+        part = slice(epoch * NUM_BATCHES, (epoch + 1) * NUM_BATCHES)
+        total = sum(loss * num for loss, num in zip(losses[part], samples[part], strict=True))
+        assert total / sum(samples[part]) == pytest.approx(mean)

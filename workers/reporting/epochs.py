@@ -15,6 +15,7 @@ from dni_async.synthesizers.agreement import Agreement
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.transport.interface import ControlChannel
 from dni_async.wire.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
+from dni_async.workers.reporting.points import StageCurve
 from dni_async.workers.reporting.staleness import Staleness
 from dni_async.workers.startup.seat import Seat
 
@@ -26,7 +27,7 @@ class Epochs:
 
     What is told is of all epochs since the network was tested last. epoch: the present one at the
     source, elsewhere the last one that ended with a test. staleness: of the
-    gradients learnt from in this epoch.
+    gradients learnt from in this epoch. curve: what is told within it.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class Epochs:
         control: ControlChannel,
         boundary: Boundary | None,
         examination: Examination | None,
+        curve: StageCurve,
     ) -> None:
         self.epoch = 0
+        self.curve = curve
         self._seat = seat
         self._control = control
         self._boundary = boundary
@@ -59,7 +62,7 @@ class Epochs:
 
     def state(self, cut: Cut) -> dict[str, Any]:
         """What a run that goes on at cut must know of what went before, since the last test."""
-        known: dict[str, Any] = {}
+        known: dict[str, Any] = {"curve": self.curve.state()}
         if self._seat.inbox is None:
             is_first = cut.index == 0 and self._is_after_test(cut.epoch)
             known["seconds"] = 0.0 if is_first else self.seconds
@@ -71,14 +74,17 @@ class Epochs:
     def restore(self, state: Mapping[str, Any], epoch: int) -> None:
         """Go on in epoch from a state; its time runs on from start."""
         self._seconds_before = state.get("seconds", 0.0)
+        if "curve" in state:
+            self.curve.restore(state["curve"], is_head=self._seat.outbox is None)
         self._num_samples = state.get("num_samples", 0)
         self._loss_sum = state.get("loss_sum", 0.0)
         self._loss_weight = state.get("loss_weight", float(self._num_samples))
         self.epoch = epoch if self._seat.inbox is None else epoch - 1
 
     def start(self) -> None:
-        """Source: the run begins here; an epoch that it is in the middle of goes on."""
+        """The run begins here; at the source an epoch that it is in the middle of goes on."""
         self._began = time.perf_counter() - self._seconds_before
+        self.curve.start()
 
     def begin(self, epoch: int) -> None:
         """Source: its first training batch of the epoch is about to be loaded."""
@@ -94,6 +100,7 @@ class Epochs:
         self._loss_sum += loss * weight
         self._loss_weight += weight
         self._num_samples += num_samples
+        self.curve.add_loss(loss, weight)
 
     def add_test(self, outputs: torch.Tensor, targets: torch.Tensor) -> None:
         """Head: what the network makes of a test batch."""

@@ -9,6 +9,7 @@ from dni_async.files import names
 from dni_async.stage.losses.metrics.examination import make_examination
 from dni_async.transport.interface import ControlChannel
 from dni_async.workers.reporting.epochs import Epochs
+from dni_async.workers.reporting.points import StageCurve
 from dni_async.workers.reporting.spans import KeptSpans, Spans
 from dni_async.workers.reporting.tally import Tally
 from dni_async.workers.reporting.torch_profile import TorchProfile
@@ -37,9 +38,11 @@ def make_instruments(seat: Seat, equipment: Equipment, control: ControlChannel) 
     examination = None
     if seat.outbox is None:
         examination = make_examination(seat.config, equipment.stage.loss)
+    tally = Tally()
+    curve = StageCurve(seat, equipment, tally)
     return Instruments(
-        epochs=Epochs(seat, control, equipment.boundary, examination),
-        tally=Tally(),
+        epochs=Epochs(seat, control, equipment.boundary, examination, curve),
+        tally=tally,
         spans=KeptSpans(equipment.stage) if seat.config.profile else Spans(),
         torch_profile=TorchProfile(torch_profile_path(seat)) if profiles else None,
     )

@@ -19,7 +19,10 @@ __all__ = ["take_stock"]
 def take_stock(
     seat: Seat, equipment: Equipment, epochs: Epochs, tally: Tally, *, rss_bytes: int
 ) -> Progress:
-    """All counters as they stand. rss_bytes: the process's memory, as last asked."""
+    """All counters as they stand, and the points that came since the last time.
+
+    rss_bytes: the process's memory, as last asked.
+    """
     machine = equipment.machine
     counters = Counters(
         times=tally.times(),
@@ -30,7 +33,7 @@ def take_stock(
         memory=Memory(rss_bytes, peak_rss_bytes()),
         link=_link(seat, tally.round_trips, machine.window),
     )
-    return Progress(seat.run_id, seat.stage, counters)
+    return Progress(seat.run_id, seat.stage, counters, epochs.curve.take())
 
 
 def _work(equipment: Equipment, epochs: Epochs) -> Work:

@@ -16,6 +16,12 @@ class Staleness:
     def __init__(self) -> None:
         self._counts: Counter[int] = Counter()
 
+    @property
+    def total(self) -> tuple[int, int]:
+        """All of it together, and how many gradients that is."""
+        counts = self._counts
+        return sum(staleness * times for staleness, times in counts.items()), counts.total()
+
     def add(self, staleness: int) -> None:
         """One gradient was used."""
         self._counts[staleness] += 1

@@ -15,11 +15,15 @@ __all__ = ["Tally", "TrainingTime"]
 
 @dataclass(frozen=True, slots=True)
 class TrainingTime:
-    """Seconds while training, evaluation left out. cpu_s: of all threads of the process."""
+    """Seconds while training, evaluation left out. cpu_s: of all threads of the process.
+
+    seconds: all that passed.
+    """
 
     busy_s: float
     sending_s: float
     cpu_s: float
+    seconds: float
 
 
 class Tally:
@@ -39,7 +43,7 @@ class Tally:
         self._num_sendings = 0
         self.staleness = Staleness()
         self.round_trips = RoundTrips()
-        self._trained = TrainingTime(0.0, 0.0, 0.0)
+        self._trained = TrainingTime(0.0, 0.0, 0.0, 0.0)
         self._since = self._times()
 
     def begin(self) -> None:
@@ -78,6 +82,7 @@ class Tally:
             past.busy_s + now.busy_s - since.busy_s,
             past.sending_s + now.sending_s - since.sending_s,
             past.cpu_s + now.cpu_s - since.cpu_s,
+            past.seconds + now.seconds - since.seconds,
         )
 
     def times(self) -> Times:
@@ -99,6 +104,11 @@ class Tally:
         self._in_flight += in_flight
         self._num_sendings += 1
 
+    @property
+    def sent_so_far(self) -> tuple[int, int]:
+        """Batches in flight at each sending, all together, and how many sendings there were."""
+        return self._in_flight, self._num_sendings
+
     def occupancy(self, window: int) -> float:
         """Batches in flight at each sending, on average and as a share of window; -1 if none.
 
@@ -109,4 +119,5 @@ class Tally:
         return min(1.0, self._in_flight / self._num_sendings / window)
 
     def _times(self) -> TrainingTime:
-        return TrainingTime(self.busy_s, self.sending_s, time.process_time())
+        passed_s = time.perf_counter() - self._began
+        return TrainingTime(self.busy_s, self.sending_s, time.process_time(), passed_s)

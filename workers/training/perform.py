@@ -155,6 +155,8 @@ class Performer:
             stage.apply(rate=self._rate(action, work), is_scheduled=batch_id >= 0)
         else:
             stage.discard()
+        if batch_id >= 0:
+            self._epochs.curve.updated(batch_id, len(work.labels))
         self._spans.lap("optimize", batch_id)
         if self._torch_profile is not None:
             self._torch_profile.updated(stage.version)

@@ -98,6 +98,16 @@ class ComparisonSettings:
 class RecordSettings:
     """What is written down or served while the run lasts."""
 
+    log_every: int | None = setting(
+        None,
+        "Updates from one point of the curves to the next, in metrics.jsonl and every logger; 0 is "
+        "no points.",
+        why="a curve that one can see, of a run of any length (0108)",
+        check=AT_LEAST_0,
+        resumable=True,
+        metavar="UPDATES",
+        default_text="100 points a run",
+    )
     profile: bool = setting(
         False,
         "Record what every worker does when; the run directory gets a trace.json.",

@@ -56,6 +56,11 @@ class Updates:
         self.version += 1
         self.scheduled += is_scheduled
 
+    @property
+    def rate(self) -> float:
+        """The learning rate of the last update; before the first, the one that it begins from."""
+        return self._optimizer.lr
+
     def discard(self) -> None:
         """Make no update: drop the gradients."""
         for parameter in self._parameters:

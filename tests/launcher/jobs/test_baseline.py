@@ -16,6 +16,7 @@ from dni_async.launcher.jobs import baseline
 from dni_async.launcher.report.results import EpochResult
 from dni_async.network.building import build_network
 from dni_async.stage.threads import prepare_torch
+from dni_async.wire.points import Point
 
 LR = 0.01
 
@@ -124,3 +125,23 @@ def test_it_is_tested_no_more_often_than_asked_for() -> None:
         epoch.test_metrics["accuracy"] for epoch in each[1:]
     ]
     assert all(torch.equal(seldom[name], weight) for name, weight in often.items())
+
+
+def test_its_curve_has_points_at_the_updates_asked_for_and_none_is_lost() -> None:
+    points: list[Point] = []
+    losses: list[float | None] = []
+    config = RunConfig(epochs=3, log_every=1)
+    baseline.train(
+        config,
+        torch.device("cpu"),
+        lambda: None,
+        lambda epoch: losses.append(epoch.train_loss),
+        tell=lambda _, fresh: points.extend(fresh),
+    )
+    num_batches = Inputs.from_config(config).num_train_batches
+    assert [point.updates for point in points] == list(range(1, 3 * num_batches + 1))
+    for epoch, mean in enumerate(losses):
+        part = points[epoch * num_batches : (epoch + 1) * num_batches]
+        total = sum(point.loss * point.num_samples for point in part)
+        assert total / sum(point.num_samples for point in part) == pytest.approx(mean)
+    assert all(point.rate == 1e-3 and point.span_s > 0 for point in points)

@@ -14,10 +14,11 @@ from rich.console import Console
 from dni_async import ConfigError, RunConfig
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.watchers import WatchedDisplay, open_watchers
+from dni_async.launcher.report.curves import CurvePoint
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.launcher.report.watcher import Watcher
 from dni_async.wire.messages import Progress
-from tests.launcher.told import EPOCH, decoupled, progress
+from tests.launcher.told import EPOCH, decoupled, point, progress
 
 
 class Diary(Watcher):
@@ -38,6 +39,10 @@ class Diary(Watcher):
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
         """An epoch."""
         self._write((run.name, epoch.epoch))
+
+    def point(self, run: RunResult, point: CurvePoint) -> None:
+        """The next point of a curve."""
+        self._write((run.name, "point", point.updates))
 
     def trained(self, run: RunResult, num_batches: int) -> None:
         """A baseline's batches."""
@@ -69,6 +74,7 @@ def test_watchers_hear_what_the_display_shows() -> None:
     display.begin(run)
     display.started(0.5, {0: 11, 1: 12})
     display.progress(progress(1))
+    display.point(run, point(1, 8))
     display.epoch(run, EPOCH)
     restart = RestartResult(1, "killed", 0.5)
     display.died(restart)
@@ -78,7 +84,15 @@ def test_watchers_hear_what_the_display_shows() -> None:
     display.note("a sentence")
     display.end({"status": "finished"})
     assert diary.heard == [
-        *("dni", 1, ("dni", 1), ("died", 1), ("recovered", 1, 0.25), ("dni", "trained", 7)),
+        *(
+            "dni",
+            1,
+            ("dni", "point", 8),
+            ("dni", 1),
+            ("died", 1),
+            ("recovered", 1, 0.25),
+            ("dni", "trained", 7),
+        ),
         "finished",
     ]
     shown = text.getvalue()

@@ -25,6 +25,8 @@ from dni_async.wire.messages import (
     Welcome,
 )
 from dni_async.workers.reporting.epochs import Epochs
+from dni_async.workers.reporting.points import StageCurve
+from dni_async.workers.reporting.tally import Tally
 from dni_async.workers.startup.seat import Seat
 
 LINK: Any = object()  # that there is one is all that counts
@@ -53,7 +55,8 @@ def make(
     examination = Examination(make_loss("cross-entropy", (2,)), make_metrics(["accuracy"]))
     examination.add(torch.eye(2), torch.tensor([0, 0]))
     told = coordinator.told
-    return Epochs(seat, cast("Any", coordinator), boundary, examination), told
+    curve = StageCurve(seat, cast("Any", None), Tally())
+    return Epochs(seat, cast("Any", coordinator), boundary, examination, curve), told
 
 
 @pytest.mark.parametrize(
@@ -153,6 +156,6 @@ def test_a_source_times_all_epochs_since_the_last_test(monkeypatch: pytest.Monke
     assert told[0].seconds == 20.0
     assert epochs.seconds == 10.0
     # A run that goes on where a test has just been, or in between, knows what went before.
-    assert epochs.state(Cut(9, 3, 0)) == {"seconds": 0.0}
-    assert epochs.state(Cut(9, 3, 1)) == {"seconds": 10.0}
-    assert epochs.state(Cut(9, 4, 0)) == {"seconds": 10.0}
+    assert epochs.state(Cut(9, 3, 0))["seconds"] == 0.0
+    assert epochs.state(Cut(9, 3, 1))["seconds"] == 10.0
+    assert epochs.state(Cut(9, 4, 0))["seconds"] == 10.0
