@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,14 @@ from torch import nn
 from dni_async.config.run_config import RunConfig
 from dni_async.launcher.interruption import interruptible_call
 from dni_async.launcher.monitoring.callbacks import CallbackWatcher, MakeView
+from dni_async.launcher.monitoring.notebook import current_cell
+from dni_async.launcher.report.html import result
 from dni_async.launcher.run import run
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.loading import load_network
 from dni_async.launcher.run_folder.returned import trained_network
 
-__all__ = ["carry_out", "interruptible_call", "load_network"]
+__all__ = ["carry_out", "current_cell", "draw_result", "interruptible_call", "load_network"]
 
 
 def carry_out(
@@ -33,10 +35,16 @@ def carry_out(
     report. Raises as run does, and what a callback raises; at a signal, within interruptible_call,
     Interrupted. view: makes what callbacks are given of a run.
     """
-    # A quiet console that is a terminal would still take the caller's output over.
-    console = Console() if progress else Console(quiet=True, force_terminal=False)
+    # A quiet console that is a terminal, or a notebook, would still take the caller's output over.
+    quiet = Console(quiet=True, force_terminal=False, force_jupyter=False)
+    console = Console() if progress else quiet
     folder = RunFolder(run_dir)
     watcher = CallbackWatcher(callbacks, view) if callbacks else None
     plan, report = run(config, folder, console, overwrite=overwrite, watcher=watcher)
     network: nn.Module = trained_network(plan, folder)
     return network.eval(), report
+
+
+def draw_result(report: Mapping[str, Any], cell: int | None) -> str | None:
+    """The result of a run for a notebook, HTML; None in the cell that has shown it, if one has."""
+    return None if cell is not None and cell == current_cell() else result.draw_result(report)

@@ -57,7 +57,7 @@ LAUNCHER = {
     "__init__": "|",
     "cli": "commands interruption report run run_folder | config errors files",
     "options_page": "cli commands | config decisions",
-    "engine": "interruption monitoring run run_folder | config",
+    "engine": "interruption monitoring report run run_folder | config",
     "run": "coordination interruption jobs monitoring places plan report run_folder"
     " | config errors files",
     "commands": "dashboard decisions interruption plan report run run_folder"
@@ -122,6 +122,7 @@ ONLY_IN = {
     " launcher/jobs/baseline_process.py",
     "click": "launcher/cli.py launcher/commands/ launcher/doctor/cli.py workers/__main__.py",
     "rich": "launcher/",
+    "IPython": "launcher/monitoring/notebook.py",
     "psutil": "dni_async/files/scratch.py workers/training/loop.py",
     "tensorboard": "launcher/monitoring/tensorboard.py",
     "prometheus_client": "launcher/monitoring/prometheus.py",

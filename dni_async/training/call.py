@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +126,9 @@ def train(
         model=network,
         report=report,
         run_dir=None if run_dir is None else Path(run_dir),
+        _html=partial(
+            _engine().draw_result, report, _engine().current_cell() if progress else None
+        ),
         accuracy=(ours.get("stopped") or ours)["test_metrics"].get("accuracy"),
     )
 

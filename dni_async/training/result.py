@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 __all__ = ["TrainingResult", "figures_of"]
+
+
+def _no_html() -> None:
+    """Of a result that no notebook asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,12 @@ class TrainingResult:
     accuracy: float | None
     """On the test samples after the last epoch, and of a run that was stopped as the model came
     back, in [0, 1]; None where it was not measured."""
+
+    _html: Callable[[], str | None] = field(default=_no_html, repr=False, compare=False)
+
+    def _repr_html_(self) -> str | None:
+        """What a notebook shows: figures and curves; nothing more where it shows them already."""
+        return self._html()
 
     @property
     def epochs(self) -> list[dict[str, Any]]:

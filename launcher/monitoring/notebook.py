@@ -1,0 +1,224 @@
+"""What a notebook shows while a run goes on: one table that changes, and ends as the result."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rich.console import Console
+
+from dni_async.config.metric_names import LOSS
+from dni_async.launcher.dashboard.facts import facts_of
+from dni_async.launcher.dashboard.header import told_header
+from dni_async.launcher.dashboard.ledger import Ledger, Moment, StageNow
+from dni_async.launcher.monitoring.display import Display
+from dni_async.launcher.report.foreign_text import html_of, legible
+from dni_async.launcher.report.html.parts import table
+from dni_async.launcher.report.html.result import draw_notes, draw_piece, draw_result
+from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
+from dni_async.launcher.report.rows import figure_text
+from dni_async.wire.messages import Progress
+
+if TYPE_CHECKING:
+    from dni_async.launcher.plan.plan import Plan
+
+__all__ = ["NotebookDisplay", "current_cell", "open_place"]
+
+EVERY_S = 0.4  # at most so often is anything sent to a browser
+NUM_EPOCHS = 6  # the last ones
+NUM_NOTES = 8
+Bundle = dict[str, str]
+
+
+class Place(Protocol):
+    """Where in a notebook something is shown, and shown anew."""
+
+    def show(self, bundle: Bundle) -> None: ...
+
+
+class NotebookDisplay(Display):
+    """Tells place of the run, by mime type, a few times a second; at its end, of the result."""
+
+    def __init__(
+        self, console: Console, place: Place, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(console)
+        self._place = place
+        self._clock = clock
+        self._ledger = Ledger()
+        self._shown_at = -EVERY_S
+        self._notes: deque[str] = deque(maxlen=NUM_NOTES)
+        self._epochs: deque[tuple[RunResult, EpochResult]] = deque(maxlen=NUM_EPOCHS)
+        self._gone: set[int] = set()
+
+    def note(self, text: str) -> None:
+        """Kept among the last ones."""
+        self._notes.append(legible(text))
+        self._show(at_once=True)  # it may be all that happens for long
+
+    def lay_out(self, plan: Plan) -> None:
+        """What is to be trained, and by whom."""
+        self._ledger.lay_out(facts_of(plan))
+
+    def begin(self, run: RunResult) -> None:
+        """A network is trained from now on."""
+        self._ledger.begin(run)
+        self._show()
+
+    def progress(self, progress: Progress) -> None:
+        """A worker's counters."""
+        self._ledger.progress(progress)
+        self._gone.discard(progress.stage)
+        self._show()
+
+    def trained(self, run: RunResult, num_batches: int) -> None:
+        """A baseline goes on."""
+        self._show()
+
+    def epoch(self, run: RunResult, epoch: EpochResult) -> None:
+        """A row more."""
+        self._ledger.epoch(run, epoch)
+        self._epochs.append((run, epoch))
+        self._show()
+
+    def died(self, restart: RestartResult) -> None:
+        """Its stage leaves the table."""
+        self._gone.add(restart.stage)
+        self._show()
+
+    def end(self, report: Mapping[str, Any]) -> None:
+        """The result takes the place of all that was shown."""
+        page = draw_result(report, self._notes)
+        self._place.show({"text/html": page, "text/plain": self._plain()})
+
+    def _show(self, *, at_once: bool = False) -> None:
+        now = self._clock()
+        if now - self._shown_at < EVERY_S and not at_once:
+            return
+        self._shown_at = now
+        moment = self._ledger.moment()
+        body = [*self._head(moment), *self._stages(moment), *self._last_epochs(), self._said()]
+        page = draw_piece("".join(body))
+        self._place.show({"text/html": page, "text/plain": self._plain()})
+
+    def _head(self, moment: Moment) -> Iterator[str]:
+        if moment.facts is None or not moment.runs:
+            return
+        told = told_header(moment)
+        left = "" if told["left_s"] is None else f"about {_clock(told['left_s'])} left"
+        rate = told["samples_per_second"]
+        facts = [
+            told["phase"],
+            f"epoch {told['epoch']:,} of {told['epochs']:,}",
+            f"{told['share']:.0%}",
+            left,
+            "" if rate is None else f"{rate:,.0f} samples/s",
+            "" if told["value"] is None else _figure(told["metric"], told["value"]),
+            f"{told['num_restarts']} replaced" if told["num_restarts"] else "",
+        ]
+        yield f"<p>{html_of(' · '.join(filter(None, facts)))}</p>"
+        yield f'<div class="bar"><i style="width: {100 * told["share"]:.1f}%"></i></div>'
+
+    def _stages(self, moment: Moment) -> Iterator[str]:
+        """While the workers train."""
+        if not moment.runs or moment.runs[-1].kind == "baseline" or not moment.stages:
+            return
+        rows = [
+            _stage_row(stage, now)
+            for stage, now in sorted(moment.stages.items())
+            if stage not in self._gone
+        ]
+        names = ["stage", "updates", "updates/s", "busy", "sending", "stale", "memory"]
+        yield f'<div class="scroll">{table(names, rows)}</div>'
+
+    def _last_epochs(self) -> Iterator[str]:
+        if self._epochs:
+            names = ["run", "epoch", "train loss", "test loss", "metric", "seconds", "samples/s"]
+            yield table(names, [_epoch_row(*each) for each in reversed(self._epochs)])
+
+    def _plain(self) -> str:
+        """For what shows no HTML."""
+        return "\n".join([*self._notes, *map(_epoch_line, self._epochs)])
+
+    def _said(self) -> str:
+        """The notes, the last one first and in sight."""
+        return f'<div class="soft">{draw_notes(reversed(self._notes))}</div>'
+
+
+def _stage_row(stage: int, now: StageNow) -> list[str]:
+    told = now.last.counters
+    pace = now.recent[-1][1] if now.recent else None
+    return [
+        str(stage),
+        f"{told.work.updates:,}",
+        "-" if pace is None else f"{pace.updates:,.0f}",
+        "-" if pace is None else f"{min(1.0, pace.busy):.0%}",
+        "-" if pace is None else f"{min(1.0, pace.sending):.0%}",
+        str(told.staleness.max_staleness),
+        f"{told.memory.rss_bytes / 2**20:,.0f} MB",
+    ]
+
+
+def _epoch_row(run: RunResult, epoch: EpochResult) -> list[str]:
+    rate = epoch.num_samples / epoch.seconds if epoch.seconds > 0 else 0.0
+    metric = run.goal.metric
+    return [
+        run.name,
+        f"{epoch.epoch:,}",
+        figure_text(LOSS, epoch.train_loss),
+        figure_text(LOSS, epoch.test_loss),
+        "" if metric == LOSS else _figure(metric, run.figure(epoch)),
+        f"{epoch.seconds:.2f}",
+        f"{rate:,.0f}",
+    ]
+
+
+def _epoch_line(told: tuple[RunResult, EpochResult]) -> str:
+    """An epoch where there is no HTML."""
+    name, epoch, _, loss, figure, seconds, rate = _epoch_row(*told)
+    line = f"{name:<20} epoch {epoch:>3}  test loss {loss}  {figure}  {seconds} s  {rate}/s"
+    return legible(line)
+
+
+def _figure(metric: str, value: float | None) -> str:
+    return f"{metric} {figure_text(metric, value)}"
+
+
+def _clock(seconds: float) -> str:
+    """So many seconds as people read them."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class _Output:
+    """An output of the cell that is being run."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, bundle: Bundle) -> None:
+        from IPython.display import display
+
+        if self._handle is None:
+            self._handle = display(bundle, raw=True, display_id=True)  # type: ignore[no-untyped-call]
+        else:
+            self._handle.update(bundle, raw=True)
+
+
+def open_place() -> Place:
+    """Beneath the cell that is being run."""
+    return _Output()
+
+
+def current_cell() -> int | None:
+    """The number of the cell that is being run; None where there is none."""
+    if "IPython" not in sys.modules:
+        return None
+    from IPython.core.getipython import get_ipython
+
+    shell = get_ipython()
+    return None if shell is None else shell.execution_count

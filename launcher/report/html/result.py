@@ -1,0 +1,192 @@
+"""A run as a piece of HTML for a notebook: verdict, figures and curves, in the notebook's colours.
+
+No script. Text and lines take the colour of the text around them, so that it reads in light and in
+dark whatever makes a notebook so; curves have colours that stand out from both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from dni_async.decisions.goal import LOSS
+from dni_async.launcher.report.foreign_text import html_of
+from dni_async.launcher.report.html.parts import legend, table
+from dni_async.launcher.report.html.svg import Series, draw_curves
+from dni_async.launcher.report.rows import chosen_figure, figure_text
+
+__all__ = ["draw_notes", "draw_piece", "draw_result"]
+
+MAX_POINTS = 200  # of a curve
+_HUES: Final = ("#2a86d1", "#d97a00", "#12967b")  # the run's, and the baselines'
+
+_STYLE: Final = """
+.dni-run { max-width: 52rem; font: 13px/1.45 system-ui, -apple-system, "Segoe UI", sans-serif; }
+.dni-run p { margin: .25rem 0; }
+.dni-run .note { white-space: pre-line; overflow-wrap: anywhere; }
+.dni-run summary { cursor: pointer; }
+.dni-run .soft, .dni-run th { opacity: .72; }
+.dni-run .facts { display: flex; flex-wrap: wrap; gap: .35rem 1.6rem; margin: .4rem 0 .5rem; }
+.dni-run .facts b { display: block; font-size: 1.25rem; line-height: 1.3; font-weight: 600; }
+.dni-run .scroll { overflow: auto; max-height: 22rem; }
+.dni-run table { border-collapse: collapse; margin: .4rem 0; font-size: 12px;
+  font-variant-numeric: tabular-nums; background: none; color: inherit; }
+.dni-run tr, .dni-run tbody tr:nth-child(odd) { background: none; }
+.dni-run th, .dni-run td { padding: .15rem .9rem .15rem 0; text-align: right; white-space: nowrap;
+  border: 0; font-weight: 400; background: none; color: inherit; }
+.dni-run th:first-child, .dni-run td:first-child { text-align: left; }
+.dni-run .charts { display: grid; gap: .6rem 1.5rem; margin-top: .5rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(18rem, 100%), 1fr)); }
+.dni-run .legend { display: flex; flex-wrap: wrap; gap: .2rem 1rem; margin: .4rem 0 0; padding: 0;
+  list-style: none; font-size: 12px; }
+.dni-run .legend li { margin: 0; }
+.dni-run .legend i { display: inline-block; width: .7rem; height: .7rem; border-radius: 3px;
+  margin-right: .35rem; vertical-align: -.06rem; }
+.dni-run svg { display: block; width: 100%; height: auto; max-width: 30rem; }
+.dni-run svg text { fill: currentColor; font-size: 12px; }
+.dni-run svg text.title { font-weight: 600; }
+.dni-run svg text.tick { fill-opacity: .72; }
+.dni-run svg .grid { stroke: currentColor; stroke-opacity: .2; }
+.dni-run svg .curve { fill: none; stroke-width: 2; stroke-linejoin: round; }
+.dni-run .bar { height: .5rem; border-radius: .25rem; overflow: hidden; max-width: 30rem;
+  background: rgba(128, 128, 128, .3); }
+.dni-run .bar i { display: block; height: 100%; background: #2a86d1; }
+""" + "".join(
+    f".dni-run .hue-{n} {{ fill: {hue}; background: {hue}; }}\n"
+    f".dni-run .curve.hue-{n} {{ stroke: {hue}; }}\n"
+    for n, hue in enumerate(_HUES)
+)
+
+
+def draw_piece(body: str) -> str:
+    """A piece of HTML that stands by itself. body: HTML in the classes of this module's style."""
+    return f'<div class="dni-run"><style>{_STYLE}</style>{body}</div>'
+
+
+def draw_notes(notes: Iterable[str]) -> str:
+    """Sentences, each in a line or more of its own."""
+    return "".join(f'<p class="note">{html_of(note)}</p>' for note in notes)
+
+
+def draw_result(report: Mapping[str, Any], notes: Collection[str] = ()) -> str:
+    """The run of a report, however it has ended. notes: what was said while it went on."""
+    runs = report["runs"]
+    parts = [_headline(report)]
+    parts += [f"<p>{html_of(sentence)}</p>" for sentence in _sentences(report)]
+    if len(runs) > 1:
+        parts.append(_side_by_side(runs))
+    if any(run["epochs"] for run in runs):
+        parts.append(_curves(runs))
+    if notes:
+        said = draw_notes(notes)
+        parts.append(f'<details class="soft"><summary>what was said</summary>{said}</details>')
+    return draw_piece("".join(parts))
+
+
+def _headline(report: Mapping[str, Any]) -> str:
+    """What it was, and the figures that count, large."""
+    if not report["runs"]:
+        return f"<p>{html_of(report['data']['name'])}: {html_of(report['status'])}</p>"
+    ours = report["runs"][0]
+    done, asked = _num_epochs(ours), report["config"].get("epochs")
+    facts = [
+        (chosen_figure(_final(ours)), f"test {ours['metric']}"),
+        *([(figure_text(LOSS, _final(ours)["test_loss"]), "test loss")] * (ours["metric"] != LOSS)),
+        (f"{ours['samples_per_second']:,.0f}", "samples/s"),
+        (f"{ours['train_seconds']:,.2f} s", "of training"),
+        (f"{done:,}" if asked in (None, done) else f"{done:,} of {asked:,}", "epochs"),
+        (f"{ours['num_workers']}", "workers"),
+    ]
+    if ours.get("restarts"):
+        facts.append((str(len(ours["restarts"])), "replaced"))
+    what = f"{report['data']['name']}, rule {ours['rule']}: {report['status']}"
+    listed = "".join(
+        f'<div><b>{html_of(value)}</b><span class="soft">{html_of(name)}</span></div>'
+        for value, name in facts
+    )
+    return f'<p class="soft">{html_of(what)}</p><div class="facts">{listed}</div>'
+
+
+def _final(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The run with the figures of the network that came back."""
+    return {**run, **(run.get("stopped") or {})}
+
+
+def _num_epochs(run: Mapping[str, Any]) -> int:
+    return run["epochs"][-1]["epoch"] if run["epochs"] else 0
+
+
+def _sentences(report: Mapping[str, Any]) -> Iterator[str]:
+    """Why it ended early, and how it compares."""
+    for run in report["runs"]:
+        if run.get("stopped"):
+            yield f"{run['name']} was asked to stop: {run['stopped']['reason']}"
+    comparison = report.get("comparison")
+    if comparison and comparison.get("baselines"):
+        yield comparison["verdict"]
+
+
+def _side_by_side(runs: Sequence[Mapping[str, Any]]) -> str:
+    metric = runs[0]["metric"]
+    names = ["run", "workers", "threads", "samples/s", "train s"]
+    names += [] if metric == LOSS else [f"test {metric}"]
+    rows = [
+        [
+            run["name"],
+            str(run["num_workers"]),
+            str(run["num_threads"]),
+            f"{run['samples_per_second']:,.0f}",
+            f"{run['train_seconds']:.2f}",
+            *([] if metric == LOSS else [chosen_figure(run)]),
+            figure_text(LOSS, run["test_loss"]),
+        ]
+        for run in runs
+    ]
+    return f'<div class="scroll">{table([*names, "test loss"], rows)}</div>'
+
+
+def _curves(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Beside baselines the curves are over seconds, for speed is the point; else over epochs."""
+    metric, is_alone = runs[0]["metric"], len(runs) == 1
+    figures: list[tuple[str, Callable[[Mapping[str, Any]], float | None]]] = [
+        ("training loss", lambda epoch: epoch["train_loss"]),
+        ("test loss", lambda epoch: epoch["test_loss"]),
+    ]
+    if metric != LOSS:
+        figures[1] = (f"test {metric}", lambda epoch: epoch["test_metrics"].get(metric))
+    charts = [
+        draw_curves(
+            name,
+            [
+                Series(run["name"], _hue(index), _thinned(list(_points(run, read, is_alone))))
+                for index, run in enumerate(runs)
+            ],
+            x_label="epoch" if is_alone else "seconds of training",
+            show=lambda y: f"{y:.4g}",
+        )
+        for name, read in reversed(figures)
+    ]
+    names = "" if is_alone else legend((run["name"], _hue(i)) for i, run in enumerate(runs))
+    return f'{names}<div class="charts">{"".join(charts)}</div>'
+
+
+def _points(
+    run: Mapping[str, Any], read: Callable[[Mapping[str, Any]], float | None], is_alone: bool
+) -> Iterator[tuple[float, float]]:
+    """Of the epochs that have the figure."""
+    seconds = 0.0
+    for epoch in run["epochs"]:
+        seconds += epoch["seconds"]
+        value = read(epoch)
+        if value is not None:
+            yield epoch["epoch"] if is_alone else round(seconds, 3), value
+
+
+def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """So many points that they can be told apart; the last one is among them."""
+    every = -(-len(points) // MAX_POINTS)
+    return points if every <= 1 else [*points[:-1:every], points[-1]]
+
+
+def _hue(index: int) -> str:
+    return f"hue-{index % len(_HUES)}"
