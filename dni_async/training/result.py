@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,25 +20,34 @@ def _no_html() -> None:
     """Of a result that no notebook asked for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class TrainingResult:
     """What came of a run. model: trained, on the CPU, in evaluation mode.
 
     report: what report.json holds. run_dir: where the run is kept, None if it is not.
     """
 
-    model: nn.Module = field(repr=False)
-    report: Mapping[str, Any] = field(repr=False)
+    model: nn.Module
+    report: Mapping[str, Any]
     run_dir: Path | None
     accuracy: float | None
     """On the test samples after the last epoch, and of a run that was stopped as the model came
     back, in [0, 1]; None where it was not measured."""
 
-    _html: Callable[[], str | None] = field(default=_no_html, repr=False, compare=False)
+    _html: Callable[[], str | None] = field(default=_no_html, compare=False)
 
     def _repr_html_(self) -> str | None:
         """What a notebook shows: figures and curves; nothing more where it shows them already."""
         return self._html()
+
+    def __repr__(self) -> str:
+        """The last figures, how many epochs, and where the run is kept, in a line."""
+        told = [f"{name}={value:.4g}" for name, value in self.metrics.items()]
+        told.append(f"epochs={self.epochs[-1]['epoch'] if self.epochs else 0}")
+        stopped = self.report["runs"][0].get("stopped")
+        told += [] if stopped is None else [f"stopped={stopped['reason']!r}"]
+        told += [] if self.run_dir is None else [f"run_dir={os.fspath(self.run_dir)!r}"]
+        return f"TrainingResult({', '.join(told)})"
 
     @property
     def epochs(self) -> list[dict[str, Any]]:

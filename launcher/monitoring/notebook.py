@@ -116,7 +116,7 @@ class NotebookDisplay(Display):
             f"{told['share']:.0%}",
             left,
             "" if rate is None else f"{rate:,.0f} samples/s",
-            "" if told["value"] is None else _figure(told["metric"], told["value"]),
+            "" if told["value"] is None else _chosen(told),
             f"{told['num_restarts']} replaced" if told["num_restarts"] else "",
         ]
         yield f"<p>{html_of(' · '.join(filter(None, facts)))}</p>"
@@ -136,7 +136,9 @@ class NotebookDisplay(Display):
 
     def _last_epochs(self) -> Iterator[str]:
         if self._epochs:
-            names = ["run", "epoch", "train loss", "test loss", "metric", "seconds", "samples/s"]
+            metric = self._epochs[-1][0].goal.metric
+            chosen = [] if metric == LOSS else [f"test {metric}"]
+            names = ["run", "epoch", "train loss", "test loss", *chosen, "seconds", "samples/s"]
             yield table(names, [_epoch_row(*each) for each in reversed(self._epochs)])
 
     def _plain(self) -> str:
@@ -170,7 +172,7 @@ def _epoch_row(run: RunResult, epoch: EpochResult) -> list[str]:
         f"{epoch.epoch:,}",
         figure_text(LOSS, epoch.train_loss),
         figure_text(LOSS, epoch.test_loss),
-        "" if metric == LOSS else _figure(metric, run.figure(epoch)),
+        *([] if metric == LOSS else [figure_text(metric, run.figure(epoch))]),
         f"{epoch.seconds:.2f}",
         f"{rate:,.0f}",
     ]
@@ -178,13 +180,15 @@ def _epoch_row(run: RunResult, epoch: EpochResult) -> list[str]:
 
 def _epoch_line(told: tuple[RunResult, EpochResult]) -> str:
     """An epoch where there is no HTML."""
-    name, epoch, _, loss, figure, seconds, rate = _epoch_row(*told)
-    line = f"{name:<20} epoch {epoch:>3}  test loss {loss}  {figure}  {seconds} s  {rate}/s"
-    return legible(line)
+    run, epoch = told
+    name, number, _, *figures, seconds, rate = _epoch_row(run, epoch)
+    tested = f"test {'  '.join(figures)}"
+    return legible(f"{name:<20} epoch {number:>3}  {tested}  {seconds} s  {rate}/s")
 
 
-def _figure(metric: str, value: float | None) -> str:
-    return f"{metric} {figure_text(metric, value)}"
+def _chosen(told: Mapping[str, Any]) -> str:
+    """The chosen metric, as the head tells it."""
+    return f"{told['metric']} {figure_text(told['metric'], told['value'])}"
 
 
 def _clock(seconds: float) -> str:

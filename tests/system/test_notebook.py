@@ -53,6 +53,12 @@ def client(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
         yield client
 
 
+def html_of(cell: Any) -> list[str]:
+    """What a cell shows as HTML."""
+    shown = [output.get("data", {}) for output in cell.outputs]
+    return [data["text/html"] for data in shown if "text/html" in data]
+
+
 def text_of(cell: Any) -> str:
     """All that a cell printed or showed."""
     parts = [output.get("text") or output.get("data", {}) for output in cell.outputs]
@@ -70,7 +76,14 @@ def test_cells_train_and_can_be_interrupted(client: Any, tmp_path: Path) -> None
     run_cell(client, MODEL)
     said = run_cell(client, TRAIN)
     assert "epoch   5" in said
-    assert "TrainingResult(run_dir=None, accuracy=" in said
+    assert "TrainingResult(train_loss=" in said
+    shown, value = client.nb.cells[-1].outputs  # one table, which has ended as the result
+    assert "what was said" in shown["data"]["text/html"]
+    assert "text/html" not in value["data"]
+    run_cell(client, "result")
+    (page,) = html_of(client.nb.cells[-1])
+    assert "test accuracy" in page
+    assert page.count("<svg") == 2
 
     kernel = psutil.Process(client.km.provisioner.pid)
     over = threading.Event()
@@ -92,5 +105,7 @@ def test_cells_train_and_can_be_interrupted(client: Any, tmp_path: Path) -> None
         watcher.join()
     assert said.endswith("INTERRUPTED\n")
     assert kernel.children(recursive=True) == []
+    (page,) = html_of(client.nb.cells[-1])
+    assert "rule dni: interrupted" in page
     assert "accuracy=" in run_cell(client, TRAIN)
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith("dni-")] == []

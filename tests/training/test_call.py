@@ -14,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import dni_async
-from dni_async import ConfigError, RunConfig, TrainingResult
+from dni_async import ConfigError, RunConfig
 
 W = torch.ones(1, requires_grad=True)
 X, Y = np.ones((8, 4), np.float32), np.array([0, 1] * 4)
@@ -106,28 +106,6 @@ def test_settings_win_over_config_and_that_over_the_defaults(
     result = dni_async.train(data="digits", devices="cpu", **arguments)
     assert (seen[0].baseline, seen[0].epochs, seen[0].devices) == (baseline, epochs, ("cpu",))
     assert (result.accuracy, result.run_dir) == (0.5, None)
-
-
-def result_of(shape: list[int]) -> TrainingResult:
-    """Of a network that doubles, trained in batches of 2."""
-    network = nn.Sequential(nn.Linear(3, 3, bias=False)).eval()
-    network[0].weight.data = 2 * network[0].weight.data.new_tensor(np.eye(3))
-    epoch = {"epoch": 2, "train_loss": 0.25, "test_loss": 0.5, "test_metrics": {"accuracy": 0.9}}
-    report = {
-        "config": {"batch_size": 2, "dtype": "fp32"},
-        "data": {"input_shape": shape, "holds_ids": False},
-        "runs": [{"epochs": [{**epoch, "train_loss": 0.5}, epoch]}],
-    }
-    return TrainingResult(model=network, report=report, run_dir=None, accuracy=0.9)
-
-
-def test_a_result_predicts_and_tells_its_last_figures() -> None:
-    result = result_of([3])
-    assert result.metrics == {"train_loss": 0.25, "test_loss": 0.5, "test_accuracy": 0.9}
-    x = np.arange(15).reshape(5, 3)
-    np.testing.assert_array_equal(result.predict(x), 2.0 * x)
-    with pytest.raises(ConfigError, match=re.escape("x: has shape [3], as one sample has; give")):
-        result.predict(x[0])
 
 
 @pytest.mark.parametrize(
