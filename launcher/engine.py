@@ -12,7 +12,7 @@ from torch import nn
 from dni_async.config.run_config import RunConfig
 from dni_async.launcher.interruption import interruptible_call
 from dni_async.launcher.monitoring.callbacks import CallbackWatcher, MakeView
-from dni_async.launcher.monitoring.notebook import current_cell
+from dni_async.launcher.monitoring.live.notebook import current_cell
 from dni_async.launcher.report.html import result
 from dni_async.launcher.run import run
 from dni_async.launcher.run_folder.folder import RunFolder

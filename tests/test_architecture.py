@@ -122,7 +122,7 @@ ONLY_IN = {
     " launcher/jobs/baseline_process.py",
     "click": "launcher/cli.py launcher/commands/ launcher/doctor/cli.py workers/__main__.py",
     "rich": "launcher/",
-    "IPython": "launcher/monitoring/notebook.py",
+    "IPython": "launcher/monitoring/live/notebook.py",
     "psutil": "dni_async/files/scratch.py workers/training/loop.py",
     "tensorboard": "launcher/monitoring/tensorboard.py",
     "prometheus_client": "launcher/monitoring/prometheus.py",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -17,6 +17,7 @@ from dni_async.launcher.dashboard.ledger import Ledger, Moment
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.live.awaited import WaitLine, awaited_of
 from dni_async.launcher.monitoring.live.head import Head
+from dni_async.launcher.monitoring.live.notebook import NotebookDisplay, open_place
 from dni_async.launcher.monitoring.live.stages import shown_stages, stage_table
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.wire.messages import Progress
@@ -119,6 +120,10 @@ def _head(moment: Moment) -> Head:
 @contextmanager
 def live_display(console: Console) -> Iterator[Display]:
     """The display that fits console; what changes in place is gone when the block ends."""
+    if console.is_jupyter:
+        with closing(NotebookDisplay(console, open_place())) as shown:
+            yield shown
+        return
     if not console.is_interactive:
         yield Display(console)
         return

@@ -75,7 +75,7 @@ def draw_result(report: Mapping[str, Any], notes: Collection[str] = ()) -> str:
     parts += [f"<p>{html_of(sentence)}</p>" for sentence in _sentences(report)]
     if len(runs) > 1:
         parts.append(_side_by_side(runs))
-    if any(run["epochs"] for run in runs):
+    if any(len(run["epochs"]) > 1 for run in runs):
         parts.append(_curves(runs))
     if notes:
         said = draw_notes(notes)

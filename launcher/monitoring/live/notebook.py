@@ -12,9 +12,11 @@ from rich.console import Console
 
 from dni_async.config.metric_names import LOSS
 from dni_async.launcher.dashboard.facts import facts_of
-from dni_async.launcher.dashboard.header import told_header
+from dni_async.launcher.dashboard.header import told_pace
 from dni_async.launcher.dashboard.ledger import Ledger, Moment, StageNow
 from dni_async.launcher.monitoring.display import Display
+from dni_async.launcher.monitoring.live.awaited import awaited_of
+from dni_async.launcher.monitoring.live.head import clock
 from dni_async.launcher.report.foreign_text import html_of, legible
 from dni_async.launcher.report.html.parts import table
 from dni_async.launcher.report.html.result import draw_notes, draw_piece, draw_result
@@ -53,11 +55,18 @@ class NotebookDisplay(Display):
         self._notes: deque[str] = deque(maxlen=NUM_NOTES)
         self._epochs: deque[tuple[RunResult, EpochResult]] = deque(maxlen=NUM_EPOCHS)
         self._gone: set[int] = set()
+        self._waits = ""
+        self._has_ended = False
 
     def note(self, text: str) -> None:
         """Kept among the last ones."""
         self._notes.append(legible(text))
         self._show(at_once=True)  # it may be all that happens for long
+
+    def waiting(self, text: str) -> None:
+        """What is waited for from now on."""
+        is_new, self._waits = text != self._waits, text
+        self._show(at_once=is_new)
 
     def lay_out(self, plan: Plan) -> None:
         """What is to be trained, and by whom."""
@@ -76,6 +85,7 @@ class NotebookDisplay(Display):
 
     def trained(self, run: RunResult, num_batches: int) -> None:
         """A baseline goes on."""
+        self._ledger.trained(run, num_batches)
         self._show()
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
@@ -93,6 +103,13 @@ class NotebookDisplay(Display):
         """The result takes the place of all that was shown."""
         page = draw_result(report, self._notes)
         self._place.show({"text/html": page, "text/plain": self._plain()})
+        self._has_ended = True
+
+    def close(self) -> None:
+        """Of a run that did not begin nothing stays but what was said."""
+        if not self._has_ended and self._shown_at >= 0:
+            page = draw_piece(self._said())
+            self._place.show({"text/html": page, "text/plain": self._plain()})
 
     def _show(self, *, at_once: bool = False) -> None:
         now = self._clock()
@@ -105,10 +122,11 @@ class NotebookDisplay(Display):
         self._place.show({"text/html": page, "text/plain": self._plain()})
 
     def _head(self, moment: Moment) -> Iterator[str]:
-        if moment.facts is None or not moment.runs:
+        if moment.facts is None or moment.status != "training":
+            yield from self._awaited(self._waits)
             return
-        told = told_header(moment)
-        left = "" if told["left_s"] is None else f"about {_clock(told['left_s'])} left"
+        told = told_pace(moment)
+        left = "" if told["left_s"] is None else f"about {clock(told['left_s'])} left"
         rate = told["samples_per_second"]
         facts = [
             told["phase"],
@@ -121,6 +139,11 @@ class NotebookDisplay(Display):
         ]
         yield f"<p>{html_of(' · '.join(filter(None, facts)))}</p>"
         yield f'<div class="bar"><i style="width: {100 * told["share"]:.1f}%"></i></div>'
+        yield from self._awaited(self._waits or awaited_of(moment, sorted(self._gone)))
+
+    def _awaited(self, text: str) -> Iterator[str]:
+        """A line that is there always, so that what is below it stands still."""
+        yield f'<p class="soft">{html_of(text) or "&#160;"}</p>'
 
     def _stages(self, moment: Moment) -> Iterator[str]:
         """While the workers train."""
@@ -189,13 +212,6 @@ def _epoch_line(told: tuple[RunResult, EpochResult]) -> str:
 def _chosen(told: Mapping[str, Any]) -> str:
     """The chosen metric, as the head tells it."""
     return f"{told['metric']} {figure_text(told['metric'], told['value'])}"
-
-
-def _clock(seconds: float) -> str:
-    """So many seconds as people read them."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class _Output:

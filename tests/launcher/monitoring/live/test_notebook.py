@@ -8,7 +8,12 @@ import pytest
 from rich.console import Console
 
 from dni_async import RunConfig
-from dni_async.launcher.monitoring.notebook import EVERY_S, Bundle, NotebookDisplay, current_cell
+from dni_async.launcher.monitoring.live.notebook import (
+    EVERY_S,
+    Bundle,
+    NotebookDisplay,
+    current_cell,
+)
 from dni_async.launcher.plan.plan import make_plan
 from dni_async.launcher.report.results import RestartResult
 from tests.launcher.reports import report, worker
@@ -96,6 +101,22 @@ def test_it_ends_as_the_result(plan: Any) -> None:
     assert "a sentence" in shown.html
     assert "<svg" in shown.html
     assert len(shown.bundles) == 2
+    shown.display.close()
+    assert len(shown.bundles) == 2
+
+
+def test_of_a_run_that_did_not_begin_only_what_was_said_stays() -> None:
+    shown = Shown()
+    shown.display.close()
+    assert shown.bundles == []
+    shown.display.waiting("reading the data")
+    assert ">reading the data<" in shown.html
+    shown.display.waiting("reading the data")
+    assert len(shown.bundles) == 1
+    shown.display.note("a sentence")
+    shown.display.close()
+    assert "reading" not in shown.html
+    assert "a sentence" in shown.html
 
 
 def test_outside_a_notebook_there_is_no_cell() -> None:
