@@ -11,6 +11,7 @@ from types import FrameType
 
 __all__ = ["Interrupted", "interruptible", "interruptible_call"]
 
+SHOW_CURSOR = b"\x1b[?25h"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -28,8 +29,15 @@ def interruptible() -> Iterator[None]:
 
     At the second the process ends on the spot; its fork server then kills the workers.
     """
-    with _raising(_SIGNALS, again=lambda signum: os._exit(128 + signum)):
+    with _raising(_SIGNALS, again=_leave):
         yield
+
+
+def _leave(signum: int) -> None:
+    """End on the spot, with the cursor that a display may have hidden."""
+    if os.isatty(1):
+        os.write(1, SHOW_CURSOR)
+    os._exit(128 + signum)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.live.awaited import WaitLine, awaited_of
 from dni_async.launcher.monitoring.live.head import Head
 from dni_async.launcher.monitoring.live.notebook import NotebookDisplay, open_place
-from dni_async.launcher.monitoring.live.stages import shown_stages, stage_table
+from dni_async.launcher.monitoring.live.stages import shown_stages, stage_lines
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.wire.messages import Progress
 
@@ -94,16 +94,15 @@ class LiveDisplay(Display):
         yield head
         yield from waiting
         if moment.runs[-1].kind == "decoupled":
-            yield from self._stages(moment, gone, room - 1)
+            yield from self._stages(moment, gone, options.max_width, room - 1)
 
-    def _stages(self, moment: Moment, gone: frozenset[int], room: int) -> RenderResult:
+    def _stages(self, moment: Moment, gone: frozenset[int], width: int, room: int) -> RenderResult:
         stages = {stage: now for stage, now in moment.stages.items() if stage not in gone}
-        shown = shown_stages(stages, room)
-        if not shown:
-            return
-        yield stage_table(stages, shown, self._cosines)
-        if len(shown) < len(stages):
-            yield Text(f"and {len(stages) - len(shown)} more that work less of their time", "dim")
+        head, *lines = stage_lines(stages, shown_stages(stages, room), self._cosines, width) or [""]
+        yield Text(head, "bold")
+        yield from map(Text, lines)
+        if lines and len(lines) < len(stages):
+            yield Text(f"and {len(stages) - len(lines)} more that work less of their time", "dim")
 
 
 def _head(moment: Moment) -> Head:

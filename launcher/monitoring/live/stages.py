@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from dni_async.config.metric_names import LOSS
 from dni_async.launcher.dashboard.header import works
 from dni_async.launcher.dashboard.ledger import StageNow
 from dni_async.launcher.report.rows import figure_text
-from dni_async.launcher.report.terminal.columns import Column, FittedTable
+from dni_async.launcher.report.terminal.columns import GAP, Column, FittedTable
 
-__all__ = ["shown_stages", "stage_table"]
+__all__ = ["shown_stages", "stage_lines"]
 
 _RANKS: Final = {
     "stage": 0, "updates": 1, "updates/s": 3, "busy": 0, "sending": 5, "stale": 4, "cosine": 2,
@@ -32,13 +32,25 @@ def shown_stages(stages: Mapping[int, StageNow], room: int) -> list[int]:
     return sorted(telling[: max(0, room - 1)])
 
 
-def stage_table(
-    stages: Mapping[int, StageNow], shown: Iterable[int], cosines: Mapping[int, float]
-) -> FittedTable:
-    """cosines: of the last epoch that compared gradients, by the stage below the boundary."""
-    columns = [Column(name, rank) for name, rank in _RANKS.items()]
+def stage_lines(
+    stages: Mapping[int, StageNow],
+    shown: Sequence[int],
+    cosines: Mapping[int, float],
+    width: int,
+) -> list[str]:
+    """A heading and a line for each of shown, no wider than that; without those, nothing.
+
+    cosines: of the last epoch that compared gradients, by the stage below the boundary. Drawn many
+    times a second, so by hand: a table of rich takes ten times as long.
+    """
     rows = [_row(stage, stages[stage], cosines.get(stage)) for stage in shown]
-    return FittedTable("", columns, rows, is_brief=True)
+    table = FittedTable("", [Column(name, rank) for name, rank in _RANKS.items()], rows)
+    kept = table.kept(width)
+    lines = [list(_RANKS), *rows] if rows else []
+    return [
+        (" " * GAP).join(line[place].rjust(table.width_of(place)) for place in kept)
+        for line in lines
+    ]
 
 
 def _row(stage: int, now: StageNow, cosine: float | None) -> list[str]:

@@ -13,10 +13,11 @@ from rich.table import Table
 
 from dni_async.launcher.report.terminal.sentences import coloured, packed
 
-__all__ = ["Column", "FittedTable"]
+__all__ = ["GAP", "Column", "FittedTable"]
 
-GAP: Final = 2  # beside each column
+GAP: Final = 2  # characters that each column takes beside its own
 MAX_HEADING = 12  # characters in a line
+TEXT_WIDTHS: Final = (24, 12)  # text has more room than that, or it breaks; the second, if it must
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,13 @@ class Column:
 class FittedTable:
     """Rows under columns, as many of these as the console has room for.
 
-    Of those without room their names stand below, unless is_brief. Where there is not even room
-    for the ones that always stay, each row becomes a few lines.
+    Of those without room their names stand below. Where there is not even room for the ones that
+    always stay, each row becomes a few lines.
     """
 
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[str]]
-    is_brief: bool = False
     _widths: list[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -64,24 +64,33 @@ class FittedTable:
             return
         yield self._table(kept, options.max_width)
         gone = [each.name for place, each in enumerate(self.columns) if place not in kept]
-        if gone and not self.is_brief:
+        if gone:
             for line in packed(["no room for:", *gone], options.max_width):
                 yield coloured(line, "dim")
 
     def kept(self, width: int) -> list[int]:
         """The places of the columns that a console of that width has room for; maybe none."""
-        kept = list(range(len(self.columns)))
-        while self._least(kept) > width:
-            may_go = [place for place in kept if self.columns[place].rank]
-            if not may_go:
-                return []
-            kept.remove(max(may_go, key=lambda place: self.columns[place].rank))
-        return kept
+        found = (self._kept(width, text_width) for text_width in TEXT_WIDTHS)
+        return next(filter(None, found), [])
 
-    def _least(self, kept: Sequence[int]) -> int:
-        """How wide they are, with text broken as narrow as it may be."""
+    def _kept(self, width: int, text_width: int) -> list[int]:
+        """The same, with text as narrow as that where need be."""
+        kept = list(range(len(self.columns)))
+        may_go = [place for place in kept if self.columns[place].rank]
+        for place in sorted(may_go, key=lambda place: -self.columns[place].rank):
+            if self._least(kept, text_width) <= width:
+                break
+            kept.remove(place)
+        return kept if self._least(kept, text_width) <= width else []
+
+    def width_of(self, place: int) -> int:
+        """Of a column, with all its cells in one line."""
+        return self._widths[place]
+
+    def _least(self, kept: Sequence[int], text_width: int) -> int:
+        """How wide they are, with text as narrow as that."""
         narrow = (
-            min(self._widths[place], MAX_HEADING)
+            min(self._widths[place], text_width)
             if self.columns[place].is_text
             else self._widths[place]
             for place in kept
@@ -92,16 +101,16 @@ class FittedTable:
         table = Table(
             title=coloured(self.title, "table.title") if self.title else None,
             title_justify="left",
-            box=None if self.is_brief else box.SIMPLE_HEAD,
-            header_style="bold" if self.is_brief else "table.header",
+            box=box.SIMPLE_HEAD,
             pad_edge=False,
-            padding=(0, GAP if self.is_brief else 1, 0, 0),
+            padding=(0, 1, 0, 0),
         )
-        spare = width - self._least(kept)
+        narrowest = min(TEXT_WIDTHS)
+        spare = width - self._least(kept, narrowest)
         for place in kept:
             column, own = self.columns[place], self._widths[place]
             if column.is_text:
-                least = min(own, MAX_HEADING)
+                least = min(own, narrowest)
                 own, spare = least + min(spare, own - least), spare - min(spare, own - least)
             justify: Literal["left", "right"] = "left" if column.is_text else "right"
             heading = coloured("\n".join(column.heading))
