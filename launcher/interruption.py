@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -35,7 +36,7 @@ def interruptible() -> Iterator[None]:
 
 def _leave(signum: int) -> None:
     """End on the spot, with the cursor that a display may have hidden."""
-    if os.isatty(1):
+    if os.isatty(1) and select.select([], [1], [], 0)[1]:
         os.write(1, SHOW_CURSOR)
     os._exit(128 + signum)
 

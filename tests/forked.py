@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import uuid
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -98,14 +101,17 @@ def can_fork(command: Sequence[str]) -> bool:
     return zygote.program_of(command) is not None
 
 
-def fork(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]) -> Forked:
+def fork(
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], columns: int = 0
+) -> Forked:
     """Start the command in a session of its own, with this environment.
 
-    Its output and what it says on standard error are one stream; its input is empty.
+    Its output and what it says on standard error are one stream; its input is empty. columns: of
+    the terminal that it writes to; 0 for none.
     """
     marked = {zygote.MARK: str(uuid.uuid4()), **environment}
     asked = {"command": list(command), "cwd": str(cwd), "environment": marked}
-    stdout, their_stdout = os.pipe()
+    stdout, their_stdout = _terminal(columns) if columns else os.pipe()
     status, their_status = os.pipe()
     theirs = [os.open(os.devnull, os.O_RDONLY), their_stdout, their_status]
     try:
@@ -114,3 +120,10 @@ def fork(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]) -
         for fd in theirs:
             os.close(fd)
     return Forked(status, stdout)
+
+
+def _terminal(columns: int) -> tuple[int, int]:
+    """Both ends of a terminal of 24 lines: who sits before it, and who writes to it."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    return ours, theirs

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
 import os
 import re
 import select
@@ -30,6 +32,7 @@ class MarkedProcess:
 
     output: what it has printed, so far as it was read. is_cold: started from nothing, as a user
     does it; else a command of ours is forked from a process that has imported what it needs.
+    columns: of the terminal that a forked one writes to; 0 for none.
     """
 
     def __init__(
@@ -39,13 +42,16 @@ class MarkedProcess:
         cwd: Path,
         environment: Mapping[str, str] | None = None,
         is_cold: bool = False,
+        columns: int = 0,
     ) -> None:
         self.temporary = Path(tempfile.mkdtemp(prefix="dni-test-"))  # short: sockets lie in it
         self.output = ""
         mark = str(uuid.uuid4())
         self._mark = f"{MARK}={mark}"
         own = {"TMPDIR": str(self.temporary), MARK: mark, **(environment or {})}
-        self.process = _start(command, cwd, {**os.environ, **own}, is_cold=is_cold)
+        whole = {**os.environ, **own}
+        self.process = _start(command, cwd, whole, is_cold=is_cold, columns=columns)
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def wait_for(self, pattern: str, deadline_s: float = DEADLINE_S) -> re.Match[str]:
         """Read output until pattern appears."""
@@ -102,8 +108,13 @@ class MarkedProcess:
         fd = self.process.stdout.fileno()
         if not select.select([fd], [], [], max(0.0, deadline - time.monotonic()))[0]:
             pytest.fail(f"nothing was printed any more after:\n{self.output}")
-        part = os.read(fd, 65536)
-        self.output += part.decode()
+        try:
+            part = os.read(fd, 65536)
+        except OSError as error:
+            if error.errno != errno.EIO:  # nobody writes to the terminal any more
+                raise
+            return False
+        self.output += self._decoder.decode(part)
         return bool(part)
 
 
@@ -117,10 +128,16 @@ def outcome(command: Sequence[str], folder: Path, **environment: str) -> tuple[i
 
 
 def _start(
-    command: Sequence[str], cwd: Path, environment: Mapping[str, str], *, is_cold: bool
+    command: Sequence[str],
+    cwd: Path,
+    environment: Mapping[str, str],
+    *,
+    is_cold: bool,
+    columns: int,
 ) -> Forked | subprocess.Popen[bytes]:
     if can_fork(command) and not is_cold:
-        return fork(command, cwd=cwd, environment=environment)
+        return fork(command, cwd=cwd, environment=environment, columns=columns)
+    assert not columns
     return subprocess.Popen(
         command,
         cwd=cwd,

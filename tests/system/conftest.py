@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Launch(MarkedProcess):
     """One ``dni-launch`` process.
 
-    prefix: a command that becomes the one behind it. is_cold: see MarkedProcess.
+    prefix: a command that becomes the one behind it. is_cold, columns: see MarkedProcess.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Launch(MarkedProcess):
         prefix: Sequence[str] = (),
         *,
         is_cold: bool = False,
+        columns: int = 0,
     ) -> None:
         resumed = [Path(after) for flag, after in pairwise(arguments) if flag == "--resume"]
         self.run_dir = resumed[0] if resumed else run_dir or folder / "run"
@@ -41,8 +42,9 @@ class Launch(MarkedProcess):
         super().__init__(
             [*prefix, *command_for("dni_async.launcher.cli", *arguments, *place)],
             cwd=folder,
-            environment={"COLUMNS": "120"},
+            environment={"COLUMNS": str(columns or 120), **({"TERM": "xterm"} if columns else {})},
             is_cold=is_cold,
+            columns=columns,
         )
 
     def worker_pids(self) -> dict[int, int]:
@@ -101,9 +103,11 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
     """Start launchers; whatever the test does, all their processes are gone after it."""
     launched: list[Launch] = []
 
-    def start(*arguments: str, run_dir: Path | None = None, prefix: Sequence[str] = ()) -> Launch:
+    def start(
+        *arguments: str, run_dir: Path | None = None, prefix: Sequence[str] = (), columns: int = 0
+    ) -> Launch:
         folder = tmp_path / f"launch-{len(launched)}"
-        launched.append(Launch(folder, list(arguments), run_dir, prefix))
+        launched.append(Launch(folder, list(arguments), run_dir, prefix, columns=columns))
         return launched[-1]
 
     yield start

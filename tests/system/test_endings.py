@@ -81,7 +81,10 @@ def test_an_interrupted_run_ends_at_once_whenever_that_is(
     assert run.end(10) == 128 + signum, run.output
     assert "Traceback" not in run.output
     if run.run_dir.exists():
-        assert run.report()["status"] == "interrupted"
+        report = run.report()
+        assert report["status"] == "interrupted"
+        has_begun = any(each["epochs"] or each["workers"] for each in report["runs"])
+        assert ("digits (interrupted)" in run.output) is has_begun
         run.assert_nothing_left()
 
 
