@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -49,11 +51,21 @@ def exit_code_of(
         error.show()
         return error.exit_code
     except DniError as error:
-        click.echo(f"Error: {legible(str(error))}", err=True)
+        _say(f"Error: {error}")
         return _code_of(error)
     except Interrupted as error:
         click.echo(f"{name}: ended by {error}", err=True)
         return error.exit_code
+
+
+def _say(text: str) -> None:
+    """On standard error, where lines break between words if that is a terminal."""
+    text = legible(text)
+    if sys.stderr.isatty():
+        from dni_async.launcher.report.terminal.sentences import broken
+
+        text = "\n".join(broken(text, shutil.get_terminal_size().columns))
+    click.echo(text, err=True)
 
 
 def _code_of(error: DniError) -> int:

@@ -94,10 +94,16 @@ class Performer:
 
     def show_awaited(self, has_joined: bool, stages: Sequence[int]) -> None:
         """Have the user see which stages keep the run from starting, if any do."""
-        if stages:
-            done = "compiled" if self._plan.config.compile else "built"
-            what = f"to be {done}" if has_joined else "to be hosted by a worker"
-            self._chronicle.wait(f"waiting for {stage_names(stages)} {what}")
+        if not stages:
+            return
+        what = "starting the workers"
+        if has_joined:
+            what = (
+                f"waiting for stages to be {'compiled' if self._plan.config.compile else 'built'}"
+            )
+        elif self._plan.config.has_remote:
+            what = "waiting for workers to join"
+        self._chronicle.wait(f"{what}: {stage_names(stages)}")
 
     def _see_to(self, action: StartWorker | StartActor | EndActor | AskStack | KillStuck) -> None:
         """What becomes of a process or an actor."""

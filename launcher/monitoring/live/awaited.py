@@ -29,19 +29,19 @@ def awaited_of(moment: Moment, gone: Iterable[int]) -> str:
     at, _, _ = position(moment, run)
     done = run.epochs[-1].epoch if run.epochs else 0
     assert moment.facts is not None
-    if done >= moment.facts.epochs:
-        return "the network is saved"
     if at.testing is not None and at.epoch > done:
         return _of_test(at.epoch, at.testing, moment.facts.num_batches[1])
     if run.kind == "baseline":
         return ""
+    if done >= moment.facts.epochs:
+        return "the workers save their stages"
     silent = [k for k, now in moment.stages.items() if moment.at_s - now.at_s > SILENT_S]
     return f"nothing is heard of {stage_names(silent)}" if silent else ""
 
 
 def _of_test(epoch: int, begun: int, batches: int) -> str:
     if not begun:
-        return f"the test after epoch {epoch:,}: begins when all batches have passed the line"
+        return f"the test after epoch {epoch:,}"
     return f"the test after epoch {epoch:,}: batch {begun:,} of {batches:,}"
 
 

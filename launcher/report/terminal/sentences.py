@@ -12,7 +12,7 @@ from rich.text import Text
 
 from dni_async.launcher.report.foreign_text import legible
 
-__all__ = ["GAP", "coloured", "packed", "say"]
+__all__ = ["GAP", "broken", "coloured", "packed", "say"]
 
 GAP: Final = "  "  # between facts that stand in one line
 _STYLES: Final = {
@@ -42,12 +42,16 @@ def say(console: Console, text: str) -> None:
     if not console.is_terminal:
         console.print(coloured(text), soft_wrap=True)
         return
-    for line in text.split("\n"):
-        for part in _broken(legible(line), console.width):
-            console.print(coloured(part), soft_wrap=True)
+    for line in broken(legible(text), console.width):
+        console.print(coloured(line), soft_wrap=True)
 
 
-def _broken(line: str, width: int) -> list[str]:
+def broken(text: str, width: int) -> list[str]:
+    """Its lines, and where one is too long what follows below; no word is broken."""
+    return [part for line in text.split("\n") for part in _parts(line, width)]
+
+
+def _parts(line: str, width: int) -> list[str]:
     if cell_len(line) <= width:
         return [line]
     start = line[: len(line) - len(line.lstrip())] + GAP

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import pytest
+
 from dni_async.launcher.dashboard.facts import Facts, StageFacts
-from dni_async.launcher.dashboard.header import told_header
+from dni_async.launcher.dashboard.header import told_header, told_pace
 from dni_async.launcher.dashboard.ledger import Ledger, Moment, StageNow
 from dni_async.launcher.dashboard.pace import Pace
 from dni_async.launcher.report.results import EpochResult, RunResult
@@ -43,6 +45,39 @@ def test_before_anything_is_known_it_says_so_little() -> None:
     assert (head["status"], head["says"]) == ("starting", [])
     head = told_header(moment(decoupled(), stages={}))
     assert (head["share"], head["left_s"], head["value"], head["says"]) == (0.0, None, None, [])
+
+
+def test_the_time_left_of_a_resumed_run_is_by_what_it_did_itself() -> None:
+    source = progress(0, next_batch_id=700)
+    resumed = {0: StageNow(source, 21.0, 1.0, (), first_id=600)}
+    head = told_pace(moment(decoupled(EPOCH), stages=resumed))
+    assert (head["epoch"], head["batch"], head["share"], head["left_s"]) == (8, 0, 0.7, 60.0)
+
+
+@pytest.mark.parametrize(
+    ("next_id", "epoch", "batch", "testing"),
+    [(89, 1, 89, None), (90, 1, 90, None), (190, 2, 90, 0), (195, 2, 90, 5), (200, 3, 0, None)],
+)
+def test_a_test_begins_behind_the_last_batch_of_an_epoch_that_has_one(
+    next_id: int, epoch: int, batch: int, testing: int | None
+) -> None:
+    facts = dataclasses.replace(FACTS, settings={"evaluate_every": 2})
+    stages = {0: StageNow(progress(0, next_batch_id=next_id), 21.0, 1.0, ())}
+    head = told_pace(moment(decoupled(), facts=facts, stages=stages))
+    assert (head["epoch"], head["batch"], head["testing"]) == (epoch, batch, testing)
+
+
+@pytest.mark.parametrize(
+    ("told", "epoch", "batch", "testing", "rate"),
+    [(140, 2, 50, None, 640.0), (180, 2, 90, 0, 1280.0), (60, 2, 0, None, None)],
+)
+def test_a_baseline_is_as_far_as_it_told(
+    told: int, epoch: int, batch: int, testing: int | None, rate: float | None
+) -> None:
+    trained = ((17.0, 100), (21.0, told)) if rate else ((21.0, told),)
+    head = told_pace(moment(decoupled(EPOCH), baseline(EPOCH), trained=trained))
+    assert (head["epoch"], head["batch"], head["testing"]) == (epoch, batch, testing)
+    assert head["samples_per_second"] == (rate or 2000.0)
 
 
 def test_when_all_is_over_the_head_is_of_our_run_again() -> None:

@@ -119,7 +119,7 @@ def test_a_test_is_told_until_its_epoch_is_entered() -> None:
     shown.display._wait_line = WaitLine(iter(range(100)).__next__)  # type: ignore[arg-type]
     shown.display.begin(shown.run)
     shown.hear(190, 1.0)
-    assert "the test after epoch 2: begins when all" in "\n".join(shown.lines() + shown.lines())
+    assert "the test after epoch 2" in "\n".join(shown.lines() + shown.lines())
     shown.hear(193, 2.0)
     assert "the test after epoch 2: batch 3 of 10" in "\n".join(shown.lines())
     shown.run.epochs.append(EPOCH)
