@@ -37,7 +37,7 @@ STACK_SIGNAL = signal.SIGUSR1
 _PR_SET_PDEATHSIG = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _SLICE_NS = 20_000_000
-_SHORTEST_S = 0.25  # a hundredth of a second is a tick of every core's and process's count
+_SHORTEST_S = 0.5  # a hundredth of a second is a tick of every core's and process's count
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # system call numbers
 _SCHED_ATTR = struct.Struct("=IIQiIQQQII")  # sched_attr of linux/sched/types.h
 
@@ -77,8 +77,8 @@ class CoreUse:
         """Mean number of cores that others kept busy since then, or a host took for itself.
 
         Of no cores but those that this process may use: under a quota, what others do within it,
-        and what those without take beyond the cores that it leaves free. None for less than a
-        quarter of a second, in which the system's ticks say little.
+        and what those without take beyond the cores that it leaves free. None for less than
+        half a second, in which the system's ticks say little.
         """
         elapsed_s = self.at_s - before.at_s
         if elapsed_s < _SHORTEST_S:

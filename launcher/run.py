@@ -17,7 +17,7 @@ from dni_async.files.checkpoint import prune
 from dni_async.launcher.coordination.coordinator import train_decoupled
 from dni_async.launcher.interruption import Interrupted
 from dni_async.launcher.jobs.balance import balance, needs_balance
-from dni_async.launcher.jobs.baseline_process import train_baseline
+from dni_async.launcher.jobs.baseline_process import train_baseline, waiting_beside
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.live.screen import live_display
 from dni_async.launcher.monitoring.watchers import WatchedDisplay, Watchers, open_watchers
@@ -251,6 +251,7 @@ def _train_baselines(
             num_workers=1,
             num_threads=num_threads,
             goal=config.goal,
+            waiting=waiting_beside(ours, plan, num_threads),
         )
         if ours.stop_asked is not None:  # when it was over already
             return

@@ -10,6 +10,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
+from typing import Final, Literal
 
 from dni_async.errors import WorkerDied
 from dni_async.files.scratch import SCRATCH, remove_scratch
@@ -17,12 +18,32 @@ from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.others import OthersWatch
 from dni_async.launcher.places.local import command_for, thread_environment
 from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.report.comparison import disturbed
 from dni_async.launcher.report.curves import Curves
 from dni_async.launcher.report.results import EpochResult, RunResult, StopResult
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.wire.points import Point
 
-__all__ = ["train_baseline"]
+__all__ = ["train_baseline", "waiting_beside"]
+
+_SAID: Final = {
+    "spin": "threads with nothing to do spin for a while, as OpenMP has it",
+    "sleep": "threads with nothing to do sleep, because other programs want the cores",
+}
+
+
+def waiting_beside(
+    ours: RunResult, plan: Plan, num_threads: int
+) -> Literal["spin", "sleep"] | None:
+    """What is fastest for a baseline after ours, by what others took while that trained (0103).
+
+    They sleep only where nothing will be compared: on a quiet machine that was up to three times as
+    slow, beside others four to twenty-seven times as fast.
+    """
+    if num_threads == 1:
+        return None
+    told = {"name": ours.name, "others_cores": ours.others_cores}
+    return "sleep" if disturbed(told, {"cores": plan.cores, "load": plan.load}) else "spin"
 
 
 def train_baseline(
@@ -36,9 +57,10 @@ def train_baseline(
 ) -> None:
     """Train plan's network by backpropagation in one process of result.num_threads threads.
 
-    Fills in result as it goes; where that is asked to stop, the process is ended. last_epoch: of
-    the run that it is compared with, where that was stopped. On GPUs it gets the first device.
-    Raises WorkerDied if the process fails; it never outlives the call.
+    They wait as result.waiting says; None: as OpenMP has it. Fills in result as it goes; where that
+    is asked to stop, the process is ended. last_epoch: of the run that it is compared with, where
+    that was stopped. On GPUs it gets the first device. Raises WorkerDied if the process fails; it
+    never outlives the call.
     """
     job = {
         "config": plan.config.to_dict(),
@@ -55,7 +77,10 @@ def train_baseline(
     with log.open("w") as errors, ExitStack() as after:
         scratch = tempfile.mkdtemp(prefix="dni-")
         after.callback(remove_scratch, scratch)
-        environment = thread_environment(result.num_threads, shares_cores=False)
+        if result.waiting is not None:
+            print(_SAID[result.waiting], file=errors, flush=True)
+        sleeps = result.waiting == "sleep"
+        environment = thread_environment(result.num_threads, shares_cores=sleeps)
         process = subprocess.Popen(
             command_for("dni_async.launcher.jobs.baseline"),
             env={**environment, SCRATCH: scratch},

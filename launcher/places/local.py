@@ -68,7 +68,8 @@ def thread_settings(num_threads: int, *, shares_cores: bool) -> dict[str, str]:
     """What the environment of a process says of its num_threads compute threads and its memory.
 
     shares_cores: other processes compute beside it, so idle threads must sleep, not spin (two
-    workers with spinning threads on two cores run 32 times slower). Memory is kept rather than
+    workers with spinning threads on two cores run 32 times slower); else they wait as OpenMP has
+    it, which is faster where nobody else computes (0103). Memory is kept rather than
     given back: each 4 MB gradient would be fresh pages at every update.
     """
     environment = {

@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 BUSY: Final = 0.5  # of the cores, wanted by others before a run; where nothing tells of its time
-TAKEN: Final = 1 / 7  # of the cores, taken by others while a network was trained (0103)
+TAKEN: Final = 0.1  # of the cores, taken by others while a network was trained (0103)
 NOT_COMPARABLE: Final = "not comparable"
 ONE_THREAD, ALL_THREADS = "baseline-1-thread", "baseline-all-threads"
 SPEEDUPS: Final = {

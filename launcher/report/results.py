@@ -84,7 +84,8 @@ class RunResult:
     Both counted from before the first process: startup_seconds to Start, first_update_seconds to
     the first update of the stage that made its first one last (decoupled runs alone). is_lockstep:
     by its rule one batch at a time was in the whole line. others_cores: kept busy, on average while
-    it trained, by what is not of this run; None where that is not known.
+    it trained, by what is not of this run; None where that is not known. waiting: how those of a
+    baseline's threads wait that have nothing to do; None where there is but one, and of workers.
     goal: the chosen metric, and what is to become of it. boundaries: of each epoch, by stage, those
     that compared gradients. stop_asked: a reason in here asks for the run's end; whoever watches
     may write it, from any thread, and whoever trains takes it out. stopped: what came of it.
@@ -100,6 +101,7 @@ class RunResult:
     first_update_seconds: float | None = None
     is_lockstep: bool = False
     others_cores: float | None = None
+    waiting: Literal["spin", "sleep"] | None = None
     goal: Goal = field(default_factory=Goal)
     epochs: list[EpochResult] = field(default_factory=list)
     boundaries: list[BoundaryEpoch] = field(default_factory=list)
@@ -190,6 +192,7 @@ class RunResult:
             "train_seconds": round(self.train_seconds, 4),
             "samples_per_second": round(self.samples_per_second, 1),
             "others_cores": None if others is None else round(others, 2),
+            "waiting": self.waiting,
             "test_loss": self.test_loss,
             "test_metrics": self.test_metrics,
             "metric": self.goal.metric,

@@ -151,6 +151,7 @@ _RUN: Final = {
     "train_seconds": _AMOUNT,
     "samples_per_second": _AMOUNT,
     "others_cores?": _or_none(_AMOUNT),
+    "waiting?": _or_none(_TEXT),
     "test_loss": _or_none(_SCORE),
     "test_metrics": _SCORES,
     "metric": _TEXT,

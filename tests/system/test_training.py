@@ -35,7 +35,7 @@ def test_default_run_trains_four_layers_and_reports_both_sides(default_run: Laun
     report = run.report()
     names = [each["name"] for each in report["runs"]]
     assert names == ["dni", "baseline-1-thread", "baseline-all-threads"]
-    ours, one, _ = report["runs"]
+    ours, one, every = report["runs"]
     assert (ours["kind"], ours["num_workers"]) == ("decoupled", 4)
     assert len({worker["pid"] for worker in ours["workers"]}) == 4
     assert [worker["updates"] for worker in ours["workers"]] == [4 * 12] * 4
@@ -49,6 +49,9 @@ def test_default_run_trains_four_layers_and_reports_both_sides(default_run: Laun
     assert told["ratio"] in (vs_one, None)  # None where others are at work on this machine
     assert (told["ratio"] is None) == (told["why_not"] is not None) == (told["equal"] is None)
     assert report["speedup"]["vs_one_thread"] == told["ratio"]
+    log = (run.run_dir / "logs" / "baseline-all-threads.log").read_text()
+    if every["num_threads"] > 1:
+        assert f"threads with nothing to do {every['waiting']}" in log
     files = {path.name for path in run.run_dir.iterdir()}
     assert files == {"config.toml", "metrics.jsonl", "report.json", "model.safetensors", "logs"}
     assert {f"worker-{stage}.log" for stage in range(4)} <= {

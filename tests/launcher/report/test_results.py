@@ -60,6 +60,7 @@ RUN = {
     "train_seconds": 0.3333,
     "samples_per_second": 3000.0,
     "others_cores": 0.33,
+    "waiting": None,
     "test_loss": THIRD,
     "test_metrics": {"accuracy": THIRD},
     "metric": "accuracy",
