@@ -275,6 +275,7 @@ def _merge_spans(folder: RunFolder, display: Display, ours: RunResult) -> None:
     """Make one trace of what the workers left, however the run has ended."""
     recorded = {spans.stage: spans for spans in read_spans(folder.profile)}
     if not recorded:
+        folder.drop_spans()
         return
     write_trace(folder.trace, list(recorded.values()))
     ours.workers = [

@@ -30,6 +30,7 @@ __all__ = [
     "shard",
     "spans",
     "start_shard",
+    "told_spans",
     "torch_profile",
     "weights",
     "worker",
@@ -77,6 +78,11 @@ def earlier_events(number: int | str) -> str:
 def spans(stage: int | str) -> str:
     """A worker's spans; with "*", any worker's."""
     return f"{worker(stage)}.json"
+
+
+def told_spans(stage: int | str) -> str:
+    """A worker's spans as far as it has got, for who looks on; with "*", any worker's."""
+    return f"{worker(stage)}.spans"
 
 
 def torch_profile(stage: int) -> str:

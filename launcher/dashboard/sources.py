@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from dni_async.launcher.dashboard.line import told_line, told_restarts
 from dni_async.launcher.dashboard.logs import Stacks, list_logs, tail_of
 from dni_async.launcher.dashboard.pace import ROW
 from dni_async.launcher.dashboard.timelines import Timelines, told_timeline
+from dni_async.launcher.dashboard.told_marks import read_told
 from dni_async.launcher.report.shelf.differing import differences
 from dni_async.launcher.report.shelf.shelf import Shelf
 
@@ -108,7 +110,9 @@ class Sources:
         if folder is None:
             return None
         if self.live is not None and self.is_live(name):
-            return told_timeline(self.live.ledger.moment(), is_lockstep=is_lockstep)
+            moment = self.live.ledger.moment()
+            told = read_told(folder, time.monotonic() - moment.at_s)
+            return told_timeline(moment, told, length_s, is_lockstep=is_lockstep)
         report = self._shelf.report(name)
         return self._timelines.of(folder, began_s, length_s, is_lockstep=is_lockstep, report=report)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from dni_async.files import names
 from dni_async.launcher.dashboard.ledger import Moment, StageNow
+from dni_async.launcher.dashboard.told_marks import told_window
 from dni_async.launcher.report.html.timeline.lockstep import (
     StageTime,
     batch_seconds,
@@ -23,27 +24,37 @@ SHORTEST_S = 1e-5
 FIRST_BATCHES = 16  # that the first look at a trace shows
 
 
-def told_timeline(moment: Moment, *, is_lockstep: bool) -> dict[str, Any]:
-    """The last seconds of a run that goes on, as shares of the time between two reports."""
-    window = {"source": "counters", "began_s": max(0.0, moment.at_s - LAST_S)}
-    window |= {"ended_s": moment.at_s, "end_s": moment.at_s}
-    times = [_time_of(moment, stage) for stage in sorted(moment.stages)]
-    lockstep = in_lockstep(times, moment.at_s - LAST_S, moment.at_s)
+def told_timeline(
+    moment: Moment, trace: Trace | None = None, length_s: float | None = None, *, is_lockstep: bool
+) -> dict[str, Any]:
+    """The last seconds of a run that goes on: mark by mark where its workers tell those.
+
+    Else as shares of the time between two reports. trace: what they tell, its zero that of moment.
+    """
     batches = [_batches_per_second(moment, stage) for stage in moment.stages]
-    compared = {
-        "lockstep_s": lockstep["period_s"],
-        "batch_s": 1 / min(batches) if batches and min(batches) > 0 else 0.0,
-    }
+    batch_s = 1 / min(batches) if batches and min(batches) > 0 else 0.0
+    began_s, ended_s = max(0.0, moment.at_s - LAST_S), moment.at_s
+    if trace is not None:
+        began_s, ended_s = told_window(trace, length_s or FIRST_BATCHES * batch_s or LAST_S)
+    times = [_time_of(moment, stage) for stage in sorted(moment.stages)]
+    lockstep = in_lockstep(times, began_s, ended_s)
     if is_lockstep:
-        return {**window, **compared, "tracks": lockstep["tracks"], "arrows": []}
-    tracks = [
-        {
-            "stage": stage,
-            "pieces": list(_pieces(now, moment.at_s - LAST_S)),
-        }
-        for stage, now in sorted(moment.stages.items())
-    ]
-    return {**window, **compared, "tracks": tracks, "arrows": []}
+        shown = lockstep
+    elif trace is not None:
+        shown = window_of(trace, began_s, ended_s)
+    else:
+        recent = sorted(moment.stages.items())
+        shown = {"tracks": [{"stage": s, "pieces": list(_pieces(n, began_s))} for s, n in recent]}
+    return {
+        "source": "counters" if trace is None else "told",
+        "began_s": began_s,
+        "ended_s": ended_s,
+        "end_s": ended_s,
+        "lockstep_s": lockstep["period_s"],
+        "batch_s": batch_s,
+        "tracks": shown["tracks"],
+        "arrows": shown.get("arrows", []),
+    }
 
 
 def _pieces(now: StageNow, began_s: float) -> Iterator[list[float]]:
@@ -61,6 +72,10 @@ def _time_of(moment: Moment, stage: int) -> StageTime:
     """Counters do not tell up from down: a backward pass is two products of matrices to one."""
     counters = moment.stages[stage].last.counters
     works_s = counters.times.train_busy_s + counters.times.train_sending_s
+    facts, run = moment.facts, moment.runs[0]
+    if facts and run.num_threads > facts.cores and facts.stages[stage].device == "cpu":
+        # A stage that waits for a core does not work; see measure_line.
+        works_s = min(works_s, counters.times.train_cpu_s * run.num_workers / run.num_threads)
     batch_s = works_s / counters.work.updates if counters.work.updates else 0.0
     return StageTime(batch_s / 3, batch_s * 2 / 3)
 

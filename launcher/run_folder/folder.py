@@ -186,6 +186,7 @@ class RunFolder:
     def make_profile(self) -> None:
         """Make room for what the workers will record."""
         self.profile.mkdir(exist_ok=True)
+        self._drop_told_spans()
 
     def make_events(self) -> None:
         """Make room for what the workers will hear; what was recorded before a resumption is kept
@@ -200,10 +201,15 @@ class RunFolder:
 
     def drop_spans(self) -> None:
         """Remove the workers' spans, which trace.json holds now, and what they left half done."""
+        self._drop_told_spans()
         for path in (*self.profile.glob(names.spans("*")), *self.profile.glob(f"*{names.PART}")):
             path.unlink()
         if not any(self.profile.iterdir()):
             self.profile.rmdir()
+
+    def _drop_told_spans(self) -> None:
+        for path in self.profile.glob(names.told_spans("*")):
+            path.unlink()
 
     def stage_weights(self, stage: int) -> Path:
         """Where a stage saves its part of the model."""

@@ -64,8 +64,9 @@ def test_a_run_is_seen_in_a_browser_from_its_start_to_its_end(
     launch: Callable[..., Launch], browser: Any
 ) -> None:
     run = launch(
-        "--no-baseline", "--layers=3", "--epochs=100000", "--dashboard", "--anchor-every=2"
-    )
+        "--no-baseline", "--layers=3", "--epochs=100000", "--dashboard", "--anchor-every=2",
+        "--profile",
+    )  # fmt: skip
     url = run.wait_for(r"dashboard: (http://127\.0\.0\.1:\d+/)").group(1)
     run.wait_for("epoch +5 ")
     tab = Tab(browser, url)
@@ -74,6 +75,7 @@ def test_a_run_is_seen_in_a_browser_from_its_start_to_its_end(
     assert tab.page.locator(".link").count() == 2
     shows_what_was_before(tab, url)
     fits_every_screen(tab, url, "run", LIVE_PAGES)
+    shows_marks_as_they_come(tab, url)
     kill_shows(tab, url, run)
     asks_for_a_stack(tab, url)
     closed = Tab(browser, url)
@@ -107,6 +109,19 @@ def fits_every_screen(tab: Tab, url: str, name: str, pages: tuple[str, ...]) -> 
             tab.page.goto(f"{url}#/{name}/{page}")
             tab.page.wait_for_selector("main section")
             assert tab.page.evaluate(WIDER) <= 0, (page, width)
+
+
+def shows_marks_as_they_come(tab: Tab, url: str) -> None:
+    """A run with --profile shows every mark of its last moments, and what went between stages."""
+    tab.page.goto(f"{url}#/run/timeline")
+    tab.page.get_by_text("Every mark, as far back").wait_for()
+    told = tab.page.evaluate("fetch('/api/runs/run/timeline').then((a) => a.json())")
+    assert told["source"] == "told"
+    assert all(track["marks"] for track in told["tracks"])
+    assert {arrow[2] for arrow in told["arrows"]} == {"activation", "gradient"}
+    tab.page.get_by_role("button", name="zoom in").click()
+    tab.page.get_by_label("as it would be in lockstep").check()
+    tab.page.get_by_text("Lockstep, reckoned, not measured").wait_for()
 
 
 def kill_shows(tab: Tab, url: str, run: Launch) -> None:

@@ -43,9 +43,16 @@ def make_instruments(seat: Seat, equipment: Equipment, control: ControlChannel) 
     return Instruments(
         epochs=Epochs(seat, control, equipment.boundary, examination, curve),
         tally=tally,
-        spans=KeptSpans(equipment.stage) if seat.config.profile else Spans(),
+        spans=_spans(seat, equipment) if seat.config.profile else Spans(),
         torch_profile=TorchProfile(torch_profile_path(seat)) if profiles else None,
     )
+
+
+def _spans(seat: Seat, equipment: Equipment) -> Spans:
+    """The dashboard sees them as they come where it sees the worker's files."""
+    is_seen = seat.config.dashboard and seat.courier is None and seat.welcome.profile_folder
+    told = Path(seat.welcome.profile_folder) / names.told_spans(seat.stage)
+    return KeptSpans(equipment.stage, told=told if is_seen else None)
 
 
 def profile_path(seat: Seat) -> Path:

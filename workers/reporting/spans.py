@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -72,6 +73,9 @@ class Spans:
     def count(self, kind: CountKind, value: int) -> None:
         """A count has come to this value."""
 
+    def tell(self) -> None:
+        """Let others see what has been recorded so far."""
+
     def write(self, path: Path, *, stage: int, device: str) -> None:
         """Leave the spans in a file, whole or not at all."""
 
@@ -79,11 +83,15 @@ class Spans:
 class KeptSpans(Spans):
     """Keeps the first max_spans spans, in kept, and counts the rest; of counts, those up to then.
 
-    updates tells the version, which every span is stamped with as it ends.
+    updates tells the version, which every span is stamped with as it ends. told: the file that tell
+    adds to, a span on a line; None: nobody looks on.
     """
 
-    def __init__(self, updates: _Versioned, *, max_spans: int = MAX_SPANS) -> None:
+    def __init__(
+        self, updates: _Versioned, *, max_spans: int = MAX_SPANS, told: Path | None = None
+    ) -> None:
         self.dropped = 0
+        self._told, self._num_told = told, 0
         self._updates = updates
         self._room = max_spans
         self._began_ns = time.perf_counter_ns()
@@ -108,6 +116,15 @@ class KeptSpans(Spans):
         """A count has come to this value."""
         if self._room > 0:
             self.counts.append((kind, value, time.perf_counter_ns()))
+
+    def tell(self) -> None:
+        """Let others see what has been recorded so far."""
+        if self._told is None or self._num_told == len(self.kept):
+            return
+        lines = [json.dumps(span, separators=(",", ":")) for span in self.kept[self._num_told :]]
+        self._num_told = len(self.kept)
+        with suppress(OSError), self._told.open("a", encoding="utf-8") as file:
+            file.write("\n".join([*lines, ""]))  # who looks on sees a little less without it
 
     def write(self, path: Path, *, stage: int, device: str) -> None:
         """Leave the spans in a file, whole or not at all."""

@@ -266,6 +266,7 @@ class WorkerLoop:
         self._next_progress = self._clock() + PROGRESS_S
         if self._recorder is not None:
             self._recorder.flush()
+        self._spans.tell()
         with suppress(OSError):  # asking takes a descriptor; the last answer will do
             self._rss_bytes = self._process.memory_info().rss
         epochs = self.instruments.epochs

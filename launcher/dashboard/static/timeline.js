@@ -23,13 +23,14 @@ export function timelinePage({ host, run, isLive, isPaused }) {
   const arrows = el("input", { type: "checkbox", id: "arrows", onchange: () => draw() });
   arrows.checked = true;
   const button = (text, label, act) => el("button", { type: "button", text, "aria-label": label, onclick: act });
-  const moves = el("span", { class: "buttons", hidden: isLive },
-    button("◀", "earlier", () => move(-0.5)), button("▶", "later", () => move(0.5)),
+  const steps = el("span", { class: "buttons", hidden: isLive },
+    button("◀", "earlier", () => move(-0.5)), button("▶", "later", () => move(0.5)));
+  const zooms = el("span", { class: "buttons", hidden: isLive },
     button("+", "zoom in", () => zoom(0.5)), button("−", "zoom out", () => zoom(2)),
     button("last 10 s", "the last ten seconds", () => last()));
-  host.append(section("Timeline", el("p", { class: "buttons" }, moves,
-    el("label", {}, lockstep, " as it would be in lockstep"),
-    el("label", { hidden: isLive }, arrows, " arrows")), says, key,
+  const showsArrows = el("label", { hidden: isLive }, arrows, " arrows");
+  host.append(section("Timeline", el("p", { class: "buttons" }, steps, zooms,
+    el("label", {}, lockstep, " as it would be in lockstep"), showsArrows), says, key,
   el("div", { class: "timeline" }, canvas), under));
 
   async function read() {
@@ -43,6 +44,7 @@ export function timelinePage({ host, run, isLive, isPaused }) {
         state.told = await fetchJson(`/api/runs/${encodeURIComponent(run)}/timeline?${query}`);
         if (!state.isOpen) return;
         if (!isLive) [state.began, state.length] = [state.told.began_s, state.told.ended_s - state.told.began_s];
+        zooms.hidden = showsArrows.hidden = state.told.source === "counters";
         draw();
       } catch (error) {
         says.textContent = String(error.message || error);
@@ -53,11 +55,17 @@ export function timelinePage({ host, run, isLive, isPaused }) {
 
   function move(share) { state.began += share * state.length; read(); }
   function zoom(factor) {
-    state.began += (state.length * (1 - factor)) / 2;
-    state.length *= factor;
+    if (isLive) {
+      state.length = (state.told.ended_s - state.told.began_s) * factor;
+      state.told.began_s = state.told.ended_s - state.length;
+      draw();
+    } else {
+      state.began += (state.length * (1 - factor)) / 2;
+      state.length *= factor;
+    }
     read();
   }
-  function last() { state.length = 10; state.began = 1e9; read(); }
+  function last() { state.length = 10; if (!isLive) state.began = 1e9; read(); }
 
   function draw() {
     const told = state.told;
@@ -87,7 +95,7 @@ export function timelinePage({ host, run, isLive, isPaused }) {
   read();
   return {
     key(event) {
-      if (isLive) return;
+      if (zooms.hidden || (isLive && event.key.startsWith("Arrow"))) return;
       const act = { ArrowLeft: () => move(-0.25), ArrowRight: () => move(0.25), "+": () => zoom(0.5),
         "-": () => zoom(2), 0: () => last() }[event.key];
       if (act) { event.preventDefault(); act(); }
@@ -103,9 +111,12 @@ function sentence(told, isLockstep, isLive) {
   if (!isThere(told.batch_s) || !told.batch_s || !told.lockstep_s) return "Nothing to compare yet.";
   const ratio = told.lockstep_s / told.batch_s;
   const ms = (value) => `${short(value * 1000)} ms`;
+  const than = ratio >= 1 ? `${ratio.toFixed(1)} times as long, if passing on took no time` : "it would be faster";
   const compared = `A batch every ${ms(told.batch_s)}; with the same stage times in lockstep every ` +
-    `${ms(told.lockstep_s)} (${ratio.toFixed(1)} times as long, if passing on took no time).`;
-  const how = isLive ? " Shares of the time between two reports of each worker, the last 10 s." : "";
+    `${ms(told.lockstep_s)} (${than}).`;
+  const how = !isLive ? "" : told.source === "counters"
+    ? " Shares of the time between two reports of each worker, the last 10 s; with --profile, every mark."
+    : " Every mark, as far back as all workers tell.";
   return (isLockstep ? "Lockstep, reckoned, not measured. " : "") + compared + how;
 }
 

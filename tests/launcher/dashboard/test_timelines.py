@@ -25,6 +25,13 @@ def test_a_run_that_goes_on_shows_its_last_seconds_by_counters() -> None:
     assert told_timeline(moment(decoupled(), stages={}), is_lockstep=False)["tracks"] == []
 
 
+def test_in_lockstep_nobody_waits_for_a_core() -> None:
+    run = decoupled()
+    assert told_timeline(moment(run), is_lockstep=True)["lockstep_s"] == pytest.approx(0.2)
+    run.num_threads = 4  # of two workers on two cores: a core is half a thread's
+    assert told_timeline(moment(run), is_lockstep=True)["lockstep_s"] == pytest.approx(0.1)
+
+
 def test_a_window_stays_within_the_trace(path: Path) -> None:
     timelines = Timelines()
 

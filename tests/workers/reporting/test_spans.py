@@ -88,11 +88,31 @@ def test_counts_are_kept_with_their_moments_as_long_as_spans_are(
     ]
 
 
+def test_what_is_new_is_told_to_who_looks_on(clock: list[int], tmp_path: Path) -> None:
+    file = tmp_path / "stage-2.spans"
+    spans = KeptSpans(Updates(), told=file)
+    spans.tell()
+    assert not file.exists()
+    clock[0] = 1010
+    spans.lap("forward", 7)
+    spans.tell()
+    clock[0] = 1030
+    spans.lap("optimize", 7)
+    spans.tell()
+    spans.tell()
+    told = [json.loads(line) for line in file.read_text().splitlines()]
+    assert told == [["forward", 7, 0, 1000, 1010], ["optimize", 7, 0, 1010, 1030]]
+    unseen = KeptSpans(Updates(), told=tmp_path / "missing" / "stage-2.spans")
+    unseen.lap("forward", 7)
+    unseen.tell()  # the run goes on
+
+
 def test_without_a_profile_nothing_is_recorded_or_written(tmp_path: Path) -> None:
     off = Spans()
     off.begin()
     off.lap("forward", 1)
     off.count("window", 1)
+    off.tell()
     off.write(tmp_path / "stage-0.json", stage=0, device="cpu")
     assert list(tmp_path.iterdir()) == []
 
