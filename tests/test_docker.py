@@ -66,8 +66,7 @@ def test_what_the_image_copies_is_in_what_is_sent_to_the_engine() -> None:
     assert {name for words in copies for name in words.split()} <= sent
 
 
-def test_nobody_pulls_an_image_of_our_name() -> None:
-    """Somebody else may have that name where images are published."""
+def test_no_registry_is_asked_for_our_image() -> None:
     compose = (DOCKER / "compose.yaml").read_text()
     assert "  pull_policy: never" in compose[: compose.index("services:")]
     assert compose.count("image:") == 1
@@ -120,3 +119,13 @@ def test_the_coordinator_s_container_makes_keys_once_for_each_side(tmp_path: Pat
 def test_the_stage_s_health_is_about_the_port_that_it_joins() -> None:
     (port,) = set(re.findall(r"tcp://[\w.]+:(\d+)", (DOCKER / "compose.yaml").read_text()))
     assert f":{int(port):04X} 01 " in (DOCKER / "stage").read_text()
+
+
+def test_neither_side_of_the_stack_has_the_other_s_secret() -> None:
+    stack = (DOCKER / "stack.yaml").read_text()
+    coordinator, stage = stack[stack.index("  coordinator:") :].split("\n  stage:\n")
+    stage = stage[: stage.index("\nconfigs:")]
+    assert "worker-secret" not in coordinator
+    assert "coordinator-secret" in coordinator
+    assert "coordinator-secret" not in stage
+    assert "worker-secret" in stage
