@@ -156,14 +156,20 @@ def _group_s(cgroup: Path = Path("/sys/fs/cgroup/cpu.stat")) -> float | None:
         return None
 
 
-def available_bytes() -> int | None:
-    """Memory that can be had without swapping; None where the system does not say."""
+def available_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Memory that can be had without swapping, within the cgroup's limit; None if nothing says."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:
         return None
     fields = {name: rest.split()[0] for name, _, rest in (line.partition(":") for line in lines)}
-    return int(fields["MemAvailable"]) * 1024 if "MemAvailable" in fields else None
+    if "MemAvailable" not in fields:
+        return None
+    size = int(fields["MemAvailable"]) * 1024
+    for limit in ("memory.max", "memory/memory.limit_in_bytes"):  # of version 2, of version 1
+        with suppress(OSError, ValueError):  # "max" where there is none
+            size = min(size, int((cgroup / limit).read_text()))
+    return size
 
 
 def peak_rss_bytes() -> int:

@@ -66,6 +66,12 @@ def test_what_the_image_copies_is_in_what_is_sent_to_the_engine() -> None:
     assert {name for words in copies for name in words.split()} <= sent
 
 
+def test_on_gpus_every_stage_has_its_own() -> None:
+    text = (DOCKER / "compose.gpu.yaml").read_text()
+    ranks = re.findall(r'^  stage-(\d):\n    <<: \*stage\n.*LOCAL_RANK: "(\d)"', text, re.MULTILINE)
+    assert ranks == [(stage, stage) for stage in "0123"]
+
+
 def test_no_registry_is_asked_for_our_image() -> None:
     compose = (DOCKER / "compose.yaml").read_text()
     assert "  pull_policy: never" in compose[: compose.index("services:")]

@@ -50,6 +50,18 @@ def test_memory_is_counted_in_bytes() -> None:
         assert size is None or size == 0 or 2**20 < size < 2**50
 
 
+@pytest.mark.skipif(available_bytes() is None, reason="the system does not say")
+@pytest.mark.parametrize("name", ["memory.max", "memory/memory.limit_in_bytes"])
+def test_memory_is_no_more_than_the_cgroup_s(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("1048576\n")
+    assert available_bytes(tmp_path) == 2**20
+    (tmp_path / name).write_text("max\n")
+    size = available_bytes(tmp_path)
+    assert size is not None
+    assert size > 2**20
+
+
 @pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="needs Linux's scheduler")
 def test_a_worker_becomes_a_batch_task_and_so_do_its_threads() -> None:
     pid = os.fork()
