@@ -152,9 +152,6 @@ class _Coordinator:
         readable = poller.wait(TURN_S if self._performer.shards.is_done else SENDING_S)
         for event in self._outside.hear(readable):
             self._handle(event)
-        reason = self._performer.take_stop()
-        if reason is not None:
-            self._handle(StopAsked(time.monotonic(), reason))
         self._performer.shards.push()
         self._handle(Ticked(time.monotonic()))
         self._performer.show_awaited(*self._machine.awaited)
@@ -162,6 +159,9 @@ class _Coordinator:
     def _handle(self, event: RunEvent) -> None:
         for action in self._machine.handle(event):
             self._performer.perform(action)
+        reason = self._performer.take_stop()
+        if reason is not None:
+            self._handle(StopAsked(time.monotonic(), reason))
 
     def _await_ends(self) -> None:
         """Wait a moment for processes that were asked to leave; the rest are killed after it."""

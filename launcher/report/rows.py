@@ -19,6 +19,7 @@ __all__ = [
     "metric_rows",
     "metrics_of",
     "stage_names",
+    "stop_lines",
 ]
 
 SMALL, LARGE = 1e-4, 1e5  # beyond, four digits behind the point say nothing
@@ -145,3 +146,17 @@ def link_rows(run: Mapping[str, Any]) -> list[list[str]]:
 
 def _ms(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1000:.2f}"
+
+
+def stop_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of each run that was asked to end before its last epoch: why, and what it came to."""
+    return [_stop_line(run, run["stopped"]) for run in runs if run.get("stopped")]
+
+
+def _stop_line(run: Mapping[str, Any], stopped: Mapping[str, Any]) -> str:
+    metric = run["metric"]
+    figure = metrics_of({"test_metrics": {}, "test_loss": None, **stopped}).get(metric)
+    line = f"{run['name']} was asked to stop: {stopped['reason']}"
+    if figure is None:
+        return line
+    return f"{line}; the network as it came back has {metric} {figure_text(metric, figure)}"

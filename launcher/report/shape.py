@@ -141,6 +141,15 @@ _COMPARISON: Final = {
     "verdict": _TEXT,
     "baselines": _Named(_BASELINE),
 }
+_STOP: Final = _Kind(
+    "table of a stop",
+    lambda value: (
+        isinstance(value, dict)
+        and _TEXT.is_one(value.get("reason"))
+        and _or_none(_SCORE).is_one(value.get("test_loss"))
+        and _SCORES.is_one(value.get("test_metrics", {}))
+    ),
+)
 _RUN: Final = {
     "name": _TEXT,
     "kind": _TEXT,
@@ -157,11 +166,7 @@ _RUN: Final = {
     "metric": _TEXT,
     "mode?": _TEXT,
     "seconds_to_target": _or_none(_AMOUNT),
-    "stopped?": _or_none(
-        _Kind(
-            "table with a reason", lambda v: isinstance(v, dict) and _TEXT.is_one(v.get("reason"))
-        )
-    ),
+    "stopped?": _or_none(_STOP),
     "epochs": [_EPOCH],
     "restarts?": [{"stage": _COUNT, "at_seconds": _NUMBER, "seconds": _or_none(_NUMBER)}],
     "boundaries?": [_BOUNDARY],

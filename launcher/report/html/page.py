@@ -18,6 +18,7 @@ from dni_async.launcher.report.html.timeline.drawing import WIDTH, draw_timeline
 from dni_async.launcher.report.html.timeline.excerpt import Excerpt
 from dni_async.launcher.report.html.verdict import side_by_side, verdict
 from dni_async.launcher.report.html.work import draw_links, draw_phases, draw_stages, draw_times
+from dni_async.launcher.report.rows import stop_lines
 
 __all__ = ["build_page"]
 
@@ -66,7 +67,8 @@ def _header(report: Mapping[str, Any]) -> str:
         f"{_targets(report)}; {environment['cores']} cores, "
         f"{', '.join(environment['devices'])}; {environment['processor']}; {report['status']}"
     )
-    return f"<header><h1>dni-async: {html_of(data['name'])}</h1><p>{html_of(said)}</p></header>"
+    lines = "".join(f"<p>{html_of(line)}</p>" for line in (said, *stop_lines(report["runs"])))
+    return f"<header><h1>dni-async: {html_of(data['name'])}</h1>{lines}</header>"
 
 
 def _diagnosis(diagnosis: Diagnosis) -> str:

@@ -13,7 +13,7 @@ from dni_async.decisions.goal import LOSS
 from dni_async.launcher.report.foreign_text import html_of
 from dni_async.launcher.report.html.parts import legend, table
 from dni_async.launcher.report.html.svg import Series, draw_curves
-from dni_async.launcher.report.rows import chosen_figure, figure_text
+from dni_async.launcher.report.rows import chosen_figure, figure_text, stop_lines
 
 __all__ = ["draw_notes", "draw_piece", "draw_result"]
 
@@ -76,7 +76,10 @@ def draw_result(report: Mapping[str, Any], notes: Collection[str] = ()) -> str:
     if len(runs) > 1:
         parts.append(_side_by_side(runs))
     if any(len(run["epochs"]) > 1 for run in runs):
-        parts.append(_curves(runs))
+        may_be_compared = len(runs) > 1 and bool(
+            (report.get("comparison") or {}).get("is_comparable")
+        )
+        parts.append(_curves(runs, by_seconds=may_be_compared))
     if notes:
         said = draw_notes(notes)
         parts.append(f'<details class="soft"><summary>what was said</summary>{said}</details>')
@@ -118,9 +121,7 @@ def _num_epochs(run: Mapping[str, Any]) -> int:
 
 def _sentences(report: Mapping[str, Any]) -> Iterator[str]:
     """Why it ended early, and how it compares."""
-    for run in report["runs"]:
-        if run.get("stopped"):
-            yield f"{run['name']} was asked to stop: {run['stopped']['reason']}"
+    yield from stop_lines(report["runs"])
     comparison = report.get("comparison")
     if comparison and comparison.get("baselines"):
         yield comparison["verdict"]
@@ -145,9 +146,9 @@ def _side_by_side(runs: Sequence[Mapping[str, Any]]) -> str:
     return f'<div class="scroll">{table([*names, "test loss"], rows)}</div>'
 
 
-def _curves(runs: Sequence[Mapping[str, Any]]) -> str:
-    """Beside baselines the curves are over seconds, for speed is the point; else over epochs."""
-    metric, is_alone = runs[0]["metric"], len(runs) == 1
+def _curves(runs: Sequence[Mapping[str, Any]], *, by_seconds: bool) -> str:
+    """The chosen metric and the training loss."""
+    metric = runs[0]["metric"]
     figures: list[tuple[str, Callable[[Mapping[str, Any]], float | None]]] = [
         ("training loss", lambda epoch: epoch["train_loss"]),
         ("test loss", lambda epoch: epoch["test_loss"]),
@@ -158,20 +159,20 @@ def _curves(runs: Sequence[Mapping[str, Any]]) -> str:
         draw_curves(
             name,
             [
-                Series(run["name"], _hue(index), _thinned(list(_points(run, read, is_alone))))
+                Series(run["name"], _hue(index), _thinned(list(_points(run, read, by_seconds))))
                 for index, run in enumerate(runs)
             ],
-            x_label="epoch" if is_alone else "seconds of training",
+            x_label="seconds of training" if by_seconds else "epoch",
             show=lambda y: f"{y:.4g}",
         )
         for name, read in reversed(figures)
     ]
-    names = "" if is_alone else legend((run["name"], _hue(i)) for i, run in enumerate(runs))
+    names = "" if len(runs) == 1 else legend((run["name"], _hue(i)) for i, run in enumerate(runs))
     return f'{names}<div class="charts">{"".join(charts)}</div>'
 
 
 def _points(
-    run: Mapping[str, Any], read: Callable[[Mapping[str, Any]], float | None], is_alone: bool
+    run: Mapping[str, Any], read: Callable[[Mapping[str, Any]], float | None], by_seconds: bool
 ) -> Iterator[tuple[float, float]]:
     """Of the epochs that have the figure."""
     seconds = 0.0
@@ -179,7 +180,7 @@ def _points(
         seconds += epoch["seconds"]
         value = read(epoch)
         if value is not None:
-            yield epoch["epoch"] if is_alone else round(seconds, 3), value
+            yield round(seconds, 3) if by_seconds else epoch["epoch"], value
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

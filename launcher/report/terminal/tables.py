@@ -19,6 +19,7 @@ from dni_async.launcher.report.rows import (
     layer_range,
     link_rows,
     metric_rows,
+    stop_lines,
 )
 from dni_async.launcher.report.terminal.columns import Column, FittedTable
 from dni_async.launcher.report.terminal.sentences import say
@@ -58,6 +59,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
             console.print(_boundaries_table(run))
         if link_rows(run):
             console.print(_links_table(run))
+    for line in stop_lines(report["runs"]):
+        say(console, line)
     _print_speedup(report, console)
 
 

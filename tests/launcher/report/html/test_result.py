@@ -34,7 +34,10 @@ def test_figures_curves_and_notes() -> None:
 
 def test_beside_a_baseline_there_is_the_verdict_and_seconds() -> None:
     told = report(worker(0, 0.01), rate=1000.0, baseline=500.0)
-    told["comparison"] = {"baselines": {"baseline-1-thread": {}}, "verdict": "2.00x the samples/s"}
+    verdict = "2.00x the samples/s"
+    told["comparison"] = {"baselines": {"baseline-1-thread": {}}, "verdict": verdict}
+    assert "seconds of training" not in text_of(told)
+    told["comparison"]["is_comparable"] = True
     said = text_of(told)
     assert "2.00x the samples/s" in said
     assert "baseline-1-thread 1 1 500" in said

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from dni_async.launcher.report.html.page import build_page
 from dni_async.launcher.report.terminal.tables import print_diagnosis, print_report
 from tests.launcher.reports import boundary, link, report, worker
 
@@ -40,6 +41,15 @@ def test_batches_that_count_nowhere_are_told() -> None:
     said = printed(told)
     assert "stage 1: 1,200 batches skipped, which no rate above counts" in said
     assert "replayed" not in said
+
+
+def test_why_a_run_was_stopped_is_told_with_what_came_back() -> None:
+    told = report(worker(0, 0.01), rate=1000)
+    told["runs"][0]["stopped"] = {"reason": "enough\x1b", "test_metrics": {"accuracy": 0.75}}
+    line = "dni was asked to stop: enough\\x1b; the network as it came back has accuracy 75.00%"
+    assert line in printed(told)
+    assert line in build_page(told)
+    assert "asked to stop" not in printed(report(worker(0, 0.01), rate=1000))
 
 
 def test_the_links_are_a_table() -> None:
