@@ -26,7 +26,7 @@ export function nowPage({ host, isLive }) {
     links = now.stages.slice(0, -1).map(makeLink);
     line.replaceChildren(...boxes.map((box, index) => index < links.length
       ? el("div", { class: "unit", role: "listitem" }, box.root, links[index].root)
-      : el("div", { class: "unit last", role: "listitem" }, box.root)));
+      : el("div", { class: "unit", role: "listitem" }, box.root)));
   }
 
   return {

@@ -12,7 +12,10 @@ PRINT = """
   :root { color-scheme: light; }
   body { max-width: none; padding: 0; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
-  section { break-inside: avoid; } .scroll { overflow: visible; } table { font-size: .78rem; }
+  body { font-size: 12px; } section { break-inside: avoid; }
+  .charts { grid-template-columns: 1fr 1fr; } .scroll { overflow: visible; }
+  table { font-size: .72rem; } th, td { white-space: normal; padding: .2rem .25rem; }
+  svg.meter { width: 2.5rem; }
 }
 """
 STYLE = (
