@@ -166,7 +166,10 @@ def command(
         )
     except (Interrupted, WorkerDied):
         if folder.has_checkpoint:
-            say(console, f"dni-launch --resume {folder.path} goes on from the newest checkpoint")
+            say(
+                console,
+                f"it goes on from its newest checkpoint by\n  dni-launch --resume {folder.path}",
+            )
         raise
     print_report(result, console)
     say(console, f"run directory: {folder.path}")

@@ -199,7 +199,7 @@ def _train(
         at = resumption.manifest
         shards = stage_files(resumption, plan, folder)
         ours.epochs, ours.boundaries = resumption.epochs, resumption.boundaries
-        ours.told = resumption.told
+        ours.told, ours.began_at = resumption.told, at.batch_id
         folder.add_metrics(resumption.line(ours.name))
         display.note(
             f"resumed from checkpoint {at.batch_id}: epoch {at.epoch}, batch {at.index + 1}"

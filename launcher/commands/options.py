@@ -42,6 +42,7 @@ class GroupedCommand(click.Command):
             record = option.get_help_record(ctx)
             if record is None or isinstance(option, click.Argument):
                 continue
+            record = (_fitted(record[0], formatter.width), record[1])
             if isinstance(option, GroupedOption):
                 sections.setdefault(option.group, []).append(record)
             else:
@@ -49,6 +50,14 @@ class GroupedCommand(click.Command):
         for title, records in [*sections.items(), ("Help", others)]:
             with formatter.section(title):
                 formatter.write_dl(records)
+
+
+def _fitted(heading: str, width: int) -> str:
+    """An option as its help is headed, which goes on below where a terminal is narrower than it."""
+    if len(heading) + 2 <= width:
+        return heading
+    first, bar, last = heading.rpartition("|")
+    return f"{_fitted(first + bar, width)}\n      {last}" if last and bar else heading
 
 
 class Words(_Choice):

@@ -101,6 +101,9 @@ def position(moment: Moment, run: RunResult) -> tuple[Position, float, float]:
     if run.kind == "decoupled" and source is not None:
         at = facts.at_id(source.last.counters.work.next_batch_id)
         return at, facts.at_id(source.first_id).share, source.first_s
+    if run.kind == "decoupled":
+        at = facts.at_id(run.began_at)
+        return at, at.share, moment.began_s[-1]
     train = facts.num_batches[0]
     tested = run.epochs[-1].epoch * train if run.epochs else 0
     told = max((num_batches for _, num_batches in moment.trained), default=0)

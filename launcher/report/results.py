@@ -90,6 +90,7 @@ class RunResult:
     that compared gradients. stop_asked: a reason in here asks for the run's end; whoever watches
     may write it, from any thread, and whoever trains takes it out. stopped: what came of it.
     told: of a resumed run, its curves before; what goes on is not kept here: it may be much.
+    began_at: the id of the batch with which it began, or was resumed.
     """
 
     name: str
@@ -109,6 +110,7 @@ class RunResult:
     restarts: list[RestartResult] = field(default_factory=list)
     links: list[LinkResult] = field(default_factory=list)
     told: Told = field(default_factory=Told)
+    began_at: int = 0
     stop_asked: str | None = None
     stopped: StopResult | None = None
 

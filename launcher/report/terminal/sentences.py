@@ -37,7 +37,8 @@ def say(console: Console, text: str) -> None:
     """Print text, which may be anybody's, and of several lines.
 
     In a terminal a line that is too long goes on below, further to the right, and no word of it is
-    broken: a path can be copied. Elsewhere every line stays one.
+    broken: a path can be copied. One that begins with blanks, as a command does, is left to the
+    terminal. Elsewhere every line stays one.
     """
     if not console.is_terminal:
         console.print(coloured(text), soft_wrap=True)
@@ -52,11 +53,10 @@ def broken(text: str, width: int) -> list[str]:
 
 
 def _parts(line: str, width: int) -> list[str]:
-    if cell_len(line) <= width:
+    if cell_len(line) <= width or line.startswith(" "):
         return [line]
-    start = line[: len(line) - len(line.lstrip())] + GAP
     return textwrap.wrap(
-        line, width, subsequent_indent=start, break_long_words=False, break_on_hyphens=False
+        line, width, subsequent_indent=GAP, break_long_words=False, break_on_hyphens=False
     )
 
 

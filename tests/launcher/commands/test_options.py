@@ -147,3 +147,10 @@ def test_the_page_tells_the_window_that_rules_take(asked: dict[str, str]) -> Non
 
 def test_the_readme_leads_to_the_page() -> None:
     assert "docs/options.md" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_help_fits_the_terminal(width: int) -> None:
+    said = CliRunner().invoke(command, ["--help"], terminal_width=width).output
+    assert max(map(len, said.splitlines())) <= width
+    assert "PACKAGE.MODULE:FUNCTION" in said

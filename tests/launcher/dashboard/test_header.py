@@ -52,6 +52,10 @@ def test_the_time_left_of_a_resumed_run_is_by_what_it_did_itself() -> None:
     resumed = {0: StageNow(source, 21.0, 1.0, (), first_id=600)}
     head = told_pace(moment(decoupled(EPOCH), stages=resumed))
     assert (head["epoch"], head["batch"], head["share"], head["left_s"]) == (8, 0, 0.7, 60.0)
+    run = decoupled(EPOCH)
+    run.began_at = 600
+    begun = told_pace(moment(run, stages={}))
+    assert (begun["epoch"], begun["share"], begun["left_s"]) == (7, 0.6, None)
 
 
 @pytest.mark.parametrize(
