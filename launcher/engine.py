@@ -17,7 +17,7 @@ from dni_async.launcher.report.html import result
 from dni_async.launcher.run import run
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.loading import load_network
-from dni_async.launcher.run_folder.returned import trained_network
+from dni_async.launcher.run_folder.returned import best_network, trained_network
 
 __all__ = ["carry_out", "current_cell", "draw_result", "interruptible_call", "load_network"]
 
@@ -30,10 +30,12 @@ def carry_out(
     progress: bool,
     callbacks: Sequence[object] = (),
     view: MakeView,
-) -> tuple[nn.Module, dict[str, Any]]:
-    """Do what config asks; the decoupled network, on the CPU and in evaluation mode, and the
-    report. Raises as run does, and what a callback raises; at a signal, within interruptible_call,
-    Interrupted. view: makes what callbacks are given of a run.
+) -> tuple[nn.Module, nn.Module | None, dict[str, Any]]:
+    """Do what config asks; the decoupled network, the same when it was tested best, where that is
+    kept, both on the CPU and in evaluation mode, and the report.
+
+    view: makes what callbacks are given of a run. Raises as run does, and what a callback raises;
+    at a signal, within interruptible_call, Interrupted.
     """
     # A quiet console that is a terminal, or a notebook, would still take the caller's output over.
     quiet = Console(quiet=True, force_terminal=False, force_jupyter=False)
@@ -42,7 +44,8 @@ def carry_out(
     watcher = CallbackWatcher(callbacks, view) if callbacks else None
     plan, report = run(config, folder, console, overwrite=overwrite, watcher=watcher)
     network: nn.Module = trained_network(plan, folder)
-    return network.eval(), report
+    best = best_network(plan, folder) if plan.config.keep_best else None
+    return network.eval(), best, report
 
 
 def draw_result(report: Mapping[str, Any], cell: int | None) -> str | None:

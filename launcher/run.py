@@ -28,6 +28,7 @@ from dni_async.launcher.report.comparison import ALL_THREADS, ONE_THREAD
 from dni_async.launcher.report.results import RunResult
 from dni_async.launcher.report.rows import layer_range
 from dni_async.launcher.report.watcher import Watcher
+from dni_async.launcher.run_folder.best import forget_later
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.resume import Resumption, find_resumption, stage_files
 from dni_async.launcher.run_folder.returned import disagreement, trained_figures
@@ -171,7 +172,9 @@ def _resume(plan: Plan, folder: RunFolder, display: Display) -> tuple[Plan, Resu
     except BaseException:
         folder.close()
         raise
-    prune(folder.checkpoints, plan.config.keep_checkpoints, newest=resumption.manifest.batch_id)
+    newest = resumption.manifest.batch_id
+    spare = forget_later(folder.checkpoints, newest) if plan.config.keep_best else None
+    prune(folder.checkpoints, plan.config.keep_checkpoints, newest=newest, spare=spare)
     return plan, resumption
 
 

@@ -68,7 +68,7 @@ LAUNCHER = {
     "jobs": "monitoring places plan report run_folder"
     " | config data decisions errors files network stage synthesizers system wire",
     "places": "decisions plan | config errors files transport",
-    "run_folder": "plan report | config data errors files network stage wire",
+    "run_folder": "plan report | config data decisions errors files network stage wire",
     "monitoring": "dashboard plan report | config errors system wire",
     "dashboard": "plan report | addresses config errors files system wire",
     "report": "plan | config decisions errors files wire",

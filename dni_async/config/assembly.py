@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from dni_async.config.names import OWN_SYNTHESIZER, SYNTHESIZERS
 from dni_async.config.run_config import RunConfig
+from dni_async.decisions.actions import Item
 from dni_async.decisions.event_log import Header
 from dni_async.decisions.machines.kept_batches import ReplayBuffer
 from dni_async.decisions.machines.machine import StageMachine
@@ -40,12 +43,26 @@ def make_stage_machine(
             anchor_every=rule.anchor_every,
             cut_every=config.checkpoint_batches,
             evaluate_every=config.evaluate_every,
+            tests_are_saved=config.keep_best,
             start=start,
         )
+    machine = _machine(config, rule, Position(stage, num_stages), work, next_batch_id)
+    machine.cuts.saves_tests = config.keep_best
+    return machine
+
+
+def _machine(
+    config: RunConfig,
+    rule: Rule,
+    position: Position,
+    work: Iterator[Item] | None,
+    next_batch_id: int,
+) -> StageMachine:
+    """The one that the settings ask for."""
     window, first_window = config.places, config.first_window
-    if stage > 0 and work is not None:
+    if position.stage > 0 and work is not None:
         return UnlockedMachine(
-            position=Position(stage, num_stages),
+            position=position,
             window=window,
             first_window=first_window,
             rule=rule,
@@ -53,7 +70,7 @@ def make_stage_machine(
         )
     if config.when_full == "wait" and config.when_empty == "wait":
         return StageMachine(
-            position=Position(stage, num_stages),
+            position=position,
             window=window,
             first_window=first_window,
             rule=rule,
@@ -64,7 +81,7 @@ def make_stage_machine(
     if config.when_empty == "replay":
         replays = ReplayBuffer(config.replay_batches, config.replay_limit)
     return UnevenMachine(
-        position=Position(stage, num_stages),
+        position=position,
         window=window,
         first_window=first_window,
         rule=rule,

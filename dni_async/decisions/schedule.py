@@ -17,6 +17,7 @@ def plan_work(
     anchor_every: int = 0,
     cut_every: int = 0,
     evaluate_every: int = 1,
+    tests_are_saved: bool = False,
     start: tuple[int, int] = (1, 0),
 ) -> Iterator[Item]:
     """Each epoch: its training batches, a marker, the test batches, a marker; then stop.
@@ -25,18 +26,21 @@ def plan_work(
     count all batches of the run from 0, as if all epochs had. The source goes past a marker only
     when it has come back, so training and evaluation never overlap. Every anchor_every-th training
     batch is an anchor, the first one included; none with 0. Every cut_every training batches there
-    is a cut; none with 0. start: the epoch and the index of the training batch with which a resumed
-    run goes on; ids and anchors are as if all before it had been done.
+    is a cut; none with 0, nor behind a test where tests_are_saved anyway. start: the epoch and the
+    index of the training batch with which a resumed run goes on; ids and anchors are as if all
+    before it had been done.
     """
     first_epoch, first_index = start
     num_batches = train_batches + evaluate_batches
     for epoch in range(first_epoch, epochs + 1):
         first_id = (epoch - 1) * num_batches
+        is_saved = tests_are_saved and (epoch - 1) % evaluate_every == 0
         for index in range(first_index if epoch == first_epoch else 0, train_batches):
             trained = (epoch - 1) * train_batches + index
             anchor = anchor_every > 0 and trained % anchor_every == 0
             batch = Batch(first_id + index, "train", anchor, epoch, index)
-            if cut_every and trained % cut_every == 0 and (epoch, index) > max(start, (1, 0)):
+            may_be_cut = (epoch, index) > max(start, (1, 0)) and not (is_saved and index == 0)
+            if cut_every and trained % cut_every == 0 and may_be_cut:
                 yield Cut.before(batch)
             yield batch
         if epoch % evaluate_every and epoch != epochs:

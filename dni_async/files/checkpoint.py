@@ -34,6 +34,7 @@ __all__ = [
     "find_newest",
     "partial_folder",
     "prune",
+    "read_manifest",
     "seal",
 ]
 
@@ -99,7 +100,7 @@ def find_newest(
     """
     for folder in sorted(_numbered(root), key=_number, reverse=True):
         try:
-            manifest = _read_manifest(folder)
+            manifest = read_manifest(folder)
             _check_run(folder, manifest.run, run)
             for stage, shard in enumerate(manifest.shards):
                 _check_shard(manifest.path(stage), shard)
@@ -131,15 +132,16 @@ def digest_of(path: Path) -> tuple[int, str]:
     return size_bytes, digest.hexdigest()
 
 
-def prune(root: Path, keep: int, *, newest: int | None = None) -> None:
+def prune(root: Path, keep: int, *, newest: int | None = None, spare: int | None = None) -> None:
     """Remove all but the newest ``keep`` checkpoints, and those after batch newest, if it is given.
 
-    Raises OSError.
+    spare: one that stays, however old it is. Raises OSError.
     """
     folders = sorted(_numbered(root), key=_number)
     ahead = [folder for folder in folders if newest is not None and _number(folder) > newest]
     behind = [folder for folder in folders if folder not in ahead]
-    for folder in (*ahead, *behind[:-keep]):
+    old = [folder for folder in behind[:-keep] if _number(folder) != spare]
+    for folder in (*ahead, *old):
         drop_checkpoint(folder)
 
 
@@ -163,7 +165,8 @@ def _number(folder: Path) -> int:
     return int(folder.name)
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """What a checkpoint says of itself; its files are not looked at. Raises CheckpointError."""
     path = folder / names.MANIFEST
     try:
         told = json.loads(path.read_bytes())

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 __all__ = [
+    "BEST",
     "CHECKPOINTS",
     "CONFIG",
     "EVENTS",
@@ -56,6 +57,7 @@ OF_RUN: Final = (
 )  # fmt: skip
 
 RUN_EVENTS: Final = "run.jsonl"  # beside those of the stages: what the launcher decided
+BEST: Final = "best.json"  # among the checkpoints: which of them is the best network
 MANIFEST: Final = "manifest.json"  # in the folder of a checkpoint
 PART: Final = ".part"  # ends the name of what is not whole yet
 

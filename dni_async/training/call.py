@@ -113,7 +113,7 @@ def train(
             stream = _write(data, folder, resolved.taken)
             if stream is not None:
                 resolved = dataclasses.replace(resolved, data=stream)
-        network, report = _engine().carry_out(
+        network, best, report = _engine().carry_out(
             resolved,
             run_dir=place,
             overwrite=overwrite,
@@ -129,6 +129,7 @@ def train(
         _html=partial(
             _engine().draw_result, report, _engine().current_cell() if progress else None
         ),
+        best_model=best,
         accuracy=(ours.get("stopped") or ours)["test_metrics"].get("accuracy"),
     )
 
@@ -137,15 +138,17 @@ def load(
     run_dir: str | os.PathLike[str],
     *,
     model: nn.Module | Callable[[], nn.Module] | None = None,
+    best: bool = False,
 ) -> nn.Module:
     """The network that the run in run_dir trained, on the CPU and in evaluation mode.
 
     With all that training changed: weights, buffers, what modules keep beside them. It is built as
     the run built it, so a ``package.module:factory`` must be importable. One that was given as an
     object is not kept: model is then what to load into (and is returned), or a function that makes
-    it. Raises ConfigError where no trained network is there, or it does not fit model.
+    it. best: the network as it was after its best test, of a run with keep_best, whether that has
+    ended or not. Raises ConfigError where no trained network is there, or it does not fit model.
     """
-    network: nn.Module = _engine().load_network(Path(run_dir), model)
+    network: nn.Module = _engine().load_network(Path(run_dir), model, best=best)
     return network
 
 

@@ -33,6 +33,8 @@ class TrainingResult:
     accuracy: float | None
     """On the test samples after the last epoch, and of a run that was stopped as the model came
     back, in [0, 1]; None where it was not measured."""
+    best_model: nn.Module | None = field(default=None, repr=False)
+    """With keep_best: the model as it was after its best test, by the chosen metric; else None."""
 
     _html: Callable[[], str | None] = field(default=_no_html, compare=False)
 

@@ -41,6 +41,7 @@ from dni_async.launcher.report.curves import Curves
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult, StopResult
 from dni_async.launcher.report.rows import stage_names
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
+from dni_async.launcher.run_folder.best import BestCheckpoint
 from dni_async.launcher.run_folder.checkpoints import OpenCheckpoints
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.received_files import ReceivedFiles
@@ -177,13 +178,20 @@ class Chronicle:
         self._progress: dict[int, Progress] = {}
         self._curves = Curves(result.told.points)
         self._received = ReceivedFiles(folder)
+        self._best = (
+            BestCheckpoint(folder.checkpoints, result.goal, result.whole_figure)
+            if plan.config.keep_best
+            else None
+        )
         self._checkpoints = OpenCheckpoints(
             folder.checkpoints,
             run=identity(plan),
             ranges=plan.layer_ranges,
             keep=plan.config.keep_checkpoints,
             sync=folder.sync_metrics,
+            best=self._best,
         )
+        self._tell_best()  # of before, in a resumed run
 
     def shard(self, stage: int) -> Path | None:
         """The file a worker of stage starts from: of the newest whole checkpoint there is."""
@@ -212,6 +220,11 @@ class Chronicle:
     def keep_saved(self, saved: Saved) -> None:
         """Make a checkpoint whole with the last part of it."""
         self.note(self._checkpoints.enter(self._received.check(saved)))
+        self._tell_best()
+
+    def _tell_best(self) -> None:
+        if self._best is not None and self._best.best is not None:
+            self._result.best_checkpoint = self._best.best.told()
 
     def enter(self, entry: _Entry) -> None:
         """Have the entry wherever it shows."""

@@ -256,7 +256,7 @@ def _check_stream(config: RunConfig, facts: DataFacts) -> None:
 def _check_untested(config: RunConfig) -> None:
     """Raises ConfigError for what asks for a test, where there is nothing to test on."""
     asked = {"target": config.target is not None, "early_stop": config.early_stop}
-    asked["patience"] = config.patience is not None
+    asked |= {"patience": config.patience is not None, "keep_best": config.keep_best}
     for name, is_asked in asked.items():
         if is_asked:
             raise ConfigError(

@@ -91,6 +91,8 @@ class RunResult:
     may write it, from any thread, and whoever trains takes it out. stopped: what came of it.
     told: of a resumed run, its curves before; what goes on is not kept here: it may be much.
     began_at: the id of the batch with which it began, or was resumed.
+    best_checkpoint: with keep_best, which one holds the network that was tested best; see
+    run_folder.best.
     """
 
     name: str
@@ -111,6 +113,7 @@ class RunResult:
     links: list[LinkResult] = field(default_factory=list)
     told: Told = field(default_factory=Told)
     began_at: int = 0
+    best_checkpoint: dict[str, Any] | None = None
     stop_asked: str | None = None
     stopped: StopResult | None = None
 
@@ -155,6 +158,14 @@ class RunResult:
             if epoch.num_tested in (None, whole):
                 outlook.hear(epoch.epoch, self.figure(epoch))
         return outlook
+
+    def whole_figure(self, epoch: int) -> float | None:
+        """The chosen metric of the test after epoch; None where test samples were lost."""
+        whole = max((each.num_tested or 0 for each in self.epochs), default=0)
+        for each in reversed(self.epochs):
+            if each.epoch == epoch:
+                return self.figure(each) if each.num_tested in (None, whole) else None
+        return None
 
     def seconds_to(self, target: float | None) -> float | None:
         """Training seconds up to the end of the first epoch that reaches the target.
@@ -201,6 +212,7 @@ class RunResult:
             "mode": self.goal.mode,
             "best": outlook.best,
             "best_epoch": outlook.best_epoch,
+            "best_checkpoint": self.best_checkpoint,
             "seconds_to_target": self.seconds_to(self.goal.target),
             "stopped": None if self.stopped is None else asdict(self.stopped),
             "epochs": [epoch.to_dict() for epoch in self.epochs],

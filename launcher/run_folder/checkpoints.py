@@ -14,6 +14,7 @@ from dni_async.files.checkpoint import (
     prune,
     seal,
 )
+from dni_async.launcher.run_folder.best import BestCheckpoint
 from dni_async.wire.messages import Saved
 
 __all__ = ["OpenCheckpoints"]
@@ -23,7 +24,7 @@ class OpenCheckpoints:
     """The checkpoints of a run that are not whole yet; newest: the newest one that is.
 
     run: what a run that goes on from them must have in common. sync: called before one becomes
-    whole, to have on disk what was told of the epochs before it.
+    whole, to have on disk what was told of the epochs before it. best: the best one, which stays.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class OpenCheckpoints:
         ranges: Sequence[tuple[int, int]],
         keep: int,
         sync: Callable[[], None],
+        best: BestCheckpoint | None = None,
     ) -> None:
         self.newest: Manifest | None = None
         self._root = root
@@ -41,6 +43,7 @@ class OpenCheckpoints:
         self._ranges = ranges
         self._keep = keep
         self._sync = sync
+        self._best = best
         self._told: dict[int, dict[int, Saved]] = {}  # by batch id and stage
 
     def enter(self, saved: Saved) -> str | None:
@@ -73,4 +76,8 @@ class OpenCheckpoints:
         manifest = Manifest(first.batch_id, first.epoch, first.index, self._run, shards, folder)
         seal(self._root, manifest)
         self.newest = manifest
-        prune(self._root, self._keep)
+        spare = None
+        if self._best is not None:
+            self._best.hear(manifest)
+            spare = None if self._best.best is None else self._best.best.batch_id
+        prune(self._root, self._keep, spare=spare)

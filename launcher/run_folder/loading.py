@@ -16,6 +16,7 @@ from dni_async.config.run_config import RunConfig, read_toml
 from dni_async.errors import ConfigError, DniError
 from dni_async.files import names
 from dni_async.launcher.report.reading import read_report
+from dni_async.launcher.run_folder.best import best_state
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.returned import trained_state
 from dni_async.network.building import build_module
@@ -27,30 +28,40 @@ _DAMAGED = (DniError, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 def load_network(
-    run_dir: Path, model: nn.Module | Callable[[], nn.Module] | None = None
+    run_dir: Path,
+    model: nn.Module | Callable[[], nn.Module] | None = None,
+    *,
+    best: bool = False,
 ) -> nn.Module:
     """The network that the run in run_dir trained, on the CPU, in evaluation mode.
 
     model: what to load it into, or what makes that; without it, the network is built as the run
-    built it. Raises ConfigError where there is no trained network, where it cannot be built, does
-    not fit, or is damaged; model is left as it was then.
+    built it. best: as it was when it was tested best, of a run with keep_best. Raises ConfigError
+    where there is no trained network, where it cannot be built, does not fit, or is damaged; model
+    is left as it was then.
     """
     folder = RunFolder(run_dir)
-    _check_finished(folder)
+    _check_run(folder)
+    if not best:
+        _check_finished(folder)
     config = RunConfig.from_dict(read_toml(run_dir / names.CONFIG))
     network = _rebuilt(config, run_dir) if model is None else _made(config, model)
-    weights, state = _read(folder)
+    weights, state = _read_best(folder) if best else _read(folder)
     _check_fits(network, weights, run_dir)
     _load(network, weights, state, run_dir)
     return network.eval()
 
 
-def _check_finished(folder: RunFolder) -> None:
+def _check_run(folder: RunFolder) -> None:
     path = folder.path
     if not path.is_dir():
         raise ConfigError(f"run_dir: {path}: there is no such folder{did_you_mean_file(path)}")
     if not (path / names.CONFIG).is_file():
         raise ConfigError(f"run_dir: {path} holds no run: it has no {names.CONFIG}")
+
+
+def _check_finished(folder: RunFolder) -> None:
+    path = folder.path
     if not folder.model.is_file():
         remedy = (
             f"dni-launch --resume {path} goes on with it" if folder.has_checkpoint else "train anew"
@@ -100,6 +111,22 @@ def _read(folder: RunFolder) -> tuple[dict[str, torch.Tensor], OwnState]:
         return trained_state(folder)
     except (*_DAMAGED, safetensors.SafetensorError) as error:
         raise _damaged(folder.path, error) from error
+
+
+def _read_best(folder: RunFolder) -> tuple[dict[str, torch.Tensor], OwnState]:
+    """As it was tested best. Raises ConfigError where that was not kept, or is damaged."""
+    try:
+        found = best_state(folder.checkpoints)
+    except (*_DAMAGED, safetensors.SafetensorError) as error:
+        raise ConfigError(
+            f"run_dir: the best checkpoint of {folder.path} is damaged: {error}"
+        ) from error
+    if found is None:
+        raise ConfigError(
+            f"run_dir: the run in {folder.path} has kept no best network; one with --keep-best "
+            "(keep_best=True) does, once the network has been tested"
+        )
+    return found
 
 
 def _check_fits(network: nn.Module, weights: Mapping[str, torch.Tensor], run_dir: Path) -> None:

@@ -12,12 +12,13 @@ from dni_async.files.beside import read_values
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import RunResult
 from dni_async.launcher.report.rows import figure_text
+from dni_async.launcher.run_folder.best import best_state
 from dni_async.launcher.run_folder.folder import RunFolder
 
 if TYPE_CHECKING:
     from dni_async.stage.losses.metrics.examination import Measured
 
-__all__ = ["disagreement", "trained_figures", "trained_network", "trained_state"]
+__all__ = ["best_network", "disagreement", "trained_figures", "trained_network", "trained_state"]
 
 # How far figures may be apart: of a share, beside two samples, and of others, relative; then where
 # numbers are rounded on the way, or another device computes.
@@ -29,11 +30,21 @@ LEAST = 1e-4  # differences of which are rounding, however small the figures
 
 def trained_network(plan: Plan, folder: RunFolder) -> Any:
     """The network (nn.Module) as its user wrote it, with all that training changed, on the CPU."""
+    return _with(plan, *trained_state(folder))
+
+
+def best_network(plan: Plan, folder: RunFolder) -> Any:
+    """The same, as it was when it was tested best, in evaluation mode; None where none was kept."""
+    found = best_state(folder.checkpoints)
+    return None if found is None else _with(plan, *found).eval()
+
+
+def _with(plan: Plan, weights: dict[str, Any], state: Any) -> Any:
     from dni_async.network.building import build_module
     from dni_async.stage.own_state import load_trained
 
     network = build_module(plan.config, plan.input_shape, plan.form.output_shape)
-    load_trained(network, *trained_state(folder))
+    load_trained(network, weights, state)
     return network
 
 

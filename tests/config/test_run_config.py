@@ -99,6 +99,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "dashboard_url": st.none() | st.sampled_from(["http://127.0.0.1:8417/", "https://a.b/c/"]),
     "checkpoint_every": st.sampled_from([None, "500", "30s", "0.5s"]),
     "keep_checkpoints": st.integers(1, 99),
+    "keep_best": st.booleans(),
 }
 # Lockstep keeps the dtype on its links, forward is not for every rule; all else goes together.
 CONFIGS = st.one_of(

@@ -18,6 +18,7 @@ from dni_async.decisions.actions import (
     Forward,
     Item,
     Mark,
+    MarkerReturned,
     RaiseCut,
     RaiseMarker,
     Returned,
@@ -155,3 +156,63 @@ def test_a_source_that_still_has_a_gradient_to_come_does_not_cut_in_lockstep() -
     assert not source.has_turn
     source.handle(Returned(0))
     assert source.has_turn
+
+
+def that_saves(stage: StageMachine) -> StageMachine:
+    """The stage, which saves what has been tested."""
+    stage.cuts.saves_tests = True
+    return stage
+
+
+@pytest.mark.parametrize("kind", [Line, UnevenLine, UnlockedLine])
+@settings(deadline=None, max_examples=25, database=None)
+@given(
+    num_stages=st.integers(1, 5),
+    window=st.integers(1, 4),
+    every=st.integers(0, 9),
+    evaluate_every=st.integers(1, 3),
+    seed=st.integers(0, 2**32),
+)
+def test_every_stage_saves_what_was_tested_before_it_learns_on(
+    kind: type[Line], num_stages: int, window: int, every: int, evaluate_every: int, seed: int
+) -> None:
+    plan = plan_work(5, 7, 2, cut_every=every, evaluate_every=evaluate_every, tests_are_saved=True)
+    work = list(plan)
+    line = kind(num_stages, window, BootstrapRule(), work)
+    for each in line.machines:
+        that_saves(each)
+    line.run(random.Random(seed))
+    ends = [m for m in work if isinstance(m, Mark) and m.kind == "evaluated"]
+    of_tests = [Cut(9 * mark.epoch, mark.epoch + 1, 0) for mark in ends]
+    for stage, machine in enumerate(line.machines):
+        assert machine.finished
+        actions = [action for where, action in line.trace if where == stage]
+        saves = [action.cut for action in actions if isinstance(action, Save)]
+        assert [cut for cut in saves if cut in of_tests] == of_tests
+        assert len(set(saves)) == len(saves)
+        for mark, cut in zip(ends, of_tests, strict=True):
+            begun = actions.index(Announce(Mark("trained", mark.epoch)))
+            between = actions[begun : actions.index(Save(cut))]
+            assert not any(isinstance(action, Update) for action in between)
+
+
+def test_a_stage_that_was_not_there_for_the_whole_test_is_not_what_was_tested() -> None:
+    work: list[Item] = [TRAINED, Batch(1, "evaluate", epoch=1), Mark("evaluated", 1, 2)]
+    whole, late = that_saves(machine(0, work)), that_saves(machine(0, work[1:]))
+    whole.handle(Turn())
+    whole.handle(MarkerReturned(TRAINED))
+    saves = []
+    for source in (whole, late):
+        source.handle(Turn())
+        source.handle(Credited(1))
+        source.handle(Turn())
+        saves.append(Save(Cut(2, 2, 0)) in source.handle(MarkerReturned(Mark("evaluated", 1, 2))))
+    assert saves == [True, False]
+
+
+def test_a_cut_that_is_due_stands_behind_the_first_batch_after_a_test() -> None:
+    """Where all have saved: a source that has taken another's place would save something else."""
+    source = that_saves(machine(0, [FIRST, SECOND]))
+    source.handle(CheckpointDue())
+    assert Save(Cut(0, 1, 0)) not in source.handle(Turn())
+    assert source.handle(Turn()) == [RaiseCut(Cut(1, 1, 1)), Save(Cut(1, 1, 1))]

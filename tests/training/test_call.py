@@ -98,9 +98,9 @@ def test_settings_win_over_config_and_that_over_the_defaults(
 
     seen: list[RunConfig] = []
 
-    def carry_out(config: RunConfig, **_: object) -> tuple[nn.Module, dict[str, Any]]:
+    def carry_out(config: RunConfig, **_: object) -> tuple[nn.Module, None, dict[str, Any]]:
         seen.append(config)
-        return nn.Sequential(), {"runs": [{"test_metrics": {"accuracy": 0.5}, "epochs": []}]}
+        return nn.Sequential(), None, {"runs": [{"test_metrics": {"accuracy": 0.5}, "epochs": []}]}
 
     monkeypatch.setattr(engine, "carry_out", carry_out)
     result = dni_async.train(data="digits", devices="cpu", **arguments)
@@ -119,9 +119,9 @@ def test_a_loader_says_how_large_batches_are(
 
     seen: list[RunConfig] = []
 
-    def carry_out(config: RunConfig, **_: object) -> tuple[nn.Module, dict[str, Any]]:
+    def carry_out(config: RunConfig, **_: object) -> tuple[nn.Module, None, dict[str, Any]]:
         seen.append(config)
-        return nn.Sequential(), {"runs": [{"test_metrics": {"accuracy": 0.5}, "epochs": []}]}
+        return nn.Sequential(), None, {"runs": [{"test_metrics": {"accuracy": 0.5}, "epochs": []}]}
 
     monkeypatch.setattr(engine, "carry_out", carry_out)
     samples = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))

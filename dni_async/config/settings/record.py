@@ -69,6 +69,14 @@ class FailureSettings:
         resumable=True,
     )
 
+    keep_best: bool = setting(
+        False,
+        "Make a checkpoint after each test of the network, and keep the one with the best value of "
+        "the metric; dni_async.load(run_dir, best=True) gives that network.",
+        why="the last network is what a run is asked for (0106)",
+        resumable=True,
+    )
+
     @property
     def checkpoint_s(self) -> float:
         """Seconds from one checkpoint to the next; 0 where they do not go by time."""

@@ -36,6 +36,7 @@ from dni_async.decisions.actions import (
     Turn,
     WindowSet,
 )
+from dni_async.decisions.machines.cuts import Cuts
 from dni_async.decisions.machines.markers import Markers
 from dni_async.decisions.machines.position import Position
 from dni_async.decisions.rules import Rule
@@ -64,7 +65,8 @@ class StageMachine:
     once more is answered once more. So at most what was in flight is lost.
 
     A cut is taken up in its place among the batches, and when a batch could be: so with a window
-    of 1 nothing is in flight then. It goes up, never comes back, and nobody waits for it.
+    of 1 nothing is in flight then. It goes up, never comes back, and nobody waits for it. Where
+    tests are saved, a stage is cut by itself when the marker that ends one is back.
 
     window: the places of either link; rules may want fewer. first_window: how many of them may be
     taken until WindowSet says otherwise; None is all.
@@ -94,8 +96,7 @@ class StageMachine:
         self._rule = rule
         self._work = None if work is None else resume_work(work, next_batch_id)
         self._queue: deque[Item] = deque()
-        self._is_cut_due = False
-        self._cut_at = -1  # the batch behind the last cut: two there would write the same files
+        self.cuts = Cuts()
         self._in_flight: set[int] = set()  # sent up, place not yet freed
         self._held: set[int] = set()  # received, place below not yet freed
         self._owed: list[int] = []  # of those, done with
@@ -151,7 +152,7 @@ class StageMachine:
             case Drained():
                 self._end_early()
             case CheckpointDue():
-                self._is_cut_due = True
+                self.cuts.want()
             case WindowSet(window):
                 self.window = max(1, min(self.places, window))
 
@@ -185,12 +186,8 @@ class StageMachine:
         """Have the next item in the queue, behind a cut if one is due and may stand there."""
         if not self._queue:
             self._queue.extend(islice(work, 1))
-        if not self._queue or not self._is_cut_due:
-            return
-        item = self._queue[0]
-        if isinstance(item, Batch) and item.purpose == "train" and item.batch_id != self._cut_at:
-            self._queue.appendleft(Cut.before(item))
-            self._is_cut_due = False
+        if self._queue and (cut := self.cuts.due_before(self._queue[0])):
+            self._queue.appendleft(cut)
 
     def _take_up(self) -> list[Action]:
         if not self.has_turn:
@@ -199,7 +196,7 @@ class StageMachine:
         if isinstance(item, Mark):
             return self._raise(item)
         if isinstance(item, Cut):
-            self._cut_at = item.batch_id
+            self.cuts.take(item)
             return [RaiseCut(item), Save(item)] if self.has_above else [Save(item)]
         return self._train(item) if item.purpose == "train" else self._evaluate(item)
 
@@ -264,6 +261,9 @@ class StageMachine:
             actions.append(LowerMarker(mark))
         if self.has_above:  # the head announced it before it turned it round
             actions.append(Announce(mark))
+        has_tested = self._marks.has_passed(Mark("trained", mark.epoch))
+        if cut := self.cuts.behind(mark, has_tested=has_tested):
+            actions.append(Save(cut))
         return [*actions, *self._finish(mark)] if self._marks.is_awaited else actions
 
     def _finish(self, mark: Mark) -> list[Action]:

@@ -34,6 +34,10 @@ class Markers:
         self.raised = None
         self._passed.add(mark)
 
+    def has_passed(self, mark: Mark) -> bool:
+        """Whether it came back to this stage itself."""
+        return mark in self._passed
+
     def meet_new_sender(self) -> None:
         """The stage below has been replaced: until its first batch it may repeat markers."""
         self._may_repeat, self.is_awaited = True, self.raised is None

@@ -67,6 +67,7 @@ RUN = {
     "mode": "max",
     "best": THIRD,
     "best_epoch": 1,
+    "best_checkpoint": None,
     "seconds_to_target": THIRD,
     "stopped": None,
     "epochs": [

@@ -1,0 +1,50 @@
+"""Where the work of a stage is cut for checkpoints: when one is due, and where tests have ended."""
+
+from __future__ import annotations
+
+from dni_async.decisions.actions import Batch, Cut, Item, Mark
+
+__all__ = ["Cuts"]
+
+
+class Cuts:
+    """The cuts of one stage.
+
+    saves_tests: whether one is wanted where a test has ended, so that a checkpoint holds what was
+    tested. Nothing is in flight then and the stage trains on only when the marker has gone down, so
+    this cut needs not travel: the marker has.
+    """
+
+    def __init__(self) -> None:
+        self.saves_tests = False
+        self._is_due = False
+        self._at = -1  # the batch behind the last cut: two there would write the same files
+
+    def want(self) -> None:
+        """One is due before the next training batch."""
+        self._is_due = True
+
+    def due_before(self, item: Item) -> Cut | None:
+        """Source: the cut that item comes after, if one is due and may stand there."""
+        if not self._is_due or not isinstance(item, Batch):
+            return None
+        if item.purpose != "train" or item.batch_id == self._at:
+            return None
+        if self.saves_tests and item.index == 0:  # where all have saved what was tested
+            return None
+        self._is_due = False
+        return Cut.before(item)
+
+    def take(self, cut: Cut) -> None:
+        """The stage saves what it is at the cut."""
+        self._at = cut.batch_id
+
+    def behind(self, mark: Mark, *, has_tested: bool) -> Cut | None:
+        """The cut at a marker that is back: of the end of a test, where these are saved.
+
+        has_tested: whether the stage was there from the beginning of that test; one that has taken
+        another's place in the middle is not what was tested.
+        """
+        if not self.saves_tests or mark.kind != "evaluated" or not has_tested:
+            return None
+        return Cut(mark.next_batch_id, mark.epoch + 1, 0)
