@@ -216,9 +216,13 @@ def _seconds(told: Mapping[str, Any]) -> str:
 def _verdict(told: Mapping[str, Any]) -> str:
     """One sentence; it is of the strongest baseline that figures and seconds are told."""
     baselines = told["baselines"]
-    if told["why_not"] is not None:
-        return f"{NOT_COMPARABLE}: {told['why_not']}" if baselines else told["why_not"]
-    name, strongest = min(baselines.items(), key=lambda each: each[1]["ratio"])
-    others = [_ratio(*each) for each in baselines.items() if each[0] != name]
+    if not baselines:
+        return str(told["why_not"])
+    compared = {name: each for name, each in baselines.items() if each["ratio"] is not None}
+    if not compared:
+        return f"{NOT_COMPARABLE}: {told['why_not']}"
+    name, strongest = min(compared.items(), key=lambda each: each[1]["ratio"])
+    others = [_ratio(*each) for each in compared.items() if each[0] != name]
     said = " and ".join([*others, _ratio(name, strongest)])
-    return f"{said}{_figures(strongest)}{_seconds(strongest)}"
+    left_out = [_line(*each) for each in baselines.items() if each[0] not in compared]
+    return "; ".join([f"{said}{_figures(strongest)}{_seconds(strongest)}", *left_out])

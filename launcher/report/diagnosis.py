@@ -8,6 +8,7 @@ from typing import Any
 
 from dni_async.launcher.report.advice import MUCH, Case, advise, ms
 from dni_async.launcher.report.ceiling import Line, measure_line
+from dni_async.launcher.report.comparison import comparison_of
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -26,7 +27,12 @@ def diagnose(report: Mapping[str, Any]) -> Diagnosis | None:
     line = measure_line(report)
     if line is None:
         return None
-    rates = [run["samples_per_second"] for run in report["runs"] if run["kind"] == "baseline"]
+    compared = comparison_of(report)["baselines"]
+    rates = [
+        run["samples_per_second"]
+        for run in report["runs"]
+        if run["name"] in compared and compared[run["name"]]["ratio"] is not None
+    ]
     run = next(run for run in report["runs"] if run["kind"] == "decoupled")
     links = {link["boundary"]: link for link in run.get("links", [])}
     case = Case(line, report["config"], max(rates, default=0.0), links)
