@@ -97,11 +97,14 @@ def main(
     pairs: list[dict[str, Row]] = []
     for number in range(measuring.repeats):
         pairs.append({name: train(arms[name]) for name in rotated(list(arms), number)})
-        results = {"slower": slower(pairs), "pairs": [_plain(pair) for pair in pairs]}
+        facts = observation.facts()
+        cost = None if facts["not_comparable"] else slower(pairs)
+        results = {"slower": cost, "pairs": [_plain(pair) for pair in pairs]}
         settings = {**arms["with"].to_dict(), "repeats": number + 1, "quick": quick}
-        write(measuring.json, "checkpointing", observation.facts(), settings, results)
-    _print(console, pairs)
-    print_facts(console, observation.facts())
+        write(measuring.json, "checkpointing", facts, settings, results)
+    facts = observation.facts()
+    _print(console, pairs, None if facts["not_comparable"] else slower(pairs))
+    print_facts(console, facts)
 
 
 def train(config: RunConfig) -> Row:
@@ -151,7 +154,9 @@ def _plain(pair: Mapping[str, Row]) -> dict[str, Any]:
     return {name: asdict(pair[name]) for name in sorted(pair)}
 
 
-def _print(console: Console, pairs: Sequence[Mapping[str, Row]]) -> None:
+def _print(
+    console: Console, pairs: Sequence[Mapping[str, Row]], cost: Mapping[str, Any] | None
+) -> None:
     titles = ["pair", "train s", "with", "train cpu s", "with", "cpu s", "with", "made", "MB each"]
     made = table("the same run without and with checkpoints", titles)
     for number, pair in enumerate(pairs, 1):
@@ -161,7 +166,7 @@ def _print(console: Console, pairs: Sequence[Mapping[str, Row]]) -> None:
         cells = [f"{seconds:.2f}" for seconds in times]
         made.add_row(str(number), *cells, str(row.num_checkpoints), size)
     console.print(made)
-    for name, spread in slower(pairs).items():
+    for name, spread in (cost or {}).items():
         met = "met" if spread["median"] <= TARGET else "MISSED"
         said = f"{spread['median']:+.1%} ({spread['min']:+.1%} to {spread['max']:+.1%})"
         console.print(

@@ -30,9 +30,11 @@ from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError, WorkerDied
 from dni_async.launcher.commands.options import number_or_auto
 from dni_async.launcher.places.local import command_for
+from dni_async.launcher.report.comparison import NOT_COMPARABLE
 
 CUT_S = 10.0
 NUM_HOSTS = 4
+RATIOS = ("times_1f1b_", "of_the_rate_without_delay")
 FIRST_EPOCH = r"epoch +1 "
 Row = dict[str, Any]
 
@@ -120,7 +122,8 @@ def main(
     console, observation = make_console(), Observation()
     results: dict[str, Row] = {}
     for name in asked:
-        results[name] = measure[name]()
+        beside = Observation()
+        results[name] = _comparable(measure[name](), beside.facts()["not_comparable"])
         shown = table(name, ["what", "figure"])
         for what, figure in results[name].items():
             shown.add_row(what.replace("_", " "), _show(figure))
@@ -135,6 +138,16 @@ def main(
         settings |= {"data": data, "repeats": measuring.repeats, "quick": quick}
         write(json_path, "cluster", observation.facts(), settings, {"rows": results})
     print_facts(console, observation.facts())
+
+
+def _comparable(row: Row, not_comparable: str | None) -> Row:
+    """The row, with a reason in place of each ratio where the machine was not quiet."""
+    if not_comparable is None:
+        return row
+    return {
+        name: f"{NOT_COMPARABLE}: {not_comparable}" if name.startswith(RATIOS) else figure
+        for name, figure in row.items()
+    }
 
 
 def slow_links(

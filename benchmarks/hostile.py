@@ -78,20 +78,21 @@ def main(
             "quick": quick,
         }
         write(json_path, "hostile", observation.facts(), settings, {"rows": rows})
+    facts = observation.facts()
     for row in rows:
-        print_row(console, row)
-    print_facts(console, observation.facts())
+        print_row(console, row, may_compare=facts["not_comparable"] is None)
+    print_facts(console, facts)
     for row in rows:
         check(row)
 
 
-def print_row(console: Console, row: Mapping[str, Any]) -> None:
+def print_row(console: Console, row: Mapping[str, Any], *, may_compare: bool) -> None:
     """What one run and its strangers came to."""
     made = table("a run and its strangers", ["what", "figure"])
     for name, value in row.items():
         made.add_row(name.replace("_", " "), f"{value:,}" if value is not None else "-")
     console.print(made)
-    for sentence in verdicts(row):
+    for sentence in verdicts(row) if may_compare else ():
         console.print(sentence, highlight=False)
 
 

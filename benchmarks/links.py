@@ -74,8 +74,9 @@ def main(
             console.print(f"round {number + 1} of {measuring.repeats} done", highlight=False)
             rows = {"rows": list(rounds.rows())}
             write(measuring.json, "links", observation.facts(), settings, rows)
-    _print(console, rounds)
-    print_facts(console, observation.facts())
+    facts = observation.facts()
+    _print(console, rounds, facts["not_comparable"])
+    print_facts(console, facts)
 
 
 class _Rounds:
@@ -171,7 +172,7 @@ def _chosen_lanes(text: str) -> list[str]:
     return chosen
 
 
-def _print(console: Console, rounds: _Rounds) -> None:
+def _print(console: Console, rounds: _Rounds, not_comparable: str | None) -> None:
     _print_table(console, rounds, "one way, GB/s (median of rounds)", rounds.bandwidth, "{:.2f}")
     for percent in (50, 99):
         title = f"round trip p{percent}, us (tensor up, credit back)"
@@ -187,7 +188,10 @@ def _print(console: Console, rounds: _Rounds) -> None:
         made = table(f"{OURS} against the rivals: {what}", ["size", *rivals])
         for size in rounds.sizes:
             ours = measured(OURS, size)
-            cells = [verdict(_factor(ours, measured(r, size), more_is_better)) for r in rivals]
+            cells = [
+                verdict(_factor(ours, measured(r, size), more_is_better), not_comparable)
+                for r in rivals
+            ]
             made.add_row(_size(size), *cells)
         console.print(made)
 

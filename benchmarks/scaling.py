@@ -110,8 +110,9 @@ def main(
         )
         stages = _parts(setting)
     boundary_s = boundary_cost(modes["strong"])
+    may_compare = observation.facts()["not_comparable"] is None
     for mode, measured in modes.items():
-        _print_lengths(console, mode, measured)
+        _print_lengths(console, mode, measured, may_compare=may_compare)
     _print_boundary(console, boundary_s, links[LOCAL])
     curve = list(
         project(
@@ -156,7 +157,9 @@ def _parts(setting: Setting) -> list[StageTimes]:
     return measure_stages(config, STAGE_BATCHES, copies=available_cores())
 
 
-def _print_lengths(console: Console, mode: Mode, lengths: Sequence[Length]) -> None:
+def _print_lengths(
+    console: Console, mode: Mode, lengths: Sequence[Length], *, may_compare: bool
+) -> None:
     first = lengths[0].rate.median
     title = {
         "strong": f"strong: {lengths[0].config.layers} layers cut into stages, samples/s",
@@ -171,9 +174,9 @@ def _print_lengths(console: Console, mode: Mode, lengths: Sequence[Length]) -> N
             str(length.config.layers),
             f"{rate.median:,.0f}",
             f"{rate.least:,.0f}-{rate.most:,.0f}",
-            f"{rate.median / first:.2f}x",
+            f"{rate.median / first:.2f}x" if may_compare else "-",
             f"{length.simulated:,.0f}",
-            f"{length.error:+.0%}",
+            f"{length.error:+.0%}" if may_compare else "-",
             f"{length.busy:.0%}",
             f"{length.rss_bytes.median / 2**20:.0f}",
         )

@@ -13,9 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dni_async.system import available_cores
+from dni_async.launcher.report.comparison import BUSY, TAKEN
+from dni_async.system import available_cores, core_use
 
-__all__ = ["Observation", "Spread"]
+__all__ = ["Observation", "Spread", "why_not"]
 
 _STEAL = 7  # the place of stolen time in the first line of /proc/stat
 _IDLE = (3, 4)  # idle, and waiting for a disk
@@ -67,13 +68,17 @@ class Observation:
         self._began = time.perf_counter()
         self._load = os.getloadavg()
         self._ticks = _ticks()
+        self._use = core_use()
 
     def facts(self) -> dict[str, Any]:
         """What the machine is, and how quiet it was up to now.
 
         steal_share: of all cores' time, what the host gave to others. busy_share: what anybody
-        on this machine used, the benchmark included. None where the system does not say.
+        on this machine used, the benchmark included. others_cores: kept busy by what is not of it.
+        None where the system does not say. not_comparable: why no ratio means anything, in a
+        clause; None where it does.
         """
+        others, load = self.others_cores(), self._load[0]
         ticks = [now - then for now, then in zip(_ticks(), self._ticks, strict=True)]
         total = sum(ticks)
         idle = sum(ticks[place] for place in _IDLE) if total else 0
@@ -85,7 +90,26 @@ class Observation:
             "load_end": [round(load, 2) for load in os.getloadavg()],
             "steal_share": round(ticks[_STEAL] / total, 4) if total else None,
             "busy_share": round(1 - idle / total, 4) if total else None,
+            "others_cores": None if others is None else round(others, 2),
+            "not_comparable": why_not(others, load, available_cores()),
         }
+
+    def others_cores(self) -> float | None:
+        """Cores that were kept busy up to now by what is not of the benchmark."""
+        use = core_use()
+        return None if use is None or self._use is None else use.others_since(self._use)
+
+
+def why_not(others: float | None, load: float, cores: int) -> str | None:
+    """Why speeds are not compared, in a clause, by the rule of a run's report; None: they are.
+
+    others: cores that other programs took meanwhile; load: before, where that is not known.
+    """
+    if others is not None and others >= TAKEN * cores:
+        return f"other programs kept {others:.1f} of {cores} cores busy meanwhile"
+    if others is None and load >= BUSY * cores:
+        return f"{load:.1f} processes wanted {cores} cores before it"
+    return None
 
 
 def machine() -> dict[str, Any]:

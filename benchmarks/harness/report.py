@@ -19,6 +19,7 @@ from benchmarks.harness.facts import Spread
 from dni_async.errors import ConfigError, DniError
 from dni_async.files.writing import whole
 from dni_async.launcher.interruption import Interrupted, interruptible
+from dni_async.launcher.report.comparison import NOT_COMPARABLE
 
 __all__ = [
     "Measuring",
@@ -27,6 +28,7 @@ __all__ = [
     "make_console",
     "numbers",
     "print_facts",
+    "print_reason",
     "rotated",
     "table",
     "verdict",
@@ -144,8 +146,16 @@ def print_facts(console: Console, facts: Mapping[str, Any]) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    if facts["load_start"][0] > NOISY_LOAD * facts["cores"] or (steal or 0.0) > NOISY_STEAL:
+    if facts["not_comparable"]:
+        print_reason(console, facts["not_comparable"])
+    elif facts["load_start"][0] > NOISY_LOAD * facts["cores"] or (steal or 0.0) > NOISY_STEAL:
         console.print("the machine was not quiet: compare ratios, not seconds", highlight=False)
+
+
+def print_reason(console: Console, not_comparable: str | None) -> None:
+    """Why there are no ratios, if there are none."""
+    if not_comparable:
+        console.print(f"{NOT_COMPARABLE}: {not_comparable}", highlight=False, soft_wrap=True)
 
 
 def make_console() -> Console:
@@ -164,8 +174,13 @@ def table(title: str, columns: Sequence[str]) -> Table:
     return made
 
 
-def verdict(factor: Spread) -> str:
-    """How ours compares: the median ratio, its range over the rounds, and the word for it."""
+def verdict(factor: Spread, not_comparable: str | None) -> str:
+    """How ours compares: the median ratio, its range over the rounds, and the word for it.
+
+    not_comparable: of the machine's facts; where that is a reason, there is no ratio.
+    """
+    if not_comparable:
+        return NOT_COMPARABLE
     word = "faster" if factor.median >= 1 else "SLOWER"
     several = f" ({factor.least:.2f}-{factor.most:.2f})" if len(factor.values) > 1 else ""
     return f"{factor.median:.2f}x{several} {word}"

@@ -59,7 +59,7 @@ def _race(cell: Mapping[str, Any]) -> str:
         reached = f"{len(values)} of {len(seconds['values'])}"
         last = f"{accuracy['median']:.2%} ({accuracy['min']:.2%} to {accuracy['max']:.2%})"
         speedup = arm["speedup_of_dni"]
-        said = "" if name == "dni" else "not comparable" if speedup is None else _verdict(speedup)
+        said = "" if name == "dni" else _verdict(speedup)
         lines.append(f"| {name} | {arm['threads']} | {took} | {reached} | {last} | {said} |")
     return "\n".join(lines)
 
@@ -81,7 +81,10 @@ def _said(config: Mapping[str, Any]) -> str:
     return said
 
 
-def _verdict(speedup: Mapping[str, Any]) -> str:
+def _verdict(speedup: Mapping[str, Any] | None) -> str:
+    """Of a target that was missed, or a machine that was not quiet, there is no ratio."""
+    if speedup is None:
+        return "not comparable"
     word = "faster" if speedup["median"] >= 1 else "SLOWER"
     return f"{speedup['median']:.2f}x ({speedup['min']:.2f} to {speedup['max']:.2f}) {word}"
 

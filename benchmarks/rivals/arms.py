@@ -20,7 +20,7 @@ from dni_async.config.run_config import RunConfig
 from dni_async.decisions.goal import Goal
 from dni_async.launcher.coordination.coordinator import train_decoupled
 from dni_async.launcher.jobs.balance import balance, needs_balance
-from dni_async.launcher.jobs.baseline_process import train_baseline
+from dni_async.launcher.jobs.baseline_process import train_baseline, waiting_beside
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.plan.plan import make_plan
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
@@ -47,13 +47,17 @@ GOAL = Goal("accuracy", "max")
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One run of one arm. workers, restarts, links: of dni only."""
+    """One run of one arm. workers, restarts, links: of dni only.
+
+    others_cores: kept busy while it trained by what is not of the run; None where nobody tells.
+    """
 
     arm: str
     num_processes: int
     num_threads: int
     epochs: Sequence[EpochResult]
     startup_seconds: float = 0.0
+    others_cores: float | None = None
     workers: Sequence[WorkerResult] = field(default_factory=list)
     restarts: Sequence[RestartResult] = field(default_factory=list)
     links: Sequence[LinkResult] = field(default_factory=list)
@@ -87,6 +91,7 @@ class Trained:
             num_workers=self.num_processes,
             num_threads=self.num_threads,
             goal=GOAL,
+            others_cores=self.others_cores,
             epochs=list(self.epochs),
         )
 
@@ -96,16 +101,23 @@ def train_rival_on(hosts: Sequence[Host], arm: str, config: RunConfig) -> Traine
     return _train_rival(arm, "benchmarks.rivals.pipelining", config, hosts)
 
 
-def train_arm(arm: str, config: RunConfig, display: Display | None = None) -> Trained:
+def train_arm(
+    arm: str,
+    config: RunConfig,
+    display: Display | None = None,
+    *,
+    beside: Trained | None = None,
+) -> Trained:
     """Train config's network as arm does; config's data are in whole batches.
 
-    display: is told what the user would see, of dni only. Raises DniError when a process of the
-    arm fails; none outlives the call.
+    display: is told what the user would see, of dni only. beside: our run that a baseline is held
+    against; its threads wait as they do in a run of the launcher. Raises DniError when a process of
+    the arm fails; none outlives the call.
     """
     if arm in ("dni", PROFILED):
         return _train_ours(arm, replace(config, profile=arm == PROFILED), display)
     if arm.startswith("baseline"):
-        return _train_baseline(arm, config)
+        return _train_baseline(arm, config, beside)
     if arm == "data-parallel":
         return _train_rival(arm, "benchmarks.rivals.data_parallel", config)
     return _train_rival(arm, "benchmarks.rivals.pipelining", config)
@@ -136,15 +148,20 @@ def _train_ours(arm: str, config: RunConfig, watching: Display | None) -> Traine
     return _trained(_in_folder(config, train))
 
 
-def _train_baseline(arm: str, config: RunConfig) -> Trained:
+def _train_baseline(arm: str, config: RunConfig, beside: Trained | None) -> Trained:
     def train(folder: RunFolder, display: Display) -> RunResult:
         plan = make_plan(config)
+        num_threads = 1 if arm == "baseline-1-thread" else plan.cores
+        ours = Trained("dni", 0, 0, ()) if beside is None else beside
+        # The load before it is that of the arms before it: what is not told is quiet.
+        quiet = replace(plan, load=0.0)
         result = RunResult(
             name=arm,
             kind="baseline",
             rule="backprop",
             num_workers=1,
-            num_threads=1 if arm == "baseline-1-thread" else plan.cores,
+            num_threads=num_threads,
+            waiting=waiting_beside(ours.result, quiet, num_threads),
         )
         train_baseline(plan, folder, display, result)
         return result
@@ -171,6 +188,7 @@ def _trained(result: RunResult) -> Trained:
         num_threads=result.num_threads,
         epochs=result.epochs,
         startup_seconds=result.startup_seconds,
+        others_cores=result.others_cores,
         workers=result.workers,
         restarts=result.restarts,
         links=result.links,

@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.harness.facts import Spread
-from benchmarks.harness.report import rotated, table, verdict
+from benchmarks.harness.facts import Observation, Spread
+from benchmarks.harness.report import print_reason, rotated, table, verdict
 from benchmarks.harness.samples import write_samples
 from benchmarks.rivals.arms import Trained, train_arm
 from dni_async.config.run_config import RunConfig
@@ -30,6 +30,7 @@ class Race:
     config: RunConfig
     target: float
     runs: dict[str, list[Trained]] = field(default_factory=dict)
+    not_comparable: str | None = None  # why no ratio of seconds means anything
 
     def seconds(self, arm: str) -> Spread:
         """To the target, seed by seed; infinite where it was not reached."""
@@ -52,12 +53,14 @@ class Race:
         return {
             "config": self.config.to_dict() | {"data": "the whole data set, in one file"},
             "target": self.target,
+            "not_comparable": self.not_comparable,
             "arms": {arm: self._row(arm) for arm in self.runs},
         }
 
     def _row(self, arm: str) -> dict[str, Any]:
         runs = self.runs[arm]
-        speedup = self.speedup(arm) if OURS in self.runs else None
+        may_compare = OURS in self.runs and self.not_comparable is None
+        speedup = self.speedup(arm) if may_compare else None
         return {
             "processes": runs[0].num_processes,
             "threads": runs[0].num_threads,
@@ -88,10 +91,14 @@ def measure_race(
             path, config.data, data_dir, max_samples=max_samples, batch_size=config.batch_size
         )
         race = Race(replace(config, data=str(path), data_dir=None), target)
+        observation = Observation()
         for number in range(repeats):
             seeded = replace(race.config, seed=config.seed + number)
             for arm in rotated(arms, number):
-                race.runs.setdefault(arm, []).append(train_arm(arm, seeded))
+                ours = race.runs.get(OURS)
+                trained = train_arm(arm, seeded, beside=ours[-1] if ours else None)
+                race.runs.setdefault(arm, []).append(trained)
+            race.not_comparable = observation.facts()["not_comparable"]
             note(f"  seed {seeded.seed} done ({number + 1} of {repeats})")
     return race
 
@@ -111,16 +118,20 @@ def print_race(console: Console, race: Race) -> None:
             str(runs[0].num_threads),
             _seconds(seconds.median),
             f"{_seconds(seconds.least)} to {_seconds(seconds.most)}",
-            "" if arm == OURS or OURS not in race.runs else _word(race.speedup(arm)),
+            "" if arm == OURS or OURS not in race.runs else _word(race, arm),
             f"{accuracy.median:.2%}",
             f"{Spread.of([run.samples_per_second for run in runs]).median:,.0f}",
         )
     console.print(made)
+    print_reason(console, race.not_comparable)
 
 
 def _seconds(value: float) -> str:
     return f"{value:.2f}" if math.isfinite(value) else "not reached"
 
 
-def _word(speedup: Spread | None) -> str:
-    return "not comparable: not reached" if speedup is None else verdict(speedup)
+def _word(race: Race, arm: str) -> str:
+    speedup = race.speedup(arm)
+    if speedup is None:
+        return "not comparable: not reached"
+    return verdict(speedup, race.not_comparable)

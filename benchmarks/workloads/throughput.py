@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from benchmarks.harness.facts import Spread
-from benchmarks.harness.report import rotated, table, verdict
+from benchmarks.harness.facts import Observation, Spread
+from benchmarks.harness.report import print_reason, rotated, table, verdict
 from benchmarks.harness.samples import write_samples
 from benchmarks.rivals.arms import Trained, train_arm
 from benchmarks.workloads.simulation.stage_times import StageTimes, ceiling, measure_stages
@@ -28,13 +28,17 @@ STAGE_BATCHES = 32
 
 @dataclass(slots=True)
 class Cell:
-    """One network and batch size: every arm's runs, one per round; arms that failed, and why."""
+    """One network and batch size: every arm's runs, one per round; arms that failed, and why.
+
+    not_comparable: why no ratio of them means anything; None where it does.
+    """
 
     config: RunConfig
     runs: dict[str, list[Trained]] = field(default_factory=dict)
     ceilings: list[float] = field(default_factory=list)  # samples per second
     stages: list[StageTimes] = field(default_factory=list)  # of the last round
     failed: dict[str, str] = field(default_factory=dict)
+    not_comparable: str | None = None
 
     def rate(self, arm: str) -> Spread:
         """Samples per second of each round."""
@@ -51,9 +55,14 @@ class Cell:
         return OURS in self.runs
 
     @property
+    def may_compare(self) -> bool:
+        """Whether there is a ratio of ours to anything."""
+        return self.has_ours and self.not_comparable is None
+
+    @property
     def share_of_ceiling(self) -> Spread | None:
         """Our rate over the ceiling, round by round."""
-        if not self.has_ours or len(self.ceilings) != len(self.runs[OURS]):
+        if not self.may_compare or len(self.ceilings) != len(self.runs[OURS]):
             return None
         pairs = zip(self.rate(OURS).values, self.ceilings, strict=True)
         return Spread.of([ours / most for ours, most in pairs])
@@ -66,6 +75,7 @@ class Cell:
             "num_train": next((runs[0].num_train for runs in self.runs.values()), 0),
             "arms": {arm: self._arm(arm) for arm in self.runs},
             "failed": self.failed,
+            "not_comparable": self.not_comparable,
             "ceiling": {
                 "samples_per_second": Spread.of(self.ceilings).to_dict() if self.ceilings else None,
                 "share_reached": None if share is None else share.to_dict(),
@@ -79,7 +89,7 @@ class Cell:
             "processes": runs[0].num_processes,
             "threads": runs[0].num_threads,
             "samples_per_second": self.rate(arm).to_dict(),
-            "speedup_of_dni": self.speedup(arm).to_dict() if self.has_ours else None,
+            "speedup_of_dni": self.speedup(arm).to_dict() if self.may_compare else None,
             "train_loss": [run.train_loss for run in runs],
             "workers": [
                 {key: row[key] for key in ("stage", "busy", "waiting", "sending")}
@@ -110,10 +120,12 @@ def measure_cell(
             batch_size=config.batch_size,
         )
         cell = Cell(replace(config, data=str(path), data_dir=None))
+        observation = Observation()
         for number in range(repeats):
             for arm in rotated(arms, number):
                 _measure_arm(cell, arm, note)
             _measure_ceiling(cell)
+            cell.not_comparable = observation.facts()["not_comparable"]
             note(f"  round {number + 1} of {repeats} done")
     return cell
 
@@ -129,7 +141,9 @@ def _measure_arm(cell: Cell, arm: str, note: Callable[[str], None]) -> None:
     if arm in cell.failed:
         return
     try:
-        cell.runs.setdefault(arm, []).append(train_arm(arm, cell.config))
+        ours = cell.runs.get(OURS)
+        trained = train_arm(arm, cell.config, beside=ours[-1] if ours else None)
+        cell.runs.setdefault(arm, []).append(trained)
     except DniError as error:
         cell.failed[arm] = str(error)
         cell.runs.pop(arm, None)
@@ -143,19 +157,20 @@ def print_cell(console: Console, cell: Cell) -> None:
     title = f"{shape}: samples/s (median of rounds)"
     made = table(title, ["arm", "processes", "threads", "samples/s", "range", "dni is", "loss"])
     for arm, runs in cell.runs.items():
-        rate = cell.rate(arm)
+        rate, is_rival = cell.rate(arm), cell.has_ours and arm != OURS
         made.add_row(
             arm,
             str(runs[0].num_processes),
             str(runs[0].num_threads),
             f"{rate.median:,.0f}",
             f"{rate.least:,.0f}-{rate.most:,.0f}",
-            verdict(cell.speedup(arm)) if cell.has_ours and arm != OURS else "",
+            verdict(cell.speedup(arm), cell.not_comparable) if is_rival else "",
             f"{runs[-1].train_loss:.3f}",
         )
     for arm in cell.failed:
         made.add_row(arm, "", "", "failed")
     console.print(made)
+    print_reason(console, cell.not_comparable)
     _print_ceiling(console, cell)
 
 

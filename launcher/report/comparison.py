@@ -16,9 +16,11 @@ from dni_async.launcher.report.rows import chosen_metric, figure_text, metrics_o
 
 __all__ = [
     "ALL_THREADS",
+    "BUSY",
     "NOT_COMPARABLE",
     "ONE_THREAD",
     "SPEEDUPS",
+    "TAKEN",
     "compare",
     "comparison_of",
     "disturbed",

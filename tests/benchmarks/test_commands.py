@@ -126,7 +126,8 @@ def test_checkpointing(start: Callable[..., Command]) -> None:
     assert pair["with"]["num_checkpoints"] >= 1
     assert pair["with"]["checkpoint_bytes"] > 0
     assert pair["without"]["num_checkpoints"] == 0
-    for name, spread in result["slower"].items():
+    assert (result["slower"] is None) == (result["machine"]["not_comparable"] is not None)
+    for name, spread in (result["slower"] or {}).items():
         assert spread["median"] == pair["with"][name] / pair["without"][name] - 1
 
 
@@ -163,7 +164,8 @@ def test_training_throughput(start: Callable[..., Command]) -> None:
     losses = {arm: row["train_loss"][0] for arm, row in cell["arms"].items() if arm != "dni"}
     # All that backpropagate do the same arithmetic; only their sums are in another order.
     assert max(losses.values()) - min(losses.values()) < 1e-3
-    assert cell["ceiling"]["share_reached"]["median"] > 0
+    share = cell["ceiling"]["share_reached"]
+    assert share is None if cell["not_comparable"] else share["median"] > 0
 
 
 @slow

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from benchmarks.harness.facts import Observation, Spread
+from benchmarks.harness.facts import Observation, Spread, why_not
 from benchmarks.harness.report import rotated, verdict
 
 
@@ -29,7 +29,24 @@ def test_a_spread_has_a_middle_and_two_ends() -> None:
     ],
 )
 def test_a_loss_is_called_a_loss(factors: list[float], words: str) -> None:
-    assert verdict(Spread.of(factors)) == words
+    assert verdict(Spread.of(factors), None) == words
+    assert verdict(Spread.of(factors), "others are at work") == "not comparable"
+
+
+@pytest.mark.parametrize(
+    ("others", "load", "reason"),
+    [
+        (0.0, 9.0, None),
+        (0.19, 9.0, None),
+        (0.2, 0.0, "other programs kept 0.2 of 2 cores busy meanwhile"),
+        (None, 0.9, None),
+        (None, 1.0, "1.0 processes wanted 2 cores before it"),
+    ],
+)
+def test_others_that_take_a_tenth_of_the_cores_leave_no_ratio(
+    others: float | None, load: float, reason: str | None
+) -> None:
+    assert why_not(others, load, cores=2) == reason
 
 
 def test_every_arm_goes_first_in_its_turn() -> None:
