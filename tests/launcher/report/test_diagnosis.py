@@ -248,6 +248,14 @@ def test_the_advice_for(name: str) -> None:
     assert list(diagnosis.advice) == advice
 
 
+def test_a_baseline_that_was_disturbed_is_not_held_up_as_better() -> None:
+    told, _ = ADVICE["a baseline out of reach"]
+    runs = [*told["runs"][:-1], {**told["runs"][-1], "others_cores": 1.5}]
+    diagnosis = diagnose({**told, "runs": runs})
+    assert diagnosis is not None
+    assert diagnosis.advice == ()
+
+
 HELD_UP = (
     worker(0, 0.01, waiting=0.4, waiting_for_credits=0.3),
     worker(1, 0.01, waiting=0.3),
