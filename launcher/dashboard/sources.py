@@ -16,8 +16,13 @@ from dni_async.launcher.dashboard.ledger import Ledger
 from dni_async.launcher.dashboard.line import told_line, told_restarts
 from dni_async.launcher.dashboard.logs import Stacks, list_logs, tail_of
 from dni_async.launcher.dashboard.pace import ROW
-from dni_async.launcher.dashboard.timelines import Timelines, told_timeline
-from dni_async.launcher.dashboard.told_marks import read_told
+from dni_async.launcher.dashboard.timelines import (
+    FIRST_BATCHES,
+    Timelines,
+    told_batch_s,
+    told_timeline,
+)
+from dni_async.launcher.dashboard.told_marks import TOLD_S, read_told
 from dni_async.launcher.report.shelf.differing import differences
 from dni_async.launcher.report.shelf.shelf import Shelf
 
@@ -111,8 +116,9 @@ class Sources:
             return None
         if self.live is not None and self.is_live(name):
             moment = self.live.ledger.moment()
-            told = read_told(folder, time.monotonic() - moment.at_s)
-            return told_timeline(moment, told, length_s, is_lockstep=is_lockstep)
+            length_s = length_s or FIRST_BATCHES * told_batch_s(moment) or TOLD_S
+            told = read_told(folder, time.monotonic() - moment.at_s, length_s)
+            return told_timeline(moment, told, is_lockstep=is_lockstep)
         report = self._shelf.report(name)
         return self._timelines.of(folder, began_s, length_s, is_lockstep=is_lockstep, report=report)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from dni_async.files import names
 from dni_async.launcher.dashboard.ledger import Moment, StageNow
-from dni_async.launcher.dashboard.told_marks import told_window
+from dni_async.launcher.dashboard.told_marks import Told
 from dni_async.launcher.report.html.timeline.lockstep import (
     StageTime,
     batch_seconds,
@@ -17,41 +17,37 @@ from dni_async.launcher.report.html.timeline.lockstep import (
 )
 from dni_async.launcher.report.html.timeline.recorded import Trace, read_trace, window_of
 
-__all__ = ["Timelines", "told_timeline"]
+__all__ = ["FIRST_BATCHES", "Timelines", "told_batch_s", "told_timeline"]
 
 LAST_S = 10.0
 SHORTEST_S = 1e-5
 FIRST_BATCHES = 16  # that the first look at a trace shows
 
 
-def told_timeline(
-    moment: Moment, trace: Trace | None = None, length_s: float | None = None, *, is_lockstep: bool
-) -> dict[str, Any]:
+def told_timeline(moment: Moment, told: Told | None = None, *, is_lockstep: bool) -> dict[str, Any]:
     """The last seconds of a run that goes on: mark by mark where its workers tell those.
 
-    Else as shares of the time between two reports. trace: what they tell, its zero that of moment.
+    Else as shares of the time between two reports. told: those marks, their zero that of moment.
     """
-    batches = [_batches_per_second(moment, stage) for stage in moment.stages]
-    batch_s = 1 / min(batches) if batches and min(batches) > 0 else 0.0
     began_s, ended_s = max(0.0, moment.at_s - LAST_S), moment.at_s
-    if trace is not None:
-        began_s, ended_s = told_window(trace, length_s or FIRST_BATCHES * batch_s or LAST_S)
+    if told is not None:
+        began_s, ended_s = told.began_s, told.ended_s
     times = [_time_of(moment, stage) for stage in sorted(moment.stages)]
     lockstep = in_lockstep(times, began_s, ended_s)
     if is_lockstep:
         shown = lockstep
-    elif trace is not None:
-        shown = window_of(trace, began_s, ended_s)
+    elif told is not None:
+        shown = window_of(told.trace, began_s, ended_s)
     else:
         recent = sorted(moment.stages.items())
         shown = {"tracks": [{"stage": s, "pieces": list(_pieces(n, began_s))} for s, n in recent]}
     return {
-        "source": "counters" if trace is None else "told",
+        "source": "counters" if told is None else "told",
         "began_s": began_s,
         "ended_s": ended_s,
         "end_s": ended_s,
         "lockstep_s": lockstep["period_s"],
-        "batch_s": batch_s,
+        "batch_s": told_batch_s(moment),
         "tracks": shown["tracks"],
         "arrows": shown.get("arrows", []),
     }
@@ -78,6 +74,12 @@ def _time_of(moment: Moment, stage: int) -> StageTime:
         works_s = min(works_s, counters.times.train_cpu_s * run.num_workers / run.num_threads)
     batch_s = works_s / counters.work.updates if counters.work.updates else 0.0
     return StageTime(batch_s / 3, batch_s * 2 / 3)
+
+
+def told_batch_s(moment: Moment) -> float:
+    """Seconds of a batch, of the stage that passes fewest; 0 before that is known."""
+    batches = [_batches_per_second(moment, stage) for stage in moment.stages]
+    return 1 / min(batches) if batches and min(batches) > 0 else 0.0
 
 
 def _batches_per_second(moment: Moment, stage: int) -> float:

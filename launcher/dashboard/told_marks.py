@@ -3,56 +3,82 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from dni_async.files import names
 from dni_async.launcher.report.html.timeline.recorded import Arrow, Mark, Trace
 
-__all__ = ["read_told", "told_window"]
+__all__ = ["TOLD_S", "Told", "read_told"]
 
-MAX_BYTES = 64 * 2**10  # of a worker's file: its last 1,300 marks or so
-LAST_S = 10.0
+MAX_BYTES = 512 * 2**10  # of a worker's file, its end: 10,000 marks or so
+MAX_MARKS = 1_300  # of a worker, that are taken out of it
+TOLD_S = 10.0
 LATE_S = 1.5  # a worker that tells nothing for so long is not waited for
 USES = ("backward", "carry back", "learn")  # of a returned gradient, whichever is first
 Place = tuple[int, str, int]  # stage, kind, batch
 
 
-def read_told(folder: Path, opened_s: float) -> Trace | None:
-    """The last marks of a run's workers; None where none tells. opened_s: when their zero was.
+class Told(NamedTuple):
+    """The last marks, and the seconds that are known of all workers."""
+
+    trace: Trace
+    began_s: float
+    ended_s: float
+
+
+def read_told(folder: Path, opened_s: float, length_s: float = TOLD_S) -> Told | None:
+    """The last length_s of a run at most; None where no worker tells. opened_s: when zero was.
 
     Times are of the monotonic clock, which all processes of a host share.
     """
-    trace = Trace()
+    files = {}
     for path in sorted((folder / names.PROFILE).glob(names.told_spans("*"))):
-        marks = list(_marks(path, opened_s))
-        if marks:
-            trace.marks[int(path.stem.rpartition("-")[2])] = marks
+        lines = _whole_lines(path)
+        if lines:
+            files[int(path.stem.rpartition("-")[2])] = lines
+    if not files:
+        return None
+    ends = [_ended_ns(lines[-1]) for lines in files.values()]
+    ended_ns = min(end for end in ends if end > max(ends) - LATE_S * 1e9)
+    began_ns = ended_ns - int(min(length_s, TOLD_S) * 1e9)
+    for lines in files.values():  # as far back as all of them tell, with so many marks at most
+        last = bisect_left(lines, ended_ns, key=_began_ns)
+        if last:
+            began_ns = max(began_ns, _began_ns(lines[max(0, last - MAX_MARKS)]))
+    trace = Trace()
+    for stage, lines in files.items():
+        first = bisect_right(lines, began_ns, key=_ended_ns)
+        shown = lines[first : bisect_left(lines, ended_ns, key=_began_ns)]
+        trace.marks[stage] = [_mark(line, opened_s) for line in shown]
     trace.arrows = sorted(_arrows(trace.marks))
-    return trace if trace.marks else None
+    return Told(trace, min(began_ns, ended_ns) / 1e9 - opened_s, ended_ns / 1e9 - opened_s)
 
 
-def told_window(trace: Trace, length_s: float) -> tuple[float, float]:
-    """The last seconds that are known of all workers, at most so many."""
-    ends = [marks[-1].ended_s for marks in trace.marks.values()]
-    ended_s = min(end for end in ends if end > max(ends) - LATE_S)
-    known_s = max(marks[0].began_s for marks in trace.marks.values())
-    began_s = max(ended_s - min(length_s, LAST_S), min(known_s, ended_s))
-    return began_s, ended_s
-
-
-def _marks(path: Path, opened_s: float) -> Iterator[Mark]:
-    """The whole lines at the end of a file that is being written."""
+def _whole_lines(path: Path) -> list[bytes]:
+    """Those at the end of a file that is being written."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - MAX_BYTES))
-            lines = file.read().split(b"\n")
+            lines = file.read().split(b"\n")[:-1]
     except OSError:
-        return
-    for line in lines[:-1]:
-        if line.startswith(b"["):
-            kind, batch, version, began_ns, ended_ns = json.loads(line)
-            yield Mark(began_ns / 1e9 - opened_s, ended_ns / 1e9 - opened_s, kind, batch, version)
+        return []
+    return [line for line in lines if line.startswith(b"[")]
+
+
+def _began_ns(line: bytes) -> int:
+    return int(json.loads(line)[3])
+
+
+def _ended_ns(line: bytes) -> int:
+    return int(json.loads(line)[4])
+
+
+def _mark(line: bytes, opened_s: float) -> Mark:
+    kind, batch, version, began_ns, ended_ns = json.loads(line)
+    return Mark(began_ns / 1e9 - opened_s, ended_ns / 1e9 - opened_s, kind, batch, version)
 
 
 def _arrows(tracks: Mapping[int, Sequence[Mark]]) -> Iterator[Arrow]:

@@ -10,7 +10,7 @@ import pytest
 from dni_async.files import names
 from dni_async.launcher.dashboard import told_marks
 from dni_async.launcher.dashboard.timelines import told_timeline
-from dni_async.launcher.dashboard.told_marks import read_told, told_window
+from dni_async.launcher.dashboard.told_marks import read_told
 from tests.launcher.dashboard.test_header import moment
 from tests.launcher.told import decoupled
 
@@ -43,45 +43,60 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_whole_lines_are_marks_and_what_was_sent_is_followed_to_its_use(folder: Path) -> None:
-    trace = read_told(folder, OPENED_S)
-    assert trace is not None
-    kinds = {stage: [mark.kind for mark in marks] for stage, marks in trace.marks.items()}
-    assert kinds == {0: ["forward", "send", "wait", "carry back"], 1: ["forward", "send gradient"]}
-    assert trace.marks[0][1].began_s == pytest.approx(0.002)
-    assert trace.marks[0][1][2:] == ("send", 3, 7)
-    assert [(each.kind, each.start, each.end) for each in trace.arrows] == [
-        ("activation", 0, 1),
-        ("gradient", 1, 0),
-    ]
-    assert trace.arrows[0][:2] == pytest.approx((0.002, 0.010))
-    assert trace.arrows[1][:2] == pytest.approx((0.020, 0.040))
+    tell(folder, 1, ("wait", -1, 0, 10), ("forward", 3, 10, 20), ("send gradient", 3, 20, 50))
+    told = read_told(folder, OPENED_S)
+    assert told is not None
+    kinds = {stage: [mark.kind for mark in marks] for stage, marks in told.trace.marks.items()}
+    assert kinds == {
+        0: ["forward", "send", "wait", "carry back"],
+        1: ["wait", "forward", "send gradient"],
+    }
+    assert told.trace.marks[0][1] == pytest.approx((0.002, 0.003, "send", 3, 7))
+    up, down = told.trace.arrows
+    assert (up.kind, up.start, up.end, down.kind, down.start, down.end) == (
+        "activation", 0, 1, "gradient", 1, 0,
+    )  # fmt: skip
+    assert (*up[:2], *down[:2]) == pytest.approx((0.002, 0.010, 0.020, 0.040))
+
+
+def test_it_is_as_far_as_all_workers_tell(folder: Path) -> None:
+    def window(length_s: float) -> tuple[float, float]:
+        told = read_told(folder, OPENED_S, length_s)
+        assert told is not None
+        return told.began_s, told.ended_s
+
+    assert window(10.0) == pytest.approx((0.010, 0.030))
+    assert window(0.005) == pytest.approx((0.025, 0.030))
+    tell(folder, 0, ("forward", 9, 4000, 4010))  # stage 1 has told nothing for seconds
+    assert window(0.005) == pytest.approx((4.005, 4.010))
+
+
+def test_of_workers_that_told_at_different_moments_both_are_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(told_marks, "MAX_MARKS", 3)
+    tell(tmp_path, 0, *(("forward", batch, batch, batch + 1) for batch in range(10)))
+    tell(tmp_path, 1, *(("forward", batch, batch, batch + 1) for batch in range(100)))
+    told = read_told(tmp_path, OPENED_S)
+    assert told is not None
+    assert (told.began_s, told.ended_s) == pytest.approx((0.007, 0.010))
+    batches = [[mark.batch for mark in marks] for marks in told.trace.marks.values()]
+    assert batches == [[7, 8, 9], [7, 8, 9]]
 
 
 def test_of_a_long_file_the_end_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(told_marks, "MAX_BYTES", 100)
-    trace = read_told(folder, OPENED_S)
-    assert trace is not None
-    assert [mark.kind for mark in trace.marks[0]] == ["carry back"]
-
-
-def test_the_window_is_as_far_as_all_workers_tell(folder: Path) -> None:
-    trace = read_told(folder, OPENED_S)
-    assert trace is not None
-    assert told_window(trace, 10.0) == pytest.approx((0.010, 0.030))
-    assert told_window(trace, 0.005) == pytest.approx((0.025, 0.030))
-    tell(folder, 0, ("forward", 9, 4000, 4010))  # stage 1 has told nothing for seconds
-    late = read_told(folder, OPENED_S)
-    assert late is not None
-    assert told_window(late, 0.005) == pytest.approx((4.005, 4.010))
+    told = read_told(folder, OPENED_S)
+    assert told is not None
+    assert len(told_marks._whole_lines(folder / names.PROFILE / names.told_spans(0))) == 1
 
 
 def test_the_timeline_of_such_a_run_has_every_mark(folder: Path, tmp_path: Path) -> None:
-    trace = read_told(folder, OPENED_S)
-    told = told_timeline(moment(decoupled()), trace, is_lockstep=False)
+    marks = read_told(folder, OPENED_S)
+    told = told_timeline(moment(decoupled()), marks, is_lockstep=False)
     assert told["source"] == "told"
     assert [len(track["marks"]) for track in told["tracks"]] == [1, 2]
-    assert [arrow.kind for arrow in told["arrows"]] == ["gradient"]  # the other ends as it begins
-    lockstep = told_timeline(moment(decoupled()), trace, is_lockstep=True)
+    lockstep = told_timeline(moment(decoupled()), marks, is_lockstep=True)
     first = lockstep["tracks"][0]["marks"][0]
     assert (first.kind, first.began_s) == ("forward", pytest.approx(0.010))
     assert read_told(tmp_path / "elsewhere", OPENED_S) is None
