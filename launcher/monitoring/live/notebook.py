@@ -162,7 +162,8 @@ class NotebookDisplay(Display):
             metric = self._epochs[-1][0].goal.metric
             chosen = [] if metric == LOSS else [f"test {metric}"]
             names = ["run", "epoch", "train loss", "test loss", *chosen, "seconds", "samples/s"]
-            yield table(names, [_epoch_row(*each) for each in reversed(self._epochs)])
+            rows = [_epoch_row(*each) for each in reversed(self._epochs)]
+            yield f'<div class="scroll">{table(names, rows)}</div>'
 
     def _plain(self) -> str:
         """For what shows no HTML."""
