@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from types import UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from dni_async.config.extensions import is_extension
 from dni_async.config.meant import did_you_mean
@@ -176,6 +176,6 @@ def declared_in(group: type, title: str) -> Iterator[Setting]:
 def _choices(kind: object) -> tuple[str, ...]:
     """Those of a type that is words alone, or words or None."""
     kinds = [each for each in get_args(kind) if each is not type(None)]
-    if get_origin(kind) is UnionType and len(kinds) == 1:
+    if get_origin(kind) in (Union, UnionType) and len(kinds) == 1:
         kind = kinds[0]
     return get_args(kind) if get_origin(kind) is Literal else ()

@@ -144,6 +144,8 @@ def _compare(paths: tuple[Path, ...], *, as_json: bool) -> None:
     found, faults = [], []
     for path in paths:
         try:
+            if path.is_dir() and not is_run(path):
+                raise ConfigError(f"{path}: holds no run")
             found.append((path, read_report(path)))
         except ConfigError as error:
             faults.append(str(error))

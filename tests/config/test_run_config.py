@@ -175,6 +175,7 @@ def test_a_config_does_not_change() -> None:
     [
         ({"layers": 0}, "layers: must be at least 1, but is 0"),
         ({"keep_checkpoints": 0}, "keep_checkpoints: must be at least 1"),
+        ({"metric_mode": "maxx"}, "metric_mode: must be one of max, min, but is 'maxx'; did"),
         *(
             (
                 {"checkpoint_every": every},
