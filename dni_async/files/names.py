@@ -13,6 +13,7 @@ __all__ = [
     "LOGS",
     "MANIFEST",
     "METRICS",
+    "MLFLOW",
     "MODEL",
     "MODEL_STATE",
     "OF_RUN",
@@ -23,6 +24,8 @@ __all__ = [
     "RUN_ID",
     "TENSORBOARD",
     "TRACE",
+    "WANDB",
+    "WANDB_ID",
     "WEIGHTS",
     "earlier_events",
     "events",
@@ -51,9 +54,12 @@ PROFILE: Final = "profile"
 EVENTS: Final = "events"
 WEIGHTS: Final = "weights"
 TENSORBOARD: Final = "tensorboard"
+MLFLOW: Final = "mlflow.json"  # the run's id there, as in the next
+WANDB_ID: Final = "wandb.json"
+WANDB: Final = "wandb"  # a folder again
 OF_RUN: Final = (
     CONFIG, METRICS, REPORT, MODEL, MODEL_STATE, TRACE, CHECKPOINTS, LOGS, PROFILE, EVENTS, RUN_ID,
-    WEIGHTS, TENSORBOARD,
+    WEIGHTS, TENSORBOARD, MLFLOW, WANDB_ID, WANDB,
 )  # fmt: skip
 
 RUN_EVENTS: Final = "run.jsonl"  # beside those of the stages: what the launcher decided

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
+from dni_async.files import names
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.report.curves import CurvePoint
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
@@ -95,7 +97,7 @@ class WatchedDisplay(Display):
                 if watcher.is_essential:
                     raise
                 self._watchers.remove(watcher)
-                self.note(f"{type(watcher).__name__} shows no more: {error}")
+                self.note(f"{watcher.title or type(watcher).__name__} shows no more: {error}")
 
 
 @contextmanager
@@ -126,11 +128,41 @@ def open_watchers(config: RunConfig, event_files: Path) -> Iterator[Watchers]:
             dashboard = stack.enter_context(closing(Dashboard(event_files.parent, *place)))
             watchers.all.append(dashboard)
             watchers.notes.append(f"dashboard: {dashboard.url}")
+        _open_loggers(config, event_files.parent, watchers)
         if config.engine == "ray":
             from dni_async.launcher.monitoring.ray_metrics import RayGauges
 
             watchers.all.append(RayGauges(event_files.parent.name))
         yield watchers
+
+
+def _open_loggers(config: RunConfig, folder: Path, watchers: Watchers) -> None:
+    """Those of other people, which are imported in threads of their own: it takes seconds."""
+    if config.mlflow is not None:
+        _need("mlflow", "mlflow")
+        from dni_async.launcher.monitoring.loggers.mlflow import MlflowLog, tracking_uri
+        from dni_async.launcher.monitoring.loggers.watching import LoggedRun
+
+        uri = tracking_uri(config.mlflow)
+        watchers.all.append(LoggedRun("MLflow", lambda: MlflowLog(uri), folder, names.MLFLOW))
+        watchers.notes.append(f"MLflow: runs are logged to {uri}")
+    if config.wandb is not None:
+        _need("wandb", "wandb")
+        from dni_async.launcher.monitoring.loggers.wandb import WandbLog, check_login, is_offline
+        from dni_async.launcher.monitoring.loggers.watching import LoggedRun
+
+        project = config.wandb
+        check_login()
+        watchers.all.append(LoggedRun("W&B", lambda: WandbLog(project), folder, names.WANDB_ID))
+        how = ", offline: wandb sync sends it" if is_offline() else ""
+        watchers.notes.append(f"W&B: runs are logged to the project {project}{how}")
+
+
+def _need(setting: str, package: str) -> None:
+    """Raises ConfigError where the package is not installed; it is not imported."""
+    with _extra(setting, (package,), setting):
+        if find_spec(package) is None:
+            raise ModuleNotFoundError(package, name=package)
 
 
 @contextmanager

@@ -23,6 +23,7 @@ class Watcher:
     """
 
     is_essential = False
+    title = ""  # what the user calls it, where that is not its class's name
 
     def lay_out(self, plan: Plan) -> None:
         """What is to be trained, and by whom."""

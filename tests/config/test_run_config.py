@@ -89,6 +89,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "profile": st.booleans(),
     "record_events": st.booleans(),
     "torch_profiler": st.none() | st.integers(0, 2**31),
+    "mlflow": st.none() | st.just("runs"),
+    "wandb": st.none() | st.just("project"),
     "log_every": st.none() | st.integers(0, 1000),
     "tensorboard": st.booleans(),
     "metrics_port": st.none() | st.integers(0, 65535),

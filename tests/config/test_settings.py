@@ -37,6 +37,8 @@ OUTSIDE: dict[str, list[Any]] = {
     "momentum": [-0.1, 1.0],
     "seed": [-1, 2**31],
     "window": [0, "wide"],
+    "mlflow": ["", " "],
+    "wandb": [""],
     "metrics_port": [-1, 2**16],
     "dashboard_port": [-1, 2**16],
     "dashboard_url": ["127.0.0.1:80", "ftp://host/", "http://host/?a"],

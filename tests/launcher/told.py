@@ -49,9 +49,16 @@ def point(stage: int, updates: int, **figures: Any) -> CurvePoint:
     return CurvePoint(stage=stage, updates=updates, **values)
 
 
-def plan(*, num_train_batches: int, **settings: Any) -> Plan:
+def plan(
+    *, num_train_batches: int, num_stages: int = 2, dataset_name: str = "digits", **settings: Any
+) -> Plan:
     """What a watcher is told of a run's plan, with these settings."""
-    told = SimpleNamespace(num_train_batches=num_train_batches, config=RunConfig(**settings))
+    told = SimpleNamespace(
+        num_train_batches=num_train_batches,
+        num_stages=num_stages,
+        dataset_name=dataset_name,
+        config=RunConfig(**settings),
+    )
     return cast("Plan", told)
 
 

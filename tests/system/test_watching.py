@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.launcher.events import scalars
+from tests.launcher.monitoring.loggers.offline_runs import offline_runs
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
@@ -93,3 +98,83 @@ def _agrees_with_the_report(run: Launch, num_epochs: int) -> None:
         stages = [f"updates/busy/stage-{worker['stage']}" for worker in row["workers"]]
         for tag in ("updates/loss", "updates/samples_per_second", *stages):
             assert [event.step for event in curves[tag]] == whole, tag
+
+
+def needs(package: str) -> pytest.MarkDecorator:
+    """Skipped where the package is not installed: the extra of that name brings it."""
+    reason = f"{package} is not installed: pip install '.[{package}]'"
+    return pytest.mark.skipif(find_spec(package) is None, reason=reason)
+
+
+@pytest.mark.filterwarnings("ignore")  # of their libraries about each other
+@pytest.mark.parametrize(
+    "logger",
+    [pytest.param("mlflow", marks=needs("mlflow")), pytest.param("wandb", marks=needs("wandb"))],
+)
+def test_a_logger_has_the_figures_of_the_report(
+    launch: Callable[..., Launch], tmp_path: Path, logger: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    flags = ("--epochs=3", "--anchor-every=2", "--checkpoint-every=12", "--log-every=5")
+    run = launch(f"--{logger}={tmp_path / 'mlflow'}" if logger == "mlflow" else "--wandb=p", *flags)
+    assert run.end(110) == 0, run.output
+    told = _of_mlflow if logger == "mlflow" else _of_wandb
+    _is_told(
+        run, told(run, tmp_path), range(1, 4), ["dni", "baseline-1-thread", "baseline-all-threads"]
+    )
+    again = launch("--resume", str(run.run_dir), "--epochs=5", "--no-baseline")
+    assert again.end(110) == 0, again.output
+    assert "shows no more" not in run.output + again.output
+    _is_told(again, told(again, tmp_path), range(4, 6), ["dni"])
+    again.assert_nothing_left()
+
+
+def _is_told(run: Launch, told: dict[str, dict[str, Any]], epochs: range, of: list[str]) -> None:
+    """told: by run, each tag with its updates and values. epochs: that this launch was first to
+    tell of; those that a resumed one trains again stay as they were.
+    """
+    batches = run.report()["data"]["num_train_batches"]
+    rows = {row["name"]: row for row in run.report()["runs"]}
+    for name in of:
+        curves = told[f"{run.run_dir.name} {name}"]
+        losses = {epoch["epoch"]: epoch["test_loss"] for epoch in rows[name]["epochs"]}
+        expected = [(each * batches, pytest.approx(losses[each])) for each in epochs]
+        assert curves["loss/test"][epochs[0] - 1 :] == expected
+        last = epochs[-1] * batches
+        assert [at for at, _ in curves["updates/loss"]] == list(range(5, last + 1, 5))
+
+
+def _of_mlflow(run: Launch, tmp_path: Path) -> dict[str, dict[str, Any]]:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow/mlflow.db")
+    parent = json.loads((run.run_dir / "mlflow.json").read_text())["run_id"]
+    experiment = client.get_experiment_by_name("dni-async")
+    found = {}
+    for each in client.search_runs([experiment.experiment_id]):
+        assert each.info.status == "FINISHED"
+        assert each.data.params["layers"] == "4"
+        is_parent = each.info.run_id == parent
+        assert each.data.tags.get("mlflow.parentRunId") == (None if is_parent else parent)
+        artifacts = [file.path for file in client.list_artifacts(each.info.run_id)]
+        assert artifacts == (["report.json"] if is_parent else [])
+        found[each.info.run_name] = {
+            tag: [(m.step, m.value) for m in client.get_metric_history(each.info.run_id, tag)]
+            for tag in each.data.metrics
+        }
+    return found
+
+
+def _of_wandb(run: Launch, _tmp_path: Path) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    ids: dict[str, str] = {}
+    for each in offline_runs(run.run_dir):
+        name = each.run.display_name
+        assert ids.setdefault(name, each.run.run_id) == each.run.run_id  # the same, resumed
+        assert (each.run.run_group, each.exit_code) == (run.run_dir.name, 0)
+        assert each.config["layers"] == 4
+        curves = found.setdefault(name, {})
+        for row in each.rows:
+            for tag, value in row.items():
+                curves.setdefault(tag, []).append((row["update"], value))
+    return found

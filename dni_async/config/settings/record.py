@@ -143,6 +143,24 @@ class RecordSettings:
         why="needs a package of its own (0093)",
         resumable=True,
     )
+    mlflow: str | None = setting(
+        None,
+        "Log the run to MLflow: the URI of a server or a database, or a folder for one.",
+        why="needs a package of its own (0108)",
+        check=Check("a URI or a folder", lambda value: bool(value.strip())),
+        resumable=True,
+        metavar="URI|FOLDER",
+        default_text="nowhere",
+    )
+    wandb: str | None = setting(
+        None,
+        "Log the run to this project of Weights & Biases; WANDB_MODE=offline needs no network.",
+        why="needs a package of its own, and an account (0108)",
+        check=Check("the name of a project", lambda value: bool(value.strip())),
+        resumable=True,
+        metavar="PROJECT",
+        default_text="nowhere",
+    )
     metrics_port: int | None = setting(
         None,
         "Serve the run's figures for Prometheus at http://HOST:PORT/metrics; 0 is a free port.",

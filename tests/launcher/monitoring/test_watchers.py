@@ -134,6 +134,16 @@ def test_nobody_watches_unasked(tmp_path: Path) -> None:
             "uvicorn",
             r"dashboard: .* not installed here; pip install 'dni-async\[dashboard\]'",
         ),
+        (
+            RunConfig(mlflow="runs"),
+            "mlflow",
+            r"mlflow: .* not installed here; pip install 'dni-async\[mlflow\]'",
+        ),
+        (
+            RunConfig(wandb="mine"),
+            "wandb",
+            r"wandb: .* not installed here; pip install 'dni-async\[wandb\]'",
+        ),
     ],
 )
 def test_a_missing_package_is_named_with_its_remedy(

@@ -1,0 +1,1 @@
+"""Loggers of other people, which a run tells of itself: MLflow, Weights & Biases."""

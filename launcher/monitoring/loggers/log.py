@@ -1,0 +1,61 @@
+"""What a logger is told of a run: one small interface, and the values that go through it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+__all__ = ["Ending", "Facts", "Log", "Row"]
+
+Ending = Literal["finished", "interrupted", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Of a whole launch. folder: the run directory. settings: all, as plain values.
+
+    changed: those that are no defaults. about: data and versions.
+    """
+
+    folder: Path
+    settings: Mapping[str, Any]
+    changed: str
+    about: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """What its runs are found by."""
+        return self.folder.absolute().name
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Values by their tags, of the run of that name, at an update, after seconds of training."""
+
+    run: str
+    updates: int
+    seconds: float
+    values: Mapping[str, float]
+
+
+class Log(Protocol):
+    """A logger, from one thread. What it raises ends the logging, and nothing else."""
+
+    def open(self, facts: Facts) -> None:
+        """Reach the place that is logged to."""
+
+    def begin(self, run: str, kind: str, rule: str) -> None:
+        """A network is trained by rule from now on; kind: decoupled or baseline."""
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Values, in the order in which they were told."""
+
+    def mark(self, run: str, name: str, text: str) -> None:
+        """Something has happened, which text tells."""
+
+    def finish(self, run: str, ending: Ending, report: Mapping[str, Any]) -> None:
+        """No more is told of the run. report: what report.json holds of the launch, if it is
+        over, else empty.
+        """

@@ -1,0 +1,105 @@
+"""What a logger is told of a run, and of one that goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from dni_async.launcher.monitoring.loggers.log import Facts, Row
+from dni_async.launcher.monitoring.loggers.watching import LoggedRun
+from dni_async.launcher.report.curves import Told
+from dni_async.launcher.report.results import RestartResult, RunResult
+from tests.launcher.monitoring.loggers.test_telling import Diary
+from tests.launcher.told import EPOCH, baseline, decoupled, plan, point
+
+PLAN = {"num_train_batches": 4, "num_stages": 2, "dataset_name": "digits", "batch_size": 32}
+
+
+class Curious(Diary):
+    """Keeps the facts too."""
+
+    facts: Facts
+
+    def open(self, facts: Facts) -> None:
+        """The first that it is told."""
+        self.facts = facts
+
+
+def logged(folder: Path, run: RunResult, *, is_resumed: bool = False) -> list[Any]:
+    """What is told of a run that has told of epoch 1 at once, and then of a point and epoch 2."""
+    if is_resumed:
+        (folder / "kept.json").touch()
+    diary = Curious()
+    watcher = LoggedRun("diary", lambda: diary, folder, "kept.json")
+    watcher.lay_out(plan(**PLAN))
+    watcher.begin(run)
+    watcher.point(run, point(1, 6, loss=0.5))
+    second = dataclasses.replace(EPOCH, epoch=2)
+    run.epochs.append(second)
+    watcher.epoch(run, second)
+    watcher.end({"status": "interrupted"})
+    assert diary.facts.settings["batch_size"] == 32
+    assert "batch_size=32" in diary.facts.changed
+    return [(each.updates, each.seconds) if isinstance(each, Row) else each for each in diary.told]
+
+
+def test_a_run_is_told_from_its_beginning_to_its_end(tmp_path: Path) -> None:
+    run = decoupled(EPOCH)
+    assert logged(tmp_path, run) == [
+        ("dni", "decoupled", "dni"),
+        (4, 0.5),  # what was there
+        (6, 0.5),
+        (8, 1.0),
+        ("dni", "interrupted", "interrupted"),
+    ]
+
+
+def test_a_run_that_goes_on_tells_what_its_logger_has_not_heard(tmp_path: Path) -> None:
+    run = decoupled(EPOCH)
+    run.told = Told((point(1, 4, loss=0.75),), {-1: 6}, 1)
+    told = logged(tmp_path, run, is_resumed=True)
+    assert told == [("dni", "decoupled", "dni"), (8, 1.0), ("dni", "interrupted", "interrupted")]
+
+
+def test_a_logger_that_is_new_to_a_resumed_run_hears_all(tmp_path: Path) -> None:
+    run = decoupled(EPOCH)
+    run.told = Told((point(1, 2, loss=0.75),), {-1: 6}, 1)
+    assert [each for each in logged(tmp_path, run) if each[0] in (2, 4, 6, 8)] == [
+        *((2, 0.5), (4, 0.5), (6, 0.5), (8, 1.0)),
+    ]
+
+
+def test_restarts_are_marks_and_a_curve(tmp_path: Path) -> None:
+    diary = Curious()
+    watcher = LoggedRun("diary", lambda: diary, tmp_path, "kept.json")
+    watcher.lay_out(plan(**PLAN))
+    run = decoupled()
+    watcher.begin(run)
+    restart = RestartResult(1, "stage 1 was killed by SIGKILL", 0.5)
+    run.restarts = [restart]
+    watcher.died(restart)
+    restart.seconds = 0.25
+    watcher.recovered(restart)
+    watcher.begin(baseline())
+    watcher.end({"status": "finished"})
+    cause = "stage 1 was killed by SIGKILL"
+    back = f"{cause}; stage 1 was back at work after 0.25 s"
+    assert diary.told == [
+        ("dni", "decoupled", "dni"),
+        ("dni", "restart.1", cause),
+        Row("dni", 0, 0.0, {"restarts": 1.0}),
+        ("dni", "restart.1", back),
+        ("dni", "finished", None),
+        ("baseline", "baseline", "backprop"),
+        ("baseline", "finished", "finished"),
+    ]
+
+
+def test_a_launch_that_fails_before_it_trains_leaves_no_run(tmp_path: Path) -> None:
+    diary = Curious()
+    watcher = LoggedRun("diary", lambda: diary, tmp_path, "kept.json")
+    watcher.end({"status": "failed"})
+    watcher.lay_out(plan(**PLAN))
+    watcher.end({"status": "failed"})
+    assert diary.told == []
