@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from dni_async.launcher.dashboard.facts import Facts
@@ -49,7 +49,6 @@ class Moment:
     runs: tuple[RunResult, ...]
     began_s: tuple[float, ...]
     stages: Mapping[int, StageNow]
-    speedup: Mapping[str, Any] = field(default_factory=dict)
     trained: tuple[tuple[float, int], ...] = ()
 
 
@@ -72,7 +71,6 @@ class Ledger:
         self._trained: deque[tuple[float, int]] = deque(maxlen=RECENT)
         self._recent: dict[int, deque[tuple[float, Pace]]] = {}
         self._history: dict[int, History] = {}
-        self._speedup: Mapping[str, Any] = {}
 
     def lay_out(self, facts: Facts) -> None:
         """What is to be trained, and by whom."""
@@ -120,7 +118,6 @@ class Ledger:
         """The run is over; what its report says of its end."""
         with self._lock:
             self._status = report["status"]
-            self._speedup = report["speedup"] or {}
             self._version += 1
 
     @property
@@ -149,7 +146,6 @@ class Ledger:
                 runs=self._runs,
                 began_s=self._began_s,
                 stages=stages,
-                speedup=self._speedup,
                 trained=tuple(self._trained),
             )
 

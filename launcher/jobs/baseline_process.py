@@ -81,6 +81,8 @@ def train_baseline(
             print(_SAID[result.waiting], file=errors, flush=True)
         sleeps = result.waiting == "sleep"
         environment = thread_environment(result.num_threads, shares_cores=sleeps)
+        if not sleeps:
+            environment.pop("OMP_WAIT_POLICY", None)  # whatever the user has for other programs
         process = subprocess.Popen(
             command_for("dni_async.launcher.jobs.baseline"),
             env={**environment, SCRATCH: scratch},

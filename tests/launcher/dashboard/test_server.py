@@ -112,7 +112,7 @@ def test_a_page_is_told_of_every_change_and_of_the_end(dashboard: Dashboard) -> 
     assert next_event(stream)["version"] == 2
     dashboard.epoch(decoupled(EPOCH), EPOCH)
     assert next_event(stream)["version"] == 3
-    dashboard.end({"status": "interrupted", "speedup": None})
+    dashboard.end({"status": "interrupted"})
     dashboard.close()
     rest = stream.read().decode()
     assert '"status":"interrupted"' in rest
