@@ -35,19 +35,23 @@ KEY = {
 }
 DRAWING_STYLE = """
 svg.timeline {
-  --card: #ffffff; --ink: #1d232b; --soft: #4d5763; --edge: #d5dae1; --number: #ffffff;
-  --forward: #0b62a8; --update: #d97a06; --teach: #12906f; --send: #98a3af;
+  --card: #ffffff; --ink: #1d232b; --soft: #4d5763; --edge: #d5dae1;
+  --on-forward: #ffffff; --on-update: #1d232b;
+  --forward: #0b62a8; --update: #e69f00; --teach: #12906f; --send: #98a3af;
 }
 @media (prefers-color-scheme: dark) {
   svg.timeline {
-  --card: #161b22; --ink: #f0f3f6; --soft: #aab4bf; --edge: #333c47; --number: #0d1117;
+  --card: #161b22; --ink: #f0f3f6; --soft: #aab4bf; --edge: #333c47;
+  --on-forward: #0d1117; --on-update: #0d1117;
   --forward: #6cb6f5; --update: #f0b04a; --teach: #2f9d80; --send: #66717d;
   }
 }
 svg.timeline text { font: 17px system-ui, -apple-system, "Segoe UI", sans-serif; fill: var(--ink); }
 svg.timeline .heading { font-size: 19px; font-weight: 600; }
 svg.timeline .soft { fill: var(--soft); }
-svg.timeline .number { font-size: 14px; font-weight: 600; fill: var(--number); }
+svg.timeline .number { font-size: 14px; font-weight: 600; }
+svg.timeline .on-forward { fill: var(--on-forward); }
+svg.timeline .on-update { fill: var(--on-update); }
 svg.timeline .rail { stroke: var(--edge); stroke-width: 2; }
 svg.timeline .grid { stroke: var(--edge); }
 svg.timeline .forward { fill: var(--forward); } svg.timeline .update { fill: var(--update); }
@@ -134,7 +138,9 @@ def _tracks(
             shown = max(0, excerpt.batch) + batch - first if is_lockstep else batch
             yield _rect(sort, x, y, end - x - 0.4)
             if end - x >= NUMBERED and sort in ("forward", "update"):
-                yield _text((x + end) / 2, y + BAR - 8, str(shown), "number", anchor="middle")
+                yield _text(
+                    (x + end) / 2, y + BAR - 8, str(shown), f"number on-{sort}", anchor="middle"
+                )
             if is_followed and sort != "send":
                 yield _rect("followed", x, y, end - x - 0.4)
 
