@@ -12,7 +12,7 @@ from types import FrameType
 
 __all__ = ["Interrupted", "interruptible", "interruptible_call"]
 
-SHOW_CURSOR = b"\x1b[?25h"
+SHOW_CURSOR = b"\x1b[?25h\r\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

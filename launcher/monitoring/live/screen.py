@@ -85,9 +85,12 @@ class LiveDisplay(Display):
         if moment.facts is None or moment.status != "training":
             yield from self._wait_line.drawn(self._waits, console, options.max_width)
             return
-        gone, head = self._gone, _head(moment)
+        gone, told = self._gone, told_pace(moment)
+        head = _head(moment, told)
         waits = self._waits or awaited_of(moment, gone)
         waiting = list(self._wait_line.drawn(waits, console, options.max_width))
+        if not waits and told["says"]:  # where it would be said what is waited for
+            waiting = [Text(told["says"][0][: options.max_width], "dim")]
         room = options.size.height - 2 - head.height(options.max_width) - len(waiting)
         if room >= 0:
             yield Text("")
@@ -105,11 +108,11 @@ class LiveDisplay(Display):
             yield Text(f"and {len(stages) - len(lines)} more that work less of their time", "dim")
 
 
-def _head(moment: Moment) -> Head:
+def _head(moment: Moment, told: Mapping[str, Any]) -> Head:
     assert moment.facts is not None
     settings = moment.facts.settings
     return Head(
-        told_pace(moment),
+        told,
         ends_early=bool(settings.get("early_stop") or settings.get("patience")),
         this_run=len(moment.runs),
         num_runs=NUM_RUNS if settings.get("baseline") else 1,

@@ -52,7 +52,9 @@ class Shown:
     def stages(self) -> list[str]:
         """The first cells of the table."""
         lines = self.lines()
-        head = next(place for place, line in enumerate(lines) if line.split()[:1] == ["stage"])
+        head = next(
+            place for place, line in enumerate(lines) if line.split()[:2] == ["stage", "updates"]
+        )
         return [line.split()[0] for line in lines[head + 1 :]]
 
 
@@ -81,6 +83,7 @@ def test_a_run_that_trains_shows_how_far_it_is_and_its_stages(width: int) -> Non
     assert max(map(len, lines)) <= width
     assert " 55%" in lines[1]
     assert "epoch 6 of 10  batch 42 of 90" in lines[2]
+    assert "stage 0 limits: it works 100% of its time" in lines
     assert shown.stages() == ["0", "1", "2"]
     assert sum("1,000,000" in line for line in lines) == 3
 
