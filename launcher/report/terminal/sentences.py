@@ -38,7 +38,7 @@ def say(console: Console, text: str) -> None:
 
     In a terminal a line that is too long goes on below, further to the right, and no word of it is
     broken: a path can be copied. One that begins with blanks, as a command does, is left to the
-    terminal. Elsewhere every line stays one.
+    terminal, but for the remark behind it. Elsewhere every line stays one.
     """
     if not console.is_terminal:
         console.print(coloured(text), soft_wrap=True)
@@ -53,8 +53,11 @@ def broken(text: str, width: int) -> list[str]:
 
 
 def _parts(line: str, width: int) -> list[str]:
-    if cell_len(line) <= width or line.startswith(" "):
+    if cell_len(line) <= width:
         return [line]
+    if line.startswith(" "):
+        command, _, remark = line.partition(f"{GAP}# ")
+        return [command.rstrip(), f"{GAP * 2}# {remark}"] if remark else [line]
     return textwrap.wrap(
         line, width, subsequent_indent=GAP, break_long_words=False, break_on_hyphens=False
     )
