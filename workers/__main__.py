@@ -43,15 +43,22 @@ def _die_with(_ctx: click.Context, _param: click.Parameter, parent: int | None) 
 @click.option(
     "--stage",
     type=click.IntRange(min=0),
+    metavar="STAGE",
     help="The only stage to host, from 0 at the data.  [default: RANK or SLURM_PROCID, else any]",
 )
 @click.option(
     "--device",
     default="auto",
     show_default=True,
+    metavar="DEVICE",
     help="cpu or cuda:N; auto is the GPU of LOCAL_RANK or SLURM_LOCALID where there are GPUs.",
 )
-@click.option("--threads", type=click.IntRange(min=1), help="Compute threads.  [default: a share]")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Compute threads.  [default: a share]",
+)
 @click.option(
     "--interface",
     metavar="ADDRESS",
@@ -77,6 +84,7 @@ def _die_with(_ctx: click.Context, _param: click.Parameter, parent: int | None) 
     type=click.FloatRange(min=0, min_open=True),
     default=600.0,
     show_default=True,
+    metavar="SECONDS",
     help="Give up with exit code 75 when nobody has answered for so long.",
 )
 @click.option("--coordinator", metavar="ADDRESS", hidden=True)

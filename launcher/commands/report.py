@@ -68,12 +68,14 @@ __all__ = ["main"]
     "--port",
     type=click.IntRange(0, 2**16 - 1),
     default=0,
+    metavar="PORT",
     help="Serve at this port.  [default: a free one]",
 )
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
+    metavar="ADDRESS",
     help="Serve at this address of the machine; beyond loopback a token is asked for.",
 )
 @click.version_option(package_name="dni-async")

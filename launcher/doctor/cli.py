@@ -53,6 +53,7 @@ DEFAULTS = RunConfig()
     type=click.FloatRange(min=1),
     default=600.0,
     show_default=True,
+    metavar="SECONDS",
     help="With --serve: end when nobody has asked anything for so many seconds.",
 )
 @click.option(
@@ -60,6 +61,7 @@ DEFAULTS = RunConfig()
     type=click.FloatRange(min=1, max=60),
     default=10.0,
     show_default=True,
+    metavar="SECONDS",
     help="How long the links are measured, all together.",
 )
 @click.option(
@@ -67,6 +69,7 @@ DEFAULTS = RunConfig()
     type=click.IntRange(min=1, max=2**16),
     default=DEFAULTS.width,
     show_default=True,
+    metavar="UNITS",
     help="Of the layers that the links are to carry.",
 )
 @click.option(
@@ -74,6 +77,7 @@ DEFAULTS = RunConfig()
     type=click.IntRange(min=1, max=2**16),
     default=DEFAULTS.batch_size,
     show_default=True,
+    metavar="SAMPLES",
     help="Samples of a batch.",
 )
 @click.option(

@@ -36,6 +36,7 @@ ELSEWHERE = {
     r"^ssh |^scp |^srun |^torchrun |^export ": "tests/system/test_joining.py plays the other hosts",
     r"--workers |^dni-worker ": "tests/system/test_joining.py starts both",
     r"tcp://10\.": "tests/system/test_doctor.py, on addresses of this machine",
+    r"_COMPLETE=": "tests/launcher/commands/test_completion.py has a shell ask",
     r"^pip install": "tests/test_wheel.py installs what is built",
     r"^scripts/|^\.venv/bin/python -m pytest|^mkdocs ": "that is what runs this",
     r"cuda:": "needs GPUs",
