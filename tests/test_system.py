@@ -11,6 +11,7 @@ import pytest
 
 from dni_async.system import (
     CoreUse,
+    _idle_ticks,
     available_bytes,
     available_cores,
     compute_in_long_slices,
@@ -97,6 +98,28 @@ def test_others_are_what_was_neither_idle_nor_ours(
     before: CoreUse, after: CoreUse, others: float | None
 ) -> None:
     assert after.others_since(before) == others
+
+
+@pytest.mark.parametrize(
+    ("content", "ticks"),
+    [
+        ("cpu  9 9\ncpu0 1 2 3 40 5 6 7 8 0 0\ncpu1 1 2 3 20 0 0 0 8 0 0\nintr 5\n", 58 + 20),
+        ("cpu  9 9\ncpu0 1 2 3 40 5 6 7 8 0 0\n", None),
+        ("cpu  0 0\ncpu0 0 0 0 0 0 0 0\ncpu1 0 0 0 0 0 0 0\n", None),
+        ("cpu0 x\ncpu1 y\n", None),
+    ],
+    ids=["two cores", "one of them", "a sandbox", "nonsense"],
+)
+def test_what_the_system_does_not_tell_of_cores_is_not_made_up(
+    tmp_path: Path, content: str, ticks: int | None
+) -> None:
+    told = tmp_path / "stat"
+    told.write_text(content)
+    if ticks is None:
+        with pytest.raises(ValueError):  # noqa: PT011
+            _idle_ticks({0, 1}, told)
+    else:
+        assert _idle_ticks({0, 1}, told) == ticks
 
 
 @pytest.mark.skipif(core_use() is None, reason="needs Linux's account of cores and children")
