@@ -140,12 +140,13 @@ def _open_loggers(config: RunConfig, folder: Path, watchers: Watchers) -> None:
     """Those of other people, which are imported in threads of their own: it takes seconds."""
     if config.mlflow is not None:
         _need("mlflow", "mlflow")
+        from dni_async.launcher.monitoring.loggers.log import without_password
         from dni_async.launcher.monitoring.loggers.mlflow import MlflowLog, tracking_uri
         from dni_async.launcher.monitoring.loggers.watching import LoggedRun
 
         uri = tracking_uri(config.mlflow)
         watchers.all.append(LoggedRun("MLflow", lambda: MlflowLog(uri), folder, names.MLFLOW))
-        watchers.notes.append(f"MLflow: runs are logged to {uri}")
+        watchers.notes.append(f"MLflow: runs are logged to {without_password(uri)}")
     if config.wandb is not None:
         _need("wandb", "wandb")
         from dni_async.launcher.monitoring.loggers.wandb import WandbLog, check_login, is_offline

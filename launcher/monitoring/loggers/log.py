@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
+from urllib.parse import urlsplit
 
-__all__ = ["Ending", "Facts", "Log", "Row"]
+__all__ = ["Ending", "Facts", "Log", "Row", "without_password"]
 
 Ending = Literal["finished", "interrupted", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Of a whole launch. folder: the run directory. settings: all, as plain values.
+    """Of a whole launch. folder: the run directory. settings: all, as plain values, no password.
 
     changed: those that are no defaults. about: data and versions.
     """
@@ -38,6 +39,15 @@ class Row:
     updates: int
     seconds: float
     values: Mapping[str, float]
+
+
+def without_password(place: str) -> str:
+    """A URI as it may be shown and kept: databases have their password in it."""
+    try:
+        password = urlsplit(place).password
+    except ValueError:
+        return place
+    return place.replace(f":{password}@", ":***@", 1) if password else place
 
 
 class Log(Protocol):

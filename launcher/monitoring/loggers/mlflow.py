@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.files.writing import write_whole
-from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Row
+from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Row, without_password
 
 __all__ = ["MlflowLog", "tracking_uri"]
 
@@ -113,13 +113,14 @@ class MlflowLog:
         self._ids[run] = made.info.run_id
         if kind == "decoupled":
             self._parent = made.info.run_id
-            write_whole(kept, json.dumps({"uri": self._uri, "run_id": self._parent}).encode())
+            told = {"uri": without_password(self._uri), "run_id": self._parent}
+            write_whole(kept, json.dumps(told).encode())
         self._log_settings(made.info.run_id)
 
     def _resume(self, kept: Path) -> str:
         """Go on with the run that is kept; its id. Raises ConfigError where it is elsewhere."""
         told = json.loads(kept.read_text(encoding="utf-8"))
-        if told["uri"] != self._uri:
+        if told["uri"] != without_password(self._uri):
             raise ConfigError(f"this run is logged to {told['uri']}; give that to --mlflow")
         run_id: str = told["run_id"]
         self._client.update_run(run_id, status="RUNNING")

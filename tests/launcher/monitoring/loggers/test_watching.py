@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dni_async.launcher.monitoring.loggers.log import Facts, Row
+from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Row
 from dni_async.launcher.monitoring.loggers.watching import LoggedRun
 from dni_async.launcher.report.curves import Told
 from dni_async.launcher.report.results import RestartResult, RunResult
@@ -24,6 +25,12 @@ class Curious(Diary):
     def open(self, facts: Facts) -> None:
         """The first that it is told."""
         self.facts = facts
+        self.reports: list[Mapping[str, Any]] = []
+
+    def finish(self, run: str, ending: Ending, report: Mapping[str, Any]) -> None:
+        """The end."""
+        super().finish(run, ending, report)
+        self.reports.append(report)
 
 
 def logged(folder: Path, run: RunResult, *, is_resumed: bool = False) -> list[Any]:
@@ -94,6 +101,19 @@ def test_restarts_are_marks_and_a_curve(tmp_path: Path) -> None:
         ("baseline", "baseline", "backprop"),
         ("baseline", "finished", "finished"),
     ]
+
+
+def test_a_password_is_told_nobody(tmp_path: Path) -> None:
+    diary = Curious()
+    watcher = LoggedRun("diary", lambda: diary, tmp_path, "kept.json")
+    settings = {"mlflow": "postgresql://me:secret@host:5432/name"}
+    watcher.lay_out(plan(**PLAN, **settings))
+    watcher.begin(baseline())
+    watcher.end({"status": "failed", "config": settings})
+    shown = {"mlflow": "postgresql://me:***@host:5432/name"}
+    assert diary.facts.settings["mlflow"] == shown["mlflow"]
+    assert "secret" not in diary.facts.changed
+    assert diary.reports == [{"status": "failed", "config": shown}]
 
 
 def test_a_launch_that_fails_before_it_trains_leaves_no_run(tmp_path: Path) -> None:
