@@ -123,7 +123,7 @@ def main(
     if quick:
         asked |= QUICK
     num_kills, mean_s = asked.pop("kills"), asked.pop("every_s")
-    config = RunConfig(**asked, baseline=False, max_restarts=num_kills)
+    config = RunConfig(**asked, norm="none", baseline=False, max_restarts=num_kills)
     console, observation = make_console(), Observation()
     undisturbed, disturbed, stages = [], [], []
     for number in range(measuring.repeats):

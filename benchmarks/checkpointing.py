@@ -90,7 +90,7 @@ def main(
 ) -> None:
     """Train with and without checkpoints, in turn; how much longer the one takes than the other."""
     measuring = Measuring.of(json_path, repeats, quick)
-    config = RunConfig(**(run | QUICK if quick else run), baseline=False)
+    config = RunConfig(**(run | QUICK if quick else run), norm="none", baseline=False)
     every = "10" if quick else checkpoint_every
     arms = {"without": config, "with": replace(config, checkpoint_every=every)}
     console, observation = make_console(), Observation()

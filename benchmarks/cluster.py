@@ -103,10 +103,11 @@ def main(
         f"--data={data}",
         f"--layers={NUM_HOSTS}",
         f"--width={width}",
+        "--norm=none",
         f"--batch-size={batch_size}",
     ]
     network += [f"--data-dir={data_dir}"] if data_dir else []
-    shape = {"layers": NUM_HOSTS, "width": width, "batch_size": batch_size}
+    shape = {"layers": NUM_HOSTS, "width": width, "norm": "none", "batch_size": batch_size}
     config = RunConfig.from_dict({"data": data, "data_dir": data_dir, **shape})
     distance = Distance(delay_ms / 1000, buffer_megabytes << 20, evaluate_every)
     measure: dict[str, Callable[[], Row]] = {

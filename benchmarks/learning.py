@@ -174,6 +174,7 @@ def main(
     console = make_console()
     observation = Observation()
     asked: dict[str, Any] = {"data": data, "batch_size": batch_size, "lr_schedule": lr_schedule}
+    asked |= {"width": 256, "norm": "none"}  # where a row says nothing else
     asked["data_dir"] = None if data_dir is None else str(data_dir)
     with _text_data() as text:
         outcomes = []

@@ -108,7 +108,13 @@ def listening_run() -> Iterator[ListeningRun]:
     """A run that has trained for two epochs; it is ended after the block."""
     with tempfile.TemporaryDirectory(prefix="dni-hostile-") as name:
         folder, output = Path(name) / "run", Path(name) / "output"
-        flags = ("--epochs=1000000", "--no-baseline", "--width=64", "--transport=tcp")
+        flags = (
+            "--epochs=1000000",
+            "--no-baseline",
+            "--width=64",
+            "--norm=none",
+            "--transport=tcp",
+        )
         with output.open("wb") as out:
             process = subprocess.Popen(
                 command_for("dni_async.launcher.cli", *flags, "--run-dir", str(folder)),

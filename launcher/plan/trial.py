@@ -41,7 +41,7 @@ def check_last_batch(config: RunConfig, num_train: int | None) -> None:
     if config.batch_size == 1 or num_train % config.batch_size == 1:
         raise ConfigError(
             f"batch_size: {config.batch_size} leaves a batch of one of the {num_train} training "
-            "samples, which BatchNorm cannot normalise"
+            "samples, which BatchNorm cannot normalise; take another"
         )
 
 

@@ -68,6 +68,16 @@ def assert_clean_end(command: Command) -> None:
     assert list(command.temporary.iterdir()) == []
 
 
+@slow
+def test_defaults(start: Callable[..., Command]) -> None:
+    command = start("workloads.defaults")
+    assert_clean_end(command)
+    (row,) = command.result()["rows"]
+    assert 0 < row["accuracy"][0] <= 1
+    assert row["speedup"][0] > 0
+    assert command.result()["best"] == row["settings"]
+
+
 def test_links(start: Callable[..., Command]) -> None:
     command = start("links", "--sizes", "1024,262144")
     assert_clean_end(command)

@@ -102,12 +102,12 @@ def check_cut(
 @pytest.mark.parametrize("model", [None, "cnn", "residual"])
 def test_weights_depend_on_the_seed_alone(model: str | None) -> None:
     torch.manual_seed(1)
-    first = build_network(RunConfig(seed=3, model=model), (2, 3), 5).state_dict()
+    first = build_network(RunConfig(seed=3, model=model, width=16), (2, 3), 5).state_dict()
     torch.manual_seed(2)
     state = torch.get_rng_state()
-    again = build_network(RunConfig(seed=3, model=model), (2, 3), 5).state_dict()
+    again = build_network(RunConfig(seed=3, model=model, width=16), (2, 3), 5).state_dict()
     assert torch.equal(torch.get_rng_state(), state)  # and nobody else's draws change
-    other = build_network(RunConfig(seed=4, model=model), (2, 3), 5).state_dict()
+    other = build_network(RunConfig(seed=4, model=model, width=16), (2, 3), 5).state_dict()
     assert list(first) == list(again)
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert not any(torch.equal(first[name], other[name]) for name in first)

@@ -19,8 +19,12 @@ from tests.marked_process import MarkedProcess
 ROOT = Path(__file__).resolve().parents[2]
 
 
+SMALL = ("--width=256", "--norm=none")
+"""What a test's run has where the test says nothing else: soon trained, layers computed by hand."""
+
+
 class Launch(MarkedProcess):
-    """One ``dni-launch`` process.
+    """One ``dni-launch`` process, of a run that is SMALL unless it is resumed or a subcommand's.
 
     prefix: a command that becomes the one behind it. is_cold, columns: see MarkedProcess.
     """
@@ -39,6 +43,8 @@ class Launch(MarkedProcess):
         self.run_dir = resumed[0] if resumed else run_dir or folder / "run"
         folder.mkdir(parents=True, exist_ok=True)
         place = [] if resumed else ["--run-dir", str(self.run_dir)]
+        is_sized = resumed or arguments[:1] == ["demo"]
+        arguments = arguments if is_sized else [*SMALL, *arguments]
         super().__init__(
             [*prefix, *command_for("dni_async.launcher.cli", *arguments, *place)],
             cwd=folder,

@@ -14,12 +14,9 @@ import pytest
 import torch
 
 import dni_async
-from tests.system.conftest import Launch
-from tests.system.test_python import Script, script
+from tests.system.conftest import Launch, Script
 from tests.system.test_restarts import kill
 from tests.system.test_resume import kill_at_a_checkpoint
-
-__all__ = ["script"]  # a fixture
 
 pytestmark = pytest.mark.system
 

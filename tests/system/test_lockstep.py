@@ -46,7 +46,14 @@ def test_lockstep_equals_plain_backpropagation_bit_for_bit(
     launch: Callable[..., Launch], as_in_a_worker: None, stages: int, optimizer: str
 ) -> None:
     """Over every transport; 1437 samples in batches of 100 leave a last one of 37."""
-    settings = {"layers": 8, "width": 256, "epochs": 3, "batch_size": 100, "optimizer": optimizer}
+    settings = {
+        "layers": 8,
+        "width": 256,
+        "norm": "none",
+        "epochs": 3,
+        "batch_size": 100,
+        "optimizer": optimizer,
+    }
     if stages == 4:
         settings["accumulate"] = 2
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
@@ -68,7 +75,9 @@ def test_lockstep_equals_plain_backpropagation_where_zeros_do_not_travel(
         "--layers=4", "--width=256", "--epochs=3", "--batch-size=100", "--rule=backprop",
         "--no-baseline", "--threads-per-worker=1", "--transport=tcp", "--wire-zeros=omit",
     )  # fmt: skip
-    settings = RunConfig(rule="backprop", layers=4, width=256, epochs=3, batch_size=100)
+    settings = RunConfig(
+        rule="backprop", layers=4, width=256, norm="none", epochs=3, batch_size=100
+    )
     network, _ = train_plainly(settings)
     assert run.end() == 0, run.output
     assert_same_weights(run, network)

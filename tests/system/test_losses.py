@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.system.test_python import script  # noqa: F401 - a fixture
-
 pytestmark = pytest.mark.system
 
 REGRESSION = """
@@ -82,7 +80,7 @@ print("labels done")
 
 
 @pytest.mark.parametrize("program", [REGRESSION, LABELS], ids=["numbers", "labels"])
-def test_every_kind_of_target_trains(script: Callable[..., Any], program: str) -> None:  # noqa: F811
+def test_every_kind_of_target_trains(script: Callable[..., Any], program: str) -> None:
     run = script(program)
     assert run.end() == 0, run.output
     assert "done" in run.output

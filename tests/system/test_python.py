@@ -287,7 +287,7 @@ try:
     dni_async.load("kept")
 except dni_async.ConfigError as error:
     print(error)
-dni_async.train(layers=2, width=16, epochs=1, progress=False, run_dir="ours")
+dni_async.train(layers=2, width=16, norm="none", epochs=1, progress=False, run_dir="ours")
 print(sum(weight.numel() for weight in dni_async.load("ours").parameters()))
 """
     )

@@ -81,7 +81,7 @@ def test_saved_model_loads_into_the_plain_network_and_is_as_accurate(
     run = launch("--epochs", "3", "--no-baseline", "--norm", "batch", "--layers", "3")
     assert run.end() == 0, run.output
     data = load_dataset("digits")
-    network = build_network(RunConfig(norm="batch", layers=3), data.input_shape, 10)
+    network = build_network(RunConfig(width=256, norm="batch", layers=3), data.input_shape, 10)
     weights = safetensors.torch.load_file(run.run_dir / "model.safetensors")
     network.load_state_dict(weights, strict=True)
     network.eval()
@@ -266,7 +266,7 @@ def test_without_backpropagation_only_the_head_learns(launch: Callable[..., Laun
     (ours,) = run.report()["runs"]
     assert [worker["updates"] for worker in ours["workers"]] == [0, 0, 3 * 12]
     trained = safetensors.torch.load_file(run.run_dir / "model.safetensors")
-    drawn = build_network(RunConfig(layers=3), (64,), 10).state_dict()
+    drawn = build_network(RunConfig(layers=3, width=256, norm="none"), (64,), 10).state_dict()
     unchanged = [name for name in drawn if torch.equal(trained[name], drawn[name])]
     assert unchanged == ["0.0.weight", "0.0.bias", "1.0.weight", "1.0.bias"]
     assert_nothing_compared(run)

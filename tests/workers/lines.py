@@ -12,7 +12,7 @@ from dni_async.workers.in_memory import InMemoryLine, build_line
 
 __all__ = ["NUM_BATCHES", "SMALL", "assert_it_trained", "named", "trained", "works"]
 
-SMALL = {"layers": 4, "width": 16, "batch_size": 100, "epochs": 2, "lr": 0.003}
+SMALL = {"layers": 4, "width": 16, "norm": "none", "batch_size": 100, "epochs": 2, "lr": 0.003}
 NUM_BATCHES = 15  # the digits in batches of 100, the last one of 37
 
 

@@ -90,7 +90,15 @@ KINDS: dict[str, tuple[dict[str, Any], Callable[[Path], None], Loss]] = {
         dice,
     ),
 }
-ALL = {"layers": 3, "width": 16, "batch_size": 16, "epochs": 3, "seed": 5, "lr": 0.003}
+ALL = {
+    "layers": 3,
+    "width": 16,
+    "norm": "none",
+    "batch_size": 16,
+    "epochs": 3,
+    "seed": 5,
+    "lr": 0.003,
+}
 
 
 def losses_of(line: Any) -> list[float]:

@@ -47,6 +47,7 @@ class Setting:
             stages=num_stages,
             partition="even",  # all layers cost the same, and the last stage has one more
             width=self.width,
+            norm="none",
             batch_size=self.batch_size,
             window=self.window,
             targets="anchor",

@@ -25,9 +25,9 @@ class NetworkSettings:
         starts_here=True,
     )
     width: int = setting(
-        256,
+        1024,
         "Units of each hidden layer; filters of cnn.",
-        why="the fully connected networks of Jaderberg et al. 2016",
+        why="layers large enough that passing them on costs little beside computing them (0104)",
         check=AT_LEAST_1,
         starts_here=True,
     )

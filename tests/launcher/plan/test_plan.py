@@ -20,7 +20,7 @@ def test_where_workers_join_is_an_address_from_the_start() -> None:
 
 
 def test_what_an_optimizer_leaves_out_is_said_before_the_start() -> None:
-    config = RunConfig(optimizer="tests.own_optimizers:heads_only", layers=3)
+    config = RunConfig(optimizer="tests.own_optimizers:heads_only", layers=3, norm="none")
     (note,) = make_plan(config).notes
     assert note == (
         "the optimizer leaves out 4 parameters, which will not change: 0.0.weight, 0.0.bias, "
