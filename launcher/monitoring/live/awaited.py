@@ -24,7 +24,7 @@ SILENT_S = 3.0  # workers tell of themselves twice a second
 def awaited_of(moment: Moment, gone: Iterable[int]) -> str:
     """What a run that trains waits for, as far as what was told lets one see; empty if nothing."""
     if gone:
-        return f"{stage_names(gone)} stands still until it has another worker"
+        return f"another worker is awaited for {stage_names(gone)}"
     run = moment.runs[-1]
     at, _, _ = position(moment, run)
     done = run.epochs[-1].epoch if run.epochs else 0

@@ -95,7 +95,7 @@ def test_a_worker_that_died_leaves_at_once_and_its_stage_is_back_with_the_next_o
     shown.hear(100, 1.0)
     shown.display.died(RestartResult(1, "killed", 0.1))
     assert shown.stages() == ["0", "2"]
-    assert "stage 1 stands still until it has another worker" in "\n".join(shown.lines())
+    assert "another worker is awaited for stage 1" in "\n".join(shown.lines())
     shown.display.progress(progress(1))
     assert shown.stages() == ["0", "1", "2"]
 
