@@ -15,6 +15,7 @@ from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.rows import figure_text
 from dni_async.launcher.report.shelf.listing import Listing
 from dni_async.launcher.report.shelf.rows import Row
+from dni_async.launcher.report.terminal.sentences import say
 
 __all__ = ["WIDE", "print_comparison", "print_listing"]
 
@@ -40,9 +41,9 @@ def print_listing(listing: Listing, console: Console) -> None:
         table = _listed(columns)
     console.print(table)
     if left_out:
-        _say(console, f"a wider terminal, or --json, shows {', '.join(left_out)} too")
+        say(console, f"a wider terminal, or --json, shows {', '.join(left_out)} too")
     for reason in listing.passed_over:
-        _say(console, f"passed over: {reason}")
+        say(console, f"passed over: {reason}")
 
 
 def _listed(columns: Mapping[str, Sequence[str]]) -> Table:
@@ -71,7 +72,7 @@ def print_comparison(compared: Mapping[str, Any], console: Console) -> None:
     for those in _blocks(widths, console.width - LABEL - GAP):
         console.print(_side_by_side(facts, runs, those))
     for note in compared["notes"]:
-        _say(console, f"- {note}")
+        say(console, f"- {note}")
 
 
 def _blocks(widths: Sequence[int], room: int) -> Iterator[list[int]]:
@@ -125,10 +126,6 @@ def _facts(compared: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
 
 def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(legible(text), highlight=False, markup=False, soft_wrap=True)
 
 
 def _cut(text: object) -> str:
