@@ -23,6 +23,7 @@ __all__ = [
     "core_use",
     "die_with_parent",
     "has_nvidia_device",
+    "idle_ticks",
     "keep_memory",
     "machine_id",
     "name_process",
@@ -98,7 +99,7 @@ def core_use() -> CoreUse | None:
     try:
         cores = os.sched_getaffinity(0)
         tick_s = 1 / os.sysconf("SC_CLK_TCK")
-        idle_ticks = _idle_ticks(cores)
+        idle = idle_ticks(cores)
         at_s = time.monotonic()
         own_ticks = _tree_ticks(os.getpid())
     except (AttributeError, OSError, ValueError):
@@ -107,10 +108,10 @@ def core_use() -> CoreUse | None:
         return None
     limit = available_cores()
     group_s = _group_s() if limit < len(cores) else None
-    return CoreUse(at_s, len(cores), limit, idle_ticks * tick_s, own_ticks * tick_s, group_s)
+    return CoreUse(at_s, len(cores), limit, idle * tick_s, own_ticks * tick_s, group_s)
 
 
-def _idle_ticks(cores: set[int], told: Path = Path("/proc/stat")) -> int:
+def idle_ticks(cores: set[int], told: Path = Path("/proc/stat")) -> int:
     """Of these cores together. Raises OSError, ValueError.
 
     Waiting for a disk is idle; interrupts are nobody's, for those of a run's own messages count as

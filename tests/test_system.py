@@ -11,11 +11,11 @@ import pytest
 
 from dni_async.system import (
     CoreUse,
-    _idle_ticks,
     available_bytes,
     available_cores,
     compute_in_long_slices,
     core_use,
+    idle_ticks,
     peak_rss_bytes,
 )
 
@@ -117,9 +117,9 @@ def test_what_the_system_does_not_tell_of_cores_is_not_made_up(
     told.write_text(content)
     if ticks is None:
         with pytest.raises(ValueError):  # noqa: PT011
-            _idle_ticks({0, 1}, told)
+            idle_ticks({0, 1}, told)
     else:
-        assert _idle_ticks({0, 1}, told) == ticks
+        assert idle_ticks({0, 1}, told) == ticks
 
 
 @pytest.mark.skipif(core_use() is None, reason="needs Linux's account of cores and children")

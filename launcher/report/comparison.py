@@ -212,7 +212,10 @@ def _seconds(told: Mapping[str, Any]) -> str:
     if equal is None:
         return ""
     level = figure_text(told["figure"]["metric"], equal["level"])
-    return f"; {level} in {equal['ours_s']:.2f} s against {equal['theirs_s']:.2f} s of training"
+    word = {1: " (sooner)", 0: "", -1: " (LATER)"}[(equal["ratio"] > 1) - (equal["ratio"] < 1)]
+    return (
+        f"; {level} in {equal['ours_s']:.2f} s against {equal['theirs_s']:.2f} s of training{word}"
+    )
 
 
 def _verdict(told: Mapping[str, Any]) -> str:

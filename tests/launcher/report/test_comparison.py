@@ -54,11 +54,11 @@ def test_a_quiet_moment_gives_ratios_and_a_verdict() -> None:
     assert told["verdict"] == (
         "1.50x the samples/s of the baseline on one thread (faster) and 0.75x the samples/s of the "
         "baseline on all threads (SLOWER); accuracy 90.00% against 95.00% after epoch 2; 90.00% in "
-        "2.00 s against 1.00 s of training"
+        "2.00 s against 1.00 s of training (LATER)"
     )
     assert lines(told)[0] == (
         "1.50x the samples/s of the baseline on one thread (faster); accuracy 90.00% against "
-        "50.00% after epoch 2; 50.00% in 1.00 s against 2.00 s of training"
+        "50.00% after epoch 2; 50.00% in 1.00 s against 2.00 s of training (sooner)"
     )
 
 
