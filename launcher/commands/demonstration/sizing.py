@@ -30,7 +30,7 @@ MOST_EPOCHS, FEWEST_EPOCHS = 20, 10
 MOST_HEAVY: Final = 6  # layers that take turns with nobody, where there are so many cores
 WIDTHS: Final = (1024, 768, 512, 256)
 ENDS: Final = 0.4  # of a heavy layer: what the first layer, the last one and the rest take
-ONE_THREAD_S: Final = 7.0  # as long as one thread may train; the whole takes about five times that
+ONE_THREAD_S: Final = 8.5  # as long as one thread may train; the whole takes about four times that
 
 LAUNCHER_BYTES: Final = 500 * 2**20  # with the fork server and a baseline
 WORKER_BYTES: Final = 100 * 2**20  # of its own, at the largest width
