@@ -144,7 +144,8 @@ def _line(row: Row) -> str:
 def _print(console: Console, rows: Sequence[Row]) -> None:
     chosen = best(rows)
     title = "ours against backpropagation on all cores, held-out training digits"
-    columns = (*NAMES, "accuracy", "backprop", "samples/s", "to equal accuracy", "")
+    heads = ("width", "norm", "batch", "epochs", "tested")  # of NAMES, as there is little room
+    columns = (*heads, "accuracy", "backprop", "samples/s", "to equal accuracy", "")
     shown = table(title, columns)
     for row in rows:
         marks = ("best" if row is chosen else "", "default" if row.is_default else "")
