@@ -144,13 +144,13 @@ def _line(row: Row) -> str:
 def _print(console: Console, rows: Sequence[Row]) -> None:
     chosen = best(rows)
     title = "ours against backpropagation on all cores, held-out training digits"
-    heads = ("width", "norm", "batch", "epochs", "tested")  # of NAMES, as there is little room
-    columns = (*heads, "accuracy", "backprop", "samples/s", "to equal accuracy", "")
+    sizes = "width norm batch epochs/test every"
+    columns = (sizes, "accuracy", "backprop", "samples/s", "to equal accuracy", "")
     shown = table(title, columns)
     for row in rows:
         marks = ("best" if row is chosen else "", "default" if row.is_default else "")
         shown.add_row(
-            *(str(value) for value in row.settings.values()),
+            "{} {} {} {}/{}".format(*row.settings.values()),
             f"{fmean(row.accuracy):.2%}",
             f"{fmean(row.their_accuracy):.2%}",
             _spread(row.speedup),
