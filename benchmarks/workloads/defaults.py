@@ -143,9 +143,11 @@ def _line(row: Row) -> str:
 
 def _print(console: Console, rows: Sequence[Row]) -> None:
     chosen = best(rows)
-    title = "ours against backpropagation on all cores, held-out training digits"
-    sizes = "width norm batch epochs/test every"
-    columns = (sizes, "accuracy", "backprop", "samples/s", "to equal accuracy", "")
+    title = (
+        "ours against backpropagation on all cores, held-out training digits; "
+        "size: width, norm, batch, epochs/test every"
+    )
+    columns = ("size", "accuracy", "backprop", "samples/s", "to equal accuracy", "")
     shown = table(title, columns)
     for row in rows:
         marks = ("best" if row is chosen else "", "default" if row.is_default else "")
