@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import astuple
 from typing import Any, Final
@@ -32,6 +33,8 @@ class Curve:
     def __init__(self, every: int) -> None:
         self._every = every
         self._waiting: list[Point] = []
+        self._again: list[Point] = []  # of a state, to be told before those that wait
+        self._told: deque[Point] = deque(maxlen=MAX_POINTS)  # the last ones; see state
         self._last: int | None = None  # the update of the point before
         self._loss_sum = self._loss_weight = 0.0
         self._num_samples = 0
@@ -64,16 +67,22 @@ class Curve:
         self._num_samples = 0
 
     def take(self) -> tuple[Point, ...]:
-        """The points that nobody has been told of."""
-        taken, self._waiting = tuple(self._waiting), []
+        """The points that nobody has been told of, MAX_POINTS at most."""
+        first = self._again[:MAX_POINTS]
+        room = MAX_POINTS - len(first)
+        taken = (*first, *self._waiting[:room])
+        self._again, self._waiting = self._again[MAX_POINTS:], self._waiting[room:]
+        self._told.extend(taken)
         return taken
 
     def state(self, span_s: float) -> dict[str, Any]:
         """What one who goes on must know: of the updates since the last point, and the points that
-        nobody has been told of yet.
+        nobody has been told of yet. And the last that were: to a launcher, perhaps, that was gone.
         """
         return {
-            "waiting": [list(astuple(point)) for point in self._waiting],
+            "waiting": [
+                list(astuple(point)) for point in (*self._told, *self._again, *self._waiting)
+            ],
             "last": self._last,
             "loss_sum": self._loss_sum,
             "loss_weight": self._loss_weight,
@@ -83,8 +92,8 @@ class Curve:
 
     def restore(self, state: Mapping[str, Any], *, has_loss: bool) -> None:
         """Go on from a state: the head's, in a stage that is new, but without its losses."""
-        waiting = [Point(*values) for values in state["waiting"]]
-        self._waiting = [each for each in waiting if has_loss or math.isnan(each.loss)]
+        points = [Point(*values) for values in state["waiting"]]
+        self._again = [each for each in points if has_loss or math.isnan(each.loss)]
         self._last = state["last"]
         if has_loss:
             self._loss_sum, self._loss_weight = state["loss_sum"], state["loss_weight"]

@@ -82,6 +82,19 @@ def test_who_goes_on_from_a_checkpoint_tells_what_one_who_never_stopped_tells() 
     assert second.span_s == 1.5  # half a second before the checkpoint
 
 
+def test_who_goes_on_tells_again_what_perhaps_nobody_heard() -> None:
+    stopped, goes_on = Curve(1), Curve(1)
+    trained(stopped, 1, 3)
+    heard = stopped.take()
+    trained(stopped, 4, MAX_POINTS)
+    goes_on.restore(stopped.state(span_s=0.0), has_loss=True)
+    trained(goes_on, MAX_POINTS + 1, 2 * MAX_POINTS)  # and what waits already makes none fewer
+    told_again = goes_on.take()
+    assert told_again[:3] == heard
+    points = (*told_again, *goes_on.take())
+    assert [point.updates for point in points] == list(range(1, 2 * MAX_POINTS + 1))
+
+
 def test_with_no_updates_between_points_there_are_none() -> None:
     curve = Curve(0)
     trained(curve, 1, 100)

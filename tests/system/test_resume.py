@@ -77,9 +77,9 @@ def losses_of(run: Launch) -> list[tuple[int, float]]:
 def test_a_lockstep_run_that_was_killed_goes_on_bit_for_bit(
     launch: Callable[..., Launch], before: list[str], after: list[str]
 ) -> None:
-    whole = launch(*EXACT, *before, "--log-every=10")
+    whole = launch(*EXACT, *before, "--log-every=15")
     assert whole.end() == 0, whole.output
-    killed = launch(*EXACT, *before, "--log-every=10")
+    killed = launch(*EXACT, *before, "--log-every=15")
     kill_at_a_checkpoint(killed, 100)
     resumed = launch("--resume", str(killed.run_dir), *after)
     assert resumed.end() == 0, resumed.output
