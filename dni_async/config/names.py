@@ -41,12 +41,15 @@ LR_SCHEDULES: Final = ("constant", "linear", "cosine", "step")
 
 @dataclass(frozen=True, slots=True)
 class ModelTraits:
-    """keeps_images: whether what passes between its layers is [B, C, H, W]."""
+    """keeps_images: whether what passes between its layers is [B, C, H, W]. width: of its hidden
+    layers where nothing is said.
+    """
 
     keeps_images: bool = False
+    width: int = 1024
 
 
-MODELS: Final = {"cnn": ModelTraits(keeps_images=True), "residual": ModelTraits()}
+MODELS: Final = {"cnn": ModelTraits(keeps_images=True, width=128), "residual": ModelTraits()}
 """Of a network that is named; without a name it is the MLP, whose traits are the defaults."""
 
 

@@ -11,6 +11,7 @@ import click
 from rich.console import Console
 
 from dni_async.addresses import is_exposed
+from dni_async.config.names import ModelTraits
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.launcher.commands.exits import exit_code_of
@@ -67,7 +68,7 @@ DEFAULTS = RunConfig()
 @click.option(
     "--width",
     type=click.IntRange(min=1, max=2**16),
-    default=DEFAULTS.width,
+    default=ModelTraits().width,
     show_default=True,
     metavar="UNITS",
     help="Of the layers that the links are to carry.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dni_async.config.names import DATA_SETS, MODELS
+from dni_async.config.names import DATA_SETS, MODELS, ModelTraits
 from dni_async.config.setting import AT_LEAST_1, name_or_own, setting
 
 __all__ = ["DataSettings", "NetworkSettings"]
@@ -24,12 +24,14 @@ class NetworkSettings:
         check=AT_LEAST_1,
         starts_here=True,
     )
-    width: int = setting(
-        1024,
+    width: int | None = setting(
+        None,
         "Units of each hidden layer; filters of cnn.",
-        why="layers large enough that passing them on costs little beside computing them (0104)",
+        why="layers large enough that passing them on costs little beside computing them (0104); "
+        "the convolutional network of Jaderberg et al. 2016",
         check=AT_LEAST_1,
         starts_here=True,
+        default_text=f"{ModelTraits().width}; {MODELS['cnn'].width} of cnn",
     )
     norm: Norm = setting(
         "none",

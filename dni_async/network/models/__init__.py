@@ -9,6 +9,7 @@ import math
 
 from torch import nn
 
+from dni_async.config.names import MODELS, ModelTraits
 from dni_async.config.run_config import RunConfig
 from dni_async.network.models.cnn import cnn
 from dni_async.network.models.mlp import mlp
@@ -30,7 +31,8 @@ def make_model(
     make = _MODELS[config.model]
     shape = (output_shape,) if isinstance(output_shape, int) else output_shape
     outputs = math.prod(shape)
-    network = make(input_shape, config.width, config.layers, outputs, norm=config.norm)
+    width = config.width or MODELS.get(config.model or "", ModelTraits()).width
+    network = make(input_shape, width, config.layers, outputs, norm=config.norm)
     if len(shape) != 1:
         last = network[-1]
         assert isinstance(last, nn.Sequential)
