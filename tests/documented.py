@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.structure import ROOT
 
-__all__ = ["OURS", "PAGES", "Block", "arguments", "blocks", "commands", "said"]
+__all__ = ["OURS", "PAGES", "Block", "arguments", "blocks", "commands", "unlike"]
 
 PAGES = sorted(
     path
@@ -69,9 +69,25 @@ def _first(lines: list[str]) -> str:
     return next((line for line in lines if COMMENT.sub("", line).strip()), "")
 
 
-def said(block: Block) -> list[str]:
-    """What a block with a prompt shows as printed."""
-    return [line for line in block.text.splitlines() if not line.startswith("$ ")]
+def unlike(block: Block, output: str) -> list[str]:
+    """The lines that a block shows as printed, and that output has none like: whatever its figures.
+
+    Of a line that is not whole what stands before its dots. A comparison is none where the machine
+    was busy.
+    """
+    whole = _shape(output)
+    shown = [line for line in block.text.splitlines() if not line.startswith("$ ")]
+    if "not comparable" in output:
+        shown = [line for line in shown if " against " not in line]
+    return [line for line in shown if _shape(line.partition("...")[0]) not in whole]
+
+
+def _shape(text: str) -> str:
+    """Without figures, verdicts and breaks between words."""
+    text = re.sub(
+        r"\b(?:faster|SLOWER)\b", "faster", re.sub(r"\b(?:sooner|LATER)\b", "sooner", text)
+    )
+    return " ".join(re.sub(r"[\d.,:]*\d", "#", text.replace("─", "")).split())
 
 
 def arguments(command: str) -> Iterator[tuple[str, list[str]]]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.documented import blocks, unlike
+from tests.structure import ROOT
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
@@ -30,6 +32,8 @@ def test_it_compares_then_kills_a_worker_that_comes_back(launch: Callable[..., L
     assert f"and {killed['seconds']:.2f} s later a new process" in run.output
     assert re.search(r"\d+ s in all", run.output)
     assert f"dni-report {run.run_dir}" in run.output
+    (shown,) = (each for each in blocks(ROOT / "README.md") if "$ dni-launch demo" in each.text)
+    assert unlike(shown, run.output) == []
     run.assert_nothing_left()
 
 
