@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
+import dni_async
 from tests import folder_map
 from tests.structure import ROOT, sources
 
@@ -119,6 +120,13 @@ def classes() -> Iterator[tuple[str, list[str]]]:
             methods = [part.name for part in node.body if isinstance(part, ast.FunctionDef)]
             fields = [p.target for p in node.body if isinstance(p, ast.AnnAssign)]
             yield node.name, [*methods, *(ast.unparse(field) for field in fields)]
+
+
+def test_the_newest_changes_are_of_the_version_that_this_is() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.findall(r"^## \[(.+?)\]", text, re.MULTILINE)
+    assert dni_async.__version__ in versions[:2]
+    assert versions[0] in ("Unreleased", dni_async.__version__)
 
 
 def test_every_kept_result_is_spoken_of() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import dni_async
 from tests.marked_process import MarkedProcess
 from tests.structure import ROOT, sources
 
@@ -59,7 +60,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (sdist,) = folder.glob("*.tar.gz")
     pip = (sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index")
     run(*pip, "--wheel-dir", folder, sdist, cwd=folder)
-    (built,) = folder.glob("*.whl")
+    (built,) = folder.glob(f"dni_async-{dni_async.__version__}-*.whl")
     return built
 
 

@@ -52,6 +52,7 @@ A_RUN = ("--layers=3", "--width=32", "--epochs=2", "--profile")
 NAME = re.compile(r"^# ([\w-]+\.(?:py|toml))\b")
 MNIST = Path(os.environ.get("DNI_DATA_DIR") or ROOT.parent / "shared" / "data")
 HAS_MNIST = any(MNIST.glob("**/train-images-idx3-ubyte*"))
+OF_MNIST = {"DNI_DATA_DIR": str(MNIST)} if HAS_MNIST else {}
 OF_PAGES = {
     page.relative_to(ROOT).as_posix(): [text for block in blocks(page) for text in commands(block)]
     for page in PAGES
@@ -130,9 +131,7 @@ def test_the_commands_of_a_page_run(name: str, desk: Path) -> None:
         if is_elsewhere(text) or ("--data mnist" in text and not HAS_MNIST):
             continue
         command, folder = argv(text, desk)
-        process = MarkedProcess(
-            command, cwd=folder, environment={**SHORT, "DNI_DATA_DIR": str(MNIST)}
-        )
+        process = MarkedProcess(command, cwd=folder, environment=SHORT | OF_MNIST)
         try:
             assert process.end(240.0) == 0, f"{text}\n{process.output}"
             assert process.left_after(5.0) == []
