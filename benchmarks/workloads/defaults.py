@@ -31,6 +31,7 @@ from benchmarks.harness.report import (
     write,
 )
 from benchmarks.rivals.arms import train_arm
+from dni_async.config.names import ModelTraits
 from dni_async.config.run_config import RunConfig
 from dni_async.data import load_dataset
 
@@ -69,8 +70,8 @@ class Row:
     @property
     def is_default(self) -> bool:
         """Whether a bare run has this size."""
-        default = RunConfig()
-        return all(getattr(default, name) == value for name, value in self.settings.items())
+        of_run = RunConfig().to_dict() | {"width": ModelTraits().width}
+        return all(of_run[name] == value for name, value in self.settings.items())
 
     def measure(self, config: RunConfig, arms: Sequence[str]) -> None:
         """One seed, the arms in this order."""

@@ -78,6 +78,15 @@ def test_defaults(start: Callable[..., Command]) -> None:
     assert command.result()["best"] == row["settings"]
 
 
+@slow
+def test_watching(start: Callable[..., Command]) -> None:
+    command = start("workloads.watching")
+    assert_clean_end(command)
+    rates = command.result()["rates"]
+    assert {"nothing", "curves", "best checkpoint"} <= rates.keys()
+    assert all(rate > 0 for each in rates.values() for rate in each)
+
+
 def test_links(start: Callable[..., Command]) -> None:
     command = start("links", "--sizes", "1024,262144")
     assert_clean_end(command)
