@@ -67,7 +67,8 @@ def flagged(name: str) -> str:
     return f"{each.flag}={value}"
 
 
-def test_without_flags_every_setting_has_its_default() -> None:
+def test_without_flags_every_setting_has_its_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DNI_DATA_DIR", raising=False)  # where the tests find MNIST
     expected = {name: each.default for name, each in SETTINGS.items()}
     found = parsed()
     for name, each in SETTINGS.items():
