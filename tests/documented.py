@@ -78,7 +78,7 @@ def unlike(block: Block, output: str) -> list[str]:
     whole = _shape(output)
     shown = [line for line in block.text.splitlines() if not line.startswith("$ ")]
     if "not comparable" in output:
-        shown = [line for line in shown if " against " not in line]
+        shown = re.sub(r"(?s)[\d.]+x the samples.*?(?=\n\.\.\.)", "", "\n".join(shown)).splitlines()
     return [line for line in shown if _shape(line.partition("...")[0]) not in whole]
 
 
