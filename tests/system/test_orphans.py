@@ -41,7 +41,7 @@ def whole_checkpoints(run: Launch) -> list[int]:
         pytest.param(["--rule=fdg", "--transport=tcp"], marks=pytest.mark.slow),
         ["--unlock=forward"],
         pytest.param(  # whose epochs are the shortest
-            ["--when-full=skip", "--when-empty=replay", "--batch-size=2"], marks=pytest.mark.slow
+            ["--when-full=skip", "--when-empty=replay", "--batch-size=1"], marks=pytest.mark.slow
         ),
         pytest.param(["--stages=1"], marks=pytest.mark.slow),
     ],
