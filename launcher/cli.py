@@ -12,7 +12,6 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
-from dni_async.config.coercion import listed
 from dni_async.config.meant import did_you_mean, did_you_mean_file, misspelt
 from dni_async.config.run_config import RunConfig, read_toml
 from dni_async.config.settings import SETTINGS
@@ -22,14 +21,22 @@ from dni_async.launcher.commands.completion import complete_run_dirs
 from dni_async.launcher.commands.demo import demo_command
 from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.keys import keys_command
-from dni_async.launcher.commands.options import GroupedCommand, GroupedOption, run_settings
+from dni_async.launcher.commands.options import (
+    CONTEXT,
+    RUN_GROUP,
+    GroupedCommand,
+    GroupedOption,
+    as_settings,
+    check_report,
+    run_place,
+    run_settings,
+)
 from dni_async.launcher.interruption import Interrupted
-from dni_async.launcher.report.foreign_text import legible
+from dni_async.launcher.report.foreign_text import legible, without_password
 
-__all__ = ["main"]
+__all__ = ["command", "describe", "main"]
 
 LISTS = tuple(each.name for each in SETTINGS.values() if each.is_list)  # written with commas
-RUN_GROUP = "This run"
 SUBCOMMANDS = {"demo": demo_command, "keys": keys_command}
 
 
@@ -55,15 +62,7 @@ def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
     return path
 
 
-@click.command(
-    cls=GroupedCommand,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        "auto_envvar_prefix": "DNI",
-        "token_normalize_func": lambda token: token.replace("_", "-"),
-        "max_content_width": 100,
-    },
-)
+@click.command(cls=GroupedCommand, context_settings=CONTEXT)
 @click.argument(
     "config_file",
     metavar="[CONFIG.toml]",
@@ -86,27 +85,10 @@ def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
     "workers, devices, window, threads, transport, keys, epochs, restarts, checkpoints and what is "
     "compared or recorded may be set anew.",
 )
-@click.option(
-    "--run-dir",
-    cls=GroupedOption,
-    group=RUN_GROUP,
-    type=click.Path(path_type=Path),
-    help="Where the run is kept.  [default: runs/DATE-TIME]",
-)
-@click.option(
-    "--overwrite",
-    cls=GroupedOption,
-    group=RUN_GROUP,
-    is_flag=True,
-    help="Replace the run that --run-dir holds.",
-)
-@click.option(
-    "--report",
-    cls=GroupedOption,
-    group=RUN_GROUP,
-    type=click.Path(path_type=Path),
-    metavar="FILE.json",
-    help="Also write the report here.",
+@run_place(
+    run_dir="Where the run is kept.  [default: runs/DATE-TIME]",
+    overwrite="Replace the run that --run-dir holds.",
+    report="Also write the report here.",
 )
 @click.version_option(package_name="dni-async")
 @click.pass_context
@@ -136,9 +118,7 @@ def command(
     from dni_async.launcher.run_folder.folder import RunFolder
 
     _warn_of_variables(ctx)
-    for name in LISTS:
-        if settings[name] is not None:
-            settings[name] = listed(settings[name])
+    settings = as_settings(settings)
     if resume is not None and "remote" not in settings["workers"]:
         for name in ("listen", "keys"):  # were of remote workers
             is_old = ctx.get_parameter_source(name) is ParameterSource.DEFAULT_MAP
@@ -150,10 +130,9 @@ def command(
             "resume: goes on with a run where it is and with its settings; leave out CONFIG.toml, "
             "--run-dir and --overwrite"
         )
-    if report is not None and not report.absolute().parent.is_dir():
-        raise ConfigError(f"report: the folder {report.absolute().parent} does not exist")
+    check_report(report)
     console = Console()
-    say(console, _describe(ctx, config_file))
+    say(console, describe(ctx, config_file))
     place = resume or run_dir
     folder = RunFolder.default() if place is None else RunFolder(place)
     try:
@@ -197,7 +176,7 @@ def _warn_of_variables(ctx: click.Context) -> None:
         click.echo(f"Warning: {legible(warning)}", err=True)
 
 
-def _describe(ctx: click.Context, config_file: Path | None) -> str:
+def describe(ctx: click.Context, config_file: Path | None) -> str:
     """The settings that are not defaults, each with where it comes from."""
     origins = {
         ParameterSource.COMMANDLINE: "flag",
@@ -210,7 +189,8 @@ def _describe(ctx: click.Context, config_file: Path | None) -> str:
     for name, value in ctx.params.items():
         origin = ctx.get_parameter_source(name)
         if origin in origins and name != "config_file":
-            parts.append(f"{name.replace('_', '-')} {value} ({origins[origin]})")
+            said = without_password(str(value))
+            parts.append(f"{name.replace('_', '-')} {said} ({origins[origin]})")
     return "settings: " + (", ".join(parts) or "all defaults")
 
 

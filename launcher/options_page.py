@@ -15,8 +15,8 @@ from dni_async.config.run_config import RunConfig
 from dni_async.config.setting import Setting
 from dni_async.config.settings import SETTINGS
 from dni_async.decisions.rules import RULES, traits_of
-from dni_async.launcher.cli import RUN_GROUP, command
-from dni_async.launcher.commands.options import GroupedOption
+from dni_async.launcher.cli import command
+from dni_async.launcher.commands.options import RUN_GROUP, GroupedOption
 
 __all__ = ["default_of", "main", "options_page"]
 

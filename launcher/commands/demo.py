@@ -13,11 +13,16 @@ import click
 from click.core import ParameterSource
 from rich.console import Console
 
-from dni_async.config.coercion import listed
 from dni_async.config.run_config import RunConfig
-from dni_async.config.settings import SETTINGS
 from dni_async.errors import ConfigError
-from dni_async.launcher.commands.options import GroupedCommand, GroupedOption, run_settings
+from dni_async.launcher.commands.options import (
+    CONTEXT,
+    GroupedCommand,
+    as_settings,
+    check_report,
+    run_place,
+    run_settings,
+)
 from dni_async.launcher.report.terminal.sentences import say
 
 __all__ = ["demo_command"]
@@ -27,38 +32,13 @@ FIRST_ACT_S: Final = 35.0  # of about 20 that it takes; the second takes about t
 NOT_SIZED: Final = ("model", "data")  # asked for, they say themselves how large all is
 
 
-@click.command(
-    cls=GroupedCommand,
-    context_settings={
-        "help_option_names": ["-h", "--help"],
-        "auto_envvar_prefix": "DNI",
-        "token_normalize_func": lambda token: token.replace("_", "-"),
-        "max_content_width": 100,
-    },
-)
+@click.command(cls=GroupedCommand, context_settings=CONTEXT)
 @run_settings
-@click.option(
-    "--run-dir",
-    cls=GroupedOption,
-    group="This run",
-    type=click.Path(path_type=Path),
-    help="Where the first act is kept; the second beside it, as RUN_DIR-kill.  "
+@run_place(
+    run_dir="Where the first act is kept; the second beside it, as RUN_DIR-kill.  "
     f"[default: {RUN_DIR}, anew each time]",
-)
-@click.option(
-    "--overwrite",
-    cls=GroupedOption,
-    group="This run",
-    is_flag=True,
-    help="Replace the runs that --run-dir names.",
-)
-@click.option(
-    "--report",
-    cls=GroupedOption,
-    group="This run",
-    type=click.Path(path_type=Path),
-    metavar="FILE.json",
-    help="Also write the first act's report here.",
+    overwrite="Replace the runs that --run-dir names.",
+    report="Also write the first act's report here.",
 )
 @click.pass_context
 def demo_command(
@@ -77,10 +57,9 @@ def demo_command(
     """
     began = time.monotonic()
     console = Console()
-    for name, each in SETTINGS.items():
-        if each.is_list and settings[name] is not None:
-            settings[name] = listed(settings[name])
-    _check(report, settings)
+    settings = as_settings(settings)
+    check_report(report)
+    _check(settings)
     config = RunConfig(**_with_size(ctx, settings, console))
     place, is_free = run_dir or RUN_DIR, overwrite or run_dir is None
     _show(config, place, console, overwrite=is_free, copy=report, ends_at=began + FIRST_ACT_S)
@@ -142,10 +121,8 @@ def _print_end(place: Path, console: Console, seconds: float) -> None:
         say(console, f"  {command:<{longest}}  # {purpose}")
 
 
-def _check(report: Path | None, settings: dict[str, Any]) -> None:
+def _check(settings: dict[str, Any]) -> None:
     """Raises ConfigError for what the demo cannot show."""
-    if report is not None and not report.absolute().parent.is_dir():
-        raise ConfigError(f"report: the folder {report.absolute().parent} does not exist")
     if "remote" in settings["workers"]:
         raise ConfigError("workers: the demo kills a process of this host; leave out remote")
     if settings["engine"] == "ray":

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from dni_async.config.coercion import listed
 from dni_async.config.meant import did_you_mean
 from dni_async.config.setting import Setting
 from dni_async.config.settings import SETTINGS
+from dni_async.errors import ConfigError
 
-__all__ = ["FIRST_GROUP", "GroupedCommand", "GroupedOption", "number_or_auto", "run_settings"]
+__all__ = [
+    "CONTEXT",
+    "FIRST_GROUP",
+    "RUN_GROUP",
+    "GroupedCommand",
+    "GroupedOption",
+    "as_settings",
+    "check_report",
+    "number_or_auto",
+    "run_place",
+    "run_settings",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 if TYPE_CHECKING:
@@ -19,7 +33,14 @@ if TYPE_CHECKING:
 else:
     _Choice = click.Choice  # which older versions of click cannot subscribe to a type
 
-FIRST_GROUP = "Start here"
+FIRST_GROUP, RUN_GROUP = "Start here", "This run"
+CONTEXT: Final = {
+    "help_option_names": ["-h", "--help"],
+    "auto_envvar_prefix": "DNI",
+    "token_normalize_func": lambda token: token.replace("_", "-"),
+    "max_content_width": 100,
+}
+"""Of a command that takes the settings of a run."""
 _TYPES = {"int": int, "float": float}
 
 
@@ -92,6 +113,36 @@ def run_settings(command: F) -> F:
     for each in reversed(SETTINGS.values()):
         command = _option(each)(command)
     return command
+
+
+def run_place(*, run_dir: str, overwrite: str, report: str) -> Callable[[F], F]:
+    """Give command the options that say where one run goes; each with its help."""
+    folder, file = click.Path(path_type=Path), click.Path(path_type=Path)
+    own: dict[str, Any] = {"cls": GroupedOption, "group": RUN_GROUP}
+
+    def give(command: F) -> F:
+        command = click.option("--report", type=file, metavar="FILE.json", help=report, **own)(
+            command
+        )
+        command = click.option("--overwrite", is_flag=True, help=overwrite, **own)(command)
+        return click.option("--run-dir", type=folder, help=run_dir, **own)(command)
+
+    return give
+
+
+def as_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What click has read, as RunConfig takes it: lists are written with commas."""
+    lists = {name for name, each in SETTINGS.items() if each.is_list}
+    return {
+        name: listed(value) if name in lists and value is not None else value
+        for name, value in values.items()
+    }
+
+
+def check_report(report: Path | None) -> None:
+    """Raises ConfigError where --report names a file in no folder."""
+    if report is not None and not report.absolute().parent.is_dir():
+        raise ConfigError(f"report: the folder {report.absolute().parent} does not exist")
 
 
 def _option(each: Setting) -> Callable[[F], F]:

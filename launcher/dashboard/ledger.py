@@ -7,14 +7,18 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dni_async.launcher.dashboard.facts import Facts
+from dni_async.launcher.dashboard.facts import Facts, facts_of
 from dni_async.launcher.dashboard.pace import History, Pace, pace_between, row_of
 from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.launcher.report.watcher import Watcher
 from dni_async.wire.messages import Progress
 
-__all__ = ["Ledger", "Moment", "StageNow"]
+if TYPE_CHECKING:
+    from dni_async.launcher.plan.plan import Plan
+
+__all__ = ["Ledger", "LedgerWatcher", "Moment", "StageNow"]
 
 RECENT = 30  # reports of a stage that are kept as they came: about 15 seconds; of a baseline, 8
 
@@ -53,7 +57,7 @@ class Moment:
 
 
 class Ledger:
-    """A watcher that keeps what it hears. What it hands out is never changed afterwards.
+    """Keeps what is heard of a run. What it hands out is never changed afterwards.
 
     The launcher's thread holds the lock for microseconds; who asks holds it while copying.
     """
@@ -156,3 +160,34 @@ class Ledger:
 
     def _now(self) -> float:
         return time.monotonic() - self._began
+
+
+class LedgerWatcher(Watcher):
+    """Enters what it hears into a ledger; who adds to that calls these first."""
+
+    def __init__(self) -> None:
+        self._ledger = Ledger()
+
+    def lay_out(self, plan: Plan) -> None:
+        """What is to be trained, and by whom."""
+        self._ledger.lay_out(facts_of(plan))
+
+    def begin(self, run: RunResult) -> None:
+        """A network is trained from now on."""
+        self._ledger.begin(run)
+
+    def progress(self, progress: Progress) -> None:
+        """A worker's counters."""
+        self._ledger.progress(progress)
+
+    def trained(self, run: RunResult, num_batches: int) -> None:
+        """A baseline's batches."""
+        self._ledger.trained(run, num_batches)
+
+    def epoch(self, run: RunResult, epoch: EpochResult) -> None:
+        """An epoch of run."""
+        self._ledger.epoch(run, epoch)
+
+    def end(self, report: Mapping[str, Any]) -> None:
+        """The run is over."""
+        self._ledger.end(report)

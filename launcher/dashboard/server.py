@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
 from dni_async.errors import ConfigError
-from dni_async.launcher.dashboard.facts import facts_of
 from dni_async.launcher.dashboard.guard import Door
-from dni_async.launcher.dashboard.ledger import Ledger
+from dni_async.launcher.dashboard.ledger import LedgerWatcher
 from dni_async.launcher.dashboard.site import Site
 from dni_async.launcher.dashboard.sources import LiveRun, Sources
-from dni_async.launcher.plan.plan import Plan
-from dni_async.launcher.report.results import EpochResult, RunResult
 from dni_async.launcher.report.shelf.shelf import Shelf
-from dni_async.launcher.report.watcher import Watcher
-from dni_async.wire.messages import Progress
 
 __all__ = ["Dashboard", "Listener", "serve_runs"]
 
@@ -77,13 +70,13 @@ def _server(site: Site) -> uvicorn.Server:
     )
 
 
-class Dashboard(Watcher):
+class Dashboard(LedgerWatcher):
     """A watcher whose ledger is served while the run lasts. folder: of the run; shown: Listener."""
 
     def __init__(self, folder: Path, host: str, port: int, shown: str | None = None) -> None:
+        super().__init__()
         listener = Listener(host, port, setting="dashboard_port", shown=shown)
         self.url = listener.url
-        self._ledger = Ledger()
         sources = Sources(LiveRun(self._ledger, folder), Shelf(folder.parent))
         self._site = Site(sources, listener.door)
         self._server = _server(self._site)
@@ -92,30 +85,6 @@ class Dashboard(Watcher):
         )
         self._thread.name = "dashboard"
         self._thread.start()
-
-    def lay_out(self, plan: Plan) -> None:
-        """What is to be trained, and by whom."""
-        self._ledger.lay_out(facts_of(plan))
-
-    def begin(self, run: RunResult) -> None:
-        """A network is trained from now on."""
-        self._ledger.begin(run)
-
-    def progress(self, progress: Progress) -> None:
-        """A worker's counters."""
-        self._ledger.progress(progress)
-
-    def trained(self, run: RunResult, num_batches: int) -> None:
-        """A baseline's batches."""
-        self._ledger.trained(run, num_batches)
-
-    def epoch(self, run: RunResult, epoch: EpochResult) -> None:
-        """An epoch of run."""
-        self._ledger.epoch(run, epoch)
-
-    def end(self, report: Mapping[str, Any]) -> None:
-        """The run is over, which the pages are still told."""
-        self._ledger.end(report)
 
     def close(self) -> None:
         """Tell the pages that are open, then answer nobody any more."""

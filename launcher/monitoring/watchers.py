@@ -13,6 +13,7 @@ from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.report.curves import CurvePoint
+from dni_async.launcher.report.foreign_text import without_password
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.launcher.report.watcher import Watcher
 from dni_async.wire.messages import Progress
@@ -140,7 +141,6 @@ def _open_loggers(config: RunConfig, folder: Path, watchers: Watchers) -> None:
     """Those of other people, which are imported in threads of their own: it takes seconds."""
     if config.mlflow is not None:
         _need("mlflow", "mlflow")
-        from dni_async.launcher.monitoring.loggers.log import without_password
         from dni_async.launcher.monitoring.loggers.mlflow import MlflowLog, tracking_uri
         from dni_async.launcher.monitoring.loggers.watching import LoggedRun
 

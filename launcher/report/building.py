@@ -8,13 +8,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from dni_async.config.run_config import RunConfig
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.comparison import ALL_THREADS, ONE_THREAD, compare
+from dni_async.launcher.report.foreign_text import without_password
 from dni_async.launcher.report.results import RunResult
 
-__all__ = ["SCHEMA", "build_report"]
+__all__ = ["SCHEMA", "build_report", "shown_settings"]
 
 SCHEMA = 1
+
+
+def shown_settings(config: RunConfig) -> dict[str, Any]:
+    """All settings as they may be shown and sent: a password stays in config.toml alone."""
+    settings = config.to_dict()
+    if config.mlflow is not None:
+        settings["mlflow"] = without_password(config.mlflow)
+    return settings
 
 
 def build_report(
@@ -27,7 +37,7 @@ def build_report(
     return {
         "schema": SCHEMA,
         "status": status,
-        "config": plan.config.to_dict(),
+        "config": shown_settings(plan.config),
         "environment": environment,
         "data": {
             "name": plan.dataset_name,

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from html import escape
 from typing import Final
+from urllib.parse import urlsplit
 
-__all__ = ["html_of", "legible"]
+__all__ = ["html_of", "legible", "without_password"]
 
 # What commands a terminal, turns the direction of reading, or has no place in UTF-8 or in XML.
 # Line ends and tabs may stay.
@@ -23,3 +24,12 @@ def legible(text: str) -> str:
 def html_of(value: object) -> str:
     """value as text within HTML, in quotes too."""
     return escape(legible(str(value)))
+
+
+def without_password(place: str) -> str:
+    """A URI as it may be shown and kept: databases have their password in it."""
+    try:
+        password = urlsplit(place).password
+    except ValueError:
+        return place
+    return place.replace(f":{password}@", ":***@", 1) if password else place

@@ -6,26 +6,23 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 
 from dni_async.config.metric_names import LOSS
-from dni_async.launcher.dashboard.facts import facts_of
 from dni_async.launcher.dashboard.header import told_pace
-from dni_async.launcher.dashboard.ledger import Ledger, Moment, StageNow
+from dni_async.launcher.dashboard.ledger import LedgerWatcher, Moment
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.live.awaited import awaited_of
 from dni_async.launcher.monitoring.live.head import clock
+from dni_async.launcher.monitoring.live.stages import stage_cells
 from dni_async.launcher.report.foreign_text import html_of, legible
 from dni_async.launcher.report.html.parts import table
 from dni_async.launcher.report.html.result import draw_notes, draw_piece, draw_result
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.launcher.report.rows import figure_text
 from dni_async.wire.messages import Progress
-
-if TYPE_CHECKING:
-    from dni_async.launcher.plan.plan import Plan
 
 __all__ = ["NotebookDisplay", "current_cell", "open_place"]
 
@@ -41,16 +38,16 @@ class Place(Protocol):
     def show(self, bundle: Bundle) -> None: ...
 
 
-class NotebookDisplay(Display):
+class NotebookDisplay(LedgerWatcher, Display):
     """Tells place of the run, by mime type, a few times a second; at its end, of the result."""
 
     def __init__(
         self, console: Console, place: Place, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        super().__init__(console)
+        LedgerWatcher.__init__(self)
+        Display.__init__(self, console)
         self._place = place
         self._clock = clock
-        self._ledger = Ledger()
         self._shown_at = -EVERY_S
         self._notes: deque[str] = deque(maxlen=NUM_NOTES)
         self._epochs: deque[tuple[RunResult, EpochResult]] = deque(maxlen=NUM_EPOCHS)
@@ -68,29 +65,25 @@ class NotebookDisplay(Display):
         is_new, self._waits = text != self._waits, text
         self._show(at_once=is_new)
 
-    def lay_out(self, plan: Plan) -> None:
-        """What is to be trained, and by whom."""
-        self._ledger.lay_out(facts_of(plan))
-
     def begin(self, run: RunResult) -> None:
         """A network is trained from now on."""
-        self._ledger.begin(run)
+        LedgerWatcher.begin(self, run)
         self._show()
 
     def progress(self, progress: Progress) -> None:
         """A worker's counters."""
-        self._ledger.progress(progress)
+        LedgerWatcher.progress(self, progress)
         self._gone.discard(progress.stage)
         self._show()
 
     def trained(self, run: RunResult, num_batches: int) -> None:
         """A baseline goes on."""
-        self._ledger.trained(run, num_batches)
+        LedgerWatcher.trained(self, run, num_batches)
         self._show()
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
         """A row more."""
-        self._ledger.epoch(run, epoch)
+        LedgerWatcher.epoch(self, run, epoch)
         self._epochs.append((run, epoch))
         self._show()
 
@@ -150,7 +143,7 @@ class NotebookDisplay(Display):
         if not moment.runs or moment.runs[-1].kind == "baseline" or not moment.stages:
             return
         rows = [
-            _stage_row(stage, now)
+            stage_cells(stage, now, missing="-")
             for stage, now in sorted(moment.stages.items())
             if stage not in self._gone
         ]
@@ -172,20 +165,6 @@ class NotebookDisplay(Display):
     def _said(self) -> str:
         """The notes, the last one first and in sight."""
         return f'<div class="soft">{draw_notes(reversed(self._notes))}</div>'
-
-
-def _stage_row(stage: int, now: StageNow) -> list[str]:
-    told = now.last.counters
-    pace = now.recent[-1][1] if now.recent else None
-    return [
-        str(stage),
-        f"{told.work.updates:,}",
-        "-" if pace is None else f"{pace.updates:,.0f}",
-        "-" if pace is None else f"{min(1.0, pace.busy):.0%}",
-        "-" if pace is None else f"{min(1.0, pace.sending):.0%}",
-        str(told.staleness.max_staleness),
-        f"{told.memory.rss_bytes / 2**20:,.0f} MB",
-    ]
 
 
 def _epoch_row(run: RunResult, epoch: EpochResult) -> list[str]:

@@ -11,9 +11,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from dni_async.launcher.dashboard.facts import facts_of
 from dni_async.launcher.dashboard.header import told_pace
-from dni_async.launcher.dashboard.ledger import Ledger, Moment
+from dni_async.launcher.dashboard.ledger import LedgerWatcher, Moment
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.live.awaited import WaitLine, awaited_of
 from dni_async.launcher.monitoring.live.head import Head
@@ -23,7 +22,7 @@ from dni_async.launcher.report.results import EpochResult, RestartResult, RunRes
 from dni_async.wire.messages import Progress
 
 if TYPE_CHECKING:
-    from dni_async.launcher.plan.plan import Plan
+    pass
 
 __all__ = ["LiveDisplay", "live_display"]
 
@@ -31,12 +30,12 @@ REFRESHES = 6  # per second
 NUM_RUNS = 3  # with the baselines
 
 
-class LiveDisplay(Display):
+class LiveDisplay(LedgerWatcher, Display):
     """Plain lines, and what stands below them: told in one thread, drawn in another."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__(console)
-        self._ledger = Ledger()
+        LedgerWatcher.__init__(self)
+        Display.__init__(self, console)
         self._waits = ""
         self._wait_line = WaitLine()
         self._gone: frozenset[int] = frozenset()
@@ -46,28 +45,16 @@ class LiveDisplay(Display):
         """What is waited for from now on."""
         self._waits = text
 
-    def lay_out(self, plan: Plan) -> None:
-        """What is to be trained, and by whom."""
-        self._ledger.lay_out(facts_of(plan))
-
-    def begin(self, run: RunResult) -> None:
-        """A network is trained from now on."""
-        self._ledger.begin(run)
-
     def progress(self, progress: Progress) -> None:
         """A worker's counters; one that takes another's place is there with its first word."""
-        self._ledger.progress(progress)
+        LedgerWatcher.progress(self, progress)
         self._gone -= {progress.stage}
-
-    def trained(self, run: RunResult, num_batches: int) -> None:
-        """A baseline's batches."""
-        self._ledger.trained(run, num_batches)
 
     def epoch(self, run: RunResult, epoch: EpochResult) -> None:
         """The plain line stays above."""
-        self._ledger.epoch(run, epoch)
+        LedgerWatcher.epoch(self, run, epoch)
         self._cosines = {**self._cosines, **run.cosines(epoch.epoch)}
-        super().epoch(run, epoch)
+        Display.epoch(self, run, epoch)
 
     def died(self, restart: RestartResult) -> None:
         """Its stage leaves the table at once."""
@@ -75,9 +62,9 @@ class LiveDisplay(Display):
 
     def end(self, report: Mapping[str, Any]) -> None:
         """Nothing goes on any more."""
-        self._ledger.end(report)
+        LedgerWatcher.end(self, report)
         self._waits = ""
-        super().end(report)
+        Display.end(self, report)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """What stands below the lines now, not higher than the terminal."""

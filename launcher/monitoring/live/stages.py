@@ -12,7 +12,7 @@ from dni_async.launcher.dashboard.ledger import StageNow
 from dni_async.launcher.report.rows import figure_text
 from dni_async.launcher.report.terminal.columns import GAP, Column, FittedTable
 
-__all__ = ["shown_stages", "stage_lines"]
+__all__ = ["shown_stages", "stage_cells", "stage_lines"]
 
 _RANKS: Final = {
     "stage": 0, "updates": 1, "updates/s": 3, "busy": 0, "sending": 5, "stale": 4, "cosine": 2,
@@ -53,17 +53,30 @@ def stage_lines(
     ]
 
 
-def _row(stage: int, now: StageNow, cosine: float | None) -> list[str]:
+def stage_cells(stage: int, now: StageNow, *, missing: str = "") -> list[str]:
+    """Stage, updates, updates per second, shares busy and sending, largest staleness, memory.
+
+    missing: what stands for a pace that nobody has told yet.
+    """
     told = now.last.counters
     pace = now.recent[-1][1] if now.recent else None
     return [
         str(stage),
         f"{told.work.updates:,}",
-        "" if pace is None else f"{pace.updates:,.0f}",
-        "" if pace is None else f"{min(1.0, pace.busy):.0%}",
-        "" if pace is None else f"{min(1.0, pace.sending):.0%}",
+        missing if pace is None else f"{pace.updates:,.0f}",
+        missing if pace is None else f"{min(1.0, pace.busy):.0%}",
+        missing if pace is None else f"{min(1.0, pace.sending):.0%}",
         str(told.staleness.max_staleness),
-        "" if cosine is None else f"{cosine:.2f}",
         f"{told.memory.rss_bytes / 2**20:,.0f} MB",
-        "" if math.isnan(told.work.loss) else figure_text(LOSS, told.work.loss),
+    ]
+
+
+def _row(stage: int, now: StageNow, cosine: float | None) -> list[str]:
+    *cells, memory = stage_cells(stage, now)
+    loss = now.last.counters.work.loss
+    return [
+        *cells,
+        "" if cosine is None else f"{cosine:.2f}",
+        memory,
+        "" if math.isnan(loss) else figure_text(LOSS, loss),
     ]

@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
-from urllib.parse import urlsplit
 
-__all__ = ["Ending", "Facts", "Log", "Row", "without_password"]
+__all__ = ["Ending", "Facts", "Log", "Row"]
 
 Ending = Literal["finished", "interrupted", "failed"]
 
@@ -39,15 +38,6 @@ class Row:
     updates: int
     seconds: float
     values: Mapping[str, float]
-
-
-def without_password(place: str) -> str:
-    """A URI as it may be shown and kept: databases have their password in it."""
-    try:
-        password = urlsplit(place).password
-    except ValueError:
-        return place
-    return place.replace(f":{password}@", ":***@", 1) if password else place
 
 
 class Log(Protocol):

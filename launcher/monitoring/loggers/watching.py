@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dni_async.config.run_config import RunConfig
 from dni_async.config.settings import SETTINGS
-from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Log, Row, without_password
+from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Log, Row
 from dni_async.launcher.monitoring.loggers.telling import Telling
 from dni_async.launcher.monitoring.tags import of_epoch, of_point, updates_at
+from dni_async.launcher.report.building import shown_settings
 from dni_async.launcher.report.curves import CurvePoint
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.launcher.report.watcher import Watcher
@@ -94,7 +95,7 @@ class LoggedRun(Watcher):
         elif report["status"] == "interrupted":
             ending = "interrupted"
         if self._run is not None:
-            self._finish(self._run, ending, _to_be_sent(report))
+            self._finish(self._run, ending, report)
         if self._telling is not None:
             self._telling.end(HASTE_S if ending == "interrupted" else END_S)
 
@@ -131,19 +132,9 @@ class LoggedRun(Watcher):
             self._put(Row(run.name, updates, seconds, values))
 
 
-def _to_be_sent(report: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The report without the password that settings may hold."""
-    config = report.get("config", {})
-    if config.get("mlflow") is None:
-        return report
-    return {**report, "config": {**config, "mlflow": without_password(config["mlflow"])}}
-
-
 def _facts(plan: Plan, folder: Path) -> Facts:
     config: RunConfig = plan.config
-    settings = config.to_dict()
-    if config.mlflow is not None:
-        settings["mlflow"] = without_password(config.mlflow)
+    settings = shown_settings(config)
     changed = [
         f"{name}={settings[name]}"
         for name, each in SETTINGS.items()

@@ -14,8 +14,8 @@ from dni_async import RunConfig
 from dni_async.config.coercion import listed
 from dni_async.config.run_config import read_toml
 from dni_async.config.settings import SETTINGS
-from dni_async.launcher.cli import RUN_GROUP, command
-from dni_async.launcher.commands.options import FIRST_GROUP, GroupedOption, run_settings
+from dni_async.launcher.cli import command, describe
+from dni_async.launcher.commands.options import FIRST_GROUP, RUN_GROUP, GroupedOption, run_settings
 from dni_async.launcher.options_page import default_of, options_page
 from tests.structure import ROOT
 
@@ -155,3 +155,8 @@ def test_help_fits_the_terminal(width: int) -> None:
     said = CliRunner().invoke(command, ["--help"], terminal_width=width).output
     assert max(map(len, said.splitlines())) <= width
     assert "PACKAGE.MODULE:FUNCTION" in said
+
+
+def test_what_is_said_of_the_settings_holds_no_password() -> None:
+    ctx = command.make_context("dni-launch", ["--mlflow", "mysql://me:secret@host/db"])
+    assert describe(ctx, None) == "settings: mlflow mysql://me:***@host/db (flag)"

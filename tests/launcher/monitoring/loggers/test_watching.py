@@ -9,6 +9,7 @@ from typing import Any
 
 from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Row
 from dni_async.launcher.monitoring.loggers.watching import LoggedRun
+from dni_async.launcher.report.building import shown_settings
 from dni_async.launcher.report.curves import Told
 from dni_async.launcher.report.results import RestartResult, RunResult
 from tests.launcher.monitoring.loggers.test_telling import Diary
@@ -106,14 +107,16 @@ def test_restarts_are_marks_and_a_curve(tmp_path: Path) -> None:
 def test_a_password_is_told_nobody(tmp_path: Path) -> None:
     diary = Curious()
     watcher = LoggedRun("diary", lambda: diary, tmp_path, "kept.json")
-    settings = {"mlflow": "postgresql://me:secret@host:5432/name"}
-    watcher.lay_out(plan(**PLAN, **settings))
+    planned = plan(**PLAN, mlflow="postgresql://me:secret@host:5432/name")
+    watcher.lay_out(planned)
     watcher.begin(baseline())
-    watcher.end({"status": "failed", "config": settings})
-    shown = {"mlflow": "postgresql://me:***@host:5432/name"}
-    assert diary.facts.settings["mlflow"] == shown["mlflow"]
+    watcher.end({"status": "failed", "config": shown_settings(planned.config)})
+    shown = "postgresql://me:***@host:5432/name"
+    assert diary.facts.settings["mlflow"] == shown
     assert "secret" not in diary.facts.changed
-    assert diary.reports == [{"status": "failed", "config": shown}]
+    (report,) = diary.reports
+    assert report["config"]["mlflow"] == shown
+    assert "secret" not in str(report)
 
 
 def test_a_launch_that_fails_before_it_trains_leaves_no_run(tmp_path: Path) -> None:
