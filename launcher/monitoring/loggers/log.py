@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-__all__ = ["Ending", "Facts", "Log", "Row"]
+from dni_async.files.writing import write_whole
+
+__all__ = ["Ending", "Facts", "Log", "Row", "keep", "kept_in"]
 
 Ending = Literal["finished", "interrupted", "failed"]
 
@@ -38,6 +41,20 @@ class Row:
     updates: int
     seconds: float
     values: Mapping[str, float]
+
+
+def kept_in(path: Path) -> dict[str, Any]:
+    """What a file of a run directory says of a logger; nothing where it is not there."""
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def keep(path: Path, **values: object) -> None:
+    """Have it say this too. Raises OSError."""
+    write_whole(path, json.dumps({**kept_in(path), **values}).encode())
 
 
 class Log(Protocol):

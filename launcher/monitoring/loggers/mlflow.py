@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -13,8 +12,7 @@ from urllib.parse import urlsplit
 
 from dni_async.errors import ConfigError
 from dni_async.files import names
-from dni_async.files.writing import write_whole
-from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Row
+from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Row, keep, kept_in
 from dni_async.launcher.report.foreign_text import without_password
 
 __all__ = ["MlflowLog", "tracking_uri"]
@@ -114,13 +112,12 @@ class MlflowLog:
         self._ids[run] = made.info.run_id
         if kind == "decoupled":
             self._parent = made.info.run_id
-            told = {"uri": without_password(self._uri), "run_id": self._parent}
-            write_whole(kept, json.dumps(told).encode())
+            keep(kept, uri=without_password(self._uri), run_id=self._parent)
         self._log_settings(made.info.run_id)
 
     def _resume(self, kept: Path) -> str:
         """Go on with the run that is kept; its id. Raises ConfigError where it is elsewhere."""
-        told = json.loads(kept.read_text(encoding="utf-8"))
+        told = kept_in(kept)
         if told["uri"] != without_password(self._uri):
             raise ConfigError(f"this run is logged to {told['uri']}; give that to --mlflow")
         run_id: str = told["run_id"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import textwrap
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -28,67 +29,76 @@ class Telling:
     def __init__(self, title: str, make: Callable[[], Log]) -> None:
         self._title = title
         self._make = make
-        self._waiting: queue.Queue[Row | _Words | None] = queue.Queue(MAX_WAITING)
+        self._waiting: queue.SimpleQueue[Row | _Words | None] = queue.SimpleQueue()
+        self._untold: deque[Row] = deque()  # those that wait, and those that are being told
         self._lost = 0
+        self._lost_from: dict[str, int] = {}
         self._error = ""
         self._thread = threading.Thread(target=self._run, name=f"dni-{title}", daemon=True)
         self._thread.start()
 
     def put(self, what: Row | _Words) -> None:
-        """Have it told. Raises OSError once the logger has failed."""
+        """Have it told; a row is left out where MAX_WAITING do wait.
+
+        Raises OSError once the logger has failed.
+        """
+        if isinstance(what, Row):
+            if len(self._untold) >= MAX_WAITING:
+                self._lose(what)
+                return
+            self._untold.append(what)
         if self._error:
             raise OSError(self._error)
-        try:
-            self._waiting.put_nowait(what)
-        except queue.Full:
-            self._lost += 1
+        self._waiting.put(what)  # words always: rows need those that begin their run
 
     def end(self, deadline_s: float) -> None:
         """Wait until all has been told, no longer than deadline_s.
 
         Raises OSError that says what was not.
         """
-        try:
-            self._waiting.put_nowait(None)
-            self._thread.join(deadline_s)
-        except queue.Full:
-            pass
+        self._waiting.put(None)
+        self._thread.join(deadline_s)
         if self._error:
             raise OSError(self._error)
         if self._thread.is_alive():
-            raise OSError(f"{self._waiting.qsize():,} values had not been sent after the run's end")
+            raise OSError(f"{len(self._untold):,} values had not been sent after the run's end")
         if self._lost:
             raise OSError(f"{self._lost:,} values were not sent, as it took too long")
 
+    def missed(self, run: str) -> int | None:
+        """The lowest update of the run's rows that have not been told; None where all have."""
+        updates = [row.updates for row in self._untold.copy() if row.run == run]
+        lost = self._lost_from.get(run)
+        return min(updates if lost is None else [*updates, lost], default=None)
+
+    def _lose(self, row: Row) -> None:
+        self._lost += 1
+        self._lost_from[row.run] = min(row.updates, self._lost_from.get(row.run, row.updates))
+        if self._error:
+            raise OSError(self._error)
+
     def _run(self) -> None:
         try:
-            log = self._make()
-            while (what := self._waiting.get()) is not None:
-                if isinstance(what, Row):
-                    if not self._add(log, what):
-                        return
-                else:
-                    what(log)
+            self._tell_all(self._make())
         except Exception as error:  # of a library that is not ours
             text = " ".join(f"{type(error).__name__}: {error}".split())
             self._error = textwrap.shorten(text, MAX_TEXT, placeholder=" ...")
 
-    def _add(self, log: Log, first: Row) -> bool:
-        """Tell first and the rows that wait behind it; whether there is more to come."""
-        rows = [first]
-        after: _Words | None = None
-        while len(rows) < MAX_ROWS:
-            try:
-                what = self._waiting.get_nowait()
-            except queue.Empty:
+    def _tell_all(self, log: Log) -> None:
+        """Rows that wait behind each other are told at once."""
+        rows: list[Row] = []
+        while True:
+            what = self._waiting.get()
+            if isinstance(what, Row):
+                rows.append(what)
+                if len(rows) < MAX_ROWS and not self._waiting.empty():
+                    continue
+            if rows:
                 log.add(rows)
-                return True
+                for _ in rows:
+                    self._untold.popleft()
+                rows = []
+            if what is None:
+                return
             if not isinstance(what, Row):
-                log.add(rows)
-                after = what
-                if after is not None:
-                    after(log)
-                return after is not None
-            rows.append(what)
-        log.add(rows)
-        return True
+                what(log)

@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 
 from dni_async.errors import ConfigError
 from dni_async.files import names
-from dni_async.files.writing import write_whole
-from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Row
+from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Row, keep, kept_in
 
 __all__ = ["WandbLog", "check_login", "is_offline"]
 
@@ -80,9 +79,9 @@ class WandbLog:
         kept, run_id, resume = facts.folder / names.WANDB_ID, secrets.token_hex(4), None
         if kind == "decoupled":
             if kept.exists():
-                run_id = json.loads(kept.read_text(encoding="utf-8"))["id"]
+                run_id = kept_in(kept)["id"]
                 resume = None if is_offline() else "allow"
-            write_whole(kept, json.dumps({"project": self._project, "id": run_id}).encode())
+            keep(kept, project=self._project, id=run_id)
         began = self._wandb.init(
             project=self._project,
             dir=os.environ.get("WANDB_DIR", str(facts.folder.absolute())),

@@ -73,6 +73,7 @@ def test_one_that_fails_says_so_once_it_is_told_again() -> None:
         telling.end(60)
     with pytest.raises(OSError, match="no space"):
         telling.put(row(2))
+    assert telling.missed("dni") == 1
 
 
 def test_one_that_cannot_be_made_says_why() -> None:
@@ -87,7 +88,7 @@ def test_one_that_takes_too_long_costs_what_it_was_not_told() -> None:
     diary = Diary(is_slow=True)
     telling = Telling("diary", lambda: diary)
     telling.put(row(0))
-    with pytest.raises(OSError, match="values had not been sent after the run's end"):
+    with pytest.raises(OSError, match=r"^1 values had not been sent after the run's end"):
         telling.end(0.0)
     diary.may_go_on.set()
 
@@ -97,6 +98,10 @@ def test_what_cannot_wait_any_more_is_counted() -> None:
     telling = Telling("diary", lambda: diary)
     for updates in range(MAX_WAITING + MAX_ROWS + 10):
         telling.put(row(updates))
+    telling.put(lambda log: log.mark("dni", "restart.1", "killed"))  # no value
     diary.may_go_on.set()
-    with pytest.raises(OSError, match=r"values (were not|had not been) sent"):
+    with pytest.raises(OSError, match=rf"{MAX_ROWS + 10} values were not sent"):
         telling.end(60)
+    assert len(diary.told) == MAX_WAITING + 1
+    assert diary.told[-1] == ("dni", "restart.1", "killed")
+    assert (telling.missed("dni"), telling.missed("baseline")) == (MAX_WAITING, None)

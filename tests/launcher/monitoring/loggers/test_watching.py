@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Row
+import pytest
+
+from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Row, keep, kept_in
 from dni_async.launcher.monitoring.loggers.watching import LoggedRun
 from dni_async.launcher.report.building import shown_settings
 from dni_async.launcher.report.curves import Told
@@ -34,10 +37,12 @@ class Curious(Diary):
         self.reports.append(report)
 
 
-def logged(folder: Path, run: RunResult, *, is_resumed: bool = False) -> list[Any]:
+def logged(
+    folder: Path, run: RunResult, *, is_resumed: bool = False, missed: int | None = None
+) -> list[Any]:
     """What is told of a run that has told of epoch 1 at once, and then of a point and epoch 2."""
     if is_resumed:
-        (folder / "kept.json").touch()
+        keep(folder / "kept.json", missed=missed)
     diary = Curious()
     watcher = LoggedRun("diary", lambda: diary, folder, "kept.json")
     watcher.lay_out(plan(**PLAN))
@@ -76,6 +81,40 @@ def test_a_logger_that_is_new_to_a_resumed_run_hears_all(tmp_path: Path) -> None
     assert [each for each in logged(tmp_path, run) if each[0] in (2, 4, 6, 8)] == [
         *((2, 0.5), (4, 0.5), (6, 0.5), (8, 1.0)),
     ]
+
+
+def test_a_logger_that_failed_hears_what_it_missed_when_the_run_goes_on(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    keep(kept, run_id="mine")
+    failing = LoggedRun("diary", lambda: Diary(is_full=True), tmp_path, kept.name)
+    failing.lay_out(plan(**PLAN))
+    failing.begin(decoupled())
+    failing.point(decoupled(), point(1, 3, loss=0.75))
+    with pytest.raises(OSError, match="no space"):
+        failing.end({"status": "interrupted"})
+    assert kept_in(kept) == {"run_id": "mine", "missed": 3}
+    run = decoupled(EPOCH)
+    before = (point(1, 2, loss=0.75), point(1, 3, loss=0.75))
+    run.told = Told(before, {-1: 7}, 2)
+    told = logged(tmp_path, run, is_resumed=True, missed=3)
+    assert [each[0] for each in told] == ["dni", 3, 4, 6, 8, "dni"]  # without update 2
+    assert kept_in(kept)["missed"] is None
+
+
+def test_a_logger_that_has_failed_is_told_nothing_from_there_on(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    keep(kept, run_id="mine")
+    failing = LoggedRun("diary", lambda: Diary(is_full=True), tmp_path, kept.name)
+    failing.lay_out(plan(**PLAN))
+    run = decoupled()
+    failing.begin(run)
+    failing.point(run, point(1, 3, loss=0.75))
+    threads = [each for each in threading.enumerate() if each.name == "dni-diary"]
+    for each in threads:
+        each.join(60)
+    with pytest.raises(OSError, match="no space"):
+        failing.point(run, point(1, 2, loss=0.75))
+    assert kept_in(kept)["missed"] == 2
 
 
 def test_restarts_are_marks_and_a_curve(tmp_path: Path) -> None:
