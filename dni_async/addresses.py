@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import re
 import socket
 
 __all__ = [
     "address_towards",
+    "another_place",
     "is_exposed",
     "is_ipv4",
     "is_loopback",
@@ -69,3 +71,13 @@ def try_listening(host: str, port: int) -> None:
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as ZeroMQ does
         trial.bind((host, port))
         trial.listen(1)
+
+
+def another_place(error: int) -> str:
+    """What to take instead where listening came to this errno."""
+    remedies = {
+        errno.EADDRNOTAVAIL: "an address that this host has: ip -brief address",
+        errno.EADDRINUSE: "another port, or end what listens there: ss -ltnp",
+        errno.EACCES: "a port above 1023",
+    }
+    return remedies.get(error, "another address or port")

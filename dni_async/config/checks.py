@@ -108,7 +108,7 @@ def _check_stages(config: Settings) -> None:
     count = config.num_stages
     if not is_own and count is not None and count > config.layers:
         raise ConfigError(
-            f"stages: {count} stages need at least as many layers, but there are {config.layers}"
+            f"stages: {count} stages need at least as many layers, but layers is {config.layers}"
         )
     if config.stages == "auto" and config.has_remote:
         raise ConfigError(

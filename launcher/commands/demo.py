@@ -52,8 +52,9 @@ def demo_command(
     """Train a network with a process for each layer beside plain backpropagation, say what was
     seen, then kill a worker and show it back at work. Under a minute, with what is installed.
 
-    How large it is follows from the cores, the memory and the speed of this machine. All settings
-    of a run may be given; they win over that.
+    How large it is follows from the cores, the memory and the speed of this machine: layers,
+    width, epochs, batch size, norm and how often it is tested, whatever their defaults elsewhere,
+    which stand below. All settings of a run may be given; they win over that.
     """
     began = time.monotonic()
     console = Console()

@@ -33,10 +33,11 @@ class Listener:
         try:
             self.socket = socket.create_server((host, port), family=family)
         except (OSError, UnicodeError) as error:
+            # To what the system says create_server adds the address in brackets.
+            reason = str(getattr(error, "strerror", None) or error).partition(" (while")[0]
             raise ConfigError(
-                f"{setting}: {host}:{port} cannot be listened on: "
-                f"{getattr(error, 'strerror', None) or error}; choose another, or 0 for one that "
-                "is free"
+                f"{setting}: {host}:{port} cannot be listened on: {reason}; choose another, or 0 "
+                "for one that is free"
             ) from error
         self.door = Door.at(host, self.socket.getsockname()[1])
         self._shown = shown

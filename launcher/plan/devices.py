@@ -30,7 +30,10 @@ def _expand(device: str, count: int) -> list[str]:
     if kind == "cpu":
         return ["cpu"]
     if count == 0:
-        raise ConfigError(f"devices: {device} was asked for, but torch finds no CUDA device here")
+        raise ConfigError(
+            f"devices: {device} was asked for, but torch finds no CUDA device here; say cpu or "
+            "auto, or let dni-doctor say why"
+        )
     if not index:
         return [f"cuda:{number}" for number in range(count)]
     if int(index) >= count:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from pathlib import Path
 
-from dni_async.addresses import address_towards, try_listening
+from dni_async.addresses import address_towards, another_place, try_listening
 from dni_async.config.meant import did_you_mean_file
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
@@ -44,7 +44,8 @@ def resolve_keys(config: RunConfig) -> str | None:
         return None
     folder = Path(config.keys).expanduser().resolve()
     if not folder.is_dir():
-        raise ConfigError(f"keys: {folder} is no folder{did_you_mean_file(folder)}")
+        hint = did_you_mean_file(folder)
+        raise ConfigError(f"keys: {folder} is no folder{hint}; 'dni-launch keys DIR' makes one")
     read_keys(folder, "coordinator")
     if "local" in config.workers:
         read_keys(folder, "worker")
@@ -56,4 +57,7 @@ def _try_address(name: str, asked: str, host: str, port: int) -> None:
         try_listening(host, port)
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ConfigError(f"{name}: {asked} cannot be listened on: {reason}") from error
+        remedy = another_place(getattr(error, "errno", None) or 0)
+        raise ConfigError(
+            f"{name}: {asked} cannot be listened on: {reason}; take {remedy}"
+        ) from error

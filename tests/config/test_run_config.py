@@ -287,7 +287,7 @@ def test_a_config_does_not_change() -> None:
             {"synthesizer": "linear", "anchor_every": 0, "synthesizer_warmup": 1},
             "synthesizer_warmup: with anchor_every 0 no gradient comes back",
         ),
-        ({"stages": 5}, "stages: 5 stages need at least as many layers, but there are 4"),
+        ({"stages": 5}, "stages: 5 stages need at least as many layers, but layers is 4"),
         ({"stages": "auto", "rule": "backprop"}, "stages: auto looks for the fastest line, but"),
         (
             {"stages": "auto", "workers": ("remote",), "listen": "tcp://127.0.0.1:0"},

@@ -308,6 +308,6 @@ def test_a_port_that_is_taken_is_refused(launch: Callable[..., Launch]) -> None:
     address = address_of(first)
     second = launch(*REMOTE, f"--listen={address}")
     assert second.end() == 2
-    assert f"listen: {address} cannot be listened on: Address already in use" in second.output
+    assert f"listen: {address} cannot be listened on: Address already in use; take" in second.output
     first.interrupt()
     assert first.end() == 130

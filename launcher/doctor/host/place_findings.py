@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from dni_async.addresses import another_place
 from dni_async.launcher.doctor.finding import Finding
 
 __all__ = [
@@ -138,14 +138,5 @@ def judge_listen(address: str, error: int, *, is_exposed: bool, may_be_exposed: 
     if not error:
         return Finding(name, "good", "can be listened on")
     return Finding(
-        name, "bad", f"cannot be listened on: {os.strerror(error)}", _another_place(error)
+        name, "bad", f"cannot be listened on: {os.strerror(error)}", another_place(error)
     )
-
-
-def _another_place(error: int) -> str:
-    remedies = {
-        errno.EADDRNOTAVAIL: "an address that this host has: ip -brief address",
-        errno.EADDRINUSE: "another port, or end what listens there: ss -ltnp",
-        errno.EACCES: "a port above 1023",
-    }
-    return remedies.get(error, "another address or port")

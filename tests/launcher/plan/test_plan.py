@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,3 +53,20 @@ def test_what_is_measured_is_settled_in_the_plan() -> None:
     plan = make_plan(RunConfig(metrics=("top-3", "loss"), metric="perplexity"))
     assert plan.config.metrics == ("top-3", "loss", "perplexity")
     assert plan.config.goal.metric == "perplexity"
+
+
+def test_what_this_host_lacks_is_told_with_a_remedy(tmp_path: Path) -> None:
+    with pytest.raises(
+        ConfigError, match=r"devices: cuda:999 was asked for, but .*(cpu|cuda:0 to)"
+    ):
+        make_plan(RunConfig(devices=("cuda:999",)))
+    nowhere = RunConfig(transport="tcp", keys=str(tmp_path / "nowhere"))
+    with pytest.raises(
+        ConfigError, match=r"keys: .* is no folder; 'dni-launch keys DIR' makes one"
+    ):
+        make_plan(nowhere)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        joined = RunConfig(workers=("remote",), listen=address)
+        with pytest.raises(ConfigError, match=rf"listen: {address} .* in use; take another port"):
+            make_plan(joined)
