@@ -146,3 +146,25 @@ def is_there(name: str) -> bool:
             rest = parts[cut:]
             return not rest or hasattr(importlib.import_module(module), rest[0])
     return False
+
+
+def test_lists_and_tables_are_such_on_the_site_as_in_the_repository() -> None:
+    """Its parser wants an empty line before each, a rule in each table, and none within a list."""
+    lost = {
+        f"{named(doc)}:{number}: {line[:60]}"
+        for doc in DOCS
+        for number, line, before, behind in beside_each_other(doc)
+        if (line.startswith("- ") and re.match(r"[^\s\-]", before))
+        or (line.startswith("|") and not before.startswith("|") and (before or behind[:2] != "|-"))
+        or re.match(r" +\|.*\|$", line)
+    }
+    assert not lost, "\n".join(sorted(lost))
+
+
+def beside_each_other(path: Path) -> Iterator[tuple[int, str, str, str]]:
+    """Each line with its number, the one before it and the one behind it, but those of code."""
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"^```.*?^```$", lambda code: "\n" * code[0].count("\n"), text, flags=re.M | re.S)
+    lines = ["", *re.sub(r"^<!-- .* -->$", "", text, flags=re.M).split("\n"), ""]
+    for number in range(1, len(lines) - 1):
+        yield number, lines[number], lines[number - 1], lines[number + 1]
