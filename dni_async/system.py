@@ -10,6 +10,7 @@ import signal
 import struct
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,11 @@ __all__ = [
     "CoreUse",
     "available_bytes",
     "available_cores",
+    "cgroup_quota",
     "compute_in_long_slices",
     "core_use",
     "die_with_parent",
+    "group_seconds",
     "has_nvidia_device",
     "idle_ticks",
     "keep_memory",
@@ -41,21 +44,52 @@ _SLICE_NS = 20_000_000
 _SHORTEST_S = 0.5  # a hundredth of a second is a tick of every core's and process's count
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # system call numbers
 _SCHED_ATTR = struct.Struct("=IIQiIQQQII")  # sched_attr of linux/sched/types.h
+_CGROUPS = Path("/sys/fs/cgroup")
+_OWN_GROUPS = Path("/proc/self/cgroup")
 
 
-def available_cores(cgroup: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
+def available_cores(root: Path = _CGROUPS, own: Path = _OWN_GROUPS) -> int:
     """Cores this process may really use: its affinity, and the cgroup's quota rounded up."""
     if hasattr(os, "sched_getaffinity"):
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    try:
-        quota, period = cgroup.read_text().split()
-    except (OSError, ValueError):
-        return cores
-    if quota == "max":
-        return cores
-    return max(1, min(cores, math.ceil(int(quota) / int(period))))
+    quota = cgroup_quota(root, own)
+    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+
+
+def cgroup_quota(root: Path = _CGROUPS, own: Path = _OWN_GROUPS) -> float | None:
+    """Cores that the control groups grant to this process: the least of all above it, or None."""
+    least = _least_granted(root, own)
+    return None if least is None else least[0]
+
+
+def _least_granted(root: Path, own: Path) -> tuple[float, Path] | None:
+    """The cores that the narrowest group grants, and the folder of that group; None: all."""
+    granted = [(_quota(folder), folder) for folder in _groups(root, own)]
+    return min(((cores, folder) for cores, folder in granted if cores is not None), default=None)
+
+
+def _groups(root: Path, own: Path) -> Iterator[Path]:
+    """The folders of the groups that this process is in, those above them, and the root's."""
+    yield root
+    for line in (_text(str(own)) or "").splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":  # of version 2
+            folder = root / path.strip("/")
+            yield from (each for each in (folder, *folder.parents) if each.is_relative_to(root))
+        elif "cpu" in controllers.split(","):
+            yield from (root / "cpu", root / "cpu" / path.strip("/"))
+
+
+def _quota(group: Path) -> float | None:
+    """By cpu.max of version 2, or by the two files of version 1."""
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        told = " ".join(_text(f"{group}/{name}") or "" for name in names)
+        with suppress(ValueError, ZeroDivisionError):  # not there, or "max"
+            quota, period = map(int, told.split())
+            return quota / period if quota > 0 else None
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +141,8 @@ def core_use() -> CoreUse | None:
     if own_ticks is None:
         return None
     limit = available_cores()
-    group_s = _group_s() if limit < len(cores) else None
+    least = _least_granted(_CGROUPS, _OWN_GROUPS) if limit < len(cores) else None
+    group_s = None if least is None else group_seconds(least[1])
     return CoreUse(at_s, len(cores), limit, idle * tick_s, own_ticks * tick_s, group_s)
 
 
@@ -152,16 +187,17 @@ def _names(folder: str) -> list[str]:
         return []
 
 
-def _group_s(cgroup: Path = Path("/sys/fs/cgroup/cpu.stat")) -> float | None:
-    """Seconds of a core that all in this container have used."""
-    try:
-        fields = dict(line.split() for line in cgroup.read_text().splitlines())
-        return int(fields["usage_usec"]) / 1e6
-    except (OSError, KeyError, ValueError):
-        return None
+def group_seconds(group: Path) -> float | None:
+    """Seconds of a core that all in a control group have used, by its folder; None: not told."""
+    for name, key, unit_s in (("cpu.stat", "usage_usec", 1e-6), ("cpuacct.usage", "", 1e-9)):
+        rows = (line.rpartition(" ") for line in (_text(f"{group}/{name}") or "").splitlines())
+        fields = {name: value for name, _, value in rows}
+        with suppress(KeyError, ValueError):  # of the other version
+            return int(fields[key]) * unit_s
+    return None
 
 
-def available_bytes(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+def available_bytes(cgroup: Path = _CGROUPS) -> int | None:
     """Memory that can be had without swapping, within the cgroup's limit; None if nothing says."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()

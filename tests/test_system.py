@@ -13,8 +13,10 @@ from dni_async.system import (
     CoreUse,
     available_bytes,
     available_cores,
+    cgroup_quota,
     compute_in_long_slices,
     core_use,
+    group_seconds,
     idle_ticks,
     peak_rss_bytes,
 )
@@ -32,18 +34,73 @@ ALL = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.c
         ("99900000 100000\n", ALL),
         ("", ALL),
         ("nonsense", ALL),
+        ("nonsense 100000", ALL),
+        ("100000 0", ALL),
     ],
 )
 def test_the_quota_is_rounded_up_and_never_more_than_the_affinity(
     tmp_path: Path, content: str, cores: int
 ) -> None:
-    quota = tmp_path / "cpu.max"
-    quota.write_text(content)
-    assert available_cores(quota) == cores
+    (tmp_path / "cpu.max").write_text(content)
+    assert available_cores(tmp_path, tmp_path / "own") == cores
 
 
 def test_no_quota_where_there_are_no_cgroups(tmp_path: Path) -> None:
-    assert available_cores(tmp_path / "missing") == ALL
+    assert available_cores(tmp_path, tmp_path / "own") == ALL
+
+
+@pytest.fixture
+def groups(tmp_path: Path) -> Path:
+    """A root of control groups, none of which limits anything."""
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("files", "own", "expected"),
+    [
+        ({}, "0::/\n", None),
+        ({"cpu.max": "150000 100000"}, "0::/\n", 1.5),
+        ({"a/cpu.max": "max 100000", "a/b/cpu.max": "400000 100000"}, "0::/a/b\n", 4.0),
+        ({"a/cpu.max": "200000 100000", "a/b/cpu.max": "400000 100000"}, "0::/a/b\n", 2.0),
+        ({"a/cpu.max": "100000 100000"}, "0::/b\n", None),
+        (
+            {"cpu/x/cpu.cfs_quota_us": "50000", "cpu/x/cpu.cfs_period_us": "100000"},
+            "4:cpu,cpuacct:/x\n",
+            0.5,
+        ),
+        (
+            {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"},
+            "4:cpu,cpuacct:/\n",
+            None,
+        ),
+        ({"cpu.max": "150000 100000"}, "0::/../../outside\n", 1.5),
+    ],
+)
+def test_the_quota_is_the_least_of_all_groups_above(
+    groups: Path, files: dict[str, str], own: str, expected: float | None
+) -> None:
+    for name, text in files.items():
+        (groups / name).parent.mkdir(parents=True, exist_ok=True)
+        (groups / name).write_text(text)
+    (groups / "own").write_text(own)
+    assert cgroup_quota(groups, groups / "own") == expected
+
+
+def test_without_control_groups_there_is_no_quota(tmp_path: Path) -> None:
+    assert cgroup_quota(tmp_path, tmp_path / "own") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("cpu.stat", "usage_usec 2500000\nuser_usec 9\n"), ("cpuacct.usage", "2500000000\n")],
+)
+def test_what_a_group_has_used_is_told_by_both_versions(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    assert group_seconds(tmp_path) is None
+    (tmp_path / name).write_text(text)
+    assert group_seconds(tmp_path) == pytest.approx(2.5)
 
 
 def test_memory_is_counted_in_bytes() -> None:

@@ -45,11 +45,10 @@ from dni_async.launcher.doctor.host.place_findings import (
 )
 from dni_async.launcher.doctor.link.reach import Address
 from dni_async.launcher.places.local import ask
-from dni_async.system import available_bytes, available_cores, has_nvidia_device
+from dni_async.system import available_bytes, available_cores, cgroup_quota, has_nvidia_device
 from dni_async.transport.sockets import has_encryption, library_version
 
 __all__ = [
-    "cgroup_quota",
     "installed",
     "look_at_host",
     "look_at_listening",
@@ -128,36 +127,6 @@ def look_at_listening(address: Address, *, may_be_exposed: bool) -> Finding:
     return judge_listen(
         address.text, code, is_exposed=is_exposed(address.text), may_be_exposed=may_be_exposed
     )
-
-
-def cgroup_quota(
-    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
-) -> float | None:
-    """Cores that the control groups grant to this process: the least of all above it, or None."""
-    try:
-        lines = own.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    quotas = [_quota(root / "cpu.max")]
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            folder = root / path.strip("/")
-            above = [folder, *folder.parents]
-            quotas += [_quota(each / "cpu.max") for each in above if each.is_relative_to(root)]
-        elif "cpu" in controllers.split(","):
-            for place in (root / "cpu", root / "cpu" / path.strip("/")):
-                quotas.append(_quota(place / "cpu.cfs_quota_us", place / "cpu.cfs_period_us"))
-    return min((quota for quota in quotas if quota is not None), default=None)
-
-
-def _quota(*files: Path) -> float | None:
-    """Of cpu.max (version 2), or of the two files of version 1."""
-    try:
-        quota, period = " ".join(file.read_text(encoding="ascii") for file in files).split()
-        return int(quota) / int(period) if int(quota) > 0 else None
-    except (OSError, ValueError, ZeroDivisionError):  # not there, or "max"
-        return None
 
 
 def _floors() -> dict[str, str]:
