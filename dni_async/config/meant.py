@@ -39,19 +39,21 @@ def did_you_mean_file(path: Path, pattern: str = "*") -> str:
 
     If that folder is not there either, its own name is looked for. pattern: of names that count.
     """
-    if path.exists():
-        return ""
+    with suppress(OSError):  # a folder that nobody may look into, a name longer than any
+        meant = None if path.exists() else _nearest_file(path, pattern)
+        return "" if meant is None else f"; did you mean {str(meant)!r}?"
+    return ""
+
+
+def _nearest_file(path: Path, pattern: str) -> Path | None:
     folder, wrong, below = path.parent, path, Path()
     while not folder.is_dir() and folder != folder.parent:
         folder, wrong, below, pattern = folder.parent, folder, wrong.name / below, "*"
-    names: list[str] = []
-    with suppress(OSError):  # a folder that nobody may look into
-        names = sorted(found.name for found in folder.glob(pattern))
-    near = nearest(wrong.name, names)
+    near = nearest(wrong.name, sorted(found.name for found in folder.glob(pattern)))
     if near is None:
-        return ""
+        return None
     meant = folder / near / below
-    return f"; did you mean {str(meant if meant.exists() else folder / near)!r}?"
+    return meant if meant.exists() else folder / near
 
 
 def misspelt(environment: Iterable[str], known: Collection[str]) -> Iterator[str]:

@@ -44,6 +44,7 @@ def test_a_file_that_is_not_there_is_looked_for_beside_it(tmp_path: Path) -> Non
     assert meant("run/plain") == "runs/plain"
     assert meant("run/nothing") == "runs"
     assert meant("mydata.npz") == meant("quite-another") == meant("xyz/plain") == ""
+    assert meant("x" * 300) == meant("x" * 300 + "/plain") == ""  # longer than a name can be
 
 
 def test_only_what_is_nearly_a_setting_is_taken_for_one() -> None:
