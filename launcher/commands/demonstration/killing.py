@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dni_async.launcher.report.results import RestartResult
 from dni_async.launcher.report.watcher import Watcher
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Killing"]
 
-MIDDLE = 1 / 3  # of the updates: there is time left to show the rest
+MIDDLE: Final = 1 / 3  # of the updates: there is time left to show the rest
 
 
 class Killing(Watcher):
@@ -53,6 +53,7 @@ class Killing(Watcher):
             self.killed = (self._stage, pid)
 
     def died(self, restart: RestartResult) -> None:
-        """The launcher has noticed."""
+        """The launcher has noticed; if it was not by us, that process id is nobody's any more."""
+        self._pids.pop(restart.stage, None)
         if self.killed is not None and restart.stage == self.killed[0] and self.restart is None:
             self.restart = restart

@@ -51,6 +51,17 @@ def test_a_worker_that_is_gone_already_was_not_killed() -> None:
     assert killing.restart is None
 
 
+def test_a_number_that_a_dead_worker_had_is_never_killed() -> None:
+    with subprocess.Popen(WAITS, stdin=subprocess.PIPE) as stranger:
+        killing = laid_out()
+        killing.started(1.0, {1: stranger.pid})
+        killing.died(RestartResult(1, "by itself", 1.0))
+        killing.progress(progress(1, updates=60))
+        assert killing.killed is None
+        stranger.communicate(b"\n")
+    assert stranger.returncode == 0
+
+
 def test_what_trains_when_the_time_is_up_is_asked_to_stop() -> None:
     run = baseline()
     early, late = Curtain(time.monotonic() + 3600), Curtain(time.monotonic())
