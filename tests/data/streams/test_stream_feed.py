@@ -6,6 +6,7 @@ import itertools
 import random
 import re
 import select
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,18 @@ from torch.utils.data import DataLoader, TensorDataset, WeightedRandomSampler
 
 from dni_async.data.streams.reading import Fetches
 from dni_async.errors import DataError
+from dni_async.files.scratch import SCRATCH, remove_scratch
 from tests.data.streams.kinds import Augmented, Endless, PassedOver, batches, feed_of, read
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _scratch() -> Iterator[None]:
+    """As in a run: what processes of a loader leave when they are killed goes with a folder."""
+    folder = tempfile.mkdtemp()  # a short path, for their sockets
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(SCRATCH, folder)
+        yield
+    remove_scratch(folder)
 
 
 def generated() -> Iterator[Any]:
