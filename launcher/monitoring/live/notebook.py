@@ -53,7 +53,7 @@ class NotebookDisplay(LedgerWatcher, Display):
         self._epochs: deque[tuple[RunResult, EpochResult]] = deque(maxlen=NUM_EPOCHS)
         self._gone: set[int] = set()
         self._waits = ""
-        self._has_ended = False
+        self._report: Mapping[str, Any] | None = None  # of a run that is over
 
     def note(self, text: str) -> None:
         """Kept among the last ones."""
@@ -63,7 +63,7 @@ class NotebookDisplay(LedgerWatcher, Display):
     def waiting(self, text: str) -> None:
         """What is waited for from now on."""
         is_new, self._waits = text != self._waits, text
-        self._show(at_once=is_new)
+        self._show(at_once=is_new and self._report is None)
 
     def begin(self, run: RunResult) -> None:
         """A network is trained from now on."""
@@ -94,13 +94,12 @@ class NotebookDisplay(LedgerWatcher, Display):
 
     def end(self, report: Mapping[str, Any]) -> None:
         """The result takes the place of all that was shown."""
-        page = draw_result(report, self._notes)
-        self._place.show({"text/html": page, "text/plain": self._plain()})
-        self._has_ended = True
+        self._report = report
+        self._show(at_once=True)
 
     def close(self) -> None:
         """Of a run that did not begin nothing stays but what was said."""
-        if not self._has_ended and self._shown_at >= 0:
+        if self._report is None and self._shown_at >= 0:
             page = draw_piece(self._said())
             self._place.show({"text/html": page, "text/plain": self._plain()})
 
@@ -109,10 +108,14 @@ class NotebookDisplay(LedgerWatcher, Display):
         if now - self._shown_at < EVERY_S and not at_once:
             return
         self._shown_at = now
+        self._place.show({"text/html": self._page(), "text/plain": self._plain()})
+
+    def _page(self) -> str:
+        if self._report is not None:  # whatever is said behind the end
+            return draw_result(self._report, self._notes)
         moment = self._ledger.moment()
         body = [*self._head(moment), *self._stages(moment), *self._last_epochs(), self._said()]
-        page = draw_piece("".join(body))
-        self._place.show({"text/html": page, "text/plain": self._plain()})
+        return draw_piece("".join(body))
 
     def _head(self, moment: Moment) -> Iterator[str]:
         if moment.facts is None or moment.status != "training":

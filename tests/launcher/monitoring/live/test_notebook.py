@@ -101,8 +101,13 @@ def test_it_ends_as_the_result(plan: Any) -> None:
     assert "a sentence" in shown.html
     assert "<svg" in shown.html
     assert len(shown.bundles) == 2
+    shown.display.waiting("the last words")
     shown.display.close()
     assert len(shown.bundles) == 2
+    shown.display.note("MLflow shows no more: no space")
+    assert "digits, rule dni: finished" in shown.html
+    assert "no more: no space" in shown.html
+    assert "no more: no space" in shown.bundles[-1]["text/plain"]
 
 
 def test_of_a_run_that_did_not_begin_only_what_was_said_stays() -> None:
