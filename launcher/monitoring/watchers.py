@@ -86,7 +86,17 @@ class WatchedDisplay(Display):
 
     def end(self, report: Mapping[str, Any]) -> None:
         """The run is over."""
-        self._tell(lambda watcher: watcher.end(report))
+        self._tell(lambda watcher: self._end(watcher, report))
+
+    def _end(self, watcher: Watcher, report: Mapping[str, Any]) -> None:
+        """Loggers may take a while, as their servers do."""
+        if watcher.title:
+            self._display.waiting(f"telling {watcher.title} the rest")
+        try:
+            watcher.end(report)
+        finally:
+            if watcher.title:
+                self._display.waiting("")
 
     def _tell(self, call: Callable[[Watcher], None]) -> None:
         """A watcher that cannot write costs what it shows and not the run."""

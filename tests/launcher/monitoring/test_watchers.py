@@ -111,6 +111,19 @@ def test_a_watcher_that_cannot_write_is_left_out_and_said_so_once() -> None:
     assert text.getvalue() == "Diary shows no more: no space\n"
 
 
+def test_it_is_said_which_logger_the_end_waits_for() -> None:
+    heard: list[object] = []
+
+    class Waiting(Display):
+        def waiting(self, text: str) -> None:
+            heard.append(text)
+
+    logger, other = Diary(), Diary()
+    logger.title, logger.heard, other.heard = "MLflow", heard, heard
+    WatchedDisplay(Waiting(Console(file=io.StringIO())), [logger, other]).end({"status": "stopped"})
+    assert heard == ["telling MLflow the rest", "stopped", "", "stopped"]
+
+
 def test_nobody_watches_unasked(tmp_path: Path) -> None:
     with open_watchers(RunConfig(), tmp_path / "tensorboard") as watchers:
         assert watchers.all == watchers.notes == []
