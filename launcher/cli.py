@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,21 +151,8 @@ def command(
             )
         raise
     print_report(result, console)
-    _say_best(result, folder.path, console)
     say(console, f"run directory: {folder.path}")
     return 0
-
-
-def _say_best(report: Mapping[str, Any], run_dir: Path, console: Console) -> None:
-    """Which network was kept as the best one, if any was."""
-    from dni_async.launcher.report.rows import figure_text
-    from dni_async.launcher.report.terminal.sentences import say
-
-    best = report["runs"][0]["best_checkpoint"]
-    if best is not None:
-        figure = f"{best['metric']} {figure_text(best['metric'], best['value'])}"
-        how = f"dni_async.load({str(run_dir)!r}, best=True)"
-        say(console, f"best network: {figure} after epoch {best['epoch']}; {how}")
 
 
 def _warn_of_variables(ctx: click.Context) -> None:

@@ -14,7 +14,13 @@ from dni_async.launcher.dashboard.line import written_line
 from dni_async.launcher.dashboard.pace import ROW
 from dni_async.launcher.report.comparison import comparison_of, lines
 from dni_async.launcher.report.diagnosis import diagnose
-from dni_async.launcher.report.rows import chosen_metric, metrics_of
+from dni_async.launcher.report.rows import (
+    best_lines,
+    chosen_metric,
+    metrics_of,
+    num_epochs,
+    ours_of,
+)
 
 __all__ = ["told_by_metrics", "written_learning", "written_now"]
 
@@ -24,7 +30,7 @@ Report = Mapping[str, Any]
 
 def written_now(report: Report) -> dict[str, Any]:
     """The first page of a report: its head, the boxes and links of its line, its restarts."""
-    ours = _ours(report)
+    ours = ours_of(report)
     boxes, links = ([], []) if ours is None else written_line(ours)
     return {
         "version": 0,
@@ -41,10 +47,6 @@ def written_learning(report: Report) -> dict[str, Any]:
     return learning_of(report["runs"])
 
 
-def _ours(report: Report) -> Mapping[str, Any] | None:
-    return next((run for run in report["runs"] if run["kind"] == "decoupled"), None)
-
-
 def _header(report: Report, ours: Mapping[str, Any] | None) -> dict[str, Any]:
     config, machine = report["config"], report["environment"]
     head = {
@@ -54,14 +56,14 @@ def _header(report: Report, ours: Mapping[str, Any] | None) -> dict[str, Any]:
         "rule": config.get("rule", ""),
         "cores": machine["cores"],
         "epochs": config.get("epochs"),
-        "says": lines(comparison_of(report)) + _findings(report),
+        "says": [*lines(comparison_of(report)), *best_lines(report["runs"]), *_findings(report)],
     }
     if ours is None:
         return head
     metric = chosen_metric([ours])
     last = ours["epochs"][-1] if ours["epochs"] else {}
     return head | {
-        "epoch": last.get("epoch", 0),
+        "epoch": num_epochs(ours),
         "share": None,
         "left_s": None,
         "train_seconds": ours["train_seconds"],

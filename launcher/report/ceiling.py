@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dni_async.launcher.report.rows import ours_of
 from dni_async.wire.counters import FIGURES
 
 __all__ = ["Limit", "Line", "StageLoad", "measure_line"]
@@ -87,7 +88,7 @@ class Line:
 
 def measure_line(report: Mapping[str, Any]) -> Line | None:
     """The line of a report's decoupled run; None if a stage did no batch or tells too little."""
-    run = next((run for run in report["runs"] if run["kind"] == "decoupled"), None)
+    run = ours_of(report)
     if run is None or not run["workers"]:
         return None
     workers = run["workers"]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
-from dni_async.config.metric_names import traits_of_metric
+from dni_async.config.metric_names import LOSS, traits_of_metric
 
 __all__ = [
     "LINK_COLUMNS",
+    "best_lines",
     "boundary_rows",
     "chosen_figure",
     "chosen_metric",
@@ -18,6 +19,10 @@ __all__ = [
     "link_rows",
     "metric_rows",
     "metrics_of",
+    "num_epochs",
+    "ours_of",
+    "run_table",
+    "setting_text",
     "stage_names",
     "stop_lines",
 ]
@@ -35,6 +40,56 @@ LINK_COLUMNS = (
     "credit",
     "least",
 )
+
+
+def ours_of(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The decoupled run of a report; None of one that failed before there was any."""
+    return next((run for run in report["runs"] if run["kind"] == "decoupled"), None)
+
+
+def num_epochs(run: Mapping[str, Any]) -> int:
+    """How many epochs a run has behind it."""
+    return int(run["epochs"][-1]["epoch"]) if run["epochs"] else 0
+
+
+def run_table(
+    report: Mapping[str, Any], facts: Sequence[str], *, figures: str = ""
+) -> tuple[list[str], list[list[str]]]:
+    """The runs side by side: the names of the columns, and a row for each run.
+
+    facts: of _FACTS, those that come first. Behind them stand the chosen metric and the loss, whose
+    names figures comes before, and where there is a target the seconds to it.
+    """
+    runs, metric = report["runs"], chosen_metric(report["runs"])
+    columns = [(name, _FACTS[name]) for name in facts]
+    if metric != LOSS:
+        columns.append((figures + metric, lambda run, _: chosen_figure(run)))
+    columns.append((figures + LOSS, lambda run, _: figure_text(LOSS, run["test_loss"])))
+    if report["config"].get("target") is not None:
+        columns.append(("s to target", _to_target))
+    names = [name for name, _ in columns]
+    return names, [[cell(run, report["config"]) for _, cell in columns] for run in runs]
+
+
+def _epochs(run: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    done, total = num_epochs(run), config.get("epochs")
+    return str(done) if total is None else f"{done} of {total}"
+
+
+def _to_target(run: Mapping[str, Any], _config: Mapping[str, Any]) -> str:
+    seconds = run["seconds_to_target"]
+    return "not reached" if seconds is None else f"{seconds:.2f}"
+
+
+_FACTS: Final[Mapping[str, Callable[[Mapping[str, Any], Mapping[str, Any]], str]]] = {
+    "run": lambda run, _: run["name"],
+    "epochs": _epochs,
+    "workers": lambda run, _: str(run["num_workers"]),
+    "threads": lambda run, _: str(run["num_threads"]),
+    "samples/s": lambda run, _: f"{run['samples_per_second']:,.0f}" if run["epochs"] else "-",
+    "train s": lambda run, _: f"{run['train_seconds']:.2f}" if run["epochs"] else "-",
+    "start-up s": lambda run, _: f"{run['startup_seconds']:.2f}",
+}
 
 
 def layer_range(first: int, end: int) -> str:
@@ -84,12 +139,12 @@ def has_unshown(runs: Sequence[Mapping[str, Any]]) -> bool:
 def metrics_of(row: Mapping[str, Any]) -> dict[str, float]:
     """What was measured on the test set after an epoch, or in the end, by name; the loss last."""
     loss = row.get("test_loss")
-    return dict(row.get("test_metrics", {})) | ({} if loss is None else {"loss": loss})
+    return dict(row.get("test_metrics", {})) | ({} if loss is None else {LOSS: loss})
 
 
 def chosen_metric(runs: Iterable[Mapping[str, Any]]) -> str:
     """The name of the metric that runs are judged by, which is that of the first."""
-    return next((str(run["metric"]) for run in runs), "loss")
+    return next((str(run["metric"]) for run in runs), LOSS)
 
 
 def chosen_figure(run: Mapping[str, Any]) -> str:
@@ -146,6 +201,23 @@ def link_rows(run: Mapping[str, Any]) -> list[list[str]]:
 
 def _ms(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1000:.2f}"
+
+
+def setting_text(value: Any) -> str:
+    """A setting, as people read it."""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return "unset" if value is None else str(value)
+
+
+def best_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Of each run that kept the network that was tested best: what it came to, and where it is."""
+    kept = [run["best_checkpoint"] for run in runs if run.get("best_checkpoint")]
+    return [
+        f"best network: {best['metric']} {figure_text(best['metric'], best['value'])} after epoch "
+        f"{best['epoch']}, in {best['folder']}; dni_async.load(RUN_DIR, best=True) gives it"
+        for best in kept
+    ]
 
 
 def stop_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:

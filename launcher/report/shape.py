@@ -141,6 +141,7 @@ _COMPARISON: Final = {
     "verdict": _TEXT,
     "baselines": _Named(_BASELINE),
 }
+_BEST: Final = {"epoch": _COUNT, "metric": _TEXT, "value": _SCORE, "folder": _TEXT}
 _STOP: Final = _Kind(
     "table of a stop",
     lambda value: (
@@ -165,6 +166,7 @@ _RUN: Final = {
     "test_metrics": _SCORES,
     "metric": _TEXT,
     "mode?": _TEXT,
+    "best_checkpoint?": _Maybe(_BEST),
     "seconds_to_target": _or_none(_AMOUNT),
     "stopped?": _or_none(_STOP),
     "epochs": [_EPOCH],

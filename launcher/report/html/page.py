@@ -18,7 +18,7 @@ from dni_async.launcher.report.html.timeline.drawing import WIDTH, draw_timeline
 from dni_async.launcher.report.html.timeline.excerpt import Excerpt
 from dni_async.launcher.report.html.verdict import side_by_side, verdict
 from dni_async.launcher.report.html.work import draw_links, draw_phases, draw_stages, draw_times
-from dni_async.launcher.report.rows import stop_lines
+from dni_async.launcher.report.rows import setting_text, stop_lines
 
 __all__ = ["build_page"]
 
@@ -109,15 +109,9 @@ def _timeline(excerpt: Excerpt) -> str:
 
 def _settings(report: Mapping[str, Any]) -> str:
     merged = {**report["config"], **report["environment"]}
-    rows = [[html_of(str(key)), html_of(_plain(value))] for key, value in merged.items()]
+    rows = [[html_of(str(key)), html_of(setting_text(value))] for key, value in merged.items()]
     cells = "".join(f'<tr><td>{key}</td><td class="text">{value}</td></tr>' for key, value in rows)
     return (
         "<section><details><summary>Settings and environment</summary>"
         f"{scrolled(f'<table>{cells}</table>')}</details></section>"
     )
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    return "unset" if value is None else str(value)

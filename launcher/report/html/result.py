@@ -13,7 +13,14 @@ from dni_async.decisions.goal import LOSS
 from dni_async.launcher.report.foreign_text import html_of
 from dni_async.launcher.report.html.parts import legend, table
 from dni_async.launcher.report.html.svg import Series, draw_curves
-from dni_async.launcher.report.rows import chosen_figure, figure_text, stop_lines
+from dni_async.launcher.report.rows import (
+    best_lines,
+    chosen_figure,
+    figure_text,
+    num_epochs,
+    run_table,
+    stop_lines,
+)
 
 __all__ = ["draw_notes", "draw_piece", "draw_result"]
 
@@ -74,7 +81,8 @@ def draw_result(report: Mapping[str, Any], notes: Collection[str] = ()) -> str:
     parts = [_headline(report)]
     parts += [f"<p>{html_of(sentence)}</p>" for sentence in _sentences(report)]
     if len(runs) > 1:
-        parts.append(_side_by_side(runs))
+        facts = ("run", "workers", "threads", "samples/s", "train s")
+        parts.append(table(*run_table(report, facts, figures="test ")))
     if any(len(run["epochs"]) > 1 for run in runs):
         may_be_compared = len(runs) > 1 and bool(
             (report.get("comparison") or {}).get("is_comparable")
@@ -91,7 +99,7 @@ def _headline(report: Mapping[str, Any]) -> str:
     if not report["runs"]:
         return f"<p>{html_of(report['data']['name'])}: {html_of(report['status'])}</p>"
     ours = report["runs"][0]
-    done, asked = _num_epochs(ours), report["config"].get("epochs")
+    done, asked = num_epochs(ours), report["config"].get("epochs")
     facts = [
         (chosen_figure(_final(ours)), f"test {ours['metric']}"),
         *([(figure_text(LOSS, _final(ours)["test_loss"]), "test loss")] * (ours["metric"] != LOSS)),
@@ -115,35 +123,13 @@ def _final(run: Mapping[str, Any]) -> dict[str, Any]:
     return {**run, **(run.get("stopped") or {})}
 
 
-def _num_epochs(run: Mapping[str, Any]) -> int:
-    return run["epochs"][-1]["epoch"] if run["epochs"] else 0
-
-
 def _sentences(report: Mapping[str, Any]) -> Iterator[str]:
-    """Why it ended early, and how it compares."""
+    """Why it ended early, which network was kept as the best, and how it compares."""
     yield from stop_lines(report["runs"])
+    yield from best_lines(report["runs"])
     comparison = report.get("comparison")
     if comparison and comparison.get("baselines"):
         yield comparison["verdict"]
-
-
-def _side_by_side(runs: Sequence[Mapping[str, Any]]) -> str:
-    metric = runs[0]["metric"]
-    names = ["run", "workers", "threads", "samples/s", "train s"]
-    names += [] if metric == LOSS else [f"test {metric}"]
-    rows = [
-        [
-            run["name"],
-            str(run["num_workers"]),
-            str(run["num_threads"]),
-            f"{run['samples_per_second']:,.0f}",
-            f"{run['train_seconds']:.2f}",
-            *([] if metric == LOSS else [chosen_figure(run)]),
-            figure_text(LOSS, run["test_loss"]),
-        ]
-        for run in runs
-    ]
-    return f'<div class="scroll">{table([*names, "test loss"], rows)}</div>'
 
 
 def _curves(runs: Sequence[Mapping[str, Any]], *, by_seconds: bool) -> str:

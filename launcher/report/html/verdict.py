@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from dni_async.decisions.goal import LOSS
 from dni_async.launcher.report.comparison import comparison_of, lines, spoken
 from dni_async.launcher.report.foreign_text import html_of
 from dni_async.launcher.report.html.parts import section, table
-from dni_async.launcher.report.rows import chosen_figure, figure_text, has_unshown, metric_rows
+from dni_async.launcher.report.rows import (
+    best_lines,
+    chosen_figure,
+    figure_text,
+    has_unshown,
+    metric_rows,
+    run_table,
+)
 
 __all__ = ["side_by_side", "verdict"]
 
@@ -50,30 +56,12 @@ def _ratios(report: Report) -> Iterator[tuple[str, str]]:
 
 
 def side_by_side(report: Report) -> str:
-    """All runs in a table, and each baseline in a line."""
-    has_target = report["config"].get("target") is not None
-    names = ["run", "workers", "threads", "samples/s", "train s", "start-up s"]
-    metric = next((run["metric"] for run in report["runs"]), LOSS)
-    names += ["test loss"] if metric == LOSS else [f"test {metric}", "test loss"]
-    rows = []
-    for run in report["runs"]:
-        cells = [
-            run["name"],
-            str(run["num_workers"]),
-            str(run["num_threads"]),
-            f"{run['samples_per_second']:,.0f}",
-            f"{run['train_seconds']:.2f}",
-            f"{run['startup_seconds']:.2f}",
-            *([] if metric == LOSS else [chosen_figure(run)]),
-            figure_text(LOSS, run["test_loss"]),
-        ]
-        if has_target:
-            seconds = run["seconds_to_target"]
-            cells.append("not reached" if seconds is None else f"{seconds:.2f}")
-        rows.append(cells)
-    body = table([*names, "s to target"] if has_target else names, rows)
+    """All runs in a table, each baseline in a line, and which network was kept as the best."""
+    facts = ("run", "workers", "threads", "samples/s", "train s", "start-up s")
+    body = table(*run_table(report, facts, figures="test "))
     if has_unshown(report["runs"]):
         heads = ["metric", *(run["name"] for run in report["runs"])]
         body += table(heads, metric_rows(report["runs"]))
-    said = "".join(f"<li>{html_of(line)}</li>" for line in lines(comparison_of(report)))
+    told = (*lines(comparison_of(report)), *best_lines(report["runs"]))
+    said = "".join(f"<li>{html_of(line)}</li>" for line in told)
     return section("Side by side", f'{body}<ul class="said">{said}</ul>' if said else body)

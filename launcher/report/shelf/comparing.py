@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from dni_async.launcher.report.comparison import seconds_to
+from dni_async.launcher.report.rows import ours_of
 from dni_async.launcher.report.shelf.differing import differences, machine_of
-from dni_async.launcher.report.shelf.rows import Row, ours_of, row_of_report
+from dni_async.launcher.report.shelf.rows import Row, row_of_report
 
 __all__ = ["compare"]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from dni_async.launcher.report.rows import setting_text
+
 __all__ = ["differences", "machine_of"]
 
 _MACHINE: Final = ("processor", "cores", "devices", "torch")
@@ -15,7 +17,7 @@ def differences(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     known = dict.fromkeys(name for each in settings for name in each)
     found = []
     for name in known:
-        values = [_text(each[name]) if name in each else "not there" for each in settings]
+        values = [setting_text(each[name]) if name in each else "not there" for each in settings]
         if len(set(values)) > 1:
             found.append({"name": name, "values": values})
     return found
@@ -24,9 +26,3 @@ def differences(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def machine_of(environment: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's speed depends on beside its settings, as far as its report tells."""
     return {name: environment[name] for name in _MACHINE if name in environment}
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(str, value))
-    return "unset" if value is None else str(value)

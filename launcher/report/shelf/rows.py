@@ -14,17 +14,12 @@ from dni_async.launcher.report.comparison import (
     disturbed,
     outlook_of,
 )
-from dni_async.launcher.report.rows import metrics_of
+from dni_async.launcher.report.rows import metrics_of, num_epochs, ours_of
 
-__all__ = ["UNREAD", "Row", "ours_of", "row_of_report"]
+__all__ = ["UNREAD", "Row", "row_of_report"]
 
 UNREAD = "no report that can be read"
 Row = dict[str, Any]
-
-
-def ours_of(report: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The decoupled run of a report; None of one that failed before there was any."""
-    return next((run for run in report["runs"] if run["kind"] == "decoupled"), None)
 
 
 def row_of_report(name: str, report: Mapping[str, Any] | None) -> Row:
@@ -57,7 +52,7 @@ def _came_to(ours: Mapping[str, Any]) -> Row:
     goal = outlook.goal
     return {
         "workers": ours["num_workers"],
-        "epochs": ours["epochs"][-1]["epoch"] if ours["epochs"] else 0,
+        "epochs": num_epochs(ours),
         "train_seconds": ours["train_seconds"],
         "samples_per_second": ours["samples_per_second"],
         "metric": goal.metric,

@@ -7,18 +7,19 @@ from typing import Any, Final
 
 from rich.console import Console
 
-from dni_async.decisions.goal import LOSS
 from dni_async.launcher.report.comparison import comparison_of, lines
 from dni_async.launcher.report.diagnosis import Diagnosis, diagnose
 from dni_async.launcher.report.rows import (
     LINK_COLUMNS,
+    best_lines,
     boundary_rows,
-    chosen_figure,
+    chosen_metric,
     figure_text,
     has_unshown,
     layer_range,
     link_rows,
     metric_rows,
+    run_table,
     stop_lines,
 )
 from dni_async.launcher.report.terminal.columns import Column, FittedTable
@@ -59,7 +60,7 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
             console.print(_boundaries_table(run))
         if link_rows(run):
             console.print(_links_table(run))
-    for line in stop_lines(report["runs"]):
+    for line in (*stop_lines(report["runs"]), *best_lines(report["runs"])):
         say(console, line)
     _print_speedup(report, console)
 
@@ -142,47 +143,20 @@ def _stages_table(run: Mapping[str, Any], diagnosis: Diagnosis) -> FittedTable:
 
 
 def _runs_table(report: Mapping[str, Any]) -> FittedTable:
-    metric = next((run["metric"] for run in report["runs"]), LOSS)
-    has_target = report["config"].get("target") is not None
     is_whole = report["status"] == "finished"
-    columns = [
+    facts = (
         "run",
-        *([] if is_whole else ["epochs"]),
-        *("workers", "threads", "samples/s", "train s"),
-        *([] if metric == LOSS else [metric]),
-        LOSS,
-        *(["s to target"] if has_target else []),
-    ]
-    rows = []
-    for run in report["runs"]:
-        to_target = run["seconds_to_target"]
-        rows.append(
-            [
-                run["name"],
-                *([] if is_whole else [_epochs(run, report["config"])]),
-                *(str(run["num_workers"]), str(run["num_threads"])),
-                f"{run['samples_per_second']:,.0f}" if run["epochs"] else "-",
-                f"{run['train_seconds']:.2f}" if run["epochs"] else "-",
-                *([] if metric == LOSS else [chosen_figure(run)]),
-                figure_text(LOSS, run["test_loss"]),
-                *([_reached(to_target)] if has_target else []),
-            ]
-        )
+        *(() if is_whole else ("epochs",)),
+        "workers",
+        "threads",
+        "samples/s",
+        "train s",
+    )
+    columns, rows = run_table(report, facts)
     # The chosen metric may have any name, and always stays.
-    ranks = {**_RANKS, metric: 0}
+    ranks = {**_RANKS, chosen_metric(report["runs"]): 0}
     made = [Column(name, ranks.get(name, 0), is_text=name in _TEXTS) for name in columns]
     return FittedTable(f"{report['data']['name']} ({report['status']})", made, rows)
-
-
-def _epochs(run: Mapping[str, Any], config: Mapping[str, Any]) -> str:
-    """How many epochs a run that was ended had behind it."""
-    done = run["epochs"][-1]["epoch"] if run["epochs"] else 0
-    total = config.get("epochs")
-    return str(done) if total is None else f"{done} of {total}"
-
-
-def _reached(seconds: float | None) -> str:
-    return "not reached" if seconds is None else f"{seconds:.2f}"
 
 
 def _workers_table(run: Mapping[str, Any]) -> FittedTable:

@@ -38,6 +38,8 @@ def full_report() -> dict[str, Any]:
     told["runs"][0]["boundaries"] = [boundary(0, 0.12, 0.345)]
     told["runs"][0]["links"] = [link(0)]
     told["runs"][0]["restarts"] = [{"stage": 1, "at_seconds": 2.0, "seconds": None}]
+    best = {"epoch": 2, "metric": "accuracy", "value": 0.75, "folder": "checkpoints/40"}
+    told["runs"][0]["best_checkpoint"] = best
     told["environment"]["load"] = 9.0
     return told
 

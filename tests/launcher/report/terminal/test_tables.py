@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from dni_async.launcher.dashboard.finished import written_now
 from dni_async.launcher.report.html.page import build_page
+from dni_async.launcher.report.html.result import draw_result
+from dni_async.launcher.report.rows import run_table
 from dni_async.launcher.report.terminal.tables import print_diagnosis, print_report
 from tests.launcher.reports import boundary, link, report, worker
 
@@ -50,6 +53,26 @@ def test_why_a_run_was_stopped_is_told_with_what_came_back() -> None:
     assert line in printed(told)
     assert line in build_page(told)
     assert "asked to stop" not in printed(report(worker(0, 0.01), rate=1000))
+
+
+def test_the_best_network_is_told_with_where_it_is() -> None:
+    told = report(worker(0, 0.01), rate=1000)
+    best = {"epoch": 2, "metric": "accuracy", "value": 0.75, "folder": "checkpoints/40"}
+    assert "best network" not in printed(told) + build_page(told) + draw_result(told)
+    told["runs"][0]["best_checkpoint"] = best
+    line = "best network: accuracy 75.00% after epoch 2, in checkpoints/40"
+    assert all(line in shown for shown in (printed(told), build_page(told), draw_result(told)))
+    assert any(line in said for said in written_now(told)["says"])
+
+
+def test_a_run_without_an_epoch_has_no_rate_anywhere() -> None:
+    told = report(worker(0, 0.01), rate=1000, baseline=500, target=0.9)
+    told["runs"][1] |= {"epochs": [], "samples_per_second": 0.0, "train_seconds": 0.0}
+    names, rows = run_table(told, ["run", "epochs", "samples/s", "train s"], figures="test ")
+    assert names[-3:] == ["test accuracy", "test loss", "s to target"]
+    assert rows[0][:3] == ["dni", "3", "1,000"]
+    assert rows[1][:4] == ["baseline-1-thread", "0", "-", "-"]
+    assert rows[1][-1] == "not reached"
 
 
 def test_the_links_are_a_table() -> None:
