@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,13 +56,13 @@ def take_excerpt(trace: Trace, times: Sequence[StageTime], *, num_lockstep: int)
     ends = [mark.ended_s for mark in _last(trace) if mark.kind == UPDATING]
     passed = {at: bisect_right(ends, at + length_s) - bisect_right(ends, at) for at in starts}
     usual = median_low(passed.values())
-    ways = _ways(trace)
+    ways = _Ways(trace)
     began_s = max(
         (at for at in starts if passed[at] == usual),
-        key=lambda at: (len(_longest(ways, at, at + length_s)[1]), -abs(at - trace.end_s / 2)),
+        key=lambda at: (len(ways.longest(at, at + length_s)[1]), -abs(at - trace.end_s / 2)),
     )
     ended_s = began_s + length_s
-    batch, arrows = _longest(ways, began_s, ended_s)
+    batch, arrows = ways.longest(began_s, ended_s)
     return Excerpt(
         began_s=began_s,
         ended_s=ended_s,
@@ -97,27 +97,30 @@ def _starts(trace: Trace, length_s: float) -> list[float]:
     return starts
 
 
-def _ways(trace: Trace) -> dict[int, list[Arrow]]:
-    """The arrows of each batch, in order."""
-    ways: dict[int, list[Arrow]] = defaultdict(list)
-    for arrow in trace.arrows:
-        marks = trace.marks.get(arrow.start, [])
-        at = bisect_right(marks, (arrow.began_s,)) - 1
-        if at >= 0:
-            ways[marks[at].batch].append(arrow)
-    return ways
+class _Ways:
+    """The arrows of each batch, in order; the batches as their first arrows began."""
 
+    def __init__(self, trace: Trace) -> None:
+        ways: dict[int, list[Arrow]] = defaultdict(list)
+        for arrow in trace.arrows:
+            marks = trace.marks.get(arrow.start, [])
+            at = bisect_right(marks, (arrow.began_s,)) - 1
+            if at >= 0:
+                ways[marks[at].batch].append(arrow)
+        self._ways = list(ways.items())
+        self._began_s = [way[0].began_s for _, way in self._ways]
+        self._most_s = max((way[-1].ended_s - way[0].began_s for _, way in self._ways), default=0.0)
 
-def _longest(
-    ways: Mapping[int, Sequence[Arrow]], began_s: float, ended_s: float
-) -> tuple[int, Sequence[Arrow]]:
-    """The batch of which most arrows lie there, and these; -1 where no arrow does."""
-    found = {
-        batch: [each for each in way if began_s < each.began_s and each.ended_s < ended_s]
-        for batch, way in ways.items()
-        if way[0].began_s < ended_s and way[-1].ended_s > began_s
-    }
-    return max(found.items(), key=lambda each: len(each[1]), default=(-1, []))
+    def longest(self, began_s: float, ended_s: float) -> tuple[int, Sequence[Arrow]]:
+        """The batch of which most arrows lie there, and these; -1 where no arrow does."""
+        first = bisect_left(self._began_s, began_s - self._most_s)
+        last = bisect_left(self._began_s, ended_s)
+        found = [
+            (batch, [each for each in way if began_s < each.began_s and each.ended_s < ended_s])
+            for batch, way in self._ways[first:last]
+            if way[-1].ended_s > began_s
+        ]
+        return max(found, key=lambda each: len(each[1]), default=(-1, []))
 
 
 def _lockstep(

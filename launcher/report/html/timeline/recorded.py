@@ -24,7 +24,7 @@ __all__ = [
     "window_of",
 ]
 
-MAX_SPANS = 400_000  # of a trace, as far as it is shown
+MAX_SPANS = 400_000  # of a trace, as far as it is shown: of each stage the same part of that
 MAX_DRAWN = 1_500  # spans of one worker; in a window of more, shares stand for them
 NUM_PIECES = 120
 SENDING = ("send", "send gradient", "send credit")
@@ -65,16 +65,22 @@ class Trace:
 
 
 def read_trace(path: Path) -> Trace | None:
-    """The trace that a run left, up to a bound; None where there is none that can be read."""
+    """The trace that a run left, up to a bound; None where there is none that can be read.
+
+    All stages are there, and none goes on alone: where the marks of one end early, all do.
+    """
     trace = Trace()
     starts: dict[Any, tuple[float, int]] = {}
-    room = MAX_SPANS
+    num_tracks = 0
     try:
         with path.open(encoding="utf-8") as file:
             for event in _events(file):
-                if event["ph"] == "X" and room > 0:
-                    room -= 1
-                    trace.marks.setdefault(event["tid"] - 1, []).append(_mark(event))
+                if event["ph"] == "M":  # in front of all marks
+                    num_tracks += event["name"] == "thread_name"
+                elif event["ph"] == "X":
+                    marks = trace.marks.setdefault(event["tid"] - 1, [])
+                    if len(marks) < _room(num_tracks):
+                        marks.append(_mark(event))
                 elif event["ph"] == "s":
                     starts[event["id"]] = (event["ts"] / 1e6, event["tid"] - 1)
                 elif event["ph"] == "f" and event["id"] in starts:
@@ -86,7 +92,24 @@ def read_trace(path: Path) -> Trace | None:
     for marks in trace.marks.values():
         marks.sort()
     trace.arrows.sort()
+    _cut(trace, _room(num_tracks))
     return trace if trace.marks else None
+
+
+def _room(num_tracks: int) -> int:
+    """How many marks of each stage are read."""
+    return max(1, MAX_SPANS // max(1, num_tracks))
+
+
+def _cut(trace: Trace, room: int) -> None:
+    """Leave out what began after the last mark of a stage that has more of them than are known."""
+    ends = [marks[-1].ended_s for marks in trace.marks.values() if len(marks) >= room]
+    if not ends:
+        return
+    known_s = min(ends)
+    for marks in trace.marks.values():
+        del marks[bisect_left(marks, (known_s,)) :]
+    trace.arrows = [arrow for arrow in trace.arrows if arrow.ended_s < known_s]
 
 
 def _events(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:

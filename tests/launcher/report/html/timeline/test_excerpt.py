@@ -43,6 +43,20 @@ def test_one_batch_is_followed_by_the_arrows_that_lie_within() -> None:
     assert (excerpt.batch, excerpt.arrows) == (-1, [])
 
 
+def test_a_long_way_is_followed_though_others_began_after_it() -> None:
+    trace = line(*map(float, range(10, 40)))
+    first = trace.arrows[0]
+    late = [Arrow(at, at + 0.05, "gradient", 0, 1) for at in (24.6, 24.7, 24.8)]
+    at_first = trace.marks[0][0]
+    trace.marks[0] += [Mark(at.began_s - 0.01, at.began_s, "send", 0, 0) for at in late]
+    trace.marks[0].sort()
+    trace.arrows = sorted([*trace.arrows, *late])
+    excerpt = take_excerpt(trace, TIMES, num_lockstep=1)
+    assert excerpt is not None
+    assert (excerpt.batch, list(excerpt.arrows)) == (at_first.batch, late)
+    assert first.ended_s < excerpt.began_s
+
+
 def test_lockstep_has_whole_batches_from_the_same_moment_on() -> None:
     excerpt = take_excerpt(line(*map(float, range(10, 60))), TIMES, num_lockstep=3)
     assert excerpt is not None

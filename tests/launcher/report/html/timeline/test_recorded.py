@@ -73,8 +73,18 @@ def test_what_is_no_trace_of_ours_gives_none(text: str, tmp_path: Path) -> None:
     assert read_trace(tmp_path / "nowhere.json") is None
 
 
-def test_a_trace_is_read_up_to_a_bound(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recorded, "MAX_SPANS", 3)
+def test_a_trace_is_read_up_to_a_bound_of_every_stage_alike(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorded, "MAX_SPANS", 8)
     trace = read_trace(path)
     assert trace is not None
-    assert sum(map(len, trace.marks.values())) == 3
+    assert {stage: len(marks) for stage, marks in trace.marks.items()} == {0: 4, 1: 4}
+    assert trace.end_s == pytest.approx(0.008)
+    assert len(trace.arrows) == 1
+    monkeypatch.setattr(recorded, "MAX_SPANS", 4)
+    trace = read_trace(path)
+    assert trace is not None
+    kinds = {stage: [mark.kind for mark in marks] for stage, marks in trace.marks.items()}
+    assert kinds == {0: ["forward", "send"], 1: ["wait"]}  # stage 0 is known for three milliseconds
+    assert trace.arrows == []
