@@ -11,7 +11,7 @@ from typing import Any
 
 from dni_async.launcher.dashboard.curves import learning_of, row_of_run
 from dni_async.launcher.dashboard.finished import told_by_metrics, written_learning, written_now
-from dni_async.launcher.dashboard.header import told_header
+from dni_async.launcher.dashboard.header import told_header, told_pace
 from dni_async.launcher.dashboard.ledger import Ledger
 from dni_async.launcher.dashboard.line import told_line, told_restarts
 from dni_async.launcher.dashboard.logs import Stacks, list_logs, tail_of
@@ -150,7 +150,7 @@ class Sources:
         return self._shelf.path(name)
 
     def _live_row(self, live: LiveRun) -> dict[str, Any]:
-        head = told_header(live.ledger.moment())
+        head = told_pace(live.ledger.moment())
         keys = ("status", "data", "rule", "metric", "is_share", "value", "samples_per_second")
         row = {key: head.get(key) for key in keys}
         own = {"name": live.name, "epochs": head.get("epoch")}

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dni_async.files import names
-from dni_async.launcher.report.html.timeline.recorded import Arrow, Mark, Trace
+from dni_async.launcher.report.html.timeline.recorded import (
+    ACTIVATION_USES,
+    GRADIENT_USES,
+    TARGET_USES,
+    Arrow,
+    Mark,
+    Trace,
+)
 
 __all__ = ["TOLD_S", "Told", "read_told"]
 
@@ -17,7 +24,6 @@ MAX_BYTES = 512 * 2**10  # of a worker's file, its end: 10,000 marks or so
 MAX_MARKS = 1_300  # of a worker, that are taken out of it
 TOLD_S = 10.0
 LATE_S = 1.5  # a worker that tells nothing for so long is not waited for
-USES = ("backward", "carry back", "learn")  # of a returned gradient, whichever is first
 Place = tuple[int, str, int]  # stage, kind, batch
 
 
@@ -90,9 +96,11 @@ def _arrows(tracks: Mapping[int, Sequence[Mark]]) -> Iterator[Arrow]:
     for (stage, kind, batch), sent in found.items():
         uses: Sequence[str] = ()
         if kind == "send":
-            name, end, uses = "activation", stage + 1, ("forward", "evaluate")
+            name, end = "activation", stage + 1
+            is_target = any((end, use, batch) in found for use in TARGET_USES)
+            uses = TARGET_USES if is_target else ACTIVATION_USES
         elif kind == "send gradient":
-            name, end, uses = "gradient", stage - 1, USES
+            name, end, uses = "gradient", stage - 1, GRADIENT_USES
         places = (found.get((end, use, batch)) for use in uses)
         used = min((mark for mark in places if mark and mark.began_s > sent.began_s), default=None)
         if used is not None:

@@ -19,6 +19,11 @@ from typing import Any, NamedTuple
 
 from dni_async.files import names
 from dni_async.files.writing import whole
+from dni_async.launcher.report.html.timeline.recorded import (
+    ACTIVATION_USES,
+    GRADIENT_USES,
+    TARGET_USES,
+)
 
 __all__ = [
     "Count",
@@ -31,8 +36,6 @@ __all__ = [
 ]
 
 PROCESS = 1  # all tracks lie in one group
-TARGET_USE = "learn input"  # of an activation, by a stage that went on without it
-USES = ("backward", "carry back", "learn")  # of a returned gradient, whichever is first
 INSIDE_NS = 1000  # an arrow's end lies this far within its span, clear of the neighbouring ones
 
 
@@ -134,12 +137,12 @@ def _ways(lower: WorkerSpans, upper: WorkerSpans) -> Iterator[tuple[str, list[Po
     below, above = _by_batch(lower), _by_batch(upper)
     for batch_id, down_here in below.items():
         up_there = above.get(batch_id, [])
-        is_target = any(span.kind == TARGET_USE for span in up_there)
-        uses = (TARGET_USE,) if is_target else ("forward", "evaluate")
+        is_target = any(span.kind in TARGET_USES for span in up_there)
+        uses = TARGET_USES if is_target else ACTIVATION_USES
         up = _way(down_here, "send", up_there, "receive", uses)
         if up:
             yield "activation", [(lower, up[0]), *((upper, span) for span in up[1:])]
-        down = _way(up_there, "send gradient", down_here, "receive gradient", USES)
+        down = _way(up_there, "send gradient", down_here, "receive gradient", GRADIENT_USES)
         if down:
             yield "gradient", [(upper, down[0]), *((lower, span) for span in down[1:])]
 

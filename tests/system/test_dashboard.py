@@ -76,6 +76,7 @@ def test_a_run_is_seen_in_a_browser_from_its_start_to_its_end(
     shows_what_was_before(tab, url)
     fits_every_screen(tab, url, "run", LIVE_PAGES)
     shows_marks_as_they_come(tab, url)
+    judges_word_by_word(tab)
     kill_shows(tab, url, run)
     asks_for_a_stack(tab, url)
     closed = Tab(browser, url)
@@ -123,6 +124,22 @@ def shows_marks_as_they_come(tab: Tab, url: str) -> None:
     tab.page.get_by_role("button", name="zoom in").click()
     tab.page.get_by_label("as it would be in lockstep").check()
     tab.page.get_by_text("Lockstep, reckoned, not measured").wait_for()
+
+
+def judges_word_by_word(tab: Tab) -> None:
+    """A line may hold what is good and what is bad: each of these words has its colour."""
+    said = "1.20x the samples/s (faster); accuracy 90% in 3 s against 2 s (LATER), loss (x)"
+    told = tab.page.evaluate(
+        """async (said) => {
+            const { sayJudged } = await import("/static/dom.js");
+            const line = document.createElement("li");
+            sayJudged(line, said);
+            const words = [...line.children].map((each) => [each.className, each.textContent]);
+            return [line.textContent, ...words];
+        }""",
+        said,
+    )
+    assert told == [said, ["good", "(faster)"], ["bad", "(LATER)"]]
 
 
 def kill_shows(tab: Tab, url: str, run: Launch) -> None:

@@ -1,5 +1,5 @@
 // The frame of all pages: which run and page is shown, the stream of the run that goes on, the head.
-import { count, el, fetchJson, fixed, isThere, measure, percent, say, seconds } from "./dom.js";
+import { count, el, fetchJson, fixed, isThere, measure, percent, say, sayJudged, seconds } from "./dom.js";
 import { nowPage } from "./now.js";
 import { learningPage } from "./learning.js";
 import { healthPage } from "./health.js";
@@ -131,11 +131,7 @@ function drawHead() {
   if (list.childElementCount !== says.length) {
     list.replaceChildren(...says.map(() => el("li")));
   }
-  says.forEach((text, index) => {
-    const row = list.children[index];
-    say(row, text);
-    row.className = /\(SLOWER\)/.test(text) ? "bad" : /\(faster\)/.test(text) ? "good" : "";
-  });
+  says.forEach((text, index) => sayJudged(list.children[index], text));
 }
 
 function figuresOf(now) {

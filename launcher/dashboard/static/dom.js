@@ -18,6 +18,15 @@ export function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+const JUDGED = new Map([["(faster)", "good"], ["(sooner)", "good"], ["(SLOWER)", "bad"], ["(LATER)", "bad"]]);
+
+// The words by which runs are judged each have their colour: one may be faster, and learn later.
+export function sayJudged(node, text) {
+  if (node.textContent === text) return;
+  node.replaceChildren(...text.split(/(\(\w+\))/).map((part) =>
+    JUDGED.has(part) ? el("span", { class: JUDGED.get(part), text: part }) : part));
+}
+
 export function section(title, ...children) {
   return el("section", {}, el("h2", { text: title }), ...children);
 }

@@ -9,7 +9,7 @@ const EVERY_MS = 500;
 const KINDS = {
   wait: "--waiting", send: "--sending", "send gradient": "--hue-8", "send credit": "--hue-6",
   forward: "--hue-0", backward: "--hue-2", "carry back": "--hue-2", optimize: "--hue-9", loss: "--hue-4",
-  synthesize: "--hue-3", learn: "--hue-5", receive: "--hue-10", "receive gradient": "--hue-10",
+  synthesize: "--hue-3", "synthesize input": "--hue-3", learn: "--hue-5", "learn input": "--hue-5", receive: "--hue-10", "receive gradient": "--hue-10",
   load: "--hue-7", evaluate: "--hue-11", save: "--hue-6",
 };
 

@@ -59,6 +59,18 @@ def test_whole_lines_are_marks_and_what_was_sent_is_followed_to_its_use(folder: 
     assert (*up[:2], *down[:2]) == pytest.approx((0.002, 0.010, 0.020, 0.040))
 
 
+def test_an_activation_that_was_not_waited_for_is_followed_to_what_it_teaches(
+    tmp_path: Path,
+) -> None:
+    tell(tmp_path, 0, ("forward", 3, 4, 5), ("send", 3, 5, 6), ("wait", -1, 6, 40))
+    upper = [("forward", 3, 0, 2), ("receive", 3, 7, 8), ("learn input", 3, 8, 10)]
+    tell(tmp_path, 1, *upper, ("wait", -1, 10, 40))
+    told = read_told(tmp_path, OPENED_S)
+    assert told is not None
+    (arrow,) = told.trace.arrows
+    assert arrow[:2] == pytest.approx((0.005, 0.008))
+
+
 def test_it_is_as_far_as_all_workers_tell(folder: Path) -> None:
     def window(length_s: float) -> tuple[float, float]:
         told = read_told(folder, OPENED_S, length_s)

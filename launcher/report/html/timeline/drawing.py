@@ -149,9 +149,9 @@ def _joined(marks: Sequence[Mark]) -> Iterator[tuple[str, int, float, float]]:
     """Sort, batch, began, ended: what follows on its like is one mark with it; no waiting."""
     kept: tuple[str, int, float, float] | None = None
     for mark in marks:
-        sort = "update" if mark.kind == "backward" else SORTS.get(mark.kind, "send")
         if mark.kind == WAITING:
             continue
+        sort = SORTS.get(mark.kind, "send")
         if kept and kept[:2] == (sort, mark.batch) and mark.began_s - kept[3] < 1e-4:
             kept = (*kept[:3], mark.ended_s)
             continue

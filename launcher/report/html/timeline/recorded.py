@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 __all__ = [
+    "ACTIVATION_USES",
     "EVALUATING",
+    "GRADIENT_USES",
     "MAX_DRAWN",
     "SENDING",
+    "TARGET_USES",
     "UPDATING",
     "WAITING",
     "Arrow",
@@ -28,6 +31,9 @@ MAX_SPANS = 400_000  # of a trace, as far as it is shown: of each stage the same
 MAX_DRAWN = 1_500  # spans of one worker; in a window of more, shares stand for them
 NUM_PIECES = 120
 SENDING = ("send", "send gradient", "send credit")
+GRADIENT_USES = ("backward", "carry back", "learn")  # of a returned gradient, whichever is first
+ACTIVATION_USES = ("forward", "evaluate")
+TARGET_USES = ("learn input",)  # of an activation, by a stage that went on without it
 WAITING, EVALUATING, UPDATING = "wait", "evaluate", "optimize"
 
 
