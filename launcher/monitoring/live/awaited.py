@@ -67,7 +67,7 @@ class WaitLine:
             self._spinner = Spinner("line" if console.options.ascii_only else "dots")
         seconds = now - self._since
         said = f"{text} ({seconds:.0f} s)" if seconds >= TOLD_S else text
-        first, *rest = textwrap.wrap(said, width - 2)
+        first, *rest = textwrap.wrap(said, max(1, width - 2))
         turning = self._spinner.render(now)
         yield Text.assemble(turning if isinstance(turning, Text) else "", " ", first)
         yield from (Text(f"  {line}") for line in rest)

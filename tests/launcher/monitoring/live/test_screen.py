@@ -73,6 +73,19 @@ def test_before_anything_is_planned_it_says_what_is_waited_for() -> None:
     assert shown.lines() == [""]
 
 
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_a_terminal_without_room_breaks_nothing(width: int) -> None:
+    shown = Shown(width)
+    shown.display._wait_line = WaitLine(iter(range(100)).__next__)  # type: ignore[arg-type]
+    shown.display.waiting("importing torch")
+    assert len(shown.lines()) == 1
+    assert len(shown.lines()) > 1
+    shown.display.begin(shown.run)
+    shown.hear(190, 1.0)
+    shown.display.waiting("")
+    assert len(shown.lines() + shown.lines()) > 2
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_a_run_that_trains_shows_how_far_it_is_and_its_stages(width: int) -> None:
     shown = Shown(width)
