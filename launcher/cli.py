@@ -55,7 +55,7 @@ def _read_file(ctx: click.Context, _param: click.Parameter, path: Path | None) -
 def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
     """Let the settings of an earlier run stand where neither a flag nor the environment speaks."""
     if path is not None and not (path / names.CONFIG).is_file():
-        hint = did_you_mean_file(path)
+        hint = did_you_mean_file(path) or "; dni-report FOLDER lists the runs that there are"
         raise ConfigError(f"resume: {path} holds no run{hint}")
     _read_file(ctx, _param, None if path is None else path / names.CONFIG)
     return path
