@@ -73,8 +73,8 @@ def find_resumption(plan: Plan, folder: RunFolder, note: Callable[[str], None]) 
     for name, value in stored.fixed().items():
         if asked[name] != value:
             raise ConfigError(
-                f"{name}: a resumed run keeps what it began with, {value!r}, "
-                f"but {asked[name]!r} was asked for"
+                f"{name}: a resumed run keeps what it began with, {_said(value)}, "
+                f"but {_said(asked[name])} was asked for; leave it out"
             )
     path = folder.path / names.METRICS
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
@@ -86,6 +86,10 @@ def find_resumption(plan: Plan, folder: RunFolder, note: Callable[[str], None]) 
             "--checkpoint-every"
         )
     return _history(plan, manifest, text)
+
+
+def _said(value: object) -> str:
+    return "its default" if value is None else repr(value)
 
 
 def _seal_last(plan: Plan, folder: RunFolder, metrics: str, note: Callable[[str], None]) -> None:

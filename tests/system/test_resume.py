@@ -168,7 +168,7 @@ def test_what_cannot_be_resumed_is_refused_in_one_sentence(
     place = str(run.run_dir)
     for arguments, complaint in [
         ([place], "resume: .* holds no whole checkpoint; a run makes them with --checkpoint-every"),
-        ([place, "--lr=0.5"], r"lr: a resumed run keeps what it began with, None, but 0\.5 was"),
+        ([place, "--lr=0.5"], r"lr: a resumed run keeps what it began with, its default, but 0\.5"),
         ([place, "--overwrite"], "resume: goes on with a run where it is .* leave out"),
         ([str(tmp_path)], "resume: .* holds no run; dni-report FOLDER lists"),
     ]:
