@@ -55,7 +55,7 @@ class BestCheckpoint:
         self.best = found if is_ours else None
 
     def hear(self, made: Manifest) -> None:
-        """A checkpoint is whole; it may be the best one from now on. Raises OSError.
+        """A checkpoint is whole; it may be the best one from now on. Raises OSError: it is not.
 
         The stages told of the test before they saved, so what it came to is known by now.
         """
@@ -66,9 +66,9 @@ class BestCheckpoint:
             return
         if self.best is not None and not self._goal.is_better(value, self.best.value):
             return
-        goal = self._goal
-        self.best = Best(made.epoch - 1, goal.metric, goal.mode, value, made.batch_id)
-        write_whole(self._root / names.BEST, json.dumps(asdict(self.best)).encode())
+        best = Best(made.epoch - 1, self._goal.metric, self._goal.mode, value, made.batch_id)
+        write_whole(self._root / names.BEST, json.dumps(asdict(best)).encode())
+        self.best = best
 
 
 def read_best(root: Path) -> Best | None:

@@ -58,14 +58,15 @@ class OpenCheckpoints:
             reason = f"stage {failed[0].stage}: {failed[0].reason}"
         else:
             try:
-                self._seal([told[stage] for stage in range(len(self._ranges))])
-                return None
+                made = self._seal([told[stage] for stage in range(len(self._ranges))])
             except OSError as error:
                 reason = error.strerror or str(error)
+            else:
+                return self._clear_up(made)
         shutil.rmtree(partial_folder(self._root, saved.batch_id), ignore_errors=True)
         return f"checkpoint {saved.batch_id} was not made: {reason}; training goes on"
 
-    def _seal(self, told: Sequence[Saved]) -> None:
+    def _seal(self, told: Sequence[Saved]) -> Manifest:
         self._sync()
         first = told[0]
         shards = tuple(
@@ -76,8 +77,20 @@ class OpenCheckpoints:
         manifest = Manifest(first.batch_id, first.epoch, first.index, self._run, shards, folder)
         seal(self._root, manifest)
         self.newest = manifest
-        spare = None
-        if self._best is not None:
-            self._best.hear(manifest)
-            spare = None if self._best.best is None else self._best.best.batch_id
-        prune(self._root, self._keep, spare=spare)
+        return manifest
+
+    def _clear_up(self, made: Manifest) -> str | None:
+        """Keep the newest and the best; a sentence for the user about what could not be done."""
+        note, best = None, self._best
+        if best is not None:
+            try:
+                best.hear(made)
+            except OSError as error:
+                reason = error.strerror or error
+                note = f"checkpoint {made.batch_id} is the best, but that cannot be kept: {reason}"
+        spare = None if best is None or best.best is None else best.best.batch_id
+        try:
+            prune(self._root, self._keep, spare=spare)
+        except OSError as error:
+            note = f"older checkpoints cannot be removed: {error.strerror or error}"
+        return None if note is None else f"{note}; training goes on"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from dni_async.decisions.goal import Goal, Mode
 from dni_async.files import names
 from dni_async.files.checkpoint import Manifest, partial_folder, seal
+from dni_async.launcher.run_folder import best as best_module
 from dni_async.launcher.run_folder.best import Best, BestCheckpoint, forget_later, read_best
 from dni_async.launcher.run_folder.checkpoints import OpenCheckpoints
 from dni_async.wire.messages import Saved
@@ -67,6 +69,30 @@ def test_it_is_not_pruned(tmp_path: Path) -> None:
         partial_folder(tmp_path, batch_id).mkdir()
         assert checkpoints.enter(Saved("run", 0, batch_id, epoch, 0, 1, "", "")) is None
         assert kept(tmp_path) == left
+
+
+def test_where_it_cannot_be_noted_the_one_before_stays_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_path: Path, *_content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    best = BestCheckpoint(tmp_path, GOAL, FIGURES.get)
+    checkpoints = OpenCheckpoints(
+        tmp_path, run={}, ranges=[(0, 1)], keep=1, sync=lambda: None, best=best
+    )
+    said = []
+    for epoch in (2, 3):
+        batch_id = 10 * (epoch - 1)
+        partial_folder(tmp_path, batch_id).mkdir()
+        said.append(checkpoints.enter(Saved("run", 0, batch_id, epoch, 0, 1, "", "")))
+        monkeypatch.setattr(best_module, "write_whole", full)
+    reason = "No space left on device; training goes on"
+    assert said == [None, f"checkpoint 20 is the best, but that cannot be kept: {reason}"]
+    assert checkpoints.newest is not None
+    assert checkpoints.newest.batch_id == 20
+    assert kept(tmp_path) == ["10", "20"]
+    assert read_best(tmp_path) == best.best == Best(1, "accuracy", "max", 0.5, 10)
 
 
 def test_a_resumed_run_goes_on_with_the_best_before_it(tmp_path: Path) -> None:
