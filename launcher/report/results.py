@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import takewhile
 from typing import Any, Literal
@@ -153,19 +153,13 @@ class RunResult:
         One of which test samples were lost does not count: a handful may be right by chance.
         """
         outlook = Outlook(self.goal)
-        whole = max((epoch.num_tested or 0 for epoch in self.epochs), default=0)
-        for epoch in self.epochs:
-            if epoch.num_tested in (None, whole):
-                outlook.hear(epoch.epoch, self.figure(epoch))
+        for epoch, figure in self._whole_figures():
+            outlook.hear(epoch.epoch, figure)
         return outlook
 
     def whole_figure(self, epoch: int) -> float | None:
         """The chosen metric of the test after epoch; None where test samples were lost."""
-        whole = max((each.num_tested or 0 for each in self.epochs), default=0)
-        for each in reversed(self.epochs):
-            if each.epoch == epoch:
-                return self.figure(each) if each.num_tested in (None, whole) else None
-        return None
+        return next((told for each, told in self._whole_figures() if each.epoch == epoch), None)
 
     def seconds_to(self, target: float | None) -> float | None:
         """Training seconds up to the end of the first epoch that reaches the target.
@@ -174,13 +168,17 @@ class RunResult:
         """
         goal = replace(self.goal, target=target)
         seconds = 0.0
-        whole = max((epoch.num_tested or 0 for epoch in self.epochs), default=0)
-        for epoch in self.epochs:
+        for epoch, figure in self._whole_figures():
             seconds += epoch.seconds
-            figure = self.figure(epoch) if epoch.num_tested in (None, whole) else None
             if figure is not None and goal.is_reached(figure):
                 return seconds
         return None
+
+    def _whole_figures(self) -> Iterator[tuple[EpochResult, float | None]]:
+        """The epochs, the chosen metric of each; None where nothing or not all was tested."""
+        whole = max((epoch.num_tested or 0 for epoch in self.epochs), default=0)
+        for epoch in self.epochs:
+            yield epoch, self.figure(epoch) if epoch.num_tested in (None, whole) else None
 
     def cosines(self, epoch: int) -> dict[int, float]:
         """By stage: how well synthetic and returned gradients agreed in the epoch that ended last.
