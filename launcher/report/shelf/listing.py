@@ -27,8 +27,15 @@ class Listing:
 
 
 def is_run(path: Path) -> bool:
-    """Whether path is a report, or a folder in which a run is kept."""
-    return path.is_file() or any((path / name).is_file() for name in (names.REPORT, names.CONFIG))
+    """Whether path is a report, or a folder in which a run is kept.
+
+    Raises ConfigError where it cannot be looked into.
+    """
+    inside = (path / name for name in (names.REPORT, names.CONFIG))
+    try:
+        return path.is_file() or any(each.is_file() for each in inside)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def list_runs(folder: Path) -> Listing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -79,6 +80,22 @@ def test_several_are_compared_and_what_is_broken_is_passed_over(runs: Path) -> N
     told = json.loads(asked(runs / "new", runs / "old", "--json").output)
     assert [row["name"] for row in told["runs"]] == ["new", "old"]
     assert told["passed_over"] == []
+
+
+def test_a_folder_that_cannot_be_looked_into_is_passed_over(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_file = Path.is_file
+
+    def guarded(path: Path) -> bool:
+        if path.parent.name == "foreign":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return is_file(path)
+
+    monkeypatch.setattr(Path, "is_file", guarded)
+    said = f"passed over: {runs / 'foreign'}: cannot be read: Permission denied"
+    assert said in asked(runs).output.splitlines()
+    assert said in asked(runs / "new", runs / "old", runs / "foreign").output.splitlines()
 
 
 def test_one_run_as_json_is_its_report(runs: Path) -> None:
