@@ -15,50 +15,29 @@ from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.rows import figure_text
 from dni_async.launcher.report.shelf.listing import Listing
 from dni_async.launcher.report.shelf.rows import Row
+from dni_async.launcher.report.terminal.columns import GAP, Column, FittedTable
 from dni_async.launcher.report.terminal.sentences import say
 
 __all__ = ["WIDE", "print_comparison", "print_listing"]
 
 MOST = 24  # characters of a column
 LABEL = 22  # of a fact beside the runs
-GAP = 2  # between columns
 WIDE: Final = 10_000  # characters of a line that nobody's terminal bounds
-GIVE_WAY: Final = ("ended", "baselines", "resumable", "rule", "data", "samples/s")
+# What gives way in a list where a terminal is narrow: the larger, the sooner.
+_RANKS: Final = {
+    "ended": 6, "baselines": 5, "resumable": 4, "rule": 3, "data": 2, "samples/s": 1,
+}  # fmt: skip
 _NUMBERS: Final = ("samples/s",)
 Cell = Callable[[Row], str]
 
 
 def print_listing(listing: Listing, console: Console) -> None:
     """A line for each run; where there is no room for all columns, it says which were left out."""
-    columns = {name: [cell(row) for row in listing.rows] for name, cell in _LISTED.items()}
-    table = _listed(columns)
-    left_out = []
-    for name in GIVE_WAY:
-        if _width(table, console) <= console.width:
-            break
-        left_out.append(name)
-        del columns[name]
-        table = _listed(columns)
-    console.print(table)
-    if left_out:
-        say(console, f"a wider terminal, or --json, shows {', '.join(left_out)} too")
+    columns = [Column(name, _RANKS.get(name, 0), is_text=name not in _NUMBERS) for name in _LISTED]
+    rows = [[cell(row) for cell in _LISTED.values()] for row in listing.rows]
+    console.print(FittedTable("", columns, rows))
     for reason in listing.passed_over:
         say(console, f"passed over: {reason}")
-
-
-def _listed(columns: Mapping[str, Sequence[str]]) -> Table:
-    """The list of runs with these columns."""
-    table = _table()
-    for name in columns:
-        table.add_column(name, justify="right" if name in _NUMBERS else "left", no_wrap=True)
-    for cells in zip(*columns.values(), strict=True):
-        table.add_row(*map(Text, cells))
-    return table
-
-
-def _width(table: Table, console: Console) -> int:
-    """The characters that a line of it takes where there is room."""
-    return console.measure(table, options=console.options.update(width=WIDE)).maximum
 
 
 def print_comparison(compared: Mapping[str, Any], console: Console) -> None:
@@ -90,7 +69,7 @@ def _blocks(widths: Sequence[int], room: int) -> Iterator[list[int]]:
 def _side_by_side(
     facts: Sequence[tuple[str, list[str]]], runs: Sequence[str], those: Sequence[int]
 ) -> Table:
-    table = _table()
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("run", max_width=LABEL, overflow="fold")
     for k in those:
         heading = Text(legible(runs[k]), overflow="fold")
@@ -122,10 +101,6 @@ def _facts(compared: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
             yield f"{things} that differ", []
         for each in differing:
             yield each["name"], each["values"]
-
-
-def _table() -> Table:
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
 
 
 def _cut(text: object) -> str:
