@@ -19,7 +19,7 @@ import click
 import numpy as np
 from rich.console import Console
 
-from benchmarks.harness.facts import Observation
+from benchmarks.harness.facts import Observation, Spread
 from benchmarks.harness.report import (
     Measuring,
     benchmark_options,
@@ -28,6 +28,7 @@ from benchmarks.harness.report import (
     print_facts,
     rotated,
     table,
+    verdict,
     write,
 )
 from benchmarks.rivals.arms import train_arm
@@ -84,15 +85,15 @@ class Row:
         seconds = [run.seconds_to(level) or float("nan") for run in (ours, theirs)]
         self.equal.append(seconds[1] / seconds[0])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, *, may_compare: bool) -> dict[str, Any]:
         """As the JSON shows it."""
         return {
             "settings": self.settings,
             "is_default": self.is_default,
             "accuracy": self.accuracy,
             "their_accuracy": self.their_accuracy,
-            "speedup": self.speedup,
-            "equal": self.equal,
+            "speedup": self.speedup if may_compare else None,
+            "equal": self.equal if may_compare else None,
             "qualifies": self.behind <= EQUAL,
         }
 
@@ -112,11 +113,21 @@ def main(json_path: Path | None, repeats: int | None, quick: bool) -> None:
                 settings = row.settings | ({"epochs": 1, "width": 32} if quick else {})
                 row.measure(RunConfig(data=str(path), seed=seed, **settings), rotated(ARMS, seed))
                 console.print(_line(row), highlight=False)
-            results = {"rows": [row.to_dict() for row in rows], "best": best(rows).settings}
+            facts = observation.facts()
             asked = {"repeats": measuring.repeats, "quick": quick, "data": "digits, training part"}
-            write(measuring.json, "defaults", observation.facts(), asked, results)
-    _print(console, rows)
-    print_facts(console, observation.facts())
+            write(measuring.json, "defaults", facts, asked, results(rows, facts["not_comparable"]))
+    facts = observation.facts()
+    _print(console, rows, facts["not_comparable"])
+    print_facts(console, facts)
+
+
+def results(rows: Sequence[Row], not_comparable: str | None) -> dict[str, Any]:
+    """Of the JSON: without ratios, and what follows from them, where the machine was not quiet."""
+    may_compare = not_comparable is None
+    return {
+        "rows": [row.to_dict(may_compare=may_compare) for row in rows],
+        "best": best(rows).settings if may_compare else None,
+    }
 
 
 def write_split(path: Path, seed: int) -> None:
@@ -136,14 +147,11 @@ def best(rows: Sequence[Row]) -> Row:
 
 def _line(row: Row) -> str:
     said = " ".join(f"{name} {value}" for name, value in row.settings.items())
-    return (
-        f"{said}: {row.accuracy[-1]:.2%} against {row.their_accuracy[-1]:.2%}, "
-        f"{row.speedup[-1]:.2f}x the samples/s, {row.equal[-1]:.2f}x to equal accuracy"
-    )
+    return f"{said}: {row.accuracy[-1]:.2%} against {row.their_accuracy[-1]:.2%}"
 
 
-def _print(console: Console, rows: Sequence[Row]) -> None:
-    chosen = best(rows)
+def _print(console: Console, rows: Sequence[Row], not_comparable: str | None) -> None:
+    chosen = best(rows) if not_comparable is None else None
     title = (
         "ours against backpropagation on all cores, held-out training digits; "
         "size: width, norm, batch, epochs/test every"
@@ -156,16 +164,11 @@ def _print(console: Console, rows: Sequence[Row]) -> None:
             "{} {} {} {}/{}".format(*row.settings.values()),
             f"{fmean(row.accuracy):.2%}",
             f"{fmean(row.their_accuracy):.2%}",
-            _spread(row.speedup),
-            _spread(row.equal),
+            verdict(Spread.of(row.speedup), not_comparable),
+            verdict(Spread.of(row.equal), not_comparable),
             " ".join(filter(None, marks)),
         )
     console.print(shown)
-
-
-def _spread(values: Sequence[float]) -> str:
-    word = "" if median(values) >= 1 else " SLOWER"
-    return f"{median(values):.2f}x ({min(values):.2f} to {max(values):.2f}){word}"
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from benchmarks.harness.report import (
     write,
 )
 from dni_async.config.run_config import RunConfig
+from dni_async.launcher.report.comparison import NOT_COMPARABLE
 from dni_async.training import train
 
 __all__ = ["WATCHED", "main"]
@@ -80,12 +81,14 @@ def main(json_path: Path | None, repeats: int | None, quick: bool) -> None:
             console.print(f"round {round_ + 1}: {rates[NOTHING][-1]:,.0f} samples/s unwatched")
             asked = {"repeats": measuring.repeats, "quick": quick, "run": RUN}
             write(measuring.json, "watching", observation.facts(), asked, {"rates": rates})
+    facts = observation.facts()
     shown = table("samples/s over those of a run that nothing watches", ("watched by", "ratio"))
     for name in names:
         if name != NOTHING:
-            shown.add_row(name, _spread(rates[name], rates[NOTHING]))
+            ratio = _spread(rates[name], rates[NOTHING])
+            shown.add_row(name, NOT_COMPARABLE if facts["not_comparable"] else ratio)
     console.print(shown)
-    print_facts(console, observation.facts())
+    print_facts(console, facts)
 
 
 def _spread(ours: Sequence[float], theirs: Sequence[float]) -> str:
