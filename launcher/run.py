@@ -57,46 +57,33 @@ def run(
     Raises ConfigError before any process starts, DniError after. However it ends, folder holds a
     readable report of what was done.
     """
-    with live_display(console) as display:
-        if config.engine == "ray":
-            display.waiting("connecting to the Ray cluster")
-        with _connected(config) as cluster:
-            return _run(config, folder, display, overwrite, resume, report_copy, cluster, watcher)
+    with live_display(console) as display, _connected(config, display) as cluster:
+        if not resume:
+            folder.check_free(overwrite=overwrite)
+        plan = make_plan(config, display.waiting)
+        _check_profiled_stage(plan)
+        with open_watchers(plan.config, folder.tensorboard) as watchers:
+            watchers.all += [] if watcher is None else [watcher]
+            return _carry_out(
+                plan, folder, display, watchers, cluster, resume=resume, report_copy=report_copy
+            )
 
 
 @contextmanager
-def _connected(config: RunConfig) -> Iterator[RayCluster | None]:
-    """The Ray cluster that is to place the workers, if one is. Raises ConfigError."""
+def _connected(config: RunConfig, display: Display) -> Iterator[RayCluster | None]:
+    """The Ray cluster that is to place the workers, if one is. Raises ConfigError.
+
+    Also where its workers would not reach this node.
+    """
     if config.engine != "ray":
         yield None
         return
     from dni_async.launcher.places.ray.cluster import ray_cluster
 
+    display.waiting("connecting to the Ray cluster")
     with ray_cluster(config.address) as cluster:
-        yield cluster
-
-
-def _run(
-    config: RunConfig,
-    folder: RunFolder,
-    display: Display,
-    overwrite: bool,
-    resume: bool,
-    report_copy: Path | None,
-    cluster: RayCluster | None,
-    watcher: Watcher | None,
-) -> tuple[Plan, dict[str, Any]]:
-    if cluster is not None:
         _reachable(config, cluster)
-    if not resume:
-        folder.check_free(overwrite=overwrite)
-    plan = make_plan(config, display.waiting)
-    _check_profiled_stage(plan)
-    with open_watchers(plan.config, folder.tensorboard) as watchers:
-        watchers.all += [] if watcher is None else [watcher]
-        return _carry_out(
-            plan, folder, display, watchers, cluster, resume=resume, report_copy=report_copy
-        )
+        yield cluster
 
 
 def _carry_out(
@@ -247,6 +234,8 @@ def _train_baselines(
         return
     budgets = {ONE_THREAD: 1, ALL_THREADS: plan.cores}
     for name, num_threads in budgets.items():
+        if ours.stop_asked is not None:  # when it was over already
+            return
         baseline = RunResult(
             name=name,
             kind="baseline",
@@ -256,8 +245,6 @@ def _train_baselines(
             goal=config.goal,
             waiting=waiting_beside(ours, plan, num_threads),
         )
-        if ours.stop_asked is not None:  # when it was over already
-            return
         runs.append(baseline)
         display.begin(baseline)
         train_baseline(plan, folder, display, baseline, last_epoch=last_epoch)

@@ -105,11 +105,12 @@ def run_dirs(beginning: str) -> list[str]:
     path = Path(beginning)
     folder, name = (path, "") if beginning.endswith("/") else (path.parent, path.name)
     prefix = beginning[: len(beginning) - len(name)]
-    if not folder.is_dir():
+    try:
+        inside = sorted(each.name for each in folder.iterdir() if each.name.startswith(name))
+    except OSError:  # no folder, or one that nobody may look into
         return []
-    inside = sorted(each.name for each in folder.iterdir() if each.name.startswith(name))
     return [f"{prefix}{each}" for each in inside if _is_run(folder / each)]
 
 
 def _is_run(path: Path) -> bool:
-    return any((path / name).is_file() for name in (names.CONFIG, names.REPORT))
+    return any(os.path.isfile(path / name) for name in (names.CONFIG, names.REPORT))

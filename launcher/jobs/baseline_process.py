@@ -16,7 +16,7 @@ from dni_async.errors import WorkerDied
 from dni_async.files.scratch import SCRATCH, remove_scratch
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.others import OthersWatch
-from dni_async.launcher.places.local import command_for, thread_environment
+from dni_async.launcher.places.local import command_for, read_from, thread_environment
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.comparison import disturbed
 from dni_async.launcher.report.curves import Curves
@@ -103,7 +103,7 @@ def train_baseline(
                     pipe.close()
     if code != 0 and result.stopped is None:
         raise WorkerDied(
-            f"{result.name} exited with code {code}:\n{log.read_text().rstrip()}",
+            f"{result.name} exited with code {code}:\n{read_from(log, 0)}",
             code if code > 0 else 128 - code,
         )
 
@@ -125,6 +125,8 @@ def _follow(
     except BrokenPipeError:
         pass  # it died at once; its code and log say why
     for line in process.stdout:
+        if not line.endswith("\n"):
+            break  # it was killed in the middle of it
         row = json.loads(line)
         if "started" in row:
             result.startup_seconds = time.perf_counter() - began

@@ -87,7 +87,7 @@ def test_run_directories_are_completed(
     assert completed("dni-launch", "--resume", "runs/") == plain("runs/place", "runs/plain")
     assert completed("dni-launch", "--resume", "ru") == ["dir,ru"]
     assert run_dirs(f"{tmp_path}/runs/pla") == [f"{tmp_path}/runs/{n}" for n in ("place", "plain")]
-    assert run_dirs("nowhere/x") == []
+    assert run_dirs("nowhere/x") == run_dirs("x" * 300 + "/") == []
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
