@@ -25,6 +25,7 @@ from dni_async.data.feed import Feed
 from dni_async.data.opening import open_feed
 from dni_async.decisions.curve import Curve, updates_between_points
 from dni_async.decisions.goal import Outlook
+from dni_async.launcher.jobs.answers import keep_for_answers
 from dni_async.launcher.report.results import EpochResult
 from dni_async.network.building import build_network, layer_starts
 from dni_async.stage.compilation import warm_up
@@ -213,21 +214,21 @@ def _result(epoch: int, trained: _Trained, measured: Measured) -> EpochResult:
 
 def main() -> None:
     """The process: job on standard input, epochs on standard output, weights where asked."""
-    job = json.load(sys.stdin)
+    job, answers = json.load(sys.stdin), keep_for_answers()
     die_with_parent(job["parent"])
     name_process("dni-baseline")
     config = RunConfig.from_dict(job["config"])
     prepare_torch(job["num_threads"])
 
     def started() -> None:
-        print(json.dumps({"started": True}), flush=True)
+        print(json.dumps({"started": True}), file=answers, flush=True)
 
     def report(epoch: EpochResult) -> None:
-        print(json.dumps(asdict(epoch)), flush=True)
+        print(json.dumps(asdict(epoch)), file=answers, flush=True)
 
     def tell(num_batches: int, points: Sequence[Point]) -> None:
         row = {"trained": num_batches, "points": [asdict(point) for point in points]}
-        print(json.dumps(row), flush=True)
+        print(json.dumps(row), file=answers, flush=True)
 
     network = train(
         config,
