@@ -159,13 +159,18 @@ def _open_loggers(config: RunConfig, folder: Path, watchers: Watchers) -> None:
         watchers.notes.append(f"MLflow: runs are logged to {without_password(uri)}")
     if config.wandb is not None:
         _need("wandb", "wandb")
-        from dni_async.launcher.monitoring.loggers.wandb import WandbLog, check_login, is_offline
+        from dni_async.launcher.monitoring.loggers.wandb import WandbLog, check_login, network_mode
         from dni_async.launcher.monitoring.loggers.watching import LoggedRun
 
-        project = config.wandb
+        project, mode = config.wandb, network_mode()
+        if mode == "disabled":
+            watchers.notes.append(
+                "W&B: nothing is logged, as its mode is disabled; set WANDB_MODE=online"
+            )
+            return
         check_login()
         watchers.all.append(LoggedRun("W&B", lambda: WandbLog(project), folder, names.WANDB_ID))
-        how = ", offline: wandb sync sends it" if is_offline() else ""
+        how = ", offline: wandb sync sends it" if mode == "offline" else ""
         watchers.notes.append(f"W&B: runs are logged to the project {project}{how}")
 
 

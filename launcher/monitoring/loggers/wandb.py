@@ -16,7 +16,7 @@ from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Row, keep, kept_in
 
-__all__ = ["WandbLog", "check_login", "is_offline"]
+__all__ = ["WandbLog", "check_login", "network_mode"]
 
 UPDATE: Final = "update"  # what everything is drawn over
 SECONDS: Final = "train_seconds"
@@ -24,22 +24,23 @@ INIT_S: Final = 30.0
 EXIT: Final[Mapping[Ending, int]] = {"finished": 0, "interrupted": 255, "failed": 1}
 
 
-def is_offline() -> bool:
-    """Whether the user has switched the network off, as the library has it."""
-    if os.environ.get("WANDB_MODE", "") in ("offline", "disabled", "dryrun"):
-        return True
+def network_mode() -> str:
+    """What the user has switched on or off, as the library has it: online, offline, disabled."""
+    if asked := os.environ.get("WANDB_MODE"):
+        return "offline" if asked == "dryrun" else asked
     folder = Path(os.environ.get("WANDB_CONFIG_DIR", Path.home() / ".config" / "wandb"))
     for settings in (folder / "settings", Path("wandb") / "settings"):
         with suppress(OSError):
             text = settings.read_text(encoding="utf-8").replace(" ", "")
-            if "mode=offline" in text or "mode=disabled" in text:
-                return True
-    return False
+            for mode in ("offline", "disabled"):
+                if f"mode={mode}" in text:
+                    return mode
+    return "online"
 
 
 def check_login() -> None:
     """Raises ConfigError where the library would ask the user who he is, in the midst of a run."""
-    if is_offline() or any(os.environ.get(f"WANDB_{name}") for name in _KEYS):
+    if network_mode() == "offline" or any(os.environ.get(f"WANDB_{name}") for name in _KEYS):
         return
     host = urlsplit(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname or ""
     for path in (os.environ.get("NETRC", ""), "~/.netrc", "~/_netrc"):
@@ -80,7 +81,7 @@ class WandbLog:
         if kind == "decoupled":
             if kept.exists():
                 run_id = kept_in(kept)["id"]
-                resume = None if is_offline() else "allow"
+                resume = None if network_mode() == "offline" else "allow"
             keep(kept, project=self._project, id=run_id)
         began = self._wandb.init(
             project=self._project,

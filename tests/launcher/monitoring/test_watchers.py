@@ -124,6 +124,20 @@ def test_it_is_said_which_logger_the_end_waits_for() -> None:
     assert heard == ["telling MLflow the rest", "stopped", "", "stopped"]
 
 
+def test_a_logger_that_is_switched_off_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wandb.py").write_text("raise SystemError('is imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "wandb", raising=False)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    with open_watchers(RunConfig(wandb="mine"), tmp_path / "tensorboard") as watchers:
+        assert watchers.all == []
+    assert watchers.notes == [
+        "W&B: nothing is logged, as its mode is disabled; set WANDB_MODE=online"
+    ]
+
+
 def test_nobody_watches_unasked(tmp_path: Path) -> None:
     with open_watchers(RunConfig(), tmp_path / "tensorboard") as watchers:
         assert watchers.all == watchers.notes == []

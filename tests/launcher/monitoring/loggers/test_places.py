@@ -9,7 +9,7 @@ import pytest
 
 from dni_async import ConfigError
 from dni_async.launcher.monitoring.loggers.mlflow import tracking_uri
-from dni_async.launcher.monitoring.loggers.wandb import check_login
+from dni_async.launcher.monitoring.loggers.wandb import check_login, network_mode
 
 
 def test_a_folder_is_where_the_database_is(tmp_path: Path) -> None:
@@ -27,6 +27,21 @@ def test_a_server_that_is_not_there_is_found_before_the_run() -> None:
         assert tracking_uri(f"http://127.0.0.1:{port}") == f"http://127.0.0.1:{port}"
     with pytest.raises(ConfigError, match="mlflow: nothing answers at"):
         tracking_uri(f"http://127.0.0.1:{port}")
+
+
+def test_the_network_is_switched_as_the_library_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert network_mode() == "online"
+    (tmp_path / "settings").write_text("[default]\nmode = disabled\n")
+    assert network_mode() == "disabled"
+    monkeypatch.setenv("WANDB_MODE", "dryrun")
+    assert network_mode() == "offline"
+    monkeypatch.setenv("WANDB_MODE", "online")  # which counts for more than a file
+    assert network_mode() == "online"
 
 
 def test_who_is_not_logged_in_is_not_asked_in_the_midst_of_a_run(
