@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.report.building import shown_settings
 from dni_async.launcher.report.rows import layer_range
 
 __all__ = ["Facts", "Position", "StageFacts", "facts_of"]
@@ -89,5 +90,5 @@ def facts_of(plan: Plan) -> Facts:
         cores=plan.cores,
         load=plan.load,
         stages=tuple(StageFacts(k, layer_range(*span), device) for k, (span, device) in stages),
-        settings=config.to_dict(),
+        settings=shown_settings(config),
     )

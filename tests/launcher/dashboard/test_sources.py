@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from dni_async.config.run_config import RunConfig
+from dni_async.launcher.dashboard.facts import facts_of
 from dni_async.launcher.dashboard.ledger import Ledger
 from dni_async.launcher.dashboard.sources import LiveRun, Sources, told_now, written
+from dni_async.launcher.plan.plan import make_plan
 from dni_async.launcher.report.shelf.shelf import Shelf
 from tests.launcher.dashboard.test_header import FACTS
 from tests.launcher.report.shelf.test_shelf import put
@@ -25,6 +28,17 @@ def test_the_first_page_is_made_once_until_more_is_told(tmp_path: Path) -> None:
     assert live.now() is first
     ledger.progress(progress(0))
     assert live.now() is not first
+
+
+def test_a_password_of_the_run_that_goes_on_is_told_nobody(tmp_path: Path) -> None:
+    put(tmp_path, "other")
+    ledger = Ledger()
+    place = "postgresql://me:secret@host:5432/name"
+    ledger.lay_out(facts_of(make_plan(RunConfig(layers=2, width=8, mlflow=place))))
+    sources = Sources(LiveRun(ledger, tmp_path / "run"), Shelf(tmp_path))
+    compared = written(sources.compare(["run", "other"]))
+    assert "me:***@host" in compared
+    assert "secret" not in compared
 
 
 def test_the_loss_of_an_epoch_is_told_before_it_ends(tmp_path: Path) -> None:
