@@ -10,23 +10,23 @@ from dni_async.launcher.report.html.parts import curve_legend, hue, section, tab
 from dni_async.launcher.report.html.svg import Series, draw_curves
 from dni_async.launcher.report.rows import boundary_rows, metric_rows
 
-__all__ = ["draw_boundaries", "draw_learning"]
+__all__ = ["Read", "draw_boundaries", "draw_learning", "points_of"]
 
 NUM_HUES = 12
 
-_Read = Callable[[Mapping[str, Any]], float | None]
+Read = Callable[[Mapping[str, Any]], float | None]
 
 
 def draw_learning(runs: Sequence[Mapping[str, Any]]) -> str:
     """Metrics and loss of every run, by epochs and by seconds of training."""
 
-    def series(x: str, of: _Read) -> list[Series]:
+    def series(of: Read, *, by_seconds: bool) -> list[Series]:
         return [
-            Series(run["name"], hue(index), list(_points(run, x, of)))
+            Series(run["name"], hue(index), list(points_of(run, of, by_seconds=by_seconds)))
             for index, run in enumerate(runs)
         ]
 
-    figures: list[tuple[str, _Read]] = [
+    figures: list[tuple[str, Read]] = [
         (f"test {name}", partial(_metric, name=name)) for name, *_ in metric_rows(runs)
     ]
     figures += [
@@ -34,9 +34,9 @@ def draw_learning(runs: Sequence[Mapping[str, Any]]) -> str:
         ("training loss", lambda epoch: epoch["train_loss"]),
     ]
     charts = [
-        draw_curves(title, series(x, of), x_label=x_label, show=_short)
+        draw_curves(title, series(of, by_seconds=is_timed), x_label=x_label, show=_short)
         for title, of in figures
-        for x, x_label in (("epoch", "epoch"), ("since_start", "seconds of training"))
+        for is_timed, x_label in ((False, "epoch"), (True, "seconds of training"))
     ]
     names = curve_legend((run["name"], hue(index)) for index, run in enumerate(runs))
     return section("Learning", names + _charts(charts))
@@ -76,24 +76,21 @@ def draw_boundaries(run: Mapping[str, Any]) -> str:
     return section("Synthetic against returned gradients", names + _charts(charts) + rows + note)
 
 
-def _points(run: Mapping[str, Any], x: str, of: _Read) -> Iterator[tuple[float, float]]:
-    """Of the epochs that have the figure: all samples may be lost with a worker."""
-    for epoch in _timed(run["epochs"]):
+def points_of(
+    run: Mapping[str, Any], of: Read, *, by_seconds: bool
+) -> Iterator[tuple[float, float]]:
+    """A figure over epochs or seconds of training, where it is: all samples may be lost."""
+    seconds = 0.0
+    for epoch in run["epochs"]:
+        seconds += epoch["seconds"]
         value = of(epoch)
         if value is not None:
-            yield epoch[x], value
+            yield round(seconds, 3) if by_seconds else epoch["epoch"], value
 
 
 def _metric(epoch: Mapping[str, Any], name: str) -> float | None:
     value: float | None = epoch["test_metrics"].get(name)
     return value
-
-
-def _timed(epochs: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
-    seconds = 0.0
-    for epoch in epochs:
-        seconds += epoch["seconds"]
-        yield {**epoch, "since_start": round(seconds, 3)}
 
 
 def _charts(charts: Iterable[str]) -> str:

@@ -6,11 +6,12 @@ dark whatever makes a notebook so; curves have colours that stand out from both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from dni_async.decisions.goal import LOSS
 from dni_async.launcher.report.foreign_text import html_of
+from dni_async.launcher.report.html.learning import Read, points_of
 from dni_async.launcher.report.html.parts import legend, table
 from dni_async.launcher.report.html.svg import Series, draw_curves
 from dni_async.launcher.report.rows import (
@@ -84,10 +85,8 @@ def draw_result(report: Mapping[str, Any], notes: Collection[str] = ()) -> str:
         facts = ("run", "workers", "threads", "samples/s", "train s")
         parts.append(table(*run_table(report, facts, figures="test ")))
     if any(len(run["epochs"]) > 1 for run in runs):
-        may_be_compared = len(runs) > 1 and bool(
-            (report.get("comparison") or {}).get("is_comparable")
-        )
-        parts.append(_curves(runs, by_seconds=may_be_compared))
+        is_compared = len(runs) > 1 and bool((report.get("comparison") or {}).get("is_comparable"))
+        parts.append(_curves(runs, by_seconds=is_compared))
     if notes:
         said = draw_notes(notes)
         parts.append(f'<details class="soft"><summary>what was said</summary>{said}</details>')
@@ -134,8 +133,16 @@ def _sentences(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _curves(runs: Sequence[Mapping[str, Any]], *, by_seconds: bool) -> str:
     """The chosen metric and the training loss."""
+
+    def series(of: Read) -> list[Series]:
+        points = [list(points_of(run, of, by_seconds=by_seconds)) for run in runs]
+        return [
+            Series(run["name"], _hue(index), _thinned(points[index]))
+            for index, run in enumerate(runs)
+        ]
+
     metric = runs[0]["metric"]
-    figures: list[tuple[str, Callable[[Mapping[str, Any]], float | None]]] = [
+    figures: list[tuple[str, Read]] = [
         ("training loss", lambda epoch: epoch["train_loss"]),
         ("test loss", lambda epoch: epoch["test_loss"]),
     ]
@@ -144,29 +151,14 @@ def _curves(runs: Sequence[Mapping[str, Any]], *, by_seconds: bool) -> str:
     charts = [
         draw_curves(
             name,
-            [
-                Series(run["name"], _hue(index), _thinned(list(_points(run, read, by_seconds))))
-                for index, run in enumerate(runs)
-            ],
+            series(of),
             x_label="seconds of training" if by_seconds else "epoch",
             show=lambda y: f"{y:.4g}",
         )
-        for name, read in reversed(figures)
+        for name, of in reversed(figures)
     ]
     names = "" if len(runs) == 1 else legend((run["name"], _hue(i)) for i, run in enumerate(runs))
     return f'{names}<div class="charts">{"".join(charts)}</div>'
-
-
-def _points(
-    run: Mapping[str, Any], read: Callable[[Mapping[str, Any]], float | None], by_seconds: bool
-) -> Iterator[tuple[float, float]]:
-    """Of the epochs that have the figure."""
-    seconds = 0.0
-    for epoch in run["epochs"]:
-        seconds += epoch["seconds"]
-        value = read(epoch)
-        if value is not None:
-            yield round(seconds, 3) if by_seconds else epoch["epoch"], value
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
