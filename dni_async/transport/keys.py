@@ -55,7 +55,9 @@ def write_keys(folder: Path, *, coordinator: KeyPair, worker: KeyPair) -> None:
             _write(folder / f"{role}.secret", pair.secret)
         _write(folder / "allowed" / "worker.public", worker.public)
     except OSError as error:
-        raise ConfigError(f"keys: {folder}: cannot be made: {error.strerror}") from error
+        raise ConfigError(
+            f"keys: {folder}: cannot be made: {error.strerror}; name a new folder, in one that is there"
+        ) from error
 
 
 def read_keys(folder: Path, role: Role) -> KeyRing:

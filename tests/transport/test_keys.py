@@ -42,7 +42,9 @@ def test_nobody_else_may_read_them(folder: Path) -> None:
 
 def test_keys_are_never_overwritten(folder: Path) -> None:
     before = (folder / "worker.secret").read_bytes()
-    with pytest.raises(ConfigError, match=r"keys: .*ring: cannot be made: File exists"):
+    with pytest.raises(
+        ConfigError, match=r"keys: .*ring: cannot be made: File exists; name a new folder"
+    ):
         write_keys(folder, coordinator=make_key_pair(), worker=make_key_pair())
     assert (folder / "worker.secret").read_bytes() == before
 
