@@ -95,6 +95,24 @@ def test_who_goes_on_tells_again_what_perhaps_nobody_heard() -> None:
     assert [point.updates for point in points] == list(range(1, 2 * MAX_POINTS + 1))
 
 
+def test_who_is_stopped_again_and_again_loses_no_point_and_keeps_no_more_of_them() -> None:
+    heard: set[int] = set()
+    curve, at = Curve(1), 0
+    for _ in range(5):
+        heard |= {point.updates for point in curve.take()}  # as it begins
+        trained(curve, at + 1, at + 1)
+        heard |= {point.updates for point in curve.take()}  # after its first update
+        trained(curve, at + 2, at + 50)
+        at += 50
+        state = curve.state(span_s=0.0)
+        assert len(state["waiting"]) <= 2 * MAX_POINTS
+        curve = Curve(1)
+        curve.restore(state, has_loss=True)
+    while points := curve.take():
+        heard |= {point.updates for point in points}
+    assert heard == set(range(1, at + 1))
+
+
 def test_with_no_updates_between_points_there_are_none() -> None:
     curve = Curve(0)
     trained(curve, 1, 100)
