@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from dni_async.launcher.dashboard.curves import learning_of, row_of_run
@@ -29,6 +29,7 @@ from dni_async.launcher.report.shelf.shelf import Shelf
 __all__ = ["LiveRun", "Sources", "told_now", "written"]
 
 MAX_COMPARED = 12
+KEPT_S = 1.0  # that a first page is true: who is silent is so for longer, though nobody tells that
 
 
 class LiveRun:
@@ -38,7 +39,7 @@ class LiveRun:
         self.ledger = ledger
         self.folder = folder
         self.stacks = Stacks(folder)
-        self._now: tuple[int, str] = (-1, "")
+        self._now: tuple[int, float, str] = (-1, 0.0, "")
 
     @property
     def name(self) -> str:
@@ -46,11 +47,11 @@ class LiveRun:
         return self.folder.resolve().name
 
     def now(self) -> str:
-        """The first page as JSON; made once however many look, until more is told."""
-        version = self.ledger.version
-        if self._now[0] != version:
-            self._now = (version, written(told_now(self.ledger)))
-        return self._now[1]
+        """The first page as JSON; made once however many look, until more is told or it is old."""
+        version, at_s = self.ledger.version, monotonic()
+        if self._now[0] != version or at_s - self._now[1] >= KEPT_S:
+            self._now = (version, at_s, written(told_now(self.ledger)))
+        return self._now[2]
 
 
 class Sources:
@@ -117,7 +118,7 @@ class Sources:
         if self.live is not None and self.is_live(name):
             moment = self.live.ledger.moment()
             length_s = length_s or FIRST_BATCHES * told_batch_s(moment) or TOLD_S
-            told = read_told(folder, time.monotonic() - moment.at_s, length_s)
+            told = read_told(folder, monotonic() - moment.at_s, length_s)
             return told_timeline(moment, told, is_lockstep=is_lockstep)
         report = self._shelf.report(name)
         return self._timelines.of(folder, began_s, length_s, is_lockstep=is_lockstep, report=report)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from dni_async.config.run_config import RunConfig
+from dni_async.launcher.dashboard import sources as sources_module
 from dni_async.launcher.dashboard.facts import facts_of
 from dni_async.launcher.dashboard.ledger import Ledger
-from dni_async.launcher.dashboard.sources import LiveRun, Sources, told_now, written
+from dni_async.launcher.dashboard.sources import KEPT_S, LiveRun, Sources, told_now, written
 from dni_async.launcher.plan.plan import make_plan
 from dni_async.launcher.report.shelf.shelf import Shelf
 from tests.launcher.dashboard.test_header import FACTS
@@ -21,13 +24,21 @@ def test_what_is_not_finite_is_null() -> None:
     assert json.loads(written(value)) == {"a": None, "b": [None, 1.5], "3": [None, "x"]}
 
 
-def test_the_first_page_is_made_once_until_more_is_told(tmp_path: Path) -> None:
+def test_the_first_page_is_made_once_until_more_is_told_or_it_is_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_s = [100.0]
+    monkeypatch.setattr(sources_module, "monotonic", lambda: at_s[0])
     ledger = Ledger()
     live = LiveRun(ledger, tmp_path / "run")
     first = live.now()
+    at_s[0] += KEPT_S / 2
     assert live.now() is first
     ledger.progress(progress(0))
-    assert live.now() is not first
+    second = live.now()
+    assert second is not first
+    at_s[0] += KEPT_S  # nobody tells anything, which is to be seen
+    assert live.now() is not second
 
 
 def test_a_password_of_the_run_that_goes_on_is_told_nobody(tmp_path: Path) -> None:
