@@ -56,7 +56,7 @@ def write_keys(folder: Path, *, coordinator: KeyPair, worker: KeyPair) -> None:
         _write(folder / "allowed" / "worker.public", worker.public)
     except OSError as error:
         raise ConfigError(
-            f"keys: {folder}: cannot be made: {error.strerror}; name a new folder in one there is"
+            f"keys: {folder}: cannot be made: {error.strerror}; name a new folder"
         ) from error
 
 

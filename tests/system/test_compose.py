@@ -33,10 +33,13 @@ for entry in pathlib.Path("/proc").glob("[0-9]*"):
 
 
 def succeeds(*command: str) -> bool:
-    """Whether there is such a command, and it ends well."""
+    """Whether there is such a command, and it ends well and soon: an engine may hang."""
     if shutil.which(command[0]) is None:
         return False
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    try:
+        return subprocess.run(command, capture_output=True, check=False, timeout=20).returncode == 0
+    except subprocess.TimeoutExpired:
+        return False
 
 
 HAS_ENGINE = succeeds("docker", "info")
