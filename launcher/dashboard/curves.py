@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import Any
 
 from dni_async.config.metric_names import traits_of_metric
-from dni_async.launcher.report.results import RunResult
+from dni_async.launcher.report.results import RunResult, boundaries_by_stage
 from dni_async.launcher.report.rows import chosen_metric, metrics_of
 
 __all__ = ["learning_of", "row_of_run"]
@@ -18,9 +18,6 @@ _AGREEMENT = ("cosine", "norm_ratio", "relative_error")
 
 def row_of_run(run: RunResult) -> dict[str, Any]:
     """A run that may go on, as far as curves and comparison read it, as report.json has it."""
-    boundaries: dict[int, list[dict[str, Any]]] = {}
-    for told in list(run.boundaries):
-        boundaries.setdefault(told.stage, []).append(asdict(told))
     return {
         "name": run.name,
         "kind": run.kind,
@@ -29,9 +26,7 @@ def row_of_run(run: RunResult) -> dict[str, Any]:
         "samples_per_second": run.samples_per_second,
         "others_cores": run.others_cores,
         "epochs": [asdict(epoch) for epoch in list(run.epochs)],
-        "boundaries": [
-            {"stage": stage, "epochs": epochs} for stage, epochs in sorted(boundaries.items())
-        ],
+        "boundaries": boundaries_by_stage(list(run.boundaries)),
     }
 
 

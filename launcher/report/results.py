@@ -13,7 +13,7 @@ from dni_async.launcher.report.curves import Told
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult, rounded
 from dni_async.wire.messages import BoundaryEpoch
 
-__all__ = ["EpochResult", "RestartResult", "RunResult", "StopResult"]
+__all__ = ["EpochResult", "RestartResult", "RunResult", "StopResult", "boundaries_by_stage"]
 
 # Digits in report.json.
 _OF_EPOCHS = {"seconds": 4}
@@ -215,14 +215,14 @@ class RunResult:
             "stopped": None if self.stopped is None else asdict(self.stopped),
             "epochs": [epoch.to_dict() for epoch in self.epochs],
             "restarts": [each.to_dict() for each in self.restarts],
-            "boundaries": _boundary_rows(self.boundaries),
+            "boundaries": boundaries_by_stage(self.boundaries),
             "links": [link.to_dict() for link in self.links],
             "workers": [worker.to_dict() for worker in self.workers],
         }
 
 
-def _boundary_rows(told: Sequence[BoundaryEpoch]) -> list[dict[str, Any]]:
-    """The boundaries by stage, each with its epochs in the order they were told."""
+def boundaries_by_stage(told: Sequence[BoundaryEpoch]) -> list[dict[str, Any]]:
+    """The boundaries as report.json has them, each with its epochs in the order they were told."""
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for each in told:
         row = rounded(each, _OF_BOUNDARIES)
