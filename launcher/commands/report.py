@@ -102,6 +102,8 @@ def command(
         _compare(paths, as_json=as_json)
         return 0
     (path,) = paths
+    if serves or replays:
+        _check_drawn("serve" if serves else "replay", drawn)
     if serves:
         _serve(path, host, port)
     elif replays:
@@ -119,6 +121,13 @@ def _check_alone(asked: dict[str, bool]) -> None:
     for name, is_asked in asked.items():
         if is_asked:
             raise ConfigError(f"{name}: is for one run; name a single run directory")
+
+
+def _check_drawn(option: str, drawn: dict[str, bool]) -> None:
+    """Raises ConfigError for a file that would not be written."""
+    for name, is_asked in drawn.items():
+        if is_asked:
+            raise ConfigError(f"{name}: is not written with --{option}; leave one of them out")
 
 
 def _show(path: Path, html: Path | None, picture: Path | None, *, as_json: bool) -> None:

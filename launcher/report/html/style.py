@@ -51,8 +51,7 @@ section {
   padding: 1.1rem 1.25rem; margin-bottom: 1rem; min-width: 0;
 }
 .scroll { overflow-x: auto; }
-.verdict p { margin: .3rem 0 0; } .verdict .said { font-size: 1.2rem; font-weight: 600; margin: 0; }
-.verdict .scroll { margin-top: .9rem; }
+.verdict .said { font-size: 1.2rem; font-weight: 600; margin: 0; }
 .cards { display: grid; gap: 1rem; margin-bottom: 1rem;
   grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); }
 .cards section { margin: 0; }

@@ -115,6 +115,8 @@ def test_one_run_as_json_is_its_report(runs: Path) -> None:
         (["new", "old", "--replay"], "Error: replay: is for one run"),
         ([".", "--html", "x.html"], "Error: html: is for one run"),
         (["absent"], "absent: cannot be read"),
+        (["new", "--replay", "--html", "x.html"], "Error: html: is not written with --replay"),
+        (["new", "--serve", "--picture", "x.svg"], "Error: picture: is not written with --serve"),
     ],
 )
 def test_what_cannot_be_shown_is_one_sentence(
