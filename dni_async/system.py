@@ -54,7 +54,10 @@ def available_cores(root: Path = _CGROUPS, own: Path = _OWN_GROUPS) -> int:
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    quota = cgroup_quota(root, own)
+    return _within(cgroup_quota(root, own), cores)
+
+
+def _within(quota: float | None, cores: int) -> int:
     return cores if quota is None else max(1, min(cores, math.ceil(quota)))
 
 
@@ -140,9 +143,9 @@ def core_use() -> CoreUse | None:
         return None
     if own_ticks is None:
         return None
-    limit = available_cores()
-    least = _least_granted(_CGROUPS, _OWN_GROUPS) if limit < len(cores) else None
-    group_s = None if least is None else group_seconds(least[1])
+    quota, group = _least_granted(_CGROUPS, _OWN_GROUPS) or (None, None)
+    limit = _within(quota, len(cores))
+    group_s = group_seconds(group) if group is not None and limit < len(cores) else None
     return CoreUse(at_s, len(cores), limit, idle * tick_s, own_ticks * tick_s, group_s)
 
 
