@@ -1,4 +1,4 @@
-"""How fast this machine is just now, measured in a third of a second."""
+"""How fast this machine is just now, measured in three tenths of a second."""
 
 from __future__ import annotations
 

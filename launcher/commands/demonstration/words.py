@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +114,7 @@ def _came_to(comparison: Mapping[str, Any]) -> str:
     )
 
 
-def _named(comparison: Mapping[str, Any], applies: Any) -> str:
+def _named(comparison: Mapping[str, Any], applies: Callable[[Any], Any]) -> str:
     """The baselines of which that is true, as people call them."""
     names = [spoken(name) for name, told in comparison["baselines"].items() if applies(told)]
     return " and ".join(names)
