@@ -40,10 +40,21 @@ def use_scratch() -> None:
 def remove_scratch(folder: str) -> None:
     """Remove the folder, and the shared memory of those who have used it and are gone."""
     makers = [int(path.name.removeprefix(_MARK)) for path in Path(folder).glob(f"{_MARK}*")]
-    for pid in makers:
-        with suppress(psutil.Error):
-            psutil.Process(pid).wait(_PARTING_S)
+    for pid in filter(_is_gone, makers):
         for segment in _SHARED.glob(f"torch_{pid}_*"):
             with suppress(OSError):
                 segment.unlink()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_gone(pid: int) -> bool:
+    """Whether that process has ended, or does so soon; else another may have its number by now."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() != psutil.STATUS_ZOMBIE:
+            process.wait(_PARTING_S)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.Error:
+        return False
+    return True

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dni_async.files import scratch
 from dni_async.files.scratch import SCRATCH, remove_scratch, use_scratch
 
 MAKER = """
@@ -45,6 +46,27 @@ def test_the_shared_memory_of_the_killed_goes_with_their_folder(
         other.unlink()
     assert not folder.exists()
     remove_scratch(str(folder))  # by whom comes later
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no shared memory by name")
+def test_who_lives_on_keeps_the_shared_memory_of_that_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratch, "_PARTING_S", 0.01)
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    waits = [sys.executable, "-c", "input()"]
+    with subprocess.Popen(waits, stdin=subprocess.PIPE) as stranger:
+        (folder / f"makes-tensors-{stranger.pid}").touch()
+        segment = Path(f"/dev/shm/torch_{stranger.pid}_1_0")
+        segment.touch()
+        try:
+            remove_scratch(str(folder))
+            assert segment.exists()
+        finally:
+            segment.unlink(missing_ok=True)
+        stranger.communicate(b"\n")
+    assert not folder.exists()
 
 
 def test_without_a_folder_nothing_is_left_anywhere(
