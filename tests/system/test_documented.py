@@ -49,6 +49,7 @@ SHORT = {
     "COLUMNS": "100",
 }
 A_RUN = ("--layers=3", "--width=32", "--epochs=2", "--profile")
+RUN = re.compile(r"\bruns/\w+|\bRUN\b|(?<= )[AB](?= |$)")  # one that the reader has
 NAME = re.compile(r"^# ([\w-]+\.(?:py|toml))\b")
 MNIST = Path(os.environ.get("DNI_DATA_DIR") or ROOT.parent / "shared" / "data")
 HAS_MNIST = any(MNIST.glob("**/train-images-idx3-ubyte*"))
@@ -76,9 +77,6 @@ def named_blocks(name: str) -> Iterator[tuple[str, str]]:
         found = NAME.match(block.text)
         if found:
             yield found.group(1), block.text
-
-
-RUN = re.compile(r"\bruns/\w+|\bRUN\b|(?<= )[AB](?= |$)")  # one that the reader has
 
 
 @pytest.fixture
