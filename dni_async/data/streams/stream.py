@@ -104,9 +104,9 @@ class Loader:
         else:
             loader.num_workers = 1 if is_few else max(1, self._num_workers)
             loader.prefetch_factor = loader.prefetch_factor or _AHEAD
-            loader.worker_init_fn = _Begin(self._user_init)
             if sys.platform == "linux" and loader.multiprocessing_context is None:
                 loader.multiprocessing_context = "fork"
+            loader.worker_init_fn = _Begin(self._user_init, loader.multiprocessing_context)
         for each in _drawers(loader):
             generator = getattr(each, "generator", None)
             if isinstance(generator, torch.Generator):
@@ -193,14 +193,17 @@ class _Begin:
     """What a process of a loader does first: see that nothing of it outlives whoever began it.
 
     Its temporary files, sockets over which tensors travel, go into the run's own folder.
+    context: multiprocessing's, by which the loader begins them; None for the usual one.
     """
 
-    def __init__(self, then: Callable[[int], None] | None) -> None:
+    def __init__(self, then: Callable[[int], None] | None, context: Any) -> None:
         self._then = then
         self._parent = os.getpid()
+        # A server that forks them watches over them, and is their parent.
+        self._has_server = context is not None and context.get_start_method() == "forkserver"
 
     def __call__(self, index: int) -> None:
-        if os.getppid() == self._parent:  # not where a server forks them, which watches over them
+        if not self._has_server:
             die_with_parent(self._parent)
         name_process(f"dni-data-{index}")
         use_scratch()
