@@ -1,8 +1,8 @@
-"""The messages between coordinator and workers; ``messages`` has all that there are."""
+"""The messages from a worker to the coordinator; ``messages`` has all that there are."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from dni_async.wire.counters import Counters
@@ -13,10 +13,8 @@ __all__ = [
     "MAX_NAME",
     "MAX_PART_BYTES",
     "Alive",
-    "Assigned",
     "BoundaryEpoch",
     "Bye",
-    "Drain",
     "EpochLoss",
     "EpochTrained",
     "Evaluated",
@@ -24,31 +22,19 @@ __all__ = [
     "FileKind",
     "FilePart",
     "FileWanted",
-    "Heartbeat",
     "Hello",
     "InboxMoved",
     "Join",
-    "NeighbourReplaced",
     "Progress",
     "Ready",
     "Saved",
-    "Scalar",
-    "Side",
-    "Start",
-    "Stop",
-    "Welcome",
 ]
 
 MAX_PART_BYTES = 48 * 1024  # of a file, in one message
 MAX_FIGURES = 32  # of a test
 MAX_NAME = 64  # of one of them, in characters
 
-Side = Literal["above", "below"]
 FileKind = Literal["weights", "shard", "profile", "torch-profile", "events"]
-Scalar = str | int | float | bool | None
-
-
-# --- control plane, from a worker -------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +70,8 @@ class Hello:
     """A worker has bound its inbox (endpoint, empty for the source) and takes its stage.
 
     incarnation: how many workers have hosted the stage before. place: who is in the same one can
-    also connect to near, where memory is shared; both empty where nothing is gained by that.
+    also connect to near, where memory is shared; both empty where nothing is gained by that. key:
+    the inbox's public key, made for it alone; empty where only this user can connect.
     """
 
     protocol: int
@@ -96,6 +83,7 @@ class Hello:
     incarnation: int = 0
     place: str = ""
     near: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +168,17 @@ class Evaluated:
 
 @dataclass(frozen=True, slots=True)
 class InboxMoved:
-    """Answer to NeighbourReplaced on the side below: where that incarnation is to connect."""
+    """Answer to NeighbourReplaced on the side below: where that incarnation is to connect.
+
+    key: as in Hello, of the new inbox.
+    """
 
     run_id: str
     stage: int
     incarnation: int
     endpoint: str
     near: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,101 +240,3 @@ class Bye:
 
     run_id: str
     stage: int
-
-
-# --- control plane, from the coordinator ------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Assigned:
-    """Who has joined is to host this stage of this run: say Hello."""
-
-    run_id: str
-    stage: int
-    incarnation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """The coordinator is there; sent to everybody who has joined."""
-
-    run_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Welcome:
-    """All workers said Hello: the run, this stage's part of it, and the neighbour above.
-
-    first_layer, end_layer: the half-open range of layers that the stage holds. peer: endpoint of
-    the stage above's inbox, empty for the head. input_shape: of one sample. holds_ids: samples are
-    int64 ids, not float32. num_classes, target_shape, target_dtype, has_ignored: of the targets, as
-    config.target_form has them; output_shape: of outputs; both shapes are of a batch of one.
-    num_updates: batches that the whole run trains on; num_test_batches: of each test. config:
-    RunConfig. profile_folder, events_folder: where profiles and events are left, empty where not
-    asked for. checkpoint_folder: where checkpoints are made. next_batch_id: where a replaced source
-    goes on, unless the stage above has come further. shard: the file of a checkpoint that the stage
-    starts from, empty when it starts from the seed. run_folder: the run directory, in which the
-    file ``run-id`` holds run_id; who does not see that there sends its files.
-    """
-
-    run_id: str
-    num_stages: int
-    first_layer: int
-    end_layer: int
-    device: str
-    num_threads: int
-    peer: str
-    weights_path: str
-    input_shape: tuple[int, ...]
-    holds_ids: bool
-    num_classes: int
-    num_updates: int
-    config: dict[str, Scalar | list[str]] = field(default_factory=dict)
-    profile_folder: str = ""
-    events_folder: str = ""
-    checkpoint_folder: str = ""
-    next_batch_id: int = 0
-    shard: str = ""
-    run_folder: str = ""
-    target_shape: tuple[int, ...] = (1,)
-    target_dtype: str = "int64"
-    has_ignored: bool = False
-    output_shape: tuple[int, ...] = (1,)
-    num_test_batches: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """All workers are ready: begin."""
-
-    run_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Drain:
-    """To the source: take up no more training batches; finish what is under way and end well."""
-
-    run_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class NeighbourReplaced:
-    """The worker on that side has died; its successor is that incarnation of its stage.
-
-    above: connect to endpoint, its inbox. below: open a new inbox, and answer InboxMoved; endpoint
-    is empty.
-    """
-
-    run_id: str
-    side: Side
-    incarnation: int
-    endpoint: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Leave now, without draining. again: who has joined from elsewhere may join once more."""
-
-    run_id: str
-    reason: str
-    again: bool = False

@@ -60,12 +60,14 @@ class LinkReady:
     """Answer to LinkHello from the upper end: the link is up.
 
     next_batch_id: one past the last batch that came over the link before this one; a replacement
-    goes on from there. 0 at the start of a run.
+    goes on from there. 0 at the start of a run. slots: the unix socket at which memory may be
+    handed over, a path or @NAME; empty where none is taken.
     """
 
     run_id: str
     stage: int
     next_batch_id: int = 0
+    slots: str = ""
 
 
 @dataclass(frozen=True, slots=True)

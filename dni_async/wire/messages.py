@@ -11,10 +11,8 @@ from dni_async.wire.control import (
     MAX_NAME,
     MAX_PART_BYTES,
     Alive,
-    Assigned,
     BoundaryEpoch,
     Bye,
-    Drain,
     EpochLoss,
     EpochTrained,
     Evaluated,
@@ -22,19 +20,12 @@ from dni_async.wire.control import (
     FileKind,
     FilePart,
     FileWanted,
-    Heartbeat,
     Hello,
     InboxMoved,
     Join,
-    NeighbourReplaced,
     Progress,
     Ready,
     Saved,
-    Scalar,
-    Side,
-    Start,
-    Stop,
-    Welcome,
 )
 from dni_async.wire.data import (
     INLINE,
@@ -51,6 +42,17 @@ from dni_async.wire.data import (
     SlotsAnswer,
     SlotsOffered,
     TensorMeta,
+)
+from dni_async.wire.orders import (
+    Assigned,
+    Drain,
+    Heartbeat,
+    NeighbourReplaced,
+    Scalar,
+    Side,
+    Start,
+    Stop,
+    Welcome,
 )
 
 __all__ = [
@@ -104,7 +106,7 @@ __all__ = [
     "WorkerMessage",
 ]
 
-PROTOCOL = 7  # bumped whenever a message changes; both ends must agree
+PROTOCOL = 8  # bumped whenever a message changes; both ends must agree
 
 MAX_CREDITS = 8  # in one message
 DataMessage = (

@@ -193,7 +193,7 @@ WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
     "holds_ids num_classes num_updates config profile_folder events_folder checkpoint_folder "
     "next_batch_id shard run_folder target_shape target_dtype has_ignored output_shape "
-    "num_test_batches"
+    "num_test_batches peer_key"
 )
 
 
@@ -206,13 +206,13 @@ TIMES = (
 )
 
 
-def test_protocol_7_stays_what_it_was() -> None:
+def test_protocol_8_stays_what_it_was() -> None:
     """Both ends must agree: whoever changes a message bumps PROTOCOL and this table."""
-    assert PROTOCOL == 7
+    assert PROTOCOL == 8
     table = [(t.__name__, " ".join(f.name for f in fields(t))) for t in MESSAGE_TYPES]
     assert table == [
         ("LinkHello", "run_id stage window"),
-        ("LinkReady", "run_id stage next_batch_id"),
+        ("LinkReady", "run_id stage next_batch_id slots"),
         ("SlotsOffered", "run_id"),
         ("SlotsAnswer", "run_id accepted reason"),
         ("Activation", "run_id batch_id version purpose anchor tensors structure"),
@@ -222,7 +222,7 @@ def test_protocol_7_stays_what_it_was() -> None:
         ("CheckpointMark", "run_id batch_id epoch index"),
         ("Join", "protocol pid host machine num_cores num_threads device stage is_for_any token"),
         ("Alive", "pid"),
-        ("Hello", "protocol run_id stage pid host endpoint incarnation place near"),
+        ("Hello", "protocol run_id stage pid host endpoint incarnation place near key"),
         ("Ready", "run_id stage"),
         ("Progress", "run_id stage counters points"),
         ("EpochTrained", "run_id epoch seconds"),
@@ -232,7 +232,7 @@ def test_protocol_7_stays_what_it_was() -> None:
         ("Saved", "run_id stage batch_id epoch index size_bytes sha256 reason"),
         ("Failed", "run_id stage device summary traceback"),
         ("Bye", "run_id stage"),
-        ("InboxMoved", "run_id stage incarnation endpoint near"),
+        ("InboxMoved", "run_id stage incarnation endpoint near key"),
         ("FileWanted", "run_id stage"),
         ("FilePart", "run_id stage kind batch_id data is_last"),
         ("Assigned", "run_id stage incarnation"),
@@ -241,7 +241,7 @@ def test_protocol_7_stays_what_it_was() -> None:
         ("Start", "run_id"),
         ("Stop", "run_id reason again"),
         ("Drain", "run_id"),
-        ("NeighbourReplaced", "run_id side incarnation endpoint"),
+        ("NeighbourReplaced", "run_id side incarnation endpoint key"),
     ]
     groups = [(name, " ".join(f.name for f in fields(group))) for name, group in COUNTERS.items()]
     assert groups == [
@@ -262,7 +262,7 @@ def test_protocol_7_stays_what_it_was() -> None:
             ),
         ),
     ]
-    assert encode(Credit("a", (5, 6))) == [b"\x94\x07\x06\xa1a\x92\x05\x06"]
+    assert encode(Credit("a", (5, 6))) == [b"\x94\x08\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
         b"\x99\x07\x04\xa3run\x07\x03\xa5train\xc3\x92"
         b"\x93\xa7float32\x92\x02\x03\xff"

@@ -1,0 +1,119 @@
+"""The messages from the coordinator to workers; ``messages`` has all that there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = [
+    "Assigned",
+    "Drain",
+    "Heartbeat",
+    "NeighbourReplaced",
+    "Scalar",
+    "Side",
+    "Start",
+    "Stop",
+    "Welcome",
+]
+
+Side = Literal["above", "below"]
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Who has joined is to host this stage of this run: say Hello."""
+
+    run_id: str
+    stage: int
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The coordinator is there; sent to everybody who has joined."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """All workers said Hello: the run, this stage's part of it, and the neighbour above.
+
+    first_layer, end_layer: the half-open range of layers that the stage holds. peer: endpoint of
+    the stage above's inbox, empty for the head; peer_key: what it knows that inbox by, as in Hello.
+    input_shape: of one sample. holds_ids: samples are
+    int64 ids, not float32. num_classes, target_shape, target_dtype, has_ignored: of the targets, as
+    config.target_form has them; output_shape: of outputs; both shapes are of a batch of one.
+    num_updates: batches that the whole run trains on; num_test_batches: of each test. config:
+    RunConfig. profile_folder, events_folder: where profiles and events are left, empty where not
+    asked for. checkpoint_folder: where checkpoints are made. next_batch_id: where a replaced source
+    goes on, unless the stage above has come further. shard: the file of a checkpoint that the stage
+    starts from, empty when it starts from the seed. run_folder: the run directory, in which the
+    file ``run-id`` holds run_id; who does not see that there sends its files.
+    """
+
+    run_id: str
+    num_stages: int
+    first_layer: int
+    end_layer: int
+    device: str
+    num_threads: int
+    peer: str
+    weights_path: str
+    input_shape: tuple[int, ...]
+    holds_ids: bool
+    num_classes: int
+    num_updates: int
+    config: dict[str, Scalar | list[str]] = field(default_factory=dict)
+    profile_folder: str = ""
+    events_folder: str = ""
+    checkpoint_folder: str = ""
+    next_batch_id: int = 0
+    shard: str = ""
+    run_folder: str = ""
+    target_shape: tuple[int, ...] = (1,)
+    target_dtype: str = "int64"
+    has_ignored: bool = False
+    output_shape: tuple[int, ...] = (1,)
+    num_test_batches: int = 0
+    peer_key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """All workers are ready: begin."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """To the source: take up no more training batches; finish what is under way and end well."""
+
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourReplaced:
+    """The worker on that side has died; its successor is that incarnation of its stage.
+
+    above: connect to endpoint, its inbox, which is known by key, as in Hello. below: open a new
+    inbox, and answer InboxMoved; both are empty.
+    """
+
+    run_id: str
+    side: Side
+    incarnation: int
+    endpoint: str
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Leave now, without draining. again: who has joined from elsewhere may join once more."""
+
+    run_id: str
+    reason: str
+    again: bool = False
