@@ -264,7 +264,7 @@ def test_protocol_8_stays_what_it_was() -> None:
     ]
     assert encode(Credit("a", (5, 6))) == [b"\x94\x08\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
-        b"\x99\x07\x04\xa3run\x07\x03\xa5train\xc3\x92"
+        b"\x99\x08\x04\xa3run\x07\x03\xa5train\xc3\x92"
         b"\x93\xa7float32\x92\x02\x03\xff"
         b"\x93\xa5int64\x91\x02\xff\xa0"
     )
