@@ -30,7 +30,7 @@ class ShardWriter:
     def save(self, cut: Cut, shard: Shard) -> None:
         """Begin to write the stage's part of the checkpoint at cut."""
         self.finish()
-        self._thread = threading.Thread(target=self._write, args=(cut, shard), daemon=True)
+        self._thread = threading.Thread(target=self.write, args=(cut, shard), daemon=True)
         self._thread.start()
 
     def finish(self) -> None:
@@ -47,7 +47,8 @@ class ShardWriter:
         """Where the shard of a checkpoint that is not whole yet lies."""
         return partial_folder(self._root, batch_id) / names.shard(self._stage)
 
-    def _write(self, cut: Cut, shard: Shard) -> None:
+    def write(self, cut: Cut, shard: Shard) -> None:
+        """What the thread does: the shard is on disk, or there is a reason why not."""
         size_bytes, sha256, reason = 0, "", ""
         try:
             content, digest = pack(shard), hashlib.sha256()

@@ -7,8 +7,10 @@ import math
 import os
 import platform
 import time
+from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import HandshakeError
@@ -36,11 +38,23 @@ from dni_async.workers.startup.file_courier import FileCourier, sees_run
 from dni_async.workers.startup.neighbours import greet_above
 from dni_async.workers.startup.seat import Orphaned, Seat, Stopped
 
-__all__ = ["await_start", "join"]
-
-M = TypeVar("M", bound=Message)
+__all__ = ["Awaited", "Ear", "await_start", "join", "taking_seat", "waiting_for_start"]
 
 DEADLINE_S = 120.0  # the coordinator's own deadline is shorter and names who is missing
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """The next word must be of this kind, and come from source; who: that one, for people."""
+
+    source: Link | ControlChannel
+    kind: type[Message]
+    who: str
+
+
+T = TypeVar("T")
+Steps = Generator[Awaited, Any, T]
+"""What is done between words: each yield says what is awaited, and is given that message."""
 
 
 def join(connections: Connections, assignment: Assignment) -> Seat:
@@ -48,6 +62,13 @@ def join(connections: Connections, assignment: Assignment) -> Seat:
 
     Raises HandshakeError when the deadline passes, Stopped when the coordinator ends the run.
     """
+    # Whose neighbours join from elsewhere waits for them as long as the coordinator does.
+    ear = Ear(assignment.stage, connections, is_patient=bool(assignment.interface))
+    return ear.through(taking_seat(connections, assignment))
+
+
+def taking_seat(connections: Connections, assignment: Assignment) -> Steps[Seat]:
+    """What join does, without waiting. Raises HandshakeError for who is of another run."""
     stage, run_id = assignment.stage, assignment.run_id
     transport, control, waiting = connections.transport, connections.control, connections.waiting
     listens = assignment.inbox()
@@ -65,15 +86,12 @@ def join(connections: Connections, assignment: Assignment) -> Seat:
             near="" if inbox is None else inbox.channel.near,
         )
     )
-    # Whose neighbours join from elsewhere waits for them as long as the coordinator does.
-    is_patient = bool(assignment.interface)
-    wait = _Wait(stage, connections, is_patient=is_patient)
 
-    welcome = wait.hear(control, Welcome, "the coordinator")
+    welcome: Welcome = yield Awaited(control, Welcome, "the coordinator")
     courier = None
     if assignment.folder and not sees_run(welcome):
         courier = FileCourier(control, run_id, stage, Path(assignment.folder))
-        welcome = _fetch(courier, welcome, control, wait)
+        welcome = yield from _fetch(courier, welcome, control, stage)
     welcome = assignment.adapt(welcome)
     config = RunConfig.from_dict(welcome.config)
     outbox = None
@@ -82,13 +100,13 @@ def join(connections: Connections, assignment: Assignment) -> Seat:
     next_batch_id = welcome.next_batch_id
     if outbox is not None:
         waiting.watch(outbox.channel)
-        ready = wait.hear(outbox, LinkReady, f"stage {stage + 1}")
+        ready: LinkReady = yield Awaited(outbox, LinkReady, f"stage {stage + 1}")
         if (ready.run_id, ready.stage) != (run_id, stage + 1):
             raise HandshakeError(f"stage {stage}: the link above belongs to another run: {ready}")
         next_batch_id = max(next_batch_id, ready.next_batch_id)
     if inbox is not None:
         waiting.watch(inbox.channel)
-        hello = wait.hear(inbox, LinkHello, f"stage {stage - 1}")
+        hello: LinkHello = yield Awaited(inbox, LinkHello, f"stage {stage - 1}")
         if (hello.run_id, hello.stage, hello.window) != (run_id, stage - 1, config.places):
             raise HandshakeError(f"stage {stage}: the link below belongs to another run: {hello}")
         inbox.send(LinkReady(run_id, stage, next_batch_id))
@@ -105,14 +123,16 @@ def join(connections: Connections, assignment: Assignment) -> Seat:
     )
 
 
-def _fetch(courier: FileCourier, welcome: Welcome, control: ControlChannel, wait: _Wait) -> Welcome:
+def _fetch(
+    courier: FileCourier, welcome: Welcome, control: ControlChannel, stage: int
+) -> Steps[Welcome]:
     """What welcome says, with files of this host; the shard comes over the control socket."""
     redirected = courier.redirect(welcome)
     if not welcome.shard:
         return redirected
-    control.send(FileWanted(welcome.run_id, wait.stage))
+    control.send(FileWanted(welcome.run_id, stage))
     incoming = courier.incoming()
-    while not incoming.add(wait.hear(control, FilePart, "the coordinator")):
+    while not incoming.add((yield Awaited(control, FilePart, "the coordinator"))):
         pass
     return dataclasses.replace(redirected, shard=str(incoming.path))
 
@@ -121,15 +141,23 @@ def await_start(seat: Seat, connections: Connections) -> bool:
     """Say Ready and wait for Start; whether Drain came before it, as to a source that takes the
     place of one in a run that is ending early. Raises Stopped or HandshakeError.
     """
-    connections.control.send(Ready(seat.run_id, seat.stage))
     deadline_s = seat.config.start_timeout_s + COMPILE_S  # others may still be building
-    wait = _Wait(seat.stage, connections, deadline_s)
-    wait.hear(connections.control, Start, "the coordinator")
-    return wait.is_drained
+    ear = Ear(seat.stage, connections, deadline_s)
+    ear.through(waiting_for_start(seat, connections))
+    return ear.is_drained
 
 
-class _Wait:
-    """Waits for one message at a time, listening to the coordinator all the while."""
+def waiting_for_start(seat: Seat, connections: Connections) -> Steps[None]:
+    """What await_start does, without waiting."""
+    connections.control.send(Ready(seat.run_id, seat.stage))
+    yield Awaited(connections.control, Start, "the coordinator")
+
+
+class Ear:
+    """Hears one message at a time, listening to the coordinator all the while.
+
+    is_drained: Drain has come among them.
+    """
 
     def __init__(
         self,
@@ -141,47 +169,61 @@ class _Wait:
     ) -> None:
         self._deadline_s = deadline_s
         self._is_patient = is_patient
-        self.stage = stage
+        self._stage = stage
         self.is_drained = False
         self._control = connections.control
         self._waiting = connections.waiting
         self._lifeline = connections.lifeline
         self._deadline = time.monotonic() + deadline_s
 
-    def hear(self, source: Link | ControlChannel, kind: type[M], who: str) -> M:
-        """The next message from source, which must be of that kind."""
+    def through(self, steps: Steps[T]) -> T:
+        """Go through the steps, waiting for each message; what they come to."""
+        message = None
         while True:
-            message = self._next(source)
-            if isinstance(message, kind):
-                return message
-            if message is not None:
-                raise HandshakeError(
-                    f"stage {self.stage}: {who} sent {type(message).__name__}, "
-                    f"awaited was {kind.__name__}"
-                )
+            try:
+                awaited = steps.send(message)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            message = self._await(awaited)
+
+    def heard(self, awaited: Awaited) -> Message | None:
+        """The awaited message, or None if it is not there yet.
+
+        Raises Stopped where the coordinator says so, HandshakeError where another comes.
+        """
+        if awaited.source is not self._control:
+            stop = self._control.receive()
+            if isinstance(stop, Stop):
+                raise Stopped(stop.reason, again=stop.again)
+        received = awaited.source.receive()
+        message = received[0] if isinstance(received, tuple) else received
+        if isinstance(message, Stop):
+            raise Stopped(message.reason, again=message.again)
+        self.is_drained = self.is_drained or isinstance(message, Drain)
+        if message is None or isinstance(message, Heartbeat | Drain):
+            return None
+        if not isinstance(message, awaited.kind):
+            raise HandshakeError(
+                f"stage {self._stage}: {awaited.who} sent {type(message).__name__}, "
+                f"awaited was {awaited.kind.__name__}"
+            )
+        return message
+
+    def _await(self, awaited: Awaited) -> Message:
+        while (message := self.heard(awaited)) is None:
             left_s = self._left_s()
             if left_s <= 0:
                 raise HandshakeError(
-                    f"stage {self.stage}: waited {self._deadline_s:.0f} s "
-                    f"for {kind.__name__} from {who}"
+                    f"stage {self._stage}: waited {self._deadline_s:.0f} s "
+                    f"for {awaited.kind.__name__} from {awaited.who}"
                 )
             if self._lifeline in self._waiting.wait(min(left_s, 1.0)):
                 raise Orphaned("the launcher is gone")
+        return message
 
     def _left_s(self) -> float:
         """For how long to wait on; the patient one until the coordinator is silent, or gone."""
         if not self._is_patient:
             return self._deadline - time.monotonic()
         return math.inf if self._lifeline is not None else self._deadline_s - self._control.silent_s
-
-    def _next(self, source: Link | ControlChannel) -> Message | None:
-        if source is not self._control:
-            stop = self._control.receive()
-            if isinstance(stop, Stop):
-                raise Stopped(stop.reason, again=stop.again)
-        received = source.receive()
-        message = received[0] if isinstance(received, tuple) else received
-        if isinstance(message, Stop):
-            raise Stopped(message.reason, again=message.again)
-        self.is_drained = self.is_drained or isinstance(message, Drain)
-        return None if isinstance(message, Heartbeat | Drain) else message

@@ -44,7 +44,7 @@ class WorkerLoop:
     ``run`` is what a process does. Whoever gives the turns by himself calls ``begin``, ``step``
     until that is finished, and ``end``: nothing in them waits, unless files are to be sent. start:
     epoch and index of the first training batch. clock: in seconds; reports and checkpoints go by
-    it.
+    it. writer: of the stage's shards, where it is not a thread that writes them.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class WorkerLoop:
         *,
         start: tuple[int, int] = (1, 0),
         clock: Callable[[], float] = time.perf_counter,
+        writer: ShardWriter | None = None,
     ) -> None:
         self._seat = seat
         self._equipment = equipment
@@ -65,7 +66,9 @@ class WorkerLoop:
         self._tally, self._spans = self.instruments.tally, self.instruments.spans
         self._recorder = make_recorder(seat, equipment, start)
         self._decide = (self._recorder or self._machine).handle
-        self._writer = ShardWriter(Path(seat.welcome.checkpoint_folder), seat.run_id, seat.stage)
+        self._writer = writer or ShardWriter(
+            Path(seat.welcome.checkpoint_folder), seat.run_id, seat.stage
+        )
         self._batches = Batches(seat, equipment, self._spans)
         self._performer = Performer(seat, equipment, self._batches, self.instruments, self._writer)
         self._events = LinkEvents(seat, self._machine, self._batches, self.instruments, connections)
@@ -275,17 +278,24 @@ class WorkerLoop:
         )
 
 
-def make_loop(seat: Seat, connections: Connections) -> WorkerLoop:
+def make_loop(
+    seat: Seat,
+    connections: Connections,
+    *,
+    equip: Callable[..., Equipment] = equip,
+    clock: Callable[[], float] = time.perf_counter,
+    writer: ShardWriter | None = None,
+) -> WorkerLoop:
     """The loop of a worker that has taken its seat: from the seed, or from a checkpoint's shard.
 
-    Raises DataError, ConfigError, CheckpointError.
+    clock, writer: see WorkerLoop. Raises DataError, ConfigError, CheckpointError.
     """
     shard = read_shard(Path(seat.welcome.shard)) if seat.welcome.shard else None
     start = start_of(shard)
     equipment = equip(
         seat.stage, seat.welcome, seat.config, start=start, next_batch_id=seat.next_batch_id
     )
-    loop = WorkerLoop(seat, equipment, connections, start=start)
+    loop = WorkerLoop(seat, equipment, connections, start=start, clock=clock, writer=writer)
     if shard is not None:
         restore(shard, seat, equipment, loop.instruments.epochs)
     return loop
