@@ -15,6 +15,7 @@ __all__ = [
     "Alive",
     "BoundaryEpoch",
     "Bye",
+    "EndReached",
     "EpochLoss",
     "EpochTrained",
     "Evaluated",
@@ -113,11 +114,15 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class EpochTrained:
-    """From the source: an epoch's training has drained everywhere, after `seconds`."""
+    """From the source: an epoch's training has drained everywhere, after `seconds`.
+
+    again: its predecessor timed that, and told a neighbour of it.
+    """
 
     run_id: str
     epoch: int
     seconds: float
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,17 @@ class Evaluated:
     loss: float
     metrics: dict[str, float]
     num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndReached:
+    """From the source: nothing is left but the end, and epoch is the last one that was tested.
+
+    It waits for EpochEntered of that, so that nobody leaves while a word of it may be lost.
+    """
+
+    run_id: str
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)

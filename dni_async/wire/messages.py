@@ -13,6 +13,7 @@ from dni_async.wire.control import (
     Alive,
     BoundaryEpoch,
     Bye,
+    EndReached,
     EpochLoss,
     EpochTrained,
     Evaluated,
@@ -46,12 +47,14 @@ from dni_async.wire.data import (
 from dni_async.wire.orders import (
     Assigned,
     Drain,
+    EpochEntered,
     Heartbeat,
     NeighbourReplaced,
     Scalar,
     Side,
     Start,
     Stop,
+    TellAgain,
     Welcome,
 )
 
@@ -73,6 +76,8 @@ __all__ = [
     "Credit",
     "DataMessage",
     "Drain",
+    "EndReached",
+    "EpochEntered",
     "EpochLoss",
     "EpochTrained",
     "Evaluated",
@@ -101,6 +106,7 @@ __all__ = [
     "SlotsOffered",
     "Start",
     "Stop",
+    "TellAgain",
     "TensorMeta",
     "Welcome",
     "WorkerMessage",
@@ -136,8 +142,18 @@ WorkerMessage = (
     | InboxMoved
     | FileWanted
     | FilePart
+    | EndReached
 )
 CoordinatorMessage = (
-    Assigned | Heartbeat | Welcome | Start | Stop | Drain | NeighbourReplaced | FilePart
+    Assigned
+    | Heartbeat
+    | Welcome
+    | Start
+    | Stop
+    | Drain
+    | NeighbourReplaced
+    | EpochEntered
+    | TellAgain
+    | FilePart
 )
 Message = DataMessage | WorkerMessage | CoordinatorMessage

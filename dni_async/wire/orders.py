@@ -8,12 +8,14 @@ from typing import Literal
 __all__ = [
     "Assigned",
     "Drain",
+    "EpochEntered",
     "Heartbeat",
     "NeighbourReplaced",
     "Scalar",
     "Side",
     "Start",
     "Stop",
+    "TellAgain",
     "Welcome",
 ]
 
@@ -117,3 +119,21 @@ class Stop:
     run_id: str
     reason: str
     again: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEntered:
+    """All that is told of epochs up to this one is known: nobody needs to keep it any longer."""
+
+    run_id: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class TellAgain:
+    """Something of this epoch was not heard: tell it, or if it is not known here, that there is
+    nothing to tell.
+    """
+
+    run_id: str
+    epoch: int

@@ -225,7 +225,7 @@ def test_protocol_8_stays_what_it_was() -> None:
         ("Hello", "protocol run_id stage pid host endpoint incarnation place near key"),
         ("Ready", "run_id stage"),
         ("Progress", "run_id stage counters points"),
-        ("EpochTrained", "run_id epoch seconds"),
+        ("EpochTrained", "run_id epoch seconds again"),
         ("EpochLoss", "run_id epoch loss num_samples"),
         ("BoundaryEpoch", BOUNDARY_FIELDS),
         ("Evaluated", "run_id epoch loss metrics num_samples"),
@@ -235,6 +235,7 @@ def test_protocol_8_stays_what_it_was() -> None:
         ("InboxMoved", "run_id stage incarnation endpoint near key"),
         ("FileWanted", "run_id stage"),
         ("FilePart", "run_id stage kind batch_id data is_last"),
+        ("EndReached", "run_id epoch"),
         ("Assigned", "run_id stage incarnation"),
         ("Heartbeat", "run_id"),
         ("Welcome", WELCOME_FIELDS),
@@ -242,6 +243,8 @@ def test_protocol_8_stays_what_it_was() -> None:
         ("Stop", "run_id reason again"),
         ("Drain", "run_id"),
         ("NeighbourReplaced", "run_id side incarnation endpoint key"),
+        ("EpochEntered", "run_id epoch"),
+        ("TellAgain", "run_id epoch"),
     ]
     groups = [(name, " ".join(f.name for f in fields(group))) for name, group in COUNTERS.items()]
     assert groups == [
@@ -294,7 +297,7 @@ def gradient(*tensors: Any) -> bytes:
 def welcome(config: Any, shape: Any = (1,)) -> bytes:
     """The header of a welcome with this config and input shape."""
     fields = ("run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", "", 0, "", "")
-    return packed(WELCOME, *fields, (1,), "int64", False, (1, 10), 1)
+    return packed(WELCOME, *fields, (1,), "int64", False, (1, 10), 1, "")
 
 
 def evaluated(metrics: object) -> bytes:
