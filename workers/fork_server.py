@@ -164,5 +164,6 @@ class _ForkServer:
                 keys=request["keys"],
                 is_open=request["is_open"],
                 interface=request["interface"],
+                ticket=request["ticket"],
             )
         )

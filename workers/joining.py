@@ -111,6 +111,7 @@ def _assignment(offer: Offer, assigned: Assigned, folder: str) -> Assignment:
         advertised=offer.advertised,
         folder=folder,
         data_dir=offer.data_dir,
+        ticket=assigned.ticket,
     )
 
 

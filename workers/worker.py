@@ -82,7 +82,7 @@ def _take_part(assignment: Assignment, guard: Guard) -> int:
 
 def _connect(transport: Transport, assignment: Assignment) -> Connections:
     """To the coordinator; links are made in the handshake."""
-    control = transport.control_client(assignment.coordinator, assignment.name.encode())
+    control = transport.control_client(assignment.coordinator, assignment.peer)
     waiting = transport.waiting()
     waiting.watch(control)
     if assignment.lifeline is not None:

@@ -72,7 +72,8 @@ class Hello:
 
     incarnation: how many workers have hosted the stage before. place: who is in the same one can
     also connect to near, where memory is shared; both empty where nothing is gained by that. key:
-    the inbox's public key, made for it alone; empty where only this user can connect.
+    the inbox's public key, made for it alone; empty where only this user can connect. ticket:
+    as the launcher gave it to the process of this incarnation, or in Assigned.
     """
 
     protocol: int
@@ -85,6 +86,7 @@ class Hello:
     place: str = ""
     near: str = ""
     key: str = ""
+    ticket: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,12 @@ Scalar = str | int | float | bool | None
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """Who has joined is to host this stage of this run: say Hello."""
+    """Who has joined is to host this stage of this run: say Hello, with this ticket."""
 
     run_id: str
     stage: int
     incarnation: int
+    ticket: str = ""
 
 
 @dataclass(frozen=True, slots=True)

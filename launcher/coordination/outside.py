@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import time
 from collections.abc import Collection, Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dni_async.errors import LinkError, WireError
+from dni_async.launcher.coordination.tickets import Tickets
 from dni_async.launcher.decisions.events import (
     ActorEnded,
     Heard,
@@ -24,9 +26,11 @@ from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.transport.channels import ControlServer
 from dni_async.transport.sockets import Poller
 from dni_async.wire.messages import (
+    Assigned,
     CoordinatorMessage,
     FilePart,
     Heartbeat,
+    Hello,
     Message,
     WorkerMessage,
 )
@@ -43,7 +47,7 @@ MAX_HEARD = 64  # messages in one turn: heartbeats and the ends of processes wai
 class Outside:
     """processes: of this host, None where all join from elsewhere. actors: of a cluster, if any.
 
-    part: the part of a file that was heard last.
+    part: the part of a file that was heard last. tickets: of those who are to host stages.
     """
 
     control: ControlServer
@@ -51,6 +55,7 @@ class Outside:
     processes: WorkerProcesses | None
     actors: RayWorkers | None
     part: FilePart | None = None
+    tickets: Tickets = field(default_factory=Tickets)
     _broken: set[str] = field(default_factory=set)
     _found: list[RunEvent] = field(default_factory=list)
 
@@ -81,7 +86,13 @@ class Outside:
             yield event
 
     def send(self, peer: str, message: CoordinatorMessage) -> None:
-        """Send message, if peer is connected; a heartbeat finds out whether it is."""
+        """Send message, if peer is connected; a heartbeat finds out whether it is.
+
+        Who is assigned a stage is given its ticket.
+        """
+        if isinstance(message, Assigned):
+            ticket = self.tickets.issue(message.stage, message.incarnation)
+            message = dataclasses.replace(message, ticket=ticket)
         try:
             self.control.send(peer.encode("latin-1"), message)
             is_connected = True
@@ -105,6 +116,11 @@ class Outside:
             return PartHeard(now, name, message.run_id, message.stage)
         if not isinstance(message, WorkerMessage):
             return Refused(now, name, f"{type(message).__name__} is not for the coordinator")
+        if isinstance(message, Hello):
+            why = self.tickets.why_wrong(message)
+            if why:
+                return Refused(now, name, why)
+            message = dataclasses.replace(message, ticket="")  # what is heard is written down
         return Heard(now, name, message)
 
     def _of_process(self, event: Started | Exited) -> RunEvent:

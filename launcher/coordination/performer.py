@@ -134,6 +134,7 @@ class Performer:
             keys=config.keys,
             is_open=config.insecure_without_keys,
             interface=self._plan.own_address if config.has_remote else "",
+            ticket=self._outside.tickets.issue(action.stage, action.incarnation),
         )
 
     def _welcome(self, action: SendWelcome) -> None:

@@ -165,6 +165,7 @@ class WorkerProcesses:
         keys: str | None = None,
         is_open: bool = False,
         interface: str = "",
+        ticket: str = "",
     ) -> None:
         """Ask for a worker; Started follows. The rest is as in Assignment of the workers."""
         request = {
@@ -176,6 +177,7 @@ class WorkerProcesses:
             "keys": keys,
             "is_open": is_open,
             "interface": interface,
+            "ticket": ticket,
         }
         self._say({"start": request})
 

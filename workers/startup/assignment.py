@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
 
 from dni_async.files import names
 from dni_async.wire.messages import Welcome
@@ -19,7 +20,7 @@ class Assignment:
     incarnation: how many workers have hosted the stage before. keys: the folder of the keys that
     tcp sockets use. is_open: they may listen beyond loopback without. interface: the address to
     listen on where neighbours may be on other hosts, who are told advertised, if it is not the
-    same.
+    same. ticket: by which the coordinator knows that this is who it gave the stage to.
 
     Of a worker that has joined, folder is its own, for files
     while the run directory is out of sight, and data_dir is where the data lies here.
@@ -36,6 +37,7 @@ class Assignment:
     advertised: str = ""
     folder: str = ""
     data_dir: str = ""
+    ticket: str = field(default="", repr=False)
 
     @property
     def has_joined(self) -> bool:
@@ -46,6 +48,14 @@ class Assignment:
     def name(self) -> str:
         """No other worker of the run has the same."""
         return names.worker(self.stage, self.incarnation)
+
+    @property
+    def peer(self) -> bytes:
+        """The routing id of its control connection: nobody without the ticket can know it."""
+        if not self.ticket:  # started by hand
+            return self.name.encode()
+        mark = hashlib.sha256(self.ticket.encode()).hexdigest()[:16]
+        return f"{self.name},{mark}".encode()
 
     def inbox(self) -> InboxAddress:
         """Where its stage listens."""

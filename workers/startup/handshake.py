@@ -84,6 +84,7 @@ def taking_seat(connections: Connections, assignment: Assignment) -> Steps[Seat]
             incarnation=assignment.incarnation,
             place=listens.place,
             near="" if inbox is None else inbox.channel.near,
+            ticket=assignment.ticket,
         )
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,16 @@ from dni_async.launcher.decisions.events import Heard, PartHeard, Reached, Refus
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.transport.channels import ControlClient
 from dni_async.transport.sockets import Poller, Sockets, open_sockets
-from dni_async.wire.messages import Alive, Bye, FilePart, Heartbeat, Start
+from dni_async.wire.messages import (
+    PROTOCOL,
+    Alive,
+    Assigned,
+    Bye,
+    FilePart,
+    Heartbeat,
+    Hello,
+    Start,
+)
 
 PATIENCE_S = 10.0
 PART = FilePart("run", 0, "weights", 0, b"bytes", is_last=True)
@@ -54,6 +64,17 @@ def hear(outside: Outside, count: int) -> list[object]:
     return found
 
 
+def await_word(client: ControlClient) -> object:
+    """What the coordinator says next."""
+    poller = Poller()
+    poller.watch(client)
+    deadline = time.monotonic() + PATIENCE_S
+    while (received := client.receive()) is None:
+        assert time.monotonic() < deadline
+        poller.wait(0.1)
+    return received
+
+
 def test_words_are_events_that_name_their_connection(
     outside: Outside, worker: ControlClient
 ) -> None:
@@ -79,6 +100,27 @@ def test_what_no_worker_says_is_refused(outside: Outside, worker: ControlClient)
     assert told.why == "Start is not for the coordinator"
     assert isinstance(garbage, Refused)
     assert garbage.peer == "stage-\xff"
+
+
+def test_a_stage_is_taken_with_the_ticket_that_was_given_for_it(
+    outside: Outside, worker: ControlClient
+) -> None:
+    """A member that was given no stage says Hello for one, with the best that it can guess."""
+    said = Hello(PROTOCOL, "run", 1, 7, "host", "tcp://127.0.0.1:1")
+    worker.send(said)
+    (none,) = hear(outside, 1)
+    outside.send("stage-\xff", Assigned("run", 1, 0))
+    assigned = await_word(worker)
+    assert isinstance(assigned, Assigned)
+    worker.send(dataclasses.replace(said, ticket=assigned.ticket[::-1]))
+    worker.send(dataclasses.replace(said, ticket=assigned.ticket, incarnation=1))
+    worker.send(dataclasses.replace(said, ticket=assigned.ticket))
+    guessed, early, right = hear(outside, 3)
+    for event in (none, guessed, early):
+        assert isinstance(event, Refused)
+        assert "Hello without the ticket of stage 1" in event.why
+    assert isinstance(right, Heard)
+    assert right.message == said  # without the ticket, as it is written down
 
 
 def test_whoever_sends_much_is_heard_in_turns(outside: Outside, worker: ControlClient) -> None:
