@@ -8,7 +8,6 @@ import platform
 import secrets
 import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from dni_async.transport.gate import Guard
 from dni_async.transport.sockets import Poller, open_sockets
 from dni_async.wire.messages import PROTOCOL, Alive, Assigned, Heartbeat, Join, Message, Stop
 from dni_async.workers.startup.assignment import Assignment
+from dni_async.workers.startup.own_folder import own_folder
 from dni_async.workers.startup.seat import Orphaned, Stopped
 from dni_async.workers.worker import guard_of, run_worker
 
@@ -76,6 +76,11 @@ def join_run(offer: Offer) -> int:
     """
     guard = guard_of(offer.run_id, offer.keys, is_open=offer.is_open)
     keep_memory()
+    with own_folder() as folder:
+        return _host_stages(offer, guard, folder)
+
+
+def _host_stages(offer: Offer, guard: Guard, folder: Path) -> int:
     while True:
         try:
             assigned = _wait_for_stage(offer, guard)
@@ -86,17 +91,16 @@ def join_run(offer: Offer) -> int:
             _say(f"Error: {error}")
             return EXIT_NOBODY_ANSWERED
         _say(f"hosting stage {assigned.stage} on {offer.device}")
-        # Made where it is needed alone: it would stay behind a worker that is killed.
-        folder = Path(tempfile.gettempdir()) / f"dni-worker-{secrets.token_hex(8)}"
+        files = folder / f"{assigned.stage}.{assigned.incarnation}"
         try:
-            return run_worker(_assignment(offer, assigned, str(folder)))
+            return run_worker(_assignment(offer, assigned, str(files)))
         except Orphaned as error:
             _say(f"Error: {error}")
             return 1
         except Stopped as stopped:
             _say(f"{stopped}; joining again")
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(files, ignore_errors=True)
 
 
 def _assignment(offer: Offer, assigned: Assigned, folder: str) -> Assignment:

@@ -21,7 +21,6 @@ __all__ = [
     "PROFILE",
     "REPORT",
     "RUN_EVENTS",
-    "RUN_ID",
     "TENSORBOARD",
     "TRACE",
     "WANDB",
@@ -47,7 +46,6 @@ REPORT: Final = "report.json"
 MODEL: Final = "model.safetensors"
 MODEL_STATE: Final = "model-state.safetensors"
 TRACE: Final = "trace.json"
-RUN_ID: Final = "run-id"
 CHECKPOINTS: Final = "checkpoints"  # a folder, as are those that follow
 LOGS: Final = "logs"
 PROFILE: Final = "profile"
@@ -58,7 +56,7 @@ MLFLOW: Final = "mlflow.json"  # the run's id there, as in the next
 WANDB_ID: Final = "wandb.json"
 WANDB: Final = "wandb"  # a folder again
 OF_RUN: Final = (
-    CONFIG, METRICS, REPORT, MODEL, MODEL_STATE, TRACE, CHECKPOINTS, LOGS, PROFILE, EVENTS, RUN_ID,
+    CONFIG, METRICS, REPORT, MODEL, MODEL_STATE, TRACE, CHECKPOINTS, LOGS, PROFILE, EVENTS,
     WEIGHTS, TENSORBOARD, MLFLOW, WANDB_ID, WANDB,
 )  # fmt: skip
 

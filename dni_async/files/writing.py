@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dni_async.files.names import partial
 
-__all__ = ["drop_partial_file", "sync_folder", "whole", "write_part", "write_whole"]
+__all__ = ["sync_file", "sync_folder", "whole", "write_whole"]
 
 
 @contextmanager
@@ -48,31 +48,15 @@ def write_whole(path: Path, *content: bytes | memoryview) -> None:
     sync_folder(path.parent)
 
 
-def write_part(path: Path, data: bytes, *, is_last: bool) -> None:
-    """Write the next bytes of what appears at path, all of it on disk, with the last of them.
-
-    Makes path's folder. Raises OSError.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with partial(path).open("ab") as file:
-        file.write(data)
-        if is_last:
-            file.flush()
-            os.fsync(file.fileno())
-    if is_last:
-        partial(path).replace(path)
-
-
-def drop_partial_file(path: Path) -> None:
-    """Remove what was written of path so far; nothing where that cannot be done."""
-    with suppress(OSError):
-        partial(path).unlink()
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in folder on disk."""
-    file = os.open(folder, os.O_RDONLY)
+def sync_file(path: Path) -> None:
+    """Have the content of path on disk. Raises OSError."""
+    file = os.open(path, os.O_RDONLY)
     try:
         os.fsync(file)
     finally:
         os.close(file)
+
+
+def sync_folder(folder: Path) -> None:
+    """Have the names in folder on disk. Raises OSError."""
+    sync_file(folder)

@@ -201,7 +201,7 @@ class InboxMoved:
 
 @dataclass(frozen=True, slots=True)
 class FileWanted:
-    """The worker cannot see the run directory: send it the shard that Welcome named."""
+    """The worker has joined from elsewhere: send it the shard that Welcome named."""
 
     run_id: str
     stage: int
@@ -209,10 +209,11 @@ class FileWanted:
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """The next bytes of a file, in order: of a shard to a worker, of all else from one.
+    """The next bytes of a file, in order: of what a stage starts from to a worker, else from one.
 
-    Only where the worker does not see the run directory. batch_id: of the checkpoint that a shard
-    is part of, else 0.
+    Only where the worker has joined from elsewhere. batch_id: of the checkpoint that a shard is
+    part of, else 0. offset: where in the file the bytes lie; 0 begins it, perhaps anew. sha256:
+    with the last part, of the whole file, in hexadecimal; else empty.
     """
 
     run_id: str
@@ -221,6 +222,8 @@ class FilePart:
     batch_id: int
     data: bytes
     is_last: bool
+    offset: int = 0
+    sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ from dni_async.wire.orders import (
     Assigned,
     Drain,
     EpochEntered,
+    FileHeard,
     Heartbeat,
     NeighbourReplaced,
     Scalar,
@@ -82,6 +83,7 @@ __all__ = [
     "EpochTrained",
     "Evaluated",
     "Failed",
+    "FileHeard",
     "FileKind",
     "FilePart",
     "FileWanted",
@@ -155,5 +157,6 @@ CoordinatorMessage = (
     | EpochEntered
     | TellAgain
     | FilePart
+    | FileHeard
 )
 Message = DataMessage | WorkerMessage | CoordinatorMessage

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dni_async.wire.control import FileKind
+
 __all__ = [
     "Assigned",
     "Drain",
     "EpochEntered",
+    "FileHeard",
     "Heartbeat",
     "NeighbourReplaced",
     "Scalar",
@@ -53,8 +56,8 @@ class Welcome:
     RunConfig. profile_folder, events_folder: where profiles and events are left, empty where not
     asked for. checkpoint_folder: where checkpoints are made. next_batch_id: where a replaced source
     goes on, unless the stage above has come further. shard: the file of a checkpoint that the stage
-    starts from, empty when it starts from the seed. run_folder: the run directory, in which the
-    file ``run-id`` holds run_id; who does not see that there sends its files.
+    starts from, empty when it starts from the seed. Paths are the launcher's: who has joined from
+    elsewhere has a folder of its own, and sends its files, whatever they say.
     """
 
     run_id: str
@@ -75,7 +78,6 @@ class Welcome:
     checkpoint_folder: str = ""
     next_batch_id: int = 0
     shard: str = ""
-    run_folder: str = ""
     target_shape: tuple[int, ...] = (1,)
     target_dtype: str = "int64"
     has_ignored: bool = False
@@ -111,6 +113,18 @@ class NeighbourReplaced:
     incarnation: int
     endpoint: str
     key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileHeard:
+    """The last part of a file, any but a shard, has come: it lies in the run directory, or cannot
+    be written there. again: it came with something missing, send all of it once more.
+    """
+
+    run_id: str
+    kind: FileKind
+    batch_id: int
+    again: bool
 
 
 @dataclass(frozen=True, slots=True)

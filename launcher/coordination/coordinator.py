@@ -22,7 +22,6 @@ from dni_async.launcher.places.local import WorkerProcesses, worker_processes
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import RunResult
 from dni_async.launcher.run_folder.folder import RunFolder
-from dni_async.launcher.run_folder.received_files import marked_folder
 from dni_async.transport.channels import ControlServer
 from dni_async.transport.gate import Guard
 from dni_async.transport.keys import read_keys
@@ -68,8 +67,6 @@ def train_decoupled(
             actors.control = control.endpoint
         elif plan.config.has_remote:
             display.note(invitation(plan, control.endpoint, run_id))
-        if plan.config.has_remote:
-            stack.enter_context(marked_folder(folder, run_id))
         machine = stack.enter_context(recorded_run(terms, folder.run_events))
         outside = Outside(control, folder, processes, actors)
         performer = Performer(plan, folder, run_id, outside, chronicle)
@@ -141,6 +138,7 @@ class _Coordinator:
         finally:
             self._handle(Closed(time.monotonic()))
             self._await_ends()
+            self._performer.look(is_last=True)
         ending = self._performer.ending
         if ending.ending == "nobody joined":
             raise HandshakeError(ending.why)
@@ -153,6 +151,7 @@ class _Coordinator:
         for event in self._outside.hear(readable):
             self._handle(event)
         self._performer.shards.push()
+        self._performer.look()
         self._handle(Ticked(time.monotonic()))
         self._performer.show_awaited(*self._machine.awaited)
 

@@ -47,7 +47,8 @@ MAX_HEARD = 64  # messages in one turn: heartbeats and the ends of processes wai
 class Outside:
     """processes: of this host, None where all join from elsewhere. actors: of a cluster, if any.
 
-    part: the part of a file that was heard last. tickets: of those who are to host stages.
+    part: the part of a file that was heard last, and part_from whom. tickets: of those who are to
+    host stages.
     """
 
     control: ControlServer
@@ -55,6 +56,7 @@ class Outside:
     processes: WorkerProcesses | None
     actors: RayWorkers | None
     part: FilePart | None = None
+    part_from: str = ""
     tickets: Tickets = field(default_factory=Tickets)
     _broken: set[str] = field(default_factory=set)
     _found: list[RunEvent] = field(default_factory=list)
@@ -112,7 +114,7 @@ class Outside:
     def _of_message(self, peer: bytes, message: Message) -> RunEvent:
         now, name = time.monotonic(), _name(peer)
         if isinstance(message, FilePart):
-            self.part = message
+            self.part, self.part_from = message, name
             return PartHeard(now, name, message.run_id, message.stage)
         if not isinstance(message, WorkerMessage):
             return Refused(now, name, f"{type(message).__name__} is not for the coordinator")

@@ -42,11 +42,9 @@ from dni_async.launcher.report.results import EpochResult, RestartResult, RunRes
 from dni_async.launcher.report.rows import stage_names
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
 from dni_async.launcher.run_folder.best import BestCheckpoint
-from dni_async.launcher.run_folder.checkpoints import OpenCheckpoints
 from dni_async.launcher.run_folder.folder import RunFolder
-from dni_async.launcher.run_folder.received_files import ReceivedFiles
-from dni_async.launcher.run_folder.resume import identity
-from dni_async.wire.messages import FilePart, Progress, Saved, Welcome
+from dni_async.launcher.run_folder.kept_files import KeptFiles
+from dni_async.wire.messages import Progress, Welcome
 
 __all__ = ["Chronicle", "Performer"]
 
@@ -80,10 +78,9 @@ class Performer:
             case SendShard(peer=peer, stage=stage):
                 self.shards.send(peer.encode("latin-1"), stage, self._chronicle.shard(stage))
             case KeepPart(incarnation=incarnation):
-                assert self._outside.part is not None
-                self._chronicle.keep_part(self._outside.part, incarnation)
+                self._keep_part(incarnation)
             case KeepSaved(saved=saved):
-                self._chronicle.keep_saved(saved)
+                self._chronicle.kept.keep_saved(saved)
             case Note(text=text):
                 self._chronicle.note(text)
             case EndRun():
@@ -92,6 +89,10 @@ class Performer:
                 self._see_to(action)
             case _:
                 self._chronicle.enter(action)
+
+    def look(self, *, is_last: bool = False) -> None:
+        """Tell of files that have been kept meanwhile; at the end wait for those under way."""
+        self._chronicle.look(is_last=is_last)
 
     def show_awaited(self, has_joined: bool, stages: Sequence[int]) -> None:
         """Have the user see which stages keep the run from starting, if any do."""
@@ -121,6 +122,14 @@ class Performer:
                 actors.start(stage)
             case EndActor(stage=stage) if actors is not None:
                 actors.end(stage)
+
+    def _keep_part(self, incarnation: int) -> None:
+        """Keep what was heard last; its sender hears what became of the file."""
+        part, peer = self._outside.part, self._outside.part_from
+        assert part is not None
+        self._chronicle.kept.keep_part(
+            part, incarnation, lambda heard: self._outside.send(peer, heard)
+        )
 
     def _start(self, action: StartWorker) -> None:
         config, processes = self._plan.config, self._outside.processes
@@ -158,7 +167,7 @@ _Entry = (
 class Chronicle:
     """What one decoupled run leaves as it goes: in result and folder, and for who watches display.
 
-    shards: the files that stages start from, by stage; may be empty.
+    shards: the files that stages start from, by stage; may be empty. kept: what workers leave.
     """
 
     def __init__(
@@ -178,27 +187,19 @@ class Chronicle:
         self._others = OthersWatch(result)
         self._progress: dict[int, Progress] = {}
         self._curves = Curves(result.told.points)
-        self._received = ReceivedFiles(folder)
-        self._best = (
+        best = (
             BestCheckpoint(folder.checkpoints, result.goal, result.whole_figure)
             if plan.config.keep_best
             else None
         )
-        self._checkpoints = OpenCheckpoints(
-            folder.checkpoints,
-            run=identity(plan),
-            ranges=plan.layer_ranges,
-            keep=plan.config.keep_checkpoints,
-            sync=folder.sync_metrics,
-            best=self._best,
-        )
-        self._tell_best()  # of before, in a resumed run
+        self.kept = KeptFiles(plan, folder, display.note, best)
+        self.look()  # at the best of before, in a resumed run
 
     def shard(self, stage: int) -> Path | None:
         """The file a worker of stage starts from: of the newest whole checkpoint there is."""
-        newest = self._checkpoints.newest
+        newest = self.kept.newest(stage)
         if newest is not None:
-            return newest.path(stage).resolve()
+            return newest
         return self._shards[stage] if self._shards else None
 
     def note(self, text: str | None) -> None:
@@ -214,18 +215,12 @@ class Chronicle:
         """The user sees what is waited for; nothing, where that is empty."""
         self._display.waiting(text)
 
-    def keep_part(self, part: FilePart, incarnation: int) -> None:
-        """Write the next bytes of a file that a worker sends."""
-        self.note(self._received.enter(part, incarnation))
-
-    def keep_saved(self, saved: Saved) -> None:
-        """Make a checkpoint whole with the last part of it."""
-        self.note(self._checkpoints.enter(self._received.check(saved)))
-        self._tell_best()
-
-    def _tell_best(self) -> None:
-        if self._best is not None and self._best.best is not None:
-            self._result.best_checkpoint = self._best.best.told()
+    def look(self, *, is_last: bool = False) -> None:
+        """Tell of files that have been kept meanwhile; at the end wait for those under way."""
+        self.kept.look(is_last=is_last)
+        told = self.kept.told_best()
+        if told is not None:
+            self._result.best_checkpoint = told
 
     def enter(self, entry: _Entry) -> None:
         """Have the entry wherever it shows."""
@@ -327,7 +322,6 @@ def _make_welcome(
         checkpoint_folder=str(folder.checkpoints.resolve()),
         next_batch_id=decided.next_batch_id,
         shard=shard,
-        run_folder=str(folder.path.resolve()) if plan.config.has_remote else "",
     )
 
 

@@ -1,96 +1,145 @@
-"""Gathers what stages tell of their shards, and makes those that are all there a checkpoint."""
+"""Makes checkpoints of the stages' shards, once these have been read back from disk."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dni_async.files import names
 from dni_async.files.checkpoint import (
     Manifest,
     ShardFile,
+    digest_of,
     partial_folder,
     prune,
     seal,
 )
 from dni_async.launcher.run_folder.best import BestCheckpoint
+from dni_async.launcher.run_folder.errands import Runner
+from dni_async.launcher.run_folder.gathering import Gathering, GivenUp, fault_in
 from dni_async.wire.messages import Saved
 
-__all__ = ["OpenCheckpoints"]
+__all__ = ["CheckpointTerms", "OpenCheckpoints"]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointTerms:
+    """run: what a run that goes on from them must have in common. ranges: the layers of each stage,
+    half-open. keep: how many stay, the newest.
+    """
+
+    run: Mapping[str, Any]
+    ranges: Sequence[tuple[int, int]]
+    keep: int
 
 
 class OpenCheckpoints:
     """The checkpoints of a run that are not whole yet; newest: the newest one that is.
 
-    run: what a run that goes on from them must have in common. sync: called before one becomes
-    whole, to have on disk what was told of the epochs before it. best: the best one, which stays.
+    runner: reads shards back. sync: called before one becomes whole, to have on disk what was told
+    of the epochs before it. note: told in a sentence of what was not made. best: the best one,
+    which stays.
     """
 
     def __init__(
         self,
         root: Path,
+        terms: CheckpointTerms,
+        runner: Runner,
         *,
-        run: Mapping[str, Any],
-        ranges: Sequence[tuple[int, int]],
-        keep: int,
         sync: Callable[[], None],
+        note: Callable[[str], None],
         best: BestCheckpoint | None = None,
     ) -> None:
         self.newest: Manifest | None = None
         self._root = root
-        self._run = run
-        self._ranges = ranges
-        self._keep = keep
+        self._terms = terms
+        self._runner = runner
         self._sync = sync
+        self._note = note
         self._best = best
-        self._told: dict[int, dict[int, Saved]] = {}  # by batch id and stage
+        self._gathering = Gathering(len(terms.ranges))
 
-    def enter(self, saved: Saved) -> str | None:
-        """Note what a stage told; a sentence for the user if there is no checkpoint for it."""
-        told = self._told.setdefault(saved.batch_id, {})
-        told[saved.stage] = saved
-        if len(told) < len(self._ranges):
-            return None
-        del self._told[saved.batch_id]
-        failed = [each for _, each in sorted(told.items()) if each.reason]
-        if failed:
-            reason = f"stage {failed[0].stage}: {failed[0].reason}"
+    def enter(self, saved: Saved) -> None:
+        """Note what a stage told; with the last part the checkpoint is made whole, or given up.
+
+        It is made when its shards have been read back, and older ones are removed only then.
+        """
+        for outcome in self._gathering.enter(saved):
+            if isinstance(outcome, GivenUp):
+                self._give_up(outcome.batch_id, outcome.reason)
+                continue
+            told = outcome.told
+            folder = partial_folder(self._root, saved.batch_id)
+            paths = [folder / names.shard(stage) for stage in range(len(told))]
+            self._runner.run(partial(_read_back, paths), partial(self._judge, told))
+
+    def _judge(
+        self, told: Sequence[Saved], read: Sequence[tuple[int, str] | OSError] | OSError
+    ) -> None:
+        """Make the checkpoint whole if it can be relied on."""
+        batch_id = told[0].batch_id
+        found = [read] * len(told) if isinstance(read, OSError) else read
+        fault = fault_in(told, found)
+        if fault is not None:
+            self._give_up(batch_id, fault)
+            return
+        try:
+            made = self._seal(told)
+        except OSError as error:
+            self._give_up(batch_id, error.strerror or str(error))
         else:
-            try:
-                made = self._seal([told[stage] for stage in range(len(self._ranges))])
-            except OSError as error:
-                reason = error.strerror or str(error)
-            else:
-                return self._clear_up(made)
-        shutil.rmtree(partial_folder(self._root, saved.batch_id), ignore_errors=True)
-        return f"checkpoint {saved.batch_id} was not made: {reason}; training goes on"
+            self._clear_up(made)
+
+    def _give_up(self, batch_id: int, reason: str) -> None:
+        shutil.rmtree(partial_folder(self._root, batch_id), ignore_errors=True)
+        self._note(f"checkpoint {batch_id} was not made: {reason}; training goes on")
 
     def _seal(self, told: Sequence[Saved]) -> Manifest:
         self._sync()
         first = told[0]
         shards = tuple(
             ShardFile(start, end, saved.size_bytes, saved.sha256)
-            for (start, end), saved in zip(self._ranges, told, strict=True)
+            for (start, end), saved in zip(self._terms.ranges, told, strict=True)
         )
         folder = self._root / str(first.batch_id)
-        manifest = Manifest(first.batch_id, first.epoch, first.index, self._run, shards, folder)
+        run = self._terms.run
+        manifest = Manifest(first.batch_id, first.epoch, first.index, run, shards, folder)
         seal(self._root, manifest)
-        self.newest = manifest
+        if self.newest is None or manifest.batch_id > self.newest.batch_id:
+            self.newest = manifest
         return manifest
 
-    def _clear_up(self, made: Manifest) -> str | None:
-        """Keep the newest and the best; a sentence for the user about what could not be done."""
-        note, best = None, self._best
+    def _clear_up(self, made: Manifest) -> None:
+        """Keep the newest and the best."""
+        best = self._best
         if best is not None:
             try:
                 best.hear(made)
             except OSError as error:
                 reason = error.strerror or error
-                note = f"checkpoint {made.batch_id} is the best, but that cannot be kept: {reason}"
+                self._note(
+                    f"checkpoint {made.batch_id} is the best, but that cannot be kept: {reason}; "
+                    "training goes on"
+                )
         spare = None if best is None or best.best is None else best.best.batch_id
         try:
-            prune(self._root, self._keep, spare=spare)
+            prune(self._root, self._terms.keep, spare=spare)
         except OSError as error:
-            note = f"older checkpoints cannot be removed: {error.strerror or error}"
-        return None if note is None else f"{note}; training goes on"
+            reason = error.strerror or error
+            self._note(f"older checkpoints cannot be removed: {reason}; training goes on")
+
+
+def _read_back(paths: Sequence[Path]) -> list[tuple[int, str] | OSError]:
+    """Size and sha256 of each file as it is on disk."""
+    found: list[tuple[int, str] | OSError] = []
+    for path in paths:
+        try:
+            found.append(digest_of(path))
+        except OSError as error:
+            found.append(error)
+    return found

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dni_async.files.names import partial
-from dni_async.files.writing import drop_partial_file, whole, write_part, write_whole
+from dni_async.files.writing import whole, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -64,20 +63,3 @@ def test_a_write_that_fails_leaves_nothing_of_the_file(tmp_path: Path) -> None:
 def test_content_is_written_one_after_another_into_a_folder_that_is_made(tmp_path: Path) -> None:
     write_whole(tmp_path / "deep" / "file", b"one", memoryview(b"two"))
     assert (tmp_path / "deep" / "file").read_bytes() == b"onetwo"
-
-
-def test_a_file_that_comes_in_parts_appears_with_the_last(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "file"
-    write_part(path, b"one", is_last=False)
-    assert names(path.parent) == [partial(path).name]
-    write_part(path, b"two", is_last=True)
-    assert path.read_bytes() == b"onetwo"
-    assert names(path.parent) == ["file"]
-
-
-def test_what_was_written_so_far_can_be_dropped(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    write_part(path, b"one", is_last=False)
-    drop_partial_file(path)
-    assert names(tmp_path) == []
-    drop_partial_file(path)  # once more does no harm

@@ -192,7 +192,7 @@ BOUNDARY_FIELDS = (
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
     "holds_ids num_classes num_updates config profile_folder events_folder checkpoint_folder "
-    "next_batch_id shard run_folder target_shape target_dtype has_ignored output_shape "
+    "next_batch_id shard target_shape target_dtype has_ignored output_shape "
     "num_test_batches peer_key"
 )
 
@@ -234,7 +234,7 @@ def test_protocol_8_stays_what_it_was() -> None:
         ("Bye", "run_id stage"),
         ("InboxMoved", "run_id stage incarnation endpoint near key"),
         ("FileWanted", "run_id stage"),
-        ("FilePart", "run_id stage kind batch_id data is_last"),
+        ("FilePart", "run_id stage kind batch_id data is_last offset sha256"),
         ("EndReached", "run_id epoch"),
         ("Assigned", "run_id stage incarnation ticket"),
         ("Heartbeat", "run_id"),
@@ -245,6 +245,7 @@ def test_protocol_8_stays_what_it_was() -> None:
         ("NeighbourReplaced", "run_id side incarnation endpoint key"),
         ("EpochEntered", "run_id epoch"),
         ("TellAgain", "run_id epoch"),
+        ("FileHeard", "run_id kind batch_id again"),
     ]
     groups = [(name, " ".join(f.name for f in fields(group))) for name, group in COUNTERS.items()]
     assert groups == [
@@ -296,7 +297,7 @@ def gradient(*tensors: Any) -> bytes:
 
 def welcome(config: Any, shape: Any = (1,)) -> bytes:
     """The header of a welcome with this config and input shape."""
-    fields = ("run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", "", 0, "", "")
+    fields = ("run", 1, 0, 1, "cpu", 1, "", "", shape, False, 10, 1, config, "", "", "", 0, "")
     return packed(WELCOME, *fields, (1,), "int64", False, (1, 10), 1, "")
 
 

@@ -34,12 +34,13 @@ from dni_async.wire.messages import (
 )
 from dni_async.workers.startup.assignment import Assignment
 from dni_async.workers.startup.connections import Connections
-from dni_async.workers.startup.file_courier import FileCourier, sees_run
+from dni_async.workers.startup.file_courier import FileCourier
 from dni_async.workers.startup.neighbours import greet_above
 from dni_async.workers.startup.seat import Orphaned, Seat, Stopped
 
 __all__ = ["Awaited", "Ear", "await_start", "join", "taking_seat", "waiting_for_start"]
 
+MAX_TRIES = 3  # to be sent the shard that a stage starts from
 DEADLINE_S = 120.0  # the coordinator's own deadline is shorter and names who is missing
 
 
@@ -90,7 +91,7 @@ def taking_seat(connections: Connections, assignment: Assignment) -> Steps[Seat]
 
     welcome: Welcome = yield Awaited(control, Welcome, "the coordinator")
     courier = None
-    if assignment.folder and not sees_run(welcome):
+    if assignment.folder:
         courier = FileCourier(control, run_id, stage, Path(assignment.folder))
         welcome = yield from _fetch(courier, welcome, control, stage)
     welcome = assignment.adapt(welcome)
@@ -127,15 +128,21 @@ def taking_seat(connections: Connections, assignment: Assignment) -> Steps[Seat]
 def _fetch(
     courier: FileCourier, welcome: Welcome, control: ControlChannel, stage: int
 ) -> Steps[Welcome]:
-    """What welcome says, with files of this host; the shard comes over the control socket."""
+    """What welcome says, with files of this host; the shard comes over the control socket.
+
+    Raises HandshakeError where it does not come whole.
+    """
     redirected = courier.redirect(welcome)
     if not welcome.shard:
         return redirected
-    control.send(FileWanted(welcome.run_id, stage))
     incoming = courier.incoming()
-    while not incoming.add((yield Awaited(control, FilePart, "the coordinator"))):
-        pass
-    return dataclasses.replace(redirected, shard=str(incoming.path))
+    for _ in range(MAX_TRIES):
+        control.send(FileWanted(welcome.run_id, stage))
+        while not incoming.add((yield Awaited(control, FilePart, "the coordinator"))):
+            pass
+        if incoming.is_whole:
+            return dataclasses.replace(redirected, shard=str(incoming.path))
+    raise HandshakeError(f"stage {stage}: the shard to start from came damaged {MAX_TRIES} times")
 
 
 def await_start(seat: Seat, connections: Connections) -> bool:

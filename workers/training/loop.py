@@ -13,7 +13,7 @@ import psutil
 
 from dni_async.decisions.actions import CheckpointDue, Drained, Event, Idle, Save, Turn
 from dni_async.files.shards import read_shard
-from dni_async.wire.messages import Bye, Drain, NeighbourReplaced
+from dni_async.wire.messages import Bye, Drain, FileHeard, NeighbourReplaced
 from dni_async.workers.reporting.event_recorder import make_recorder
 from dni_async.workers.reporting.instruments import make_instruments
 from dni_async.workers.reporting.progress import take_stock
@@ -141,18 +141,20 @@ class WorkerLoop:
             self._send_all(self._seat.courier, bye)
 
     def _send_all(self, courier: FileCourier, bye: Bye) -> None:
-        """Send what was left in files that the coordinator cannot see, and say Bye behind them.
+        """Send what was left in files of this host, and say Bye when they have arrived.
 
         Raises Stopped as run does, for it may take long.
         """
         send_outputs(self._seat, courier)
-        courier.tell(bye)
         while not courier.is_done:
             courier.push()
-            self._orders.hear()
+            heard = self._orders.hear()
+            if isinstance(heard, FileHeard):
+                courier.hear(heard)
             if self._clock() >= self._next_progress:
                 self._report()
             self._orders.wait(CONTROL_S)
+        self._control.send(bye)
 
     def _listen(self) -> bool:
         """Turn everything that has arrived into events; whether there was any from a neighbour."""
@@ -220,7 +222,7 @@ class WorkerLoop:
     def _next_words(self) -> float:
         """When there is something to send, by the clock."""
         courier = self._seat.courier
-        is_sending = courier is not None and not courier.is_done
+        is_sending = courier is not None and not courier.is_idle
         return self._next_control if is_sending else self._next_progress
 
     def _look_for_launcher(self) -> None:
@@ -253,7 +255,7 @@ class WorkerLoop:
                 self._control.send(saved)
                 continue
             if not saved.reason:
-                courier.send("shard", self._writer.path(saved.batch_id), saved.batch_id)
+                courier.send_shard(self._writer.path(saved.batch_id), saved.batch_id)
             courier.tell(saved)
         if courier is not None:
             courier.push()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ import pytest
 from dni_async.decisions.goal import Goal, Mode
 from dni_async.files import names
 from dni_async.files.checkpoint import Manifest, partial_folder, seal
+from dni_async.files.writing import write_whole
 from dni_async.launcher.run_folder import best as best_module
 from dni_async.launcher.run_folder.best import Best, BestCheckpoint, forget_later, read_best
-from dni_async.launcher.run_folder.checkpoints import OpenCheckpoints
+from dni_async.launcher.run_folder.checkpoints import CheckpointTerms, OpenCheckpoints
 from dni_async.wire.messages import Saved
+from tests.launcher.run_folder.at_once import AtOnce
 
 GOAL = Goal("accuracy", "max")
 FIGURES = {1: 0.5, 2: 0.9, 3: 0.7, 4: None, 5: 0.8}
@@ -59,16 +62,31 @@ def test_a_value_that_is_none_is_no_best(tmp_path: Path, mode: Mode) -> None:
     assert read_best(tmp_path) is None
 
 
+def opened(root: Path, best: BestCheckpoint) -> tuple[OpenCheckpoints, list[str]]:
+    """The checkpoints of one stage, of which one stays, and what is noted of them."""
+    said: list[str] = []
+    terms = CheckpointTerms(run={}, ranges=[(0, 1)], keep=1)
+    return (
+        OpenCheckpoints(root, terms, AtOnce(), sync=lambda: None, note=said.append, best=best),
+        said,
+    )
+
+
+def saved(root: Path, batch_id: int, epoch: int) -> Saved:
+    """What the stage tells, whose shard is on disk."""
+    write_whole(partial_folder(root, batch_id) / names.shard(0), b"shard")
+    digest = hashlib.sha256(b"shard").hexdigest()
+    return Saved("run", 0, batch_id, epoch, 0, 5, digest, "")
+
+
 def test_it_is_not_pruned(tmp_path: Path) -> None:
     best = BestCheckpoint(tmp_path, GOAL, FIGURES.get)
-    checkpoints = OpenCheckpoints(
-        tmp_path, run={}, ranges=[(0, 1)], keep=1, sync=lambda: None, best=best
-    )
+    checkpoints, said = opened(tmp_path, best)
     for epoch, left in ((2, ["10"]), (3, ["20"]), (4, ["20", "30"]), (6, ["20", "50"])):
         batch_id = 10 * (epoch - 1)
-        partial_folder(tmp_path, batch_id).mkdir()
-        assert checkpoints.enter(Saved("run", 0, batch_id, epoch, 0, 1, "", "")) is None
+        checkpoints.enter(saved(tmp_path, batch_id, epoch))
         assert kept(tmp_path) == left
+    assert said == []
 
 
 def test_where_it_cannot_be_noted_the_one_before_stays_the_best(
@@ -78,17 +96,12 @@ def test_where_it_cannot_be_noted_the_one_before_stays_the_best(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     best = BestCheckpoint(tmp_path, GOAL, FIGURES.get)
-    checkpoints = OpenCheckpoints(
-        tmp_path, run={}, ranges=[(0, 1)], keep=1, sync=lambda: None, best=best
-    )
-    said = []
+    checkpoints, said = opened(tmp_path, best)
     for epoch in (2, 3):
-        batch_id = 10 * (epoch - 1)
-        partial_folder(tmp_path, batch_id).mkdir()
-        said.append(checkpoints.enter(Saved("run", 0, batch_id, epoch, 0, 1, "", "")))
+        checkpoints.enter(saved(tmp_path, 10 * (epoch - 1), epoch))
         monkeypatch.setattr(best_module, "write_whole", full)
     reason = "No space left on device; training goes on"
-    assert said == [None, f"checkpoint 20 is the best, but that cannot be kept: {reason}"]
+    assert said == [f"checkpoint 20 is the best, but that cannot be kept: {reason}"]
     assert checkpoints.newest is not None
     assert checkpoints.newest.batch_id == 20
     assert kept(tmp_path) == ["10", "20"]

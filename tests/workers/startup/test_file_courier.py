@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 
 from dni_async.transport.channels import ControlServer
 from dni_async.transport.sockets import MAX_UNSENT, MAX_WAITING, Poller, open_sockets
-from dni_async.wire.messages import MAX_PART_BYTES, Bye, FilePart, Message
-from dni_async.workers.startup.file_courier import PARTS_AT_ONCE, FileCourier
+from dni_async.wire.messages import MAX_PART_BYTES, Bye, FileHeard, FilePart, Message, Welcome
+from dni_async.workers.startup.file_courier import PARTS_AT_ONCE, UNHEARD_S, FileCourier, Incoming
 
 PATIENCE_S = 10.0
 
@@ -54,11 +55,67 @@ def test_a_file_is_sent_in_parts_and_removed(
     path.write_bytes(content)
     courier.send("weights", path)
     courier.push()
-    assert courier.is_done
+    assert courier.is_idle
     first, second = heard(server), heard(server)
     assert first.data + second.data == content
     assert [first.is_last, second.is_last] == [False, True]
     assert (second.kind, second.stage, second.run_id) == ("weights", 2, "run")
+    assert (first.offset, second.offset) == (0, MAX_PART_BYTES)
+    assert (first.sha256, second.sha256) == ("", hashlib.sha256(content).hexdigest())
+    assert path.exists()  # until it has arrived
+    assert not courier.is_done
+    courier.hear(FileHeard("run", "weights", 0, again=False))
+    assert courier.is_done
+    assert not path.exists()
+
+
+def test_a_file_that_came_damaged_is_sent_once_more(
+    ends: tuple[FileCourier, ControlServer], tmp_path: Path
+) -> None:
+    courier, server = ends
+    path = tmp_path / "carried" / "weights.safetensors"
+    path.write_bytes(b"content")
+    courier.send("weights", path)
+    courier.hear(FileHeard("run", "profile", 0, again=True))  # which was not sent
+    courier.push()
+    assert heard(server).data == b"content"
+    courier.hear(FileHeard("run", "weights", 0, again=True))
+    courier.push()
+    assert heard(server).data == b"content"
+    assert not courier.is_done
+
+
+def test_a_file_of_which_nothing_is_heard_is_sent_once_more(tmp_path: Path) -> None:
+    """Its last part, or the answer, may have been lost with a connection."""
+    now = [100.0]
+    with open_sockets() as sockets:
+        server = sockets.control_server(f"ipc://{tmp_path}/control")
+        control = sockets.control_client(server.endpoint, b"stage-2")
+        courier = FileCourier(control, "run", 2, tmp_path / "carried", lambda: now[0])
+        path = tmp_path / "carried" / "weights.safetensors"
+        path.write_bytes(b"content")
+        courier.send("weights", path)
+        courier.push()
+        assert heard(server).data == b"content"
+        now[0] += UNHEARD_S - 1
+        courier.push()
+        assert courier.is_idle
+        now[0] += 2
+        courier.push()
+        assert heard(server).data == b"content"
+
+
+def test_a_shard_is_sent_once_and_removed(
+    ends: tuple[FileCourier, ControlServer], tmp_path: Path
+) -> None:
+    courier, server = ends
+    path = tmp_path / "carried" / "stage-2.safetensors"
+    path.write_bytes(b"content")
+    courier.send_shard(path, 7)
+    courier.push()
+    part = heard(server)
+    assert (part.kind, part.batch_id, part.data) == ("shard", 7, b"content")
+    assert courier.is_done
     assert not path.exists()
 
 
@@ -89,7 +146,7 @@ def test_a_large_file_takes_turns_and_waits_for_a_coordinator_that_does_not_read
     num_parts = 4 * (MAX_UNSENT + MAX_WAITING)  # more than both ends of the connection hold
     path = tmp_path / "carried" / "weights.safetensors"
     path.write_bytes(bytes(num_parts * MAX_PART_BYTES))
-    courier.send("weights", path)
+    courier.send_shard(path, 7)
     courier.tell(Bye("run", 2))
     courier.push()
     assert not courier.is_done
@@ -104,3 +161,61 @@ def test_a_large_file_takes_turns_and_waits_for_a_coordinator_that_does_not_read
         received.append(heard_any(server))
     assert len(received) == num_parts + 1
     assert not path.exists()
+
+
+def test_no_path_that_a_coordinator_names_is_used(
+    ends: tuple[FileCourier, ControlServer], tmp_path: Path
+) -> None:
+    """Whoever has made itself out to be one: all is written in the worker's own folder."""
+    courier, _ = ends
+    own, foreign = tmp_path / "carried", tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "run-id").write_text("run")  # which once said that this is the run directory
+    told = Welcome(
+        run_id="run",
+        num_stages=1,
+        first_layer=0,
+        end_layer=1,
+        device="cpu",
+        num_threads=1,
+        peer="",
+        weights_path=str(foreign / ".bashrc"),
+        input_shape=(1,),
+        holds_ids=False,
+        num_classes=2,
+        num_updates=1,
+        profile_folder=str(foreign),
+        events_folder=f"{own}/../foreign",
+        checkpoint_folder="/",
+        shard=str(foreign / "shard"),
+    )
+    adapted = courier.redirect(told)
+    paths = {
+        name: value
+        for name in Welcome.__dataclass_fields__
+        if name.endswith(("_path", "_folder")) or name == "shard"
+        for value in [getattr(adapted, name)]
+    }
+    assert paths.pop("shard") == ""
+    assert len(paths) == 4
+    for value in paths.values():
+        assert Path(value).resolve().is_relative_to(own.resolve())
+    assert [path.name for path in foreign.iterdir()] == ["run-id"]
+
+
+@pytest.mark.parametrize(
+    ("offsets", "is_whole"), [([0, 3, 6], True), ([0, 6], False), ([0, 3, 3, 6], True)]
+)
+def test_a_shard_that_comes_is_whole_or_not(
+    tmp_path: Path, offsets: list[int], is_whole: bool
+) -> None:
+    content = b"onetwosix"
+    digest = hashlib.sha256(content).hexdigest()
+    incoming = Incoming(tmp_path / "shard")
+    for offset in offsets:
+        data = content[offset : offset + 3]
+        is_last = offset == 6
+        part = FilePart("run", 2, "shard", 0, data, is_last, offset, digest if is_last else "")
+        assert incoming.add(part) == is_last
+    assert incoming.is_whole == is_whole
+    assert not is_whole or incoming.path.read_bytes() == content

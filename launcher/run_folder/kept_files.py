@@ -1,0 +1,82 @@
+"""What workers leave of a run as it goes: files that they send, and checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.run_folder.best import BestCheckpoint
+from dni_async.launcher.run_folder.checkpoints import CheckpointTerms, OpenCheckpoints
+from dni_async.launcher.run_folder.errands import Errands
+from dni_async.launcher.run_folder.folder import RunFolder
+from dni_async.launcher.run_folder.received_files import ReceivedFiles
+from dni_async.launcher.run_folder.resume import identity
+from dni_async.wire.messages import FileHeard, FilePart, Saved
+
+__all__ = ["KeptFiles"]
+
+
+class KeptFiles:
+    """Keeps them in folder, beside the coordinator's loop where that takes long.
+
+    note: told in a sentence of what cannot be kept. best: which checkpoint holds the best network,
+    where that is asked for.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        note: Callable[[str], None],
+        best: BestCheckpoint | None,
+    ) -> None:
+        config = plan.config
+        self._best = best
+        self._errands = Errands()
+        self._received = ReceivedFiles(
+            folder,
+            self._errands,
+            note,
+            has_shards=config.checkpoint_every is not None or config.keep_best,
+        )
+        self._checkpoints = OpenCheckpoints(
+            folder.checkpoints,
+            CheckpointTerms(identity(plan), plan.layer_ranges, config.keep_checkpoints),
+            self._errands,
+            sync=folder.sync_metrics,
+            note=note,
+            best=best,
+        )
+
+    def keep_part(
+        self, part: FilePart, incarnation: int, answer: Callable[[FileHeard], None]
+    ) -> None:
+        """Write the next bytes of a file that a worker sends, who is told by answer how it ends."""
+        self._received.enter(part, incarnation, answer)
+
+    def keep_saved(self, saved: Saved) -> None:
+        """Make a checkpoint whole with the last part of it, behind all files so far."""
+        self._errands.run(lambda: None, partial(self._enter, saved))
+
+    def _enter(self, saved: Saved, _: object) -> None:
+        self._checkpoints.enter(self._received.check(saved))
+
+    def look(self, *, is_last: bool = False) -> None:
+        """Say what has been kept meanwhile; is_last: wait for what is under way."""
+        if is_last:
+            self._errands.finish()
+        else:
+            self._errands.look()
+
+    def newest(self, stage: int) -> Path | None:
+        """A stage's file of the newest checkpoint that this launch has made; None before any."""
+        newest = self._checkpoints.newest
+        return None if newest is None else newest.path(stage).resolve()
+
+    def told_best(self) -> dict[str, Any] | None:
+        """The best checkpoint so far, as in report.json; None without one."""
+        best = self._best
+        return None if best is None or best.best is None else best.best.told()
