@@ -9,7 +9,6 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
 
 from dni_async.config.meant import did_you_mean, did_you_mean_file, misspelt
 from dni_async.config.run_config import RunConfig, read_toml
@@ -30,8 +29,10 @@ from dni_async.launcher.commands.options import (
     run_place,
     run_settings,
 )
+from dni_async.launcher.commands.telling import tell
 from dni_async.launcher.interruption import Interrupted
-from dni_async.launcher.report.foreign_text import legible, without_password
+from dni_async.launcher.report.terminal.console import open_console
+from dni_async.wire.foreign_text import without_password
 
 __all__ = ["command", "describe", "main"]
 
@@ -130,7 +131,7 @@ def command(
             "--run-dir and --overwrite"
         )
     check_report(report)
-    console = Console()
+    console = open_console()
     say(console, describe(ctx, config_file))
     place = resume or run_dir
     folder = RunFolder.default() if place is None else RunFolder(place)
@@ -159,7 +160,7 @@ def _warn_of_variables(ctx: click.Context) -> None:
     """Say which environment variables were meant for this command, it seems, and are not read."""
     known = [f"DNI_{param.name}".upper() for param in ctx.command.params]
     for warning in misspelt(os.environ, known):
-        click.echo(f"Warning: {legible(warning)}", err=True)
+        tell(f"Warning: {warning}", to_stderr=True)
 
 
 def describe(ctx: click.Context, config_file: Path | None) -> str:

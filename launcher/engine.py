@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from torch import nn
 
 from dni_async.config.run_config import RunConfig
@@ -14,6 +13,7 @@ from dni_async.launcher.interruption import interruptible_call
 from dni_async.launcher.monitoring.callbacks import CallbackWatcher, MakeView
 from dni_async.launcher.monitoring.live.notebook import current_cell
 from dni_async.launcher.report.html import result
+from dni_async.launcher.report.terminal.console import open_console
 from dni_async.launcher.run import run
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.loading import load_network
@@ -38,8 +38,8 @@ def carry_out(
     at a signal, within interruptible_call, Interrupted.
     """
     # A quiet console that is a terminal, or a notebook, would still take the caller's output over.
-    quiet = Console(quiet=True, force_terminal=False, force_jupyter=False)
-    console = Console() if progress else quiet
+    quiet = open_console(quiet=True, force_terminal=False, force_jupyter=False)
+    console = open_console() if progress else quiet
     folder = RunFolder(run_dir)
     watcher = CallbackWatcher(callbacks, view) if callbacks else None
     plan, report = run(config, folder, console, overwrite=overwrite, watcher=watcher)

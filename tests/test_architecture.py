@@ -41,7 +41,7 @@ LIBRARY = {
 # Those before the bar are of the same folder, those behind it of the library.
 WORKERS = {
     "__init__": "|",
-    "__main__": "fork_server joining startup worker | addresses errors system transport",
+    "__main__": "fork_server joining startup worker | addresses errors system transport wire",
     "fork_server": "startup worker | files system",
     "joining": "startup worker | addresses errors system transport wire",
     "worker": "startup training | errors system transport wire",
@@ -55,7 +55,7 @@ WORKERS = {
 }
 LAUNCHER = {
     "__init__": "|",
-    "cli": "commands interruption report run run_folder | config errors files",
+    "cli": "commands interruption report run run_folder | config errors files wire",
     "options_page": "cli commands | config decisions",
     "engine": "interruption monitoring report run run_folder | config",
     "run": "coordination interruption jobs monitoring places plan report run_folder"
@@ -135,6 +135,18 @@ ONLY_IN = {
 # Calls that unpickle or run what they are given, or wait for time to pass.
 FORBIDDEN_CALLS = {"recv_pyobj", "send_pyobj", "recv_serialized", "sleep"}
 FORBIDDEN_BUILTINS = {"eval", "exec"}
+# Call -> in which folders it is not made, and the modules there that make it all the same. What
+# anybody may have written is read, and printed, in one place each.
+READERS = "launcher/report launcher/dashboard launcher/commands launcher/monitoring"
+ONE_PLACE = {
+    "json.loads": (READERS, ""),
+    "json.load": (READERS, ""),
+    "Console": ("launcher", "launcher/report/terminal/console.py"),
+    "Text.from_markup": ("launcher", ""),
+    "Text.from_ansi": ("launcher", ""),
+    "click.echo": ("launcher", "launcher/commands/telling.py launcher/commands/completion.py"),
+    "click.secho": ("launcher", ""),
+}
 
 
 def settle(kind: str, found: set[str]) -> None:
@@ -236,6 +248,22 @@ def test_other_peoples_libraries_are_used_where_they_belong() -> None:
             for module, places in ONLY_IN.items()
             if not source.place.startswith(tuple(places.split()))
             if any(within(imported, module) for imported in imported_by(source))
+        },
+    )
+
+
+def test_what_others_wrote_is_read_and_printed_in_one_place_each() -> None:
+    """So that whoever reads or prints has nothing to remember; see wire/foreign_text."""
+    settle(
+        "one place",
+        {
+            f"{source.place}:{node.lineno}: {call}"
+            for source in installed()
+            for node in ast.walk(source.tree)
+            if isinstance(node, ast.Call)
+            and (call := ast.unparse(node.func)) in ONE_PLACE
+            and source.place.startswith(tuple(f"{at}/" for at in ONE_PLACE[call][0].split()))
+            and source.place not in ONE_PLACE[call][1].split()
         },
     )
 

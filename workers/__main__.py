@@ -13,6 +13,7 @@ from dni_async.addresses import is_tcp_address
 from dni_async.errors import DniError
 from dni_async.system import die_with_parent
 from dni_async.transport.gate import RUN_ID_VARIABLE
+from dni_async.wire.foreign_text import legible
 
 # Two workers whose idle OpenMP threads spin take each other's cores: 32 times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -166,7 +167,7 @@ def main(
         )
         code = join_run(offer)
     except DniError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {legible(str(error))}", err=True)
         code = 2
     except KeyboardInterrupt:
         click.echo("dni-worker: ended by SIGINT", err=True)

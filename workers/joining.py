@@ -17,6 +17,7 @@ from dni_async.system import available_cores, keep_memory, machine_id
 from dni_async.transport.channels import ControlClient
 from dni_async.transport.gate import Guard
 from dni_async.transport.sockets import Poller, open_sockets
+from dni_async.wire.foreign_text import legible
 from dni_async.wire.messages import PROTOCOL, Alive, Assigned, Heartbeat, Join, Message, Stop
 from dni_async.workers.startup.assignment import Assignment
 from dni_async.workers.startup.own_folder import own_folder
@@ -190,4 +191,4 @@ def route_to(address: str) -> str:
 
 
 def _say(sentence: str) -> None:
-    print(sentence, file=sys.stderr, flush=True)
+    print(legible(sentence), file=sys.stderr, flush=True)

@@ -15,6 +15,7 @@ from dni_async.transport.gate import Guard
 from dni_async.transport.interface import ControlChannel, Transport
 from dni_async.transport.keys import read_keys
 from dni_async.transport.sockets import open_sockets
+from dni_async.wire.foreign_text import legible
 from dni_async.wire.messages import Failed
 from dni_async.workers.startup.assignment import Assignment
 from dni_async.workers.startup.connections import Connections
@@ -92,14 +93,14 @@ def _connect(transport: Transport, assignment: Assignment) -> Connections:
 
 def _say(sentence: str) -> None:
     """Into the worker's log."""
-    print(sentence, file=sys.stderr, flush=True)
+    print(legible(sentence), file=sys.stderr, flush=True)
 
 
 def _last_words(
     control: ControlChannel, assignment: Assignment, device: str, error: Exception
 ) -> None:
     text = traceback.format_exc()
-    print(text, file=sys.stderr, flush=True)
+    _say(text)
     summary = f"{type(error).__name__}: {error}".encode(errors="replace")[:MAX_TEXT_BYTES]
     if isinstance(error, DataError):  # it says all, with the traceback of the user's own code
         summary, text = str(error).encode(errors="replace")[-MAX_TEXT_BYTES:], ""

@@ -2,7 +2,8 @@
 
 Frame 0 is a msgpack array ``[protocol, kind, field, field, ...]`` in the order of the message's
 fields; a field that is a value of several parts, as a ``TensorMeta`` is, is an array of those. Then
-one raw frame for each tensor whose place is negative. Nothing is ever unpickled.
+one raw frame for each tensor whose place is negative. Nothing is ever unpickled, and text that is
+shown arrives harmless (``text``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import msgpack
 from dni_async.errors import WireError
 from dni_async.wire.messages import (
     MAX_FIGURES,
-    MAX_NAME,
     MAX_PART_BYTES,
     PACKED,
     PROTOCOL,
@@ -27,6 +27,7 @@ from dni_async.wire.messages import (
     TensorMeta,
 )
 from dni_async.wire.points import MAX_POINTS, Point
+from dni_async.wire.text import TEXT_CHECKS, is_label, plain_of
 
 __all__ = [
     "DTYPE_SIZES",
@@ -185,12 +186,6 @@ def _check_float(value: Any) -> float:
     return value
 
 
-def _check_str(value: Any) -> str:
-    if type(value) is not str:
-        raise WireError(f"{_show(value)} is no string")
-    return value
-
-
 def _check_bool(value: Any) -> bool:
     if type(value) is not bool:
         raise WireError(f"{_show(value)} is no boolean")
@@ -246,7 +241,7 @@ def _check_figures(value: Any) -> dict[str, float]:
     if type(value) is not dict or len(value) > MAX_FIGURES:
         raise WireError(f"figures must be a map of at most {MAX_FIGURES}")
     for name, figure in value.items():
-        if type(name) is not str or not 1 <= len(name) <= MAX_NAME or type(figure) is not float:
+        if type(name) is not str or not is_label(name) or type(figure) is not float:
             raise WireError(f"figure {_show(name)} is no float with a name")
     return value
 
@@ -280,10 +275,10 @@ def _one_of(choices: tuple[str, ...]) -> Check:
 
 def _check_for(annotation: Any) -> Check:
     """The check of a field, from its type annotation."""
-    simple = {
+    simple: dict[Any, Check] = {
+        **TEXT_CHECKS,
         int: _check_int,
         float: _check_float,
-        str: _check_str,
         bool: _check_bool,
         bytes: _check_bytes,
         dict[str, float]: _check_figures,
@@ -308,8 +303,8 @@ def _check_for_all(part: Any) -> Check:
 
 def _checks_of(value_type: Any) -> tuple[Check, ...]:
     """The checks of all fields, in order."""
-    hints = get_type_hints(value_type)
-    return tuple(_check_for(hints[name]) for name in _names(value_type))
+    hints = get_type_hints(value_type, include_extras=True)
+    return tuple(_check_for(plain_of(hints[name])) for name in _names(value_type))
 
 
 def _table() -> list[tuple[Any, tuple[str, ...], tuple[Check, ...]]]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from dni_async.wire.counters import Counters
 from dni_async.wire.points import Point
+from dni_async.wire.text import Words
 
 __all__ = [
     "MAX_FIGURES",
@@ -239,7 +240,7 @@ class Saved:
     index: int
     size_bytes: int
     sha256: str
-    reason: str
+    reason: Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,8 +252,8 @@ class Failed:
     run_id: str
     stage: int
     device: str
-    summary: str
-    traceback: str
+    summary: Words
+    traceback: Words
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from dni_async.wire.text import Exact, Words
+
 __all__ = [
     "INLINE",
     "PACKED",
@@ -83,7 +85,7 @@ class SlotsAnswer:
 
     run_id: str
     accepted: bool
-    reason: str
+    reason: Words
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class Activation:
     purpose: Purpose
     anchor: bool
     tensors: tuple[TensorMeta, ...]
-    structure: str = ""
+    structure: Exact = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dni_async.wire.control import FileKind
+from dni_async.wire.text import Exact, Words
 
 __all__ = [
     "Assigned",
@@ -67,17 +68,17 @@ class Welcome:
     device: str
     num_threads: int
     peer: str
-    weights_path: str
+    weights_path: Exact
     input_shape: tuple[int, ...]
     holds_ids: bool
     num_classes: int
     num_updates: int
     config: dict[str, Scalar | list[str]] = field(default_factory=dict)
-    profile_folder: str = ""
-    events_folder: str = ""
-    checkpoint_folder: str = ""
+    profile_folder: Exact = ""
+    events_folder: Exact = ""
+    checkpoint_folder: Exact = ""
     next_batch_id: int = 0
-    shard: str = ""
+    shard: Exact = ""
     target_shape: tuple[int, ...] = (1,)
     target_dtype: str = "int64"
     has_ignored: bool = False
@@ -132,7 +133,7 @@ class Stop:
     """Leave now, without draining. again: who has joined from elsewhere may join once more."""
 
     run_id: str
-    reason: str
+    reason: Words
     again: bool = False
 
 

@@ -23,6 +23,7 @@ from dni_async.launcher.commands.options import (
     run_place,
     run_settings,
 )
+from dni_async.launcher.report.terminal.console import open_console
 from dni_async.launcher.report.terminal.sentences import say
 
 __all__ = ["demo_command"]
@@ -57,7 +58,7 @@ def demo_command(
     which stand below. All settings of a run may be given; they win over that.
     """
     began = time.monotonic()
-    console = Console()
+    console = open_console()
     settings = as_settings(settings)
     check_report(report)
     _check(settings)

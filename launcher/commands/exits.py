@@ -11,8 +11,9 @@ import click
 
 from dni_async.errors import ConfigError, DniError, HandshakeError, WorkerDied
 from dni_async.launcher.commands.completion import completion
+from dni_async.launcher.commands.telling import tell
 from dni_async.launcher.interruption import Interrupted, interruptible
-from dni_async.launcher.report.foreign_text import legible
+from dni_async.wire.foreign_text import legible
 
 __all__ = ["exit_code_of"]
 
@@ -54,7 +55,7 @@ def exit_code_of(
         _say(f"Error: {error}")
         return _code_of(error)
     except Interrupted as error:
-        click.echo(f"{name}: ended by {error}", err=True)
+        tell(f"{name}: ended by {error}", to_stderr=True)
         return error.exit_code
 
 
@@ -65,7 +66,7 @@ def _say(text: str) -> None:
         from dni_async.launcher.report.terminal.sentences import broken
 
         text = "\n".join(broken(text, shutil.get_terminal_size().columns))
-    click.echo(text, err=True)
+    tell(text, to_stderr=True)
 
 
 def _code_of(error: DniError) -> int:

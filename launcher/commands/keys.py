@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from dni_async.launcher.commands.telling import tell
 from dni_async.transport.keys import write_keys
 from dni_async.transport.sockets import make_key_pair
 
@@ -21,4 +22,4 @@ def keys_command(folder: Path) -> None:
     part in a run. Only the public keys in DIR/allowed may connect.
     """
     write_keys(folder, coordinator=make_key_pair(), worker=make_key_pair())
-    click.echo(f"keys: {folder}; use them with --keys {folder}")
+    tell(f"keys: {folder}; use them with --keys {folder}")

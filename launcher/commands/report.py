@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.console import Console
@@ -16,8 +14,8 @@ from dni_async.errors import ConfigError
 from dni_async.launcher.commands.completion import complete_run_dirs
 from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.replay_events import replay_run
+from dni_async.launcher.commands.telling import tell, tell_json
 from dni_async.launcher.interruption import Interrupted
-from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.html.page import build_page
 from dni_async.launcher.report.html.picture import draw_picture, excerpt_of
 from dni_async.launcher.report.reading import read_report
@@ -25,6 +23,7 @@ from dni_async.launcher.report.shelf.comparing import compare
 from dni_async.launcher.report.shelf.listing import is_run, list_runs
 from dni_async.launcher.report.shelf.naming import named
 from dni_async.launcher.report.shelf.printing import WIDE, print_comparison, print_listing
+from dni_async.launcher.report.terminal.console import open_console
 from dni_async.launcher.report.terminal.tables import print_diagnosis, print_report
 
 __all__ = ["main"]
@@ -139,15 +138,14 @@ def _show(path: Path, html: Path | None, picture: Path | None, *, as_json: bool)
     if html is not None:
         _write("html", html, build_page(report, excerpt_of(folder, report)))
     if as_json:
-        _print_json(report)
+        tell_json(report)
         return
-    console = Console()
+    console = open_console()
     print_report(report, console)
     print_diagnosis(report, console)
     for name, file in (("page", html), ("picture", picture)):
         if file is not None:
-            said = f"{name}: {legible(str(file))}"
-            console.print(said, highlight=False, markup=False, soft_wrap=True)
+            console.print(f"{name}: {file}", soft_wrap=True)
 
 
 def _compare(paths: tuple[Path, ...], *, as_json: bool) -> None:
@@ -165,11 +163,11 @@ def _compare(paths: tuple[Path, ...], *, as_json: bool) -> None:
     names = named([path for path, _ in found])
     compared = compare([(name, report) for name, (_, report) in zip(names, found, strict=True)])
     if as_json:
-        _print_json(compared | {"passed_over": faults})
+        tell_json(compared | {"passed_over": faults})
         return
     print_comparison(compared, _console())
     for fault in faults:
-        click.echo(legible(f"passed over: {fault}"))
+        tell(f"passed over: {fault}")
 
 
 def _list(folder: Path, *, as_json: bool) -> None:
@@ -178,19 +176,15 @@ def _list(folder: Path, *, as_json: bool) -> None:
     if not listing.rows:
         raise ConfigError("; ".join([f"{folder}: holds no run", *listing.passed_over]))
     if as_json:
-        _print_json({"runs": listing.rows, "passed_over": listing.passed_over})
+        tell_json({"runs": listing.rows, "passed_over": listing.passed_over})
         return
     print_listing(listing, _console())
 
 
 def _console() -> Console:
     """Where tables go; lines are as long as they get where no terminal bounds them."""
-    console = Console()
-    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=WIDE)
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=1))
+    console = open_console()
+    return console if console.is_terminal or "COLUMNS" in os.environ else open_console(width=WIDE)
 
 
 def _serve(folder: Path, host: str, port: int) -> None:
@@ -210,7 +204,7 @@ def _serve(folder: Path, host: str, port: int) -> None:
             "serve: needs a package that is not installed here; pip install 'dni-async[dashboard]'"
         ) from error
     listener = Listener(host, port, setting="port")
-    click.echo(f"dashboard: {listener.url}")
+    tell(f"dashboard: {listener.url}")
     try:
         serve_runs(folder, listener)
     except Interrupted as interrupted:
@@ -223,7 +217,7 @@ def _show_replay(run_dir: Path) -> int:
     for name, (count, divergence) in replay_run(run_dir).items():
         is_same = is_same and divergence is None
         said = f"{count:,} events, the same actions" if divergence is None else str(divergence)
-        click.echo(legible(f"{name}: {said}"))
+        tell(f"{name}: {said}")
     return 0 if is_same else 1
 
 

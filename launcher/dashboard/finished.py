@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from dni_async.launcher.report.rows import (
     num_epochs,
     ours_of,
 )
+from dni_async.wire.foreign_text import parsed
 
 __all__ = ["told_by_metrics", "written_learning", "written_now"]
 
@@ -90,12 +90,12 @@ def told_by_metrics(folder: Path) -> dict[int, list[list[Any]]]:
         try:
             if "worker" in line:
                 told = line["worker"]
-                row = _row(seconds, before.get(told["stage"], {}), told)
-                rows.setdefault(told["stage"], []).append(row)
-                before[told["stage"]] = told
+                stage = int(told["stage"])
+                rows.setdefault(stage, []).append(_row(seconds, before.get(stage, {}), told))
+                before[stage] = told
             elif "seconds" in line and not line["run"].startswith("baseline"):
                 seconds += line["seconds"]
-        except (AttributeError, KeyError, TypeError):
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
             continue  # not ours
     return rows
 
@@ -110,7 +110,7 @@ def _row(seconds: float, before: Mapping[str, Any], told: Mapping[str, Any]) -> 
         round(seconds, 3),
         *shares,
         None if occupancy < 0 else occupancy,
-        told.get("staleness_median"),
+        None if (staleness := told.get("staleness_median")) is None else int(staleness),
         round(told["rss_bytes"] / 2**20, 1),
         None if credit_s < 0 else round(credit_s * 1000, 4),
         None,  # at the end of an epoch, whose loss stands in its own line
@@ -124,8 +124,8 @@ def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
             file.seek(max(0, path.stat().st_size - MAX_METRICS_BYTES))
             for text in file:
                 try:
-                    line = json.loads(text)
-                except ValueError:
+                    line = parsed(text)
+                except (ValueError, RecursionError):
                     continue  # cut off, or not ours
                 if isinstance(line, dict):
                     yield line

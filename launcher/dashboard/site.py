@@ -16,7 +16,7 @@ from starlette.staticfiles import StaticFiles
 
 from dni_async.launcher.dashboard.guard import Door, Guard
 from dni_async.launcher.dashboard.sources import LiveRun, Sources, written
-from dni_async.launcher.report.foreign_text import legible
+from dni_async.wire.foreign_text import legible
 
 __all__ = ["Site"]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from dni_async.launcher.report.html.timeline.recorded import (
     Mark,
     Trace,
 )
+from dni_async.wire.foreign_text import parsed
 
 __all__ = ["TOLD_S", "Told", "read_told"]
 
@@ -75,16 +75,17 @@ def _whole_lines(path: Path) -> list[bytes]:
 
 
 def _began_ns(line: bytes) -> int:
-    return int(json.loads(line)[3])
+    return int(parsed(line)[3])
 
 
 def _ended_ns(line: bytes) -> int:
-    return int(json.loads(line)[4])
+    return int(parsed(line)[4])
 
 
 def _mark(line: bytes, opened_s: float) -> Mark:
-    kind, batch, version, began_ns, ended_ns = json.loads(line)
-    return Mark(began_ns / 1e9 - opened_s, ended_ns / 1e9 - opened_s, kind, batch, version)
+    kind, batch, version, began_ns, ended_ns = parsed(line)
+    began_s, ended_s = began_ns / 1e9 - opened_s, ended_ns / 1e9 - opened_s
+    return Mark(began_s, ended_s, str(kind), int(batch), int(version))
 
 
 def _arrows(tracks: Mapping[int, Sequence[Mark]]) -> Iterator[Arrow]:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from dni_async.addresses import is_exposed
 from dni_async.config.names import ModelTraits
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.launcher.commands.exits import exit_code_of
+from dni_async.launcher.commands.telling import tell, tell_json
 from dni_async.launcher.doctor.examination import Doctor, Question
 from dni_async.launcher.doctor.finding import Finding, count, is_passed
 from dni_async.launcher.doctor.link.reach import Address
 from dni_async.launcher.doctor.show import show, to_json
-from dni_async.launcher.report.foreign_text import legible
+from dni_async.launcher.report.terminal.console import open_console
 from dni_async.transport.gate import RUN_ID_VARIABLE, Guard
 from dni_async.transport.keys import read_keys
 
@@ -128,14 +127,14 @@ def command(
         width=width,
         batch_size=batch_size,
     )
-    console = Console()
+    console = open_console()
 
     def found(finding: Finding) -> None:
         if not as_json:
             show(console, finding)
 
     def note(text: str) -> None:
-        click.echo(legible(text), err=as_json)
+        tell(text, to_stderr=as_json)
 
     doctor = Doctor(question, found, note)
     doctor.examine()
@@ -144,7 +143,7 @@ def command(
     if served is not None and doctor.may_serve:
         doctor.serve()
     if as_json:
-        click.echo(json.dumps(to_json(doctor.findings, doctor.links), indent=1))
+        tell_json(to_json(doctor.findings, doctor.links))
     return 0 if is_passed(doctor.findings) else EXIT_BAD
 
 

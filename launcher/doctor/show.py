@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dni_async.launcher.doctor.finding import Finding, is_passed
 from dni_async.launcher.doctor.link.findings import Figures
-from dni_async.launcher.report.foreign_text import legible
+from dni_async.wire.foreign_text import legible
 
 __all__ = ["show", "to_json"]
 

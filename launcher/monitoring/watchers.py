@@ -13,9 +13,9 @@ from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.report.curves import CurvePoint
-from dni_async.launcher.report.foreign_text import without_password
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.launcher.report.watcher import Watcher
+from dni_async.wire.foreign_text import without_password
 from dni_async.wire.messages import Progress
 
 if TYPE_CHECKING:

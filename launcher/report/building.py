@@ -11,8 +11,8 @@ from typing import Any
 from dni_async.config.run_config import RunConfig
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.comparison import ALL_THREADS, ONE_THREAD, compare
-from dni_async.launcher.report.foreign_text import without_password
 from dni_async.launcher.report.results import RunResult
+from dni_async.wire.foreign_text import without_password
 
 __all__ = ["SCHEMA", "build_report", "shown_settings"]
 

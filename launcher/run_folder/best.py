@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from dni_async.errors import CheckpointError
 from dni_async.files import names
 from dni_async.files.checkpoint import Manifest, read_manifest
 from dni_async.files.writing import write_whole
+from dni_async.wire.foreign_text import parsed
 
 __all__ = ["Best", "BestCheckpoint", "best_state", "forget_later", "read_best"]
 
@@ -32,6 +33,13 @@ class Best:
     mode: str
     value: float
     batch_id: int
+
+    def check(self) -> None:
+        """Raises TypeError for values of other kinds, as a file may hold."""
+        kinds = (int, str, str, float, int)
+        for value, kind in zip(astuple(self), kinds, strict=True):
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise TypeError(f"{value!r} is no {kind.__name__}")
 
     def told(self) -> dict[str, Any]:
         """As in report.json."""
@@ -74,9 +82,10 @@ class BestCheckpoint:
 def read_best(root: Path) -> Best | None:
     """The best of the checkpoints under root, if any is kept for that and is still there."""
     try:
-        best = Best(**json.loads((root / names.BEST).read_bytes()))
+        best = Best(**parsed((root / names.BEST).read_bytes()))
+        best.check()
         is_there = (root / str(best.batch_id) / names.MANIFEST).is_file()
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     return best if is_there else None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -18,6 +17,7 @@ from dni_async.launcher.report.curves import CurvePoint, Told
 from dni_async.launcher.report.results import EpochResult
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.unsealed import unsealed
+from dni_async.wire.foreign_text import parsed
 from dni_async.wire.messages import BoundaryEpoch
 
 __all__ = ["Resumption", "find_resumption", "identity", "stage_files"]
@@ -159,10 +159,10 @@ def _lines(run: str, text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The lines of the run in front of the first whose writing was cut short."""
     for line in text.splitlines(keepends=True):
         try:
-            told = json.loads(line)
-        except ValueError:
+            told = parsed(line)
+        except (ValueError, RecursionError):
             return
-        if told.get("run") == run:
+        if isinstance(told, dict) and told.get("run") == run:
             yield line, told
 
 

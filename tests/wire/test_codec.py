@@ -27,6 +27,7 @@ from dni_async.wire.codec import (
     size_bytes,
 )
 from dni_async.wire.counters import Counters
+from dni_async.wire.foreign_text import legible, one_line
 from dni_async.wire.messages import (
     MAX_CREDITS,
     MAX_FIGURES,
@@ -48,6 +49,7 @@ from dni_async.wire.messages import (
 )
 from dni_async.wire.points import MAX_POINTS, Point
 from dni_async.wire.tensors import from_buffer
+from dni_async.wire.text import Exact, Words, plain_of
 
 MESSAGE_TYPES: tuple[Any, ...] = get_args(Union[Message])  # noqa: UP007 - flattens nested unions
 INTS = st.integers(0, 2**63 - 1)
@@ -71,7 +73,9 @@ def values_of(annotation: Any) -> st.SearchStrategy[Any]:
     simple = {
         int: INTS,
         float: st.floats(allow_nan=False),
-        str: st.text(max_size=50),
+        str: st.text(max_size=50).map(one_line),
+        Words: st.text(max_size=50).map(legible),
+        Exact: st.text(max_size=50),
         bool: st.booleans(),
         bytes: st.binary(max_size=100),
     }
@@ -88,17 +92,17 @@ def values_of(annotation: Any) -> st.SearchStrategy[Any]:
     if is_dataclass(annotation):
         return messages_of(annotation)
     if annotation == dict[str, float]:
-        names = st.text(min_size=1, max_size=MAX_NAME)
+        names = st.from_regex(r"[A-Za-z0-9_.@+-]{1,64}", fullmatch=True)
         return st.dictionaries(names, simple[float], max_size=MAX_FIGURES)
     assert get_origin(annotation) is dict
     return st.dictionaries(st.text(max_size=20), SCALARS | st.lists(st.text(max_size=9)))
 
 
 def messages_of(message_type: Any) -> st.SearchStrategy[Any]:
-    """Any message of this type."""
-    hints = get_type_hints(message_type)
+    """Any message of this type, whose names and words are legible."""
+    hints = get_type_hints(message_type, include_extras=True)
     return st.builds(
-        message_type, **{f.name: values_of(hints[f.name]) for f in fields(message_type)}
+        message_type, **{f.name: values_of(plain_of(hints[f.name])) for f in fields(message_type)}
     )
 
 

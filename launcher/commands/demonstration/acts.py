@@ -80,4 +80,4 @@ def second_act(
 
 def _title(console: Console, text: str) -> None:
     console.print()
-    console.print(text, style="bold", highlight=False, markup=False, soft_wrap=True)
+    console.print(text, style="bold", soft_wrap=True)

@@ -10,9 +10,9 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.rows import figure_text
 from dni_async.launcher.report.terminal.sentences import coloured, packed
+from dni_async.wire.foreign_text import legible
 
 __all__ = ["Head", "clock"]
 

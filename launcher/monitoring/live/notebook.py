@@ -17,11 +17,11 @@ from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.live.awaited import awaited_of
 from dni_async.launcher.monitoring.live.head import clock
 from dni_async.launcher.monitoring.live.stages import stage_cells
-from dni_async.launcher.report.foreign_text import html_of, legible
 from dni_async.launcher.report.html.parts import table
 from dni_async.launcher.report.html.result import draw_notes, draw_piece, draw_result
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.launcher.report.rows import figure_text
+from dni_async.wire.foreign_text import html_of, legible
 from dni_async.wire.messages import Progress
 
 __all__ = ["NotebookDisplay", "current_cell", "open_place"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from dni_async.files.writing import write_whole
+from dni_async.wire.foreign_text import parsed
 
 __all__ = ["Ending", "Facts", "Log", "Row", "keep", "kept_in"]
 
@@ -46,8 +47,8 @@ class Row:
 def kept_in(path: Path) -> dict[str, Any]:
     """What a file of a run directory says of a logger; nothing where it is not there."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        told = parsed(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.launcher.monitoring.loggers.log import Ending, Facts, Row, keep, kept_in
-from dni_async.launcher.report.foreign_text import without_password
+from dni_async.wire.foreign_text import without_password
 
 __all__ = ["MlflowLog", "tracking_uri"]
 

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from dni_async.launcher.report.diagnosis import Diagnosis, diagnose
-from dni_async.launcher.report.foreign_text import html_of
 from dni_async.launcher.report.html.learning import draw_boundaries, draw_learning
 from dni_async.launcher.report.html.parts import scrolled, section
 from dni_async.launcher.report.html.style import STYLE
@@ -19,6 +18,7 @@ from dni_async.launcher.report.html.timeline.excerpt import Excerpt
 from dni_async.launcher.report.html.verdict import side_by_side, verdict
 from dni_async.launcher.report.html.work import draw_links, draw_phases, draw_stages, draw_times
 from dni_async.launcher.report.rows import setting_text, stop_lines
+from dni_async.wire.foreign_text import html_of
 
 __all__ = ["build_page"]
 

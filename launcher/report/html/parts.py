@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dni_async.launcher.report.foreign_text import html_of
+from dni_async.wire.foreign_text import html_of
 
 __all__ = ["Html", "curve_legend", "hue", "legend", "percent", "scrolled", "section", "table"]
 

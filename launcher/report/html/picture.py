@@ -11,7 +11,6 @@ from typing import Any
 
 from dni_async.errors import ConfigError
 from dni_async.files import names
-from dni_async.launcher.report.foreign_text import html_of
 from dni_async.launcher.report.html.timeline.drawing import (
     DRAWING_STYLE,
     WIDTH,
@@ -21,6 +20,7 @@ from dni_async.launcher.report.html.timeline.drawing import (
 from dni_async.launcher.report.html.timeline.excerpt import Excerpt, take_excerpt
 from dni_async.launcher.report.html.timeline.lockstep import lockstep_times
 from dni_async.launcher.report.html.timeline.recorded import read_trace
+from dni_async.wire.foreign_text import html_of
 
 __all__ = ["draw_picture", "excerpt_of"]
 

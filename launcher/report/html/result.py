@@ -10,7 +10,6 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from dni_async.decisions.goal import LOSS
-from dni_async.launcher.report.foreign_text import html_of
 from dni_async.launcher.report.html.learning import Read, points_of
 from dni_async.launcher.report.html.parts import legend, table
 from dni_async.launcher.report.html.svg import Series, draw_curves
@@ -22,6 +21,7 @@ from dni_async.launcher.report.rows import (
     run_table,
     stop_lines,
 )
+from dni_async.wire.foreign_text import html_of
 
 __all__ = ["draw_notes", "draw_piece", "draw_result"]
 

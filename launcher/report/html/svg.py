@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dni_async.launcher.report.foreign_text import html_of
+from dni_async.wire.foreign_text import html_of
 
 __all__ = ["Bar", "Part", "Series", "draw_bars", "draw_curves", "draw_meter", "nice_ticks"]
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from dni_async.launcher.report.comparison import comparison_of, lines, spoken
-from dni_async.launcher.report.foreign_text import html_of
 from dni_async.launcher.report.html.parts import section, table
 from dni_async.launcher.report.rows import (
     best_lines,
@@ -16,6 +15,7 @@ from dni_async.launcher.report.rows import (
     metric_rows,
     run_table,
 )
+from dni_async.wire.foreign_text import html_of
 
 __all__ = ["side_by_side", "verdict"]
 

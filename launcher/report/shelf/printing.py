@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from dni_async.launcher.report.comparison import NOT_COMPARABLE
-from dni_async.launcher.report.foreign_text import legible
 from dni_async.launcher.report.rows import figure_text
 from dni_async.launcher.report.shelf.listing import Listing
 from dni_async.launcher.report.shelf.rows import Row
 from dni_async.launcher.report.terminal.columns import GAP, Column, FittedTable
 from dni_async.launcher.report.terminal.sentences import say
+from dni_async.wire.foreign_text import legible
 
 __all__ = ["WIDE", "print_comparison", "print_listing"]
 

@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from dni_async.launcher.report.foreign_text import legible
+from dni_async.wire.foreign_text import legible
 
 __all__ = ["GAP", "broken", "coloured", "packed", "say"]
 

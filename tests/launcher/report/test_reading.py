@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import math
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from rich.console import Console
 from dni_async import ConfigError
 from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.report import command
+from dni_async.launcher.report import reading
 from dni_async.launcher.report.html.page import build_page
 from dni_async.launcher.report.reading import read_report
 from dni_async.launcher.report.shape import fault_in
@@ -118,6 +120,8 @@ SENTENCES = {
     "nothing": ("", "is not JSON"),
     "no report": ("[]", "is no report of schema 1"),
     "of another schema": ('{"schema": 2}', "is no report of schema 1"),
+    "of a newer one": ('{"schema": 2}', "but of 2: a newer dni-async wrote it"),
+    "cut off": ('{"schema": 1, "status": "fini', "is not JSON"),
     "a status alone": (
         '{"schema": 1, "status": "finished"}',
         "no whole report: it lacks config",
@@ -135,6 +139,18 @@ def test_what_is_no_report_is_one_sentence(
         read_report(tmp_path)
     assert exit_code_of(command, [str(tmp_path)], "dni-report") == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_what_is_no_file_or_too_large_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "report.json")  # whose other end nobody opens
+    with pytest.raises(ConfigError, match=r"report\.json: is a pipe, and no report"):
+        read_report(tmp_path)
+    monkeypatch.setattr(reading, "MAX_BYTES", 1000)
+    (tmp_path / "large.json").write_text(" " * 1001)
+    with pytest.raises(ConfigError, match=r"has 1,001 bytes, and at most 1,000 are read"):
+        read_report(tmp_path / "large.json")
 
 
 def test_a_run_under_way_says_when_there_will_be_a_report(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from dni_async.launcher.report.foreign_text import html_of
 from dni_async.launcher.report.html.svg import nice_ticks
 from dni_async.launcher.report.html.timeline.excerpt import Excerpt
 from dni_async.launcher.report.html.timeline.recorded import SENDING, WAITING, Mark
+from dni_async.wire.foreign_text import html_of
 
 __all__ = ["DRAWING_STYLE", "WIDTH", "draw_timeline", "said_of"]
 

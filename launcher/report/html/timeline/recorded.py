@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import math
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from dni_async.wire.foreign_text import parsed
 
 __all__ = [
     "ACTIVATION_USES",
@@ -28,6 +30,10 @@ __all__ = [
 ]
 
 MAX_SPANS = 400_000  # of a trace, as far as it is shown: of each stage the same part of that
+# What a file that anybody wrote may raise: its place, its text, its values.
+_NOT_OURS = (
+    OSError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
 MAX_DRAWN = 1_500  # spans of one worker; in a window of more, shares stand for them
 NUM_PIECES = 120
 SENDING = ("send", "send gradient", "send credit")
@@ -84,16 +90,16 @@ def read_trace(path: Path) -> Trace | None:
                 if event["ph"] == "M":  # in front of all marks
                     num_tracks += event["name"] == "thread_name"
                 elif event["ph"] == "X":
-                    marks = trace.marks.setdefault(event["tid"] - 1, [])
+                    marks = trace.marks.setdefault(int(event["tid"]) - 1, [])
                     if len(marks) < _room(num_tracks):
                         marks.append(_mark(event))
                 elif event["ph"] == "s":
-                    starts[event["id"]] = (event["ts"] / 1e6, event["tid"] - 1)
+                    starts[event["id"]] = (event["ts"] / 1e6, int(event["tid"]) - 1)
                 elif event["ph"] == "f" and event["id"] in starts:
                     began_s, start = starts.pop(event["id"])
-                    ended = (event["ts"] / 1e6, str(event["name"]), start, event["tid"] - 1)
+                    ended = (event["ts"] / 1e6, str(event["name"]), start, int(event["tid"]) - 1)
                     trace.arrows.append(Arrow(began_s, *ended))
-    except (OSError, UnicodeError, KeyError, TypeError, ValueError):
+    except _NOT_OURS:
         return None
     for marks in trace.marks.values():
         marks.sort()
@@ -123,13 +129,16 @@ def _events(lines: Iterable[str]) -> Iterator[Mapping[str, Any]]:
     for line in lines:
         text = line.strip().rstrip(",")
         if text.startswith('{"ph"'):
-            yield json.loads(text)
+            yield parsed(text)
 
 
 def _mark(event: Mapping[str, Any]) -> Mark:
     began_s, said = event["ts"] / 1e6, event["args"]
     ended_s = began_s + event["dur"] / 1e6
-    return Mark(began_s, ended_s, str(event["name"]), said.get("batch_id", -1), said["version"])
+    if not math.isfinite(began_s) or not math.isfinite(ended_s):
+        raise ValueError("a mark that is at no time")
+    batch, version = int(said.get("batch_id", -1)), int(said["version"])
+    return Mark(began_s, ended_s, str(event["name"]), batch, version)
 
 
 def window_of(trace: Trace, began_s: float, ended_s: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from dni_async.launcher.report.foreign_text import html_of, legible
+from dni_async.wire.foreign_text import html_of, legible
 
 TEXTS = {
     "plain": ("stage 1: \u00fcber 50% \u2192 done\n\tnext", None),
