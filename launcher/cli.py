@@ -21,6 +21,7 @@ from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.keys import keys_command
 from dni_async.launcher.commands.options import (
     CONTEXT,
+    GOES_ON,
     RUN_GROUP,
     GroupedCommand,
     GroupedOption,
@@ -32,6 +33,7 @@ from dni_async.launcher.commands.options import (
 from dni_async.launcher.commands.telling import tell
 from dni_async.launcher.interruption import Interrupted
 from dni_async.launcher.report.terminal.console import open_console
+from dni_async.system import output
 from dni_async.wire.foreign_text import without_password
 
 __all__ = ["command", "describe", "main"]
@@ -131,6 +133,7 @@ def command(
             "--run-dir and --overwrite"
         )
     check_report(report)
+    output.carry_on(GOES_ON)
     console = open_console()
     say(console, describe(ctx, config_file))
     place = resume or run_dir

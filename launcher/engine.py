@@ -18,6 +18,7 @@ from dni_async.launcher.run import run
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.loading import load_network
 from dni_async.launcher.run_folder.returned import best_network, trained_network
+from dni_async.system import output
 
 __all__ = ["carry_out", "current_cell", "draw_result", "interruptible_call", "load_network"]
 
@@ -37,6 +38,7 @@ def carry_out(
     view: makes what callbacks are given of a run. Raises as run does, and what a callback raises;
     at a signal, within interruptible_call, Interrupted.
     """
+    output.fill_descriptors()  # or a socket gets the number of one that the caller has closed
     # A quiet console that is a terminal, or a notebook, would still take the caller's output over.
     quiet = open_console(quiet=True, force_terminal=False, force_jupyter=False)
     console = open_console() if progress else quiet

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from dni_async.system import output
+
 __all__ = ["Interrupted", "interruptible", "interruptible_call"]
 
-SHOW_CURSOR = b"\x1b[?25h\r\n"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -28,16 +28,17 @@ class Interrupted(BaseException):
 def interruptible() -> Iterator[None]:
     """Raise Interrupted in the main thread at the first SIGINT, SIGTERM or SIGHUP.
 
-    At the second the process ends on the spot; its fork server then kills the workers.
+    One that whoever started this process had it ignore (nohup, & in a script) stays ignored. At
+    the second the process ends on the spot; its fork server then kills the workers.
     """
-    with _raising(_SIGNALS, again=_leave):
+    taken = [signum for signum in _SIGNALS if signal.getsignal(signum) != signal.SIG_IGN]
+    with _raising(taken, again=_leave):
         yield
 
 
 def _leave(signum: int) -> None:
     """End on the spot, with the cursor that a display may have hidden."""
-    if os.isatty(1) and select.select([], [1], [], 0)[1]:
-        os.write(1, SHOW_CURSOR)
+    output.show_cursor()
     os._exit(128 + signum)
 
 

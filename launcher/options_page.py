@@ -17,6 +17,7 @@ from dni_async.config.settings import SETTINGS
 from dni_async.decisions.rules import RULES, traits_of
 from dni_async.launcher.cli import command
 from dni_async.launcher.commands.options import RUN_GROUP, GroupedOption
+from dni_async.system import output
 
 __all__ = ["default_of", "main", "options_page"]
 
@@ -51,7 +52,7 @@ def options_page(decisions: Path) -> str:
 
 def main() -> None:
     """Print it."""
-    print(options_page(Path("docs/decisions")), end="")
+    output.say(options_page(Path("docs/decisions")).removesuffix("\n"))
 
 
 def _section(title: str, rows: list[str], last: str) -> str:

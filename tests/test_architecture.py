@@ -47,7 +47,7 @@ WORKERS = {
     "worker": "startup training | errors system transport wire",
     "in_memory": "reporting startup training | config data errors network transport wire",
     "training": "reporting saving startup | decisions errors files stage transport wire",
-    "saving": "reporting startup | decisions errors files network stage wire",
+    "saving": "reporting startup | decisions errors files network system stage wire",
     "reporting": "startup | decisions errors files seeding stage synthesizers system transport"
     " wire",
     "startup": "| config data decisions errors files network seeding stage synthesizers system"
@@ -55,9 +55,9 @@ WORKERS = {
 }
 LAUNCHER = {
     "__init__": "|",
-    "cli": "commands interruption report run run_folder | config errors files wire",
-    "options_page": "cli commands | config decisions",
-    "engine": "interruption monitoring report run run_folder | config",
+    "cli": "commands interruption report run run_folder | config errors files system wire",
+    "options_page": "cli commands | config decisions system",
+    "engine": "interruption monitoring report run run_folder | config system",
     "run": "coordination interruption jobs monitoring places plan report run_folder"
     " | config errors files",
     "commands": "dashboard decisions interruption plan report run run_folder"
@@ -67,14 +67,14 @@ LAUNCHER = {
     " | errors stage system transport wire",
     "jobs": "monitoring places plan report run_folder"
     " | config data decisions errors files network stage synthesizers system wire",
-    "places": "decisions plan | config errors files transport",
+    "places": "decisions plan | config errors files system transport",
     "run_folder": "plan report | config data decisions errors files network stage wire",
     "monitoring": "dashboard plan report | config errors files system wire",
     "dashboard": "plan report | addresses config errors files system wire",
-    "report": "plan | config decisions errors files wire",
+    "report": "plan | config decisions errors files system wire",
     "plan": "| addresses config data decisions errors network stage system transport",
     "decisions": "| decisions errors wire",
-    "interruption": "|",
+    "interruption": "| system",
 }
 # Of the library and of the launcher, benchmarks may import what they measure; of the workers the
 # line in one process, which is their reference.
@@ -144,9 +144,12 @@ ONE_PLACE = {
     "Console": ("launcher", "launcher/report/terminal/console.py"),
     "Text.from_markup": ("launcher", ""),
     "Text.from_ansi": ("launcher", ""),
-    "click.echo": ("launcher", "launcher/commands/telling.py launcher/commands/completion.py"),
+    "click.echo": ("launcher", ""),
     "click.secho": ("launcher", ""),
 }
+# What prints where the caller's output is, and may raise; and the only places that may.
+PRINTERS = {"print", "pprint", "print_exc", "print_exception", "echo", "secho"}
+PRINTING = {"dni_async/system/output.py"}
 
 
 def settle(kind: str, found: set[str]) -> None:
@@ -292,6 +295,34 @@ def unsafe(source: Source) -> Iterator[tuple[int, str]]:
                     yield node.lineno, word.arg
         elif isinstance(node, ast.ImportFrom):
             yield from ((node.lineno, a.name) for a in node.names if a.name in FORBIDDEN_CALLS)
+
+
+def test_what_is_printed_is_printed_where_it_cannot_end_the_process() -> None:
+    settle(
+        "prints",
+        {
+            f"{source.place}:{line}: {what}"
+            for source in installed()
+            if source.place not in PRINTING
+            for line, what in printing(source)
+        },
+    )
+
+
+def printing(source: Source) -> Iterator[tuple[int, str]]:
+    """Line and name of each way to a standard stream, or to a descriptor's number."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            to = ast.unparse(node.args[0]) if node.args else ""
+            if called.split(".")[-1] in PRINTERS and not called.endswith("console.print"):
+                yield node.lineno, called
+            elif called == "os.write" and to in {"1", "2"}:
+                yield node.lineno, f"os.write({to}, ...)"
+        elif isinstance(node, ast.Attribute):
+            named = ast.unparse(node)
+            if named.startswith(("sys.stdout", "sys.stderr", "sys.__std")) and named.count(".") < 2:
+                yield node.lineno, named
 
 
 def test_a_module_says_in_one_sentence_what_it_is_for() -> None:

@@ -6,12 +6,13 @@ import os
 import re
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import click
 
 from dni_async.addresses import is_tcp_address
 from dni_async.errors import DniError
-from dni_async.system import die_with_parent
+from dni_async.system import die_with_parent, output
 from dni_async.transport.gate import RUN_ID_VARIABLE
 from dni_async.wire.foreign_text import legible
 
@@ -29,12 +30,22 @@ def _die_with(_ctx: click.Context, _param: click.Parameter, parent: int | None) 
         die_with_parent(parent)
 
 
+class _Command(click.Command):
+    """One whose output may go away."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """From the command line to the exit."""
+        with output.lasting_output():
+            return super().main(*arguments, **options)
+
+
 @click.command(
+    cls=_Command,
     context_settings={
         "help_option_names": ["-h", "--help"],
         "auto_envvar_prefix": "DNI_WORKER",
         "max_content_width": 100,
-    }
+    },
 )
 @click.option(
     "--join",
@@ -167,10 +178,10 @@ def main(
         )
         code = join_run(offer)
     except DniError as error:
-        click.echo(f"Error: {legible(str(error))}", err=True)
+        output.complain(f"Error: {legible(str(error))}")
         code = 2
     except KeyboardInterrupt:
-        click.echo("dni-worker: ended by SIGINT", err=True)
+        output.complain("dni-worker: ended by SIGINT")
         code = 130
     sys.exit(code)
 

@@ -20,14 +20,13 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 import traceback
 from contextlib import suppress
 from typing import Any
 
 from dni_async.files.scratch import remove_scratch
-from dni_async.system import die_with_parent, name_process
+from dni_async.system import die_with_parent, name_process, output
 
 PARTING_S = 4.0  # for a last checkpoint when the launcher has gone without a word
 
@@ -136,10 +135,9 @@ class _ForkServer:
         except SystemExit as leave:
             code = leave.code if isinstance(leave.code, int) else 1
         except Exception:
-            traceback.print_exc()
+            output.complain(traceback.format_exc())
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            output.flush()
             os._exit(code)
 
     def _become_worker(self, request: dict[str, Any]) -> int:

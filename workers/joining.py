@@ -7,13 +7,12 @@ import os
 import platform
 import secrets
 import shutil
-import sys
 import time
 from pathlib import Path
 
 from dni_async.addresses import address_towards
 from dni_async.errors import ConfigError, HandshakeError
-from dni_async.system import available_cores, keep_memory, machine_id
+from dni_async.system import available_cores, keep_memory, machine_id, output
 from dni_async.transport.channels import ControlClient
 from dni_async.transport.gate import Guard
 from dni_async.transport.sockets import Poller, open_sockets
@@ -191,4 +190,4 @@ def route_to(address: str) -> str:
 
 
 def _say(sentence: str) -> None:
-    print(legible(sentence), file=sys.stderr, flush=True)
+    output.complain(legible(sentence))

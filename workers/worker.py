@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import faulthandler
 import signal
-import sys
 import traceback
 from pathlib import Path
 from types import FrameType
 
 from dni_async.errors import ConfigError, DataError, LinkError
-from dni_async.system import STACK_SIGNAL, compute_in_long_slices, name_process
+from dni_async.system import STACK_SIGNAL, compute_in_long_slices, name_process, output
 from dni_async.transport.gate import Guard
 from dni_async.transport.interface import ControlChannel, Transport
 from dni_async.transport.keys import read_keys
@@ -43,7 +42,9 @@ def run_worker(assignment: Assignment) -> int:
     """
     if not assignment.has_joined:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the launcher's to handle
-    signal.signal(signal.SIGTERM, _terminate)
+    for signum in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(signum) != signal.SIG_IGN:  # as by nohup
+            signal.signal(signum, _terminate)
     faulthandler.register(STACK_SIGNAL, file=2)  # needs neither the loop nor the GIL
     name_process(f"dni-stage-{assignment.stage}")
     compute_in_long_slices()
@@ -93,7 +94,7 @@ def _connect(transport: Transport, assignment: Assignment) -> Connections:
 
 def _say(sentence: str) -> None:
     """Into the worker's log."""
-    print(legible(sentence), file=sys.stderr, flush=True)
+    output.complain(legible(sentence))
 
 
 def _last_words(

@@ -17,6 +17,7 @@ from click.shell_completion import (
 )
 
 from dni_async.files import names
+from dni_async.system import output
 
 __all__ = ["complete_run_dirs", "completion", "run_dirs", "words_that_fit"]
 
@@ -38,7 +39,7 @@ def completion(
     if not shell or made is None or wish not in ("source", "complete"):
         return None if not shell else 1
     asking = made(command, {}, name, variable)
-    click.echo(asking.source() if wish == "source" else _answer(asking, subcommands))
+    output.say(asking.source() if wish == "source" else _answer(asking, subcommands))
     return 0
 
 

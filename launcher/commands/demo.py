@@ -7,16 +7,16 @@ import shutil
 import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
 
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.launcher.commands.options import (
     CONTEXT,
+    GOES_ON,
     GroupedCommand,
     as_settings,
     check_report,
@@ -25,6 +25,10 @@ from dni_async.launcher.commands.options import (
 )
 from dni_async.launcher.report.terminal.console import open_console
 from dni_async.launcher.report.terminal.sentences import say
+from dni_async.system import output
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["demo_command"]
 
@@ -58,6 +62,7 @@ def demo_command(
     which stand below. All settings of a run may be given; they win over that.
     """
     began = time.monotonic()
+    output.carry_on(GOES_ON)
     console = open_console()
     settings = as_settings(settings)
     check_report(report)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -13,6 +12,7 @@ from dni_async.errors import ConfigError, DniError, HandshakeError, WorkerDied
 from dni_async.launcher.commands.completion import completion
 from dni_async.launcher.commands.telling import tell
 from dni_async.launcher.interruption import Interrupted, interruptible
+from dni_async.system import output
 from dni_async.wire.foreign_text import legible
 
 __all__ = ["exit_code_of"]
@@ -34,9 +34,24 @@ def exit_code_of(
 
     0: done. 2: usage, settings or data. 75: not all workers joined. 129, 130, 143: SIGHUP, SIGINT,
     SIGTERM. A dead worker's own code, or 128 + its signal. 1: any other failure that has a
-    sentence. What the command itself returns, if that is a number.
+    sentence, and where what was asked for could not be printed. What the command itself returns, if
+    that is a number.
     """
-    subcommands = subcommands or {}
+    with output.lasting_output():
+        code = _code(command, arguments, name, subcommands or {})
+    lost = output.unwritten()
+    if code or lost is None:
+        return code
+    output.complain(f"{name}: standard output cannot be written: {lost.strerror}")
+    return EXIT_FAILED
+
+
+def _code(
+    command: click.Command,
+    arguments: Sequence[str],
+    name: str,
+    subcommands: Mapping[str, click.Command],
+) -> int:
     if (answered := completion(name, command, subcommands)) is not None:
         return answered
     if arguments and arguments[0] in subcommands:
@@ -62,7 +77,7 @@ def exit_code_of(
 def _say(text: str) -> None:
     """On standard error, where lines break between words if that is a terminal."""
     text = legible(text)
-    if sys.stderr.isatty():
+    if output.has_terminal():
         from dni_async.launcher.report.terminal.sentences import broken
 
         text = "\n".join(broken(text, shutil.get_terminal_size().columns))

@@ -17,6 +17,7 @@ from dni_async.errors import ConfigError
 __all__ = [
     "CONTEXT",
     "FIRST_GROUP",
+    "GOES_ON",
     "RUN_GROUP",
     "GroupedCommand",
     "GroupedOption",
@@ -41,6 +42,8 @@ CONTEXT: Final = {
     "max_content_width": 100,
 }
 """Of a command that takes the settings of a run."""
+GOES_ON: Final = "the run goes on without it"
+"""What is said where the output of one is lost."""
 _TYPES = {"int": int, "float": float}
 
 

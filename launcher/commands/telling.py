@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import click
-
+from dni_async.system import output
 from dni_async.wire.foreign_text import legible
 
 __all__ = ["tell", "tell_json"]
@@ -14,9 +13,9 @@ __all__ = ["tell", "tell_json"]
 
 def tell(text: str, *, to_stderr: bool = False) -> None:
     """Lines that may hold anybody's text, on standard output or error."""
-    click.echo(legible(text), err=to_stderr)
+    (output.complain if to_stderr else output.say)(legible(text))
 
 
 def tell_json(value: Any) -> None:
     """A value for programs; what commands a terminal is spelt as JSON spells it."""
-    click.echo(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))
+    output.say(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))

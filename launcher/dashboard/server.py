@@ -71,6 +71,15 @@ def _server(site: Site) -> uvicorn.Server:
     )
 
 
+def _serving(server: uvicorn.Server, listener: Listener) -> threading.Thread:
+    """A thread that does so at the listener's socket, until the server should exit."""
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [listener.socket]}, name="dashboard", daemon=True
+    )
+    thread.start()
+    return thread
+
+
 class Dashboard(LedgerWatcher):
     """A watcher whose ledger is served while the run lasts. folder: of the run; shown: Listener."""
 
@@ -81,11 +90,7 @@ class Dashboard(LedgerWatcher):
         sources = Sources(LiveRun(self._ledger, folder), Shelf(folder.parent))
         self._site = Site(sources, listener.door)
         self._server = _server(self._site)
-        self._thread = threading.Thread(
-            target=self._server.run, kwargs={"sockets": [listener.socket]}, daemon=True
-        )
-        self._thread.name = "dashboard"
-        self._thread.start()
+        self._thread = _serving(self._server, listener)
 
     def close(self) -> None:
         """Tell the pages that are open, then answer nobody any more."""
@@ -95,5 +100,15 @@ class Dashboard(LedgerWatcher):
 
 
 def serve_runs(folder: Path, listener: Listener) -> None:
-    """Serve the runs in folder, or the one that it is, until a signal ends it."""
-    _server(Site(Sources(None, Shelf(folder)), listener.door)).run(sockets=[listener.socket])
+    """Serve the runs in folder, or the one that it is, until a signal's handler raises.
+
+    In a thread: in the main one uvicorn would have signals for itself, ignored ones too.
+    """
+    site = Site(Sources(None, Shelf(folder)), listener.door)
+    server = _server(site)
+    thread = _serving(server, listener)
+    try:
+        thread.join()
+    finally:
+        site.is_closing = server.should_exit = True
+        thread.join(LAST_WORD_S + 2)

@@ -25,7 +25,7 @@ from dni_async.data.feed import Feed
 from dni_async.data.opening import open_feed
 from dni_async.decisions.curve import Curve, updates_between_points
 from dni_async.decisions.goal import Outlook
-from dni_async.launcher.jobs.answers import keep_for_answers
+from dni_async.launcher.places.answers import keep_for_answers
 from dni_async.launcher.report.results import EpochResult
 from dni_async.network.building import build_network, layer_starts
 from dni_async.stage.compilation import warm_up
@@ -36,7 +36,7 @@ from dni_async.stage.making import make_stage
 from dni_async.stage.stage import Stage
 from dni_async.stage.threads import prepare_torch
 from dni_async.stage.values import Hidden, each, gathered
-from dni_async.system import die_with_parent, name_process
+from dni_async.system import die_with_parent, name_process, output
 from dni_async.wire.points import Point
 
 __all__ = ["main", "train"]
@@ -214,21 +214,20 @@ def _result(epoch: int, trained: _Trained, measured: Measured) -> EpochResult:
 
 def main() -> None:
     """The process: job on standard input, epochs on standard output, weights where asked."""
-    job, answers = json.load(sys.stdin), keep_for_answers()
+    job, answer = json.load(sys.stdin), keep_for_answers()
     die_with_parent(job["parent"])
     name_process("dni-baseline")
     config = RunConfig.from_dict(job["config"])
     prepare_torch(job["num_threads"])
 
     def started() -> None:
-        print(json.dumps({"started": True}), file=answers, flush=True)
+        answer({"started": True})
 
     def report(epoch: EpochResult) -> None:
-        print(json.dumps(asdict(epoch)), file=answers, flush=True)
+        answer(asdict(epoch))
 
     def tell(num_batches: int, points: Sequence[Point]) -> None:
-        row = {"trained": num_batches, "points": [asdict(point) for point in points]}
-        print(json.dumps(row), file=answers, flush=True)
+        answer({"trained": num_batches, "points": [asdict(point) for point in points]})
 
     network = train(
         config,
@@ -245,5 +244,5 @@ def main() -> None:
 
         weights = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
         safetensors.torch.save_file(weights, job["weights_path"])
-    sys.stdout.flush()
+    output.flush()
     os._exit(0)  # torch's own threads take their time to end

@@ -78,7 +78,8 @@ def train_baseline(
         scratch = tempfile.mkdtemp(prefix="dni-")
         after.callback(remove_scratch, scratch)
         if result.waiting is not None:
-            print(_SAID[result.waiting], file=errors, flush=True)
+            errors.write(f"{_SAID[result.waiting]}\n")
+            errors.flush()
         sleeps = result.waiting == "sleep"
         environment = thread_environment(result.num_threads, shares_cores=sleeps)
         if not sleeps:

@@ -16,8 +16,8 @@ import torch
 from dni_async.config.run_config import RunConfig
 from dni_async.config.target_form import TargetForm
 from dni_async.data.opening import open_feed
-from dni_async.launcher.jobs.answers import keep_for_answers
 from dni_async.launcher.jobs.layer_costs import layer_costs
+from dni_async.launcher.places.answers import keep_for_answers
 from dni_async.network.building import build_network
 from dni_async.stage.losses.catalog import run_loss
 from dni_async.stage.threads import prepare_torch
@@ -27,7 +27,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """The process: what each layer takes for one batch of the run on its first device."""
-    job, answers = json.load(sys.stdin), keep_for_answers()
+    job, answer = json.load(sys.stdin), keep_for_answers()
     config = RunConfig.from_dict(job["config"])
     prepare_torch(job["num_threads"])
     device = torch.device(job["device"])
@@ -37,5 +37,5 @@ def main() -> None:
     network = build_network(config, tuple(job["input_shape"]), form.output_shape).to(device)
     loss = run_loss(config, form, tuple(job["output_shape"]))
     costs = layer_costs(network, x.to(device), y.to(device), config, loss)
-    print(json.dumps({"costs": [asdict(cost) for cost in costs]}), file=answers, flush=True)
+    answer({"costs": [asdict(cost) for cost in costs]})
     os._exit(0)  # torch's own threads take their time to end

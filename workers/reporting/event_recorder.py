@@ -12,6 +12,7 @@ from dni_async.decisions.machines.machine import StageMachine
 from dni_async.errors import LinkError
 from dni_async.files import names
 from dni_async.seeding import stage_seed
+from dni_async.system import output
 from dni_async.workers.startup.equipment import Equipment
 from dni_async.workers.startup.seat import Seat
 
@@ -57,7 +58,7 @@ class EventRecorder:
         self._left -= 1
         self._write(entry(began - self._began, event, outcome))
         if self._left == 0:
-            print(f"the first {MAX_EVENTS:,} events are recorded, no more", flush=True)
+            output.complain(f"the first {MAX_EVENTS:,} events are recorded, no more")
 
     def _write(self, line: object) -> None:
         self._file.write(json.dumps(line, separators=(",", ":")) + "\n")

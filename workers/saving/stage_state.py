@@ -7,7 +7,6 @@ and copies kept for replays. With a window of 1 there are none of the former.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from dni_async.network.building import layer_children
 from dni_async.stage.descent.optimizers import Memory
 from dni_async.stage.own_state import OwnState, put_back, take
 from dni_async.stage.stage import Stage
+from dni_async.system import output
 from dni_async.workers.reporting.epochs import Epochs
 from dni_async.workers.startup.equipment import Equipment
 from dni_async.workers.startup.seat import Seat
@@ -91,7 +91,7 @@ def save_weights(stage: Stage, path: Path) -> None:
     copies = {n: t.detach().to("cpu", copy=True).contiguous() for n, t in tensors.items()}
     safetensors.torch.save_file(copies, path, {METADATA: json.dumps(beside.values)})
     for name, kind in beside.left.items():
-        print(f"{name} has changed, but a {kind} cannot travel", file=sys.stderr, flush=True)
+        output.complain(f"{name} has changed, but a {kind} cannot travel")
 
 
 def start_of(shard: Shard | None) -> tuple[int, int]:

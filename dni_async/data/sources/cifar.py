@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from dni_async.data.dataset import Dataset, checked_dataset
 from dni_async.data.sources.pickled_batch import read_pickled_batch
 from dni_async.errors import DataError
+from dni_async.system import output
 
 __all__ = ["CIFAR10", "load_cifar10"]
 
@@ -104,7 +104,7 @@ def _download() -> tuple[_Version, Path]:
     """The archive of the binary version in the user's cache, with its checksum."""
     import pooch  # 80 ms, and only for this
 
-    http = pooch.HTTPDownloader(progressbar=sys.stderr.isatty())
+    http = pooch.HTTPDownloader(progressbar=output.has_terminal())
     cache_dir, url = pooch.os_cache("dni-async") / CIFAR10, _URL + _BINARY.archive
     try:
         path = pooch.retrieve(url, _BINARY_HASH, _BINARY.archive, cache_dir, downloader=http)

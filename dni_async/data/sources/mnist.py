@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import sys
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from dni_async.data.dataset import Dataset, checked_dataset
 from dni_async.data.sources.idx import read_idx
 from dni_async.errors import DataError
+from dni_async.system import output
 
 __all__ = ["FASHION_MNIST", "MNIST", "IdxSource", "download_files", "find_files", "load_idx"]
 
@@ -130,7 +130,7 @@ def download_files(source: IdxSource, cache_dir: Path) -> list[Path]:
     """
     import pooch
 
-    http = pooch.HTTPDownloader(progressbar=sys.stderr.isatty())
+    http = pooch.HTTPDownloader(progressbar=output.has_terminal())
 
     def unpack(url: str, output_path: str, caller: Any) -> None:
         http(url, output_path, caller)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Protocol
 
 import torch
 
 from dni_async.errors import LinkError
+from dni_async.system import output
 from dni_async.transport.slots.handover import SlotListener, offer_slots
 from dni_async.transport.slots.interface import SharedSlots, SlotOffer
 from dni_async.wire.messages import SlotsAnswer, SlotsOffered
@@ -130,10 +130,8 @@ class LowerSlots:
         """Nobody listens here."""
 
     def _say(self, kind: str, reason: str) -> None:
-        print(
-            f"{kind} is not shared over {self._endpoint} ({reason}); tensors travel in frames",
-            file=sys.stderr,
-            flush=True,
+        output.complain(
+            f"{kind} is not shared over {self._endpoint} ({reason}); tensors travel in frames"
         )
 
 

@@ -15,6 +15,7 @@ from typing import Final, NoReturn
 import torch
 
 from dni_async.errors import LinkError
+from dni_async.launcher.places.answers import keep_for_answers
 from dni_async.system import die_with_parent
 from dni_async.transport.slots.device import offer_device_slots
 from dni_async.transport.slots.handover import SlotListener
@@ -36,7 +37,7 @@ def main() -> None:
 
     Of the job, folder: private, for sockets. devices: indices of GPUs.
     """
-    job = json.load(sys.stdin)
+    job, answer = json.load(sys.stdin), keep_for_answers()
     folder, devices = Path(job["folder"]), job["devices"]
     if not can_share_memory():
         reasons = ["this system has no memfd_create"] * (1 + len(devices))
@@ -46,7 +47,7 @@ def main() -> None:
         others += [_Other(folder / f"cuda-{index}", index) for index in devices]
         reasons = [other.share() for other in others]
     told = {str(index): reason for index, reason in zip(devices, reasons[1:], strict=True)}
-    print(json.dumps({"memory": reasons[0], "devices": told}), flush=True)
+    answer({"memory": reasons[0], "devices": told})
     os._exit(0)  # torch's own threads take their time to end
 
 

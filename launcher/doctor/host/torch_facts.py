@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from dni_async.launcher.places.answers import keep_for_answers
+
 __all__ = ["main"]
 
 ROUNDS = 5
@@ -24,7 +26,7 @@ def main() -> None:
 
     layer_s: forward and weight gradient of width x width for batch_size samples, on one thread.
     """
-    job = json.load(sys.stdin)
+    job, answer = json.load(sys.stdin), keep_for_answers()
     torch.set_num_threads(1)
     devices = _devices()
     device = torch.device("cuda", 0) if devices else torch.device("cpu")
@@ -34,7 +36,7 @@ def main() -> None:
         "devices": devices,
         "layer_s": _layer_seconds(job["width"], job["batch_size"], device),
     }
-    print(json.dumps(facts), flush=True)
+    answer(facts)
     os._exit(0)  # torch's own threads take their time to end
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from dni_async.launcher.monitoring.live.head import Head
 from dni_async.launcher.monitoring.live.notebook import NotebookDisplay, open_place
 from dni_async.launcher.monitoring.live.stages import shown_stages, stage_lines
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
+from dni_async.system import output
 from dni_async.wire.messages import Progress
 
 if TYPE_CHECKING:
@@ -122,6 +122,6 @@ def live_display(console: Console) -> Iterator[Display]:
         console=console,
         refresh_per_second=REFRESHES,
         transient=True,
-        redirect_stderr=sys.stderr.isatty(),  # what goes to a file does not belong here
+        redirect_stderr=output.has_terminal(),  # what goes to a file does not belong here
     ):
         yield display

@@ -1,13 +1,18 @@
-"""The one console of every command: whatever it is handed, it prints no command to the terminal."""
+"""The one console of every command: whatever it is handed, it prints no command to the terminal.
+
+It writes to a lasting stream: an output that is gone ends neither a run nor a table.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
+from dni_async.system import output
 from dni_async.wire.foreign_text import legible
 
 __all__ = ["open_console"]
@@ -34,4 +39,5 @@ class _LegibleConsole(Console):
 
 def open_console(**settings: Any) -> Console:
     """A console on standard output. settings: of rich's Console, such as its width."""
-    return _LegibleConsole(markup=False, emoji=False, highlight=False, **settings)
+    stream = None if sys.stdout is None else output.lasting(sys.stdout)
+    return _LegibleConsole(file=stream, markup=False, emoji=False, highlight=False, **settings)

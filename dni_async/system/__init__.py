@@ -1,0 +1,41 @@
+"""The system beneath a process: its machine, other processes, and what it may print to."""
+
+from dni_async.system.machine import (
+    STACK_SIGNAL,
+    CoreUse,
+    available_bytes,
+    available_cores,
+    cgroup_quota,
+    compute_in_long_slices,
+    core_use,
+    die_with_parent,
+    group_seconds,
+    has_nvidia_device,
+    idle_ticks,
+    keep_memory,
+    machine_id,
+    name_process,
+    peak_rss_bytes,
+    place_id,
+    unix_address,
+)
+
+__all__ = [
+    "STACK_SIGNAL",
+    "CoreUse",
+    "available_bytes",
+    "available_cores",
+    "cgroup_quota",
+    "compute_in_long_slices",
+    "core_use",
+    "die_with_parent",
+    "group_seconds",
+    "has_nvidia_device",
+    "idle_ticks",
+    "keep_memory",
+    "machine_id",
+    "name_process",
+    "peak_rss_bytes",
+    "place_id",
+    "unix_address",
+]
