@@ -20,6 +20,7 @@ from typing import IO
 
 from dni_async.launcher.places.local import thread_settings
 from tests import zygote
+from tests.beginning import Beginning
 
 __all__ = ["Forked", "can_fork", "end_zygote", "fork"]
 
@@ -102,15 +103,25 @@ def can_fork(command: Sequence[str]) -> bool:
 
 
 def fork(
-    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], columns: int = 0
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    environment: Mapping[str, str],
+    columns: int = 0,
+    beginning: Beginning | None = None,
 ) -> Forked:
     """Start the command in a session of its own, with this environment.
 
     Its output and what it says on standard error are one stream; its input is empty. columns: of
-    the terminal that it writes to; 0 for none.
+    the terminal that it writes to; 0 for none. beginning: what is done to it first.
     """
     marked = {zygote.MARK: str(uuid.uuid4()), **environment}
-    asked = {"command": list(command), "cwd": str(cwd), "environment": marked}
+    asked = {
+        "command": list(command),
+        "cwd": str(cwd),
+        "environment": marked,
+        "beginning": None if beginning is None else beginning.to_json(),
+    }
     stdout, their_stdout = _terminal(columns) if columns else os.pipe()
     status, their_status = os.pipe()
     theirs = [os.open(os.devnull, os.O_RDONLY), their_stdout, their_status]

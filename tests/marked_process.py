@@ -13,12 +13,13 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.beginning import Beginning
 from tests.forked import Forked, can_fork, fork
 from tests.zygote import MARK
 
@@ -32,7 +33,8 @@ class MarkedProcess:
 
     output: what it has printed, so far as it was read. is_cold: started from nothing, as a user
     does it; else a command of ours is forked from a process that has imported what it needs.
-    columns: of the terminal that a forked one writes to; 0 for none.
+    columns: of the terminal that a forked one writes to; 0 for none. beginning: what is done to a
+    forked one first.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class MarkedProcess:
         environment: Mapping[str, str] | None = None,
         is_cold: bool = False,
         columns: int = 0,
+        beginning: Beginning | None = None,
     ) -> None:
         self.temporary = Path(tempfile.mkdtemp(prefix="dni-test-"))  # short: sockets lie in it
         self.output = ""
@@ -50,7 +53,19 @@ class MarkedProcess:
         self._mark = f"{MARK}={mark}"
         own = {"TMPDIR": str(self.temporary), MARK: mark, **(environment or {})}
         whole = {**os.environ, **own}
-        self.process = _start(command, cwd, whole, is_cold=is_cold, columns=columns)
+        if beginning is not None:
+            bare = {MARK: mark, "TMPDIR": str(self.temporary)}
+            whole = {**(bare if beginning.is_bare else whole), **dict(beginning.environment)}
+            if beginning.user:
+                self.temporary.chmod(0o777)
+        if can_fork(command) and not is_cold:
+            self.process: Forked | subprocess.Popen[bytes] = fork(
+                command, cwd=cwd, environment=whole, columns=columns, beginning=beginning
+            )
+        else:
+            assert not columns
+            assert beginning is None
+            self.process = _start(command, cwd, whole)
         self._decoder = codecs.getincrementaldecoder("utf-8")()
 
     def wait_for(self, pattern: str, deadline_s: float = DEADLINE_S) -> re.Match[str]:
@@ -61,6 +76,25 @@ class MarkedProcess:
                 pytest.fail(f"{pattern!r} did not appear in:\n{self.output}")
         return found
 
+    def wait_until(self, has_come: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+        """Read output, if any comes, until that is so; the process must not end before."""
+        deadline = time.monotonic() + deadline_s
+        while not has_come():
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                pytest.fail(f"it did not come in:\n{self.output}")
+            assert self.process.stdout is not None
+            if select.select([self.process.stdout], [], [], 0.05)[0]:
+                self._read(deadline)
+
+    def finds(self, pattern: str) -> bool:
+        """Whether it is in what was printed so far."""
+        return re.search(pattern, self.output) is not None
+
+    def hang_up(self) -> None:
+        """Read no more: close the terminal, or this end of the pipe."""
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
     def interrupt(self, signum: int = signal.SIGINT) -> None:
         """As Ctrl-C in a terminal does: to the process group."""
         os.killpg(self.process.pid, signum)
@@ -68,7 +102,8 @@ class MarkedProcess:
     def end(self, deadline_s: float = DEADLINE_S) -> int:
         """Wait for its end; the exit code."""
         deadline = time.monotonic() + deadline_s
-        while self._read(deadline):
+        assert self.process.stdout is not None
+        while not self.process.stdout.closed and self._read(deadline):
             pass
         return self.process.wait(max(0.1, deadline - time.monotonic()))
 
@@ -131,13 +166,7 @@ def _start(
     command: Sequence[str],
     cwd: Path,
     environment: Mapping[str, str],
-    *,
-    is_cold: bool,
-    columns: int,
-) -> Forked | subprocess.Popen[bytes]:
-    if can_fork(command) and not is_cold:
-        return fork(command, cwd=cwd, environment=environment, columns=columns)
-    assert not columns
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         command,
         cwd=cwd,

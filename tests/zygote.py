@@ -106,6 +106,11 @@ def _become(asked: dict[str, Any], stdin: int, stdout: int, _status: int) -> NoR
     _redirect((stdin, stdout, stdout))
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if asked["beginning"] is not None:
+        from tests.beginning import begin
+
+        begin(asked["beginning"])
+        _redirect_streams()
     subprocess.Popen = _ForkingPopen  # type: ignore[misc]
     _run(*program_of(asked["command"]), asked["environment"])  # type: ignore[misc]
 
@@ -124,9 +129,21 @@ def _redirect(streams: Sequence[int]) -> None:
     for target, source in enumerate(sources):
         os.dup2(source, target)
         os.close(source)
-    sys.stdin = os.fdopen(0, closefd=False)
-    sys.stdout = os.fdopen(1, "w", closefd=False)
-    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace", closefd=False)
+    _redirect_streams()
+
+
+def _redirect_streams() -> None:
+    """As the interpreter makes them at its start; None for one that is closed."""
+    sys.stdin = _stream(0, "r")
+    sys.stdout = _stream(1, "w")
+    sys.stderr = _stream(2, "w", buffering=1, errors="backslashreplace")
+
+
+def _stream(number: int, mode: str, **options: Any) -> Any:
+    try:
+        return os.fdopen(number, mode, closefd=False, **options)
+    except OSError:
+        return None
 
 
 def _run(program: str, arguments: list[str], environment: Mapping[str, str]) -> NoReturn:

@@ -32,7 +32,8 @@ __all__ = [
 
 _SHOW_CURSOR = b"\x1b[?25h\r\n"
 _WAIT_S = 1.0  # for a descriptor that does not wait by itself, and looked at again then
-_lost: dict[str, Any] = {"error": None, "remark": ""}  # of standard output
+# Of standard output: why not all could be written, what is said then, and where.
+_lost: dict[str, Any] = {"error": None, "remark": "", "beside": None}
 
 
 def say(text: str) -> None:
@@ -104,8 +105,8 @@ def fill_descriptors() -> None:
 def last() -> None:
     """Whatever this process prints from now on, by whichever library, is printed lastingly."""
     fill_descriptors()
-    _lost.update(error=None, remark="")
     sys.stderr = lasting(sys.stderr)
+    _lost.update(error=None, remark="", beside=sys.stderr)
     sys.stdout = lasting(sys.stdout, _note_loss)
 
 
@@ -222,4 +223,6 @@ def _note_loss(error: OSError) -> None:
     if _lost["error"] is None:
         _lost["error"] = error
         if _lost["remark"]:
-            complain(f"standard output cannot be written ({error.strerror}): {_lost['remark']}")
+            # Not by sys.stderr, which rich may have led to the output that is being written.
+            said = f"standard output cannot be written ({error.strerror}): {_lost['remark']}"
+            _write(_lost["beside"], f"{said}\n")

@@ -14,6 +14,7 @@ import torch
 
 from dni_async.launcher.places.local import command_for
 from dni_async.stage.threads import prepare_torch
+from tests.beginning import Beginning
 from tests.marked_process import MarkedProcess
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,8 @@ SMALL = ("--width=256", "--norm=none")
 class Launch(MarkedProcess):
     """One ``dni-launch`` process, of a run that is SMALL unless it is resumed or a subcommand's.
 
-    prefix: a command that becomes the one behind it. is_cold, columns: see MarkedProcess.
+    prefix: a command that becomes the one behind it. is_cold, columns, beginning: see
+    MarkedProcess.
     """
 
     def __init__(
@@ -38,8 +40,10 @@ class Launch(MarkedProcess):
         *,
         is_cold: bool = False,
         columns: int = 0,
+        beginning: Beginning | None = None,
     ) -> None:
         resumed = [Path(after) for flag, after in pairwise(arguments) if flag == "--resume"]
+        self.arguments = arguments
         self.run_dir = resumed[0] if resumed else run_dir or folder / "run"
         folder.mkdir(parents=True, exist_ok=True)
         place = [] if resumed else ["--run-dir", str(self.run_dir)]
@@ -51,6 +55,7 @@ class Launch(MarkedProcess):
             environment={"COLUMNS": str(columns or 120), **({"TERM": "xterm"} if columns else {})},
             is_cold=is_cold,
             columns=columns,
+            beginning=beginning,
         )
 
     def worker_pids(self) -> dict[int, int]:
@@ -110,10 +115,16 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
     launched: list[Launch] = []
 
     def start(
-        *arguments: str, run_dir: Path | None = None, prefix: Sequence[str] = (), columns: int = 0
+        *arguments: str,
+        run_dir: Path | None = None,
+        prefix: Sequence[str] = (),
+        columns: int = 0,
+        beginning: Beginning | None = None,
     ) -> Launch:
         folder = tmp_path / f"launch-{len(launched)}"
-        launched.append(Launch(folder, list(arguments), run_dir, prefix, columns=columns))
+        launched.append(
+            Launch(folder, list(arguments), run_dir, prefix, columns=columns, beginning=beginning)
+        )
         return launched[-1]
 
     yield start

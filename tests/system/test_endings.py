@@ -1,4 +1,7 @@
-"""However a run ends, it ends soon, with the right code, and leaves nothing behind."""
+"""However a run ends, it ends soon, with the right code, and leaves nothing behind.
+
+Signals, and what becomes of what it prints: test_ways.
+"""
 
 from __future__ import annotations
 
@@ -58,34 +61,6 @@ def test_a_killed_fork_server_ends_the_run(launch: Callable[..., Launch]) -> Non
     assert run.end(30) == 1
     assert "the fork server ended" in run.output
     run.assert_nothing_left()
-
-
-@pytest.mark.parametrize(
-    ("moment", "flags"),
-    [
-        ("settings:", LONG),  # before any process is there
-        ("run directory", LONG),  # while the workers start
-        ("epoch   3", LONG),  # in the middle
-        ("epoch   3", [*LONG, "--unlock=forward"]),
-        ("dni +epoch   1", ["--epochs=1", "--width=512"]),  # drained, before the baselines
-        ("baseline-1-thread +epoch   1", ["--epochs=30", "--layers=2", "--width=512"]),
-    ],
-)
-@pytest.mark.parametrize("signum", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=slow)])
-def test_an_interrupted_run_ends_at_once_whenever_that_is(
-    launch: Callable[..., Launch], moment: str, flags: list[str], signum: int
-) -> None:
-    run = launch(*flags)
-    run.wait_for(moment)
-    run.interrupt(signum)
-    assert run.end(10) == 128 + signum, run.output
-    assert "Traceback" not in run.output
-    if run.run_dir.exists():
-        report = run.report()
-        assert report["status"] == "interrupted"
-        has_begun = any(each["epochs"] or each["workers"] for each in report["runs"])
-        assert ("digits (interrupted)" in run.output) is has_begun
-        run.assert_nothing_left()
 
 
 def test_a_second_run_needs_leave_to_overwrite_the_first(launch: Callable[..., Launch]) -> None:

@@ -1,0 +1,113 @@
+"""How a forked process begins: with what its parent had it ignore, what limits it, who it is.
+
+What nohup, a shell, timeout, setpriv, prlimit or a container do before they become a command, done
+to a process that is about to be one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import resource
+import signal
+import subprocess
+import termios
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["Beginning", "begin"]
+
+_NEW_MOUNTS, _NEW_NETWORK, _NEW_PIDS = 0x00020000, 0x40000000, 0x20000000
+_SET_DUMPABLE = 4
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """ignored: signals. closed: descriptors. limits: (name, bytes or count), soft and hard.
+
+    stdout: a path that takes its place; stderr stays with the test. mounts: shell commands in a
+    mount namespace of its own; network: the same in one without a network. user: its number. nice:
+    added. is_first: process 1 of a namespace. is_bare: nothing is in the environment but what tests
+    need. environment: beside that. folder: where it is. has_terminal: standard output is the
+    terminal that controls it.
+    """
+
+    ignored: tuple[int, ...] = ()
+    closed: tuple[int, ...] = ()
+    limits: tuple[tuple[str, int], ...] = ()
+    stdout: str = ""
+    mounts: str = ""
+    network: str = ""
+    user: int = 0
+    nice: int = 0
+    is_first: bool = False
+    is_bare: bool = False
+    environment: tuple[tuple[str, str], ...] = ()
+    folder: str = ""
+    has_terminal: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As the zygote is told."""
+        return asdict(self)
+
+
+def begin(asked: dict[str, Any]) -> None:
+    """Be so from now on, in a process whose standard streams are its own."""
+    _go_apart(asked)
+    for name, limit in asked["limits"]:
+        resource.setrlimit(getattr(resource, name), (limit, limit))
+    os.nice(asked["nice"])
+    if asked["stdout"]:
+        opened = os.open(asked["stdout"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(opened, 1)
+        os.close(opened)
+    if asked["has_terminal"]:
+        fcntl.ioctl(1, termios.TIOCSCTTY, 0)
+    if asked["user"]:
+        _be_user(asked["user"])
+    for number in asked["closed"]:
+        os.close(number)
+    for signum in asked["ignored"]:
+        signal.signal(signum, signal.SIG_IGN)
+
+
+def _go_apart(asked: dict[str, Any]) -> None:
+    """Into namespaces and a folder of one's own."""
+    if asked["mounts"]:
+        _unshare(_NEW_MOUNTS)
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)  # nobody else sees it
+        subprocess.run(["sh", "-ec", asked["mounts"]], check=True)
+    if asked["network"]:
+        _unshare(_NEW_NETWORK)
+        subprocess.run(["sh", "-ec", asked["network"]], check=True)
+    if asked["folder"]:
+        os.chdir(os.fsencode(asked["folder"]))
+    if asked["is_first"]:
+        _be_first()
+
+
+def _be_user(number: int) -> None:
+    """Somebody else, whose environment the test may still read."""
+    os.setgroups([])
+    os.setgid(number)
+    os.setuid(number)
+    _LIBC.prctl(_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+def _unshare(flags: int) -> None:
+    if _LIBC.unshare(flags):
+        raise OSError(ctypes.get_errno(), "unshare")
+
+
+def _be_first() -> None:
+    """Go on in a child that is process 1; this one waits, and ends as that does."""
+    _unshare(_NEW_PIDS)
+    pid = os.fork()
+    if pid == 0:
+        return
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(signum, signal.SIG_IGN)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    os._exit(code if code >= 0 else 128 - code)
