@@ -65,7 +65,7 @@ def trains_for_good(run: Launch) -> None:
 
 def is_kept(run: Launch) -> None:
     """Wait until a checkpoint is whole."""
-    run.wait_until(lambda: any(run.run_dir.glob("checkpoints/*/manifest.json")))
+    run.wait_until(lambda: any(run.run_dir.glob("checkpoints/*[0-9]/manifest.json")))
 
 
 def signalled(*signums: int, at: str = "") -> Callable[[Launch], None]:
