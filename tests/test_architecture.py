@@ -149,7 +149,7 @@ ONE_PLACE = {
 }
 # What prints where the caller's output is, and may raise; and the only places that may.
 PRINTERS = {"print", "pprint", "print_exc", "print_exception", "echo", "secho"}
-PRINTING = {"dni_async/system/output.py"}
+PRINTING = {"dni_async/system/output.py", "launcher/report/terminal/console.py"}
 
 
 def settle(kind: str, found: set[str]) -> None:
