@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -124,7 +124,8 @@ class RunConfig(Settings):
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values (str, int, float, bool, None, list of str)."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        values = ((name, getattr(self, name)) for name in SETTINGS)
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in values}
 
     def to_toml(self) -> str:
         """The run as TOML text; unset values are left out, so it reads back the same."""

@@ -1,0 +1,386 @@
+"""One simulated run, from its first launch to the end of its work, and all that is checked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from dni_async.launcher.decisions.events import WorkerExited, WorkerStarted
+from dni_async.launcher.run_folder.resume import identity
+from dni_async.workers.startup.assignment import Assignment
+from tests.simulation import checks
+from tests.simulation.launcher import LauncherProcess, plan_of
+from tests.simulation.network import Network
+from tests.simulation.numbers import equipper
+from tests.simulation.scenario import Death, Scenario, Stall
+from tests.simulation.worker import WorkerProcess
+from tests.simulation.world import Killed, Process, Violation, World
+
+__all__ = ["Outcome", "SimulatedRun", "simulate"]
+
+FORK_S = 0.01  # a process runs after up to this
+REAP_S = 0.003  # its end is known after up to this
+PARTING_S = 4.0  # see the fork server
+STILL_S = 90.0  # longer than every time-out: nobody brings the run on any more
+MAX_LAUNCHES = 30
+
+
+@dataclass
+class Outcome:
+    """What came of a run. missing: epochs that were never told of; lost: batches that never came
+    to the head, and at most how many might; ops: by role, how much each did.
+    """
+
+    launches: int = 0
+    deaths: int = 0
+    replaced: int = 0
+    missing: list[int] = field(default_factory=list)
+    lost: int = 0
+    seconds: float = 0.0
+    is_early: bool = False
+    ops: dict[str, int] = field(default_factory=dict)
+
+
+class SimulatedRun:
+    """Hosts all processes; see Host and Ledger for what they have of it."""
+
+    def __init__(self, scenario: Scenario, path: Path, *, is_traced: bool = False) -> None:
+        self.scenario = scenario
+        self.world = World(scenario.seed, is_traced=is_traced)
+        self.network = Network(self.world, scenario.latency_s)
+        self.equip = equipper(scenario, self)
+        self.outcome = Outcome()
+        self.workers: dict[int, WorkerProcess] = {}  # the newest of each stage
+        self.launcher: LauncherProcess | None = None
+        self.head_learnt: set[int] = set()
+        self.furthest = -1
+        self.is_done = False
+        self.has_sealed = False
+        self.newest_seen = -1
+        self.identity = identity(plan_of(scenario))
+        self._path = path
+        self._all: list[WorkerProcess] = []
+        self._pids = 100
+        self._lifeline: tuple[int, int] | None = None
+        self._deaths = list(scenario.deaths)
+        self._stalls = list(scenario.stalls)
+        self._after = 0  # the first death that may wait for the one before
+        self.had_worker_deaths = 0
+        self.stop_asked = False
+
+    # --- the whole -----------------------------------------------------------------------------
+
+    def run(self) -> Outcome:
+        """To its end. Raises Violation."""
+        try:
+            self._launch()
+            world = self.world
+            while not self.is_done:
+                if not world.step():
+                    raise Violation("nothing is due any more", self.state())
+                if world.now - world.moved_at > STILL_S:
+                    raise Violation("nobody goes on", self.state())
+            self.outcome.seconds = world.now
+            return self.outcome
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        if self.launcher is not None and self.launcher.is_alive:
+            self.launcher._let_go()
+        if self._lifeline is not None:
+            for each in self._lifeline:
+                _close_fd(each)
+
+    def _launch(self) -> None:
+        number = self.outcome.launches = self.outcome.launches + 1
+        if number > MAX_LAUNCHES:
+            raise Violation("the run never ends", self.state())
+        if self._lifeline is not None:
+            _close_fd(self._lifeline[0])
+        self._lifeline = os.pipe()
+        self.workers.clear()
+        self._all.clear()
+        launcher = self.launcher = self.network.launcher = LauncherProcess(self, number, self._path)
+        self.arm()
+        self.world.note(launcher.name, "begins")
+        self.world.moved()
+        launcher.begin(resumes=number > 1)
+
+    def state(self) -> str:
+        """Who stands where."""
+        lines = [f"at {self.world.now:.3f} s, the source has come to batch {self.furthest}"]
+        for stage, worker in sorted(self.workers.items()):
+            loop = worker.loop
+            said = "takes its seat" if loop is None else checks.standing(loop)
+            if worker._ear is not None and worker._awaited is not None:
+                said = f"waits for {worker._awaited.kind.__name__} from {worker._awaited.who}"
+            lines.append(f"stage {stage} ({worker.name}, alive: {worker.is_alive}): {said}")
+        if self.launcher is not None and hasattr(self.launcher, "machine"):
+            state = self.launcher.machine._state
+            lines.append(f"vacant: {state.vacancies.open}, ready: {state.roster.ready}, "
+                         f"left: {state.roster.left}")  # fmt: skip
+        return "\n  ".join(lines)
+
+    # --- processes -------------------------------------------------------------------------------
+
+    def start(self, stage: int, incarnation: int) -> None:
+        """The fork server is asked for a worker."""
+        self.world.soon(FORK_S, self._fork, self.launcher, stage, incarnation)
+
+    def _fork(self, launcher: LauncherProcess, stage: int, incarnation: int) -> None:
+        if launcher is not self.launcher or not launcher.is_alive or launcher.ending is not None:
+            return
+        self._pids += 1
+        assert self._lifeline is not None
+        assignment = Assignment(
+            "tcp://launcher:1", stage, launcher.run_id, self._lifeline[0], incarnation
+        )
+        worker = WorkerProcess(self, assignment, self._pids)
+        self.workers[stage] = worker
+        self._all.append(worker)
+        self.world.note("fork server", f"starts {worker.name}")
+        self.world.moved()
+        launcher.found(WorkerStarted(self.world.now, stage, worker.pid))
+        self.arm(worker)
+        worker.begin()
+
+    def ended(self, worker: WorkerProcess, code: int) -> None:
+        """A worker's process has ended."""
+        launcher = self.launcher
+        assert launcher is not None
+        self.world.moved()
+        if code < 0:
+            self.outcome.deaths += 1
+            self.had_worker_deaths += 1
+        role = f"worker {worker.stage}"
+        self.outcome.ops[role] = self.outcome.ops.get(role, 0) + worker.ops
+        self.world.soon(REAP_S, self._reaped, launcher, worker, code)
+        self.after_death()
+
+    def _reaped(self, launcher: LauncherProcess, worker: WorkerProcess, code: int) -> None:
+        name = "SIGKILL" if code < 0 else ""
+        launcher.found(
+            WorkerExited(self.world.now, worker.stage, worker.pid, code, name, "log", "")
+        )
+        launcher.disconnect([control.peer for control in worker.transport.controls])
+        self._relaunch_if_alone()
+
+    def launcher_died(self) -> None:
+        """The lifeline tells the workers; the fork server kills those that stay."""
+        self._gone()
+        assert self._lifeline is not None
+        _close_fd(self._lifeline[1])
+        for worker in self._living():
+            worker.launcher_has_ended()
+        self.world.at(self.world.now + PARTING_S, self._clean_up, self.launcher)
+        self.after_death()
+        self._relaunch_if_alone()
+
+    def launcher_ends(self, ending: Any) -> None:
+        """By itself: whoever is still there is killed."""
+        if ending.ending == "done":
+            checks.at_the_end(self)
+        for worker in self._living():
+            worker.kill()
+
+    def launcher_ended(self, ending: Any) -> None:
+        """Its work is done, or it is launched again as its user would."""
+        self._gone()
+        self.world.note("launcher", f"ended: {ending}")
+        if ending is not None and ending.ending == "done":
+            self.is_done = True
+            return
+        checks.of_ending(self, ending)
+        assert self._lifeline is not None
+        _close_fd(self._lifeline[1])
+        self._relaunch_if_alone()
+
+    def _gone(self) -> None:
+        launcher = self.launcher
+        assert launcher is not None
+        self.network.launcher = None
+        self.outcome.ops["launcher"] = self.outcome.ops.get("launcher", 0) + launcher.ops
+        self.outcome.replaced += len(launcher.result.restarts) if hasattr(launcher, "result") else 0
+
+    def _clean_up(self, launcher: LauncherProcess) -> None:
+        if launcher is self.launcher:
+            for worker in self._living():
+                worker.kill()
+
+    def _living(self) -> list[WorkerProcess]:
+        return [worker for worker in self._all if worker.is_alive]
+
+    def _relaunch_if_alone(self) -> None:
+        launcher = self.launcher
+        if launcher is not None and not launcher.is_alive and not self._living() and not self.is_done:
+            self.launcher = None
+            self.world.soon(0.01, self._launch)
+
+    # --- deaths ----------------------------------------------------------------------------------
+
+    def arm(self, process: Process | None = None) -> None:
+        """Deaths at somebody's n-th doing."""
+        for death in list(self._deaths):
+            is_ours = death.op and (
+                (death.role == "launcher" and process is None)
+                or (
+                    death.role == "worker"
+                    and isinstance(process, WorkerProcess)
+                    and process.stage == death.stage
+                )
+            )
+            if is_ours:
+                self._deaths.remove(death)
+                (process or self.launcher).dies_at = death.op  # type: ignore[union-attr]
+
+    def after_death(self) -> None:
+        """Deaths that follow on the one that has just been."""
+        if self._deaths and self._deaths[0].after_s >= 0:
+            death = self._deaths.pop(0)
+            self.world.at(self.world.now + death.after_s, self._kill, death)
+
+    def loaded(self, batch_id: int) -> None:
+        """The source has come so far: deaths, stalls and the wish to end that wait for that."""
+        self.world.moved()
+        self.furthest = max(self.furthest, batch_id)
+        share = (batch_id + 1) / self.scenario.num_ids
+        is_last = batch_id + 1 >= self.scenario.num_ids - self.scenario.test_batches
+        for death in list(self._deaths):
+            if death.op or death.after_s >= 0:
+                continue
+            if death.work <= share:
+                self._deaths.remove(death)
+                self.world.soon(self._batch_s, self._kill, death)
+            elif is_last:
+                self._deaths.remove(death)
+                self.world.at(self.world.now + (death.work - share) * 3, self._kill, death)
+        for stall in list(self._stalls):
+            if stall.work <= share:
+                self._stalls.remove(stall)
+                self._stall(stall)
+        if self.scenario.stop_at <= share and not self.stop_asked:
+            self.stop_asked = True
+            self.world.soon(self._batch_s, self._ask_to_stop)
+
+    @property
+    def _batch_s(self) -> float:
+        return max(self.scenario.speeds, default=0.005) + self.scenario.latency_s
+
+    def _ask_to_stop(self) -> None:
+        if self.launcher is not None:
+            self.launcher.ask_to_stop()
+
+    def _kill(self, death: Death) -> None:
+        launcher = self.launcher
+        self.world.note("fate", death)
+        match death.role:
+            case "worker":
+                worker = self.workers.get(death.stage)
+                if worker is not None and worker.is_alive:
+                    worker.dies_at = worker.ops + self.world.draw.randint(0, 3)
+                    if self.world.random() < 0.5:
+                        worker.kill()
+                    else:
+                        self.world.soon(0.02, worker.kill)
+            case "launcher":
+                if launcher is not None and launcher.is_alive:
+                    launcher.kill()
+            case "fork server":
+                self._kill_fork_server()
+            case "machine":
+                self._kill_all()
+
+    def _kill_fork_server(self) -> None:
+        launcher = self.launcher
+        if launcher is None or not launcher.is_alive or launcher.ending is not None:
+            return
+        for worker in self._living():
+            worker.kill()
+        launcher.is_alive = False
+        launcher.folder.close()
+        self.launcher_ended(None)
+
+    def _kill_all(self) -> None:
+        launcher = self.launcher
+        for worker in self._living():
+            worker.kill()
+        if launcher is not None and launcher.is_alive:
+            launcher.kill()
+
+    def _stall(self, stall: Stall) -> None:
+        worker = self.workers.get(stall.stage)
+        if worker is None or not worker.is_alive:
+            return
+        self.world.note("fate", stall)
+        until = self.world.now + stall.seconds
+        for control in worker.transport.controls if stall.plane == "control" else ():
+            for wire in (control.out, control.back):
+                if wire is not None:
+                    wire.stalled_until = until
+        for channel in worker.transport.channels if stall.plane == "link" else ():
+            if channel.out is not None:
+                channel.out.stalled_until = until
+
+    # --- what is heard of their work --------------------------------------------------------------
+
+    def op(self, stage: int) -> None:
+        """A stage computes."""
+        worker = self.workers[stage]
+        worker.has_computed = True
+        worker.op()
+
+    def learnt(self, stage: int, batch_id: int) -> None:
+        """A stage has learnt from a batch."""
+        self.world.moved()
+        if stage + 1 == self.scenario.num_stages:
+            self.head_learnt.add(batch_id)
+
+    def begins_at(self, batch_id: int) -> None:
+        """A launch goes on with that batch: what was learnt from there on is forgotten."""
+        self.head_learnt = {each for each in self.head_learnt if each < batch_id}
+        self.furthest = -1
+
+    def has_nothing_to_resume(self, why: str) -> None:
+        """The run begins anew."""
+        if self.has_sealed:
+            raise Violation("no checkpoint is found, though one was whole", why)
+
+    def checkpoints_changed(self, root: Path) -> None:
+        """A checkpoint may have become whole, and others may be gone."""
+        checks.of_checkpoints(self, root)
+
+
+def _close_fd(number: int) -> None:
+    try:
+        os.close(number)
+    except OSError:
+        return
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder in memory, where that is to be had."""
+    shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    path = Path(mkdtemp(prefix="dni-simulated-", dir=shm))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def simulate(scenario: Scenario, *, trace: list[str] | None = None) -> Outcome:
+    """What comes of a scenario. Raises Violation. trace: gets a line for each thing that happens."""
+    with _scratch() as path:
+        run = SimulatedRun(scenario, path / "run", is_traced=trace is not None)
+        try:
+            return run.run()
+        finally:
+            if trace is not None and run.world.events is not None:
+                trace += run.world.events
