@@ -160,7 +160,8 @@ def _resume(plan: Plan, folder: RunFolder, display: Display) -> tuple[Plan, Resu
         folder.close()
         raise
     newest = resumption.manifest.batch_id
-    spare = forget_later(folder.checkpoints, newest) if plan.config.keep_best else None
+    best = forget_later(folder.checkpoints, newest) if plan.config.keep_best else None
+    spare = [] if best is None else [best]
     prune(folder.checkpoints, plan.config.keep_checkpoints, newest=newest, spare=spare)
     return plan, resumption
 

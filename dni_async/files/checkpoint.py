@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,15 +132,15 @@ def digest_of(path: Path) -> tuple[int, str]:
     return size_bytes, digest.hexdigest()
 
 
-def prune(root: Path, keep: int, *, newest: int | None = None, spare: int | None = None) -> None:
+def prune(root: Path, keep: int, *, newest: int | None = None, spare: Collection[int] = ()) -> None:
     """Remove all but the newest ``keep`` checkpoints, and those after batch newest, if it is given.
 
-    spare: one that stays, however old it is. Raises OSError.
+    spare: those that stay, however old they are. Raises OSError.
     """
     folders = sorted(_numbered(root), key=_number)
     ahead = [folder for folder in folders if newest is not None and _number(folder) > newest]
     behind = [folder for folder in folders if folder not in ahead]
-    old = [folder for folder in behind[:-keep] if _number(folder) != spare]
+    old = [folder for folder in behind[:-keep] if _number(folder) not in spare]
     for folder in (*ahead, *old):
         drop_checkpoint(folder)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dni_async.launcher.places.ray.cluster import RayCluster
     from dni_async.launcher.places.ray.workers import RayWorkers
 
-__all__ = ["train_decoupled"]
+__all__ = ["Coordinator", "train_decoupled"]
 
 TURN_S = 0.1
 SENDING_S = 0.005  # a turn while a file is on its way
@@ -70,7 +70,7 @@ def train_decoupled(
         machine = stack.enter_context(recorded_run(terms, folder.run_events))
         outside = Outside(control, folder, processes, actors)
         performer = Performer(plan, folder, run_id, outside, chronicle)
-        _Coordinator(machine, outside, performer).run()
+        Coordinator(machine, outside, performer).run()
 
 
 def _guard(plan: Plan, run_id: str) -> Guard:
@@ -117,8 +117,12 @@ def _ray_workers(
         yield placed
 
 
-class _Coordinator:
-    """The one loop: what happened becomes events, the machine's actions are performed."""
+class Coordinator:
+    """The one loop: what happened becomes events, the machine's actions are performed.
+
+    ``run`` is what the launcher does. Whoever has a clock and a network of his own calls ``handle``
+    and ``turn``, which wait for nothing but poller.
+    """
 
     def __init__(
         self, machine: RunMachine | RecordedRun, outside: Outside, performer: Performer
@@ -132,11 +136,11 @@ class _Coordinator:
         poller = Poller()
         self._outside.watch(poller)
         try:
-            self._handle(Begun(time.monotonic()))
+            self.handle(Begun(self._outside.clock()))
             while self._performer.ending is None:
-                self._turn(poller)
+                self.turn(poller)
         finally:
-            self._handle(Closed(time.monotonic()))
+            self.handle(Closed(self._outside.clock()))
             self._await_ends()
             self._performer.look(is_last=True)
         ending = self._performer.ending
@@ -145,22 +149,23 @@ class _Coordinator:
         if ending.ending == "worker died":
             raise WorkerDied(ending.why, ending.exit_code)
 
-    def _turn(self, poller: Poller) -> None:
+    def turn(self, poller: Poller) -> None:
         """Hear a bounded number of words, send a bounded number of parts, let time go on."""
         readable = poller.wait(TURN_S if self._performer.shards.is_done else SENDING_S)
         for event in self._outside.hear(readable):
-            self._handle(event)
+            self.handle(event)
         self._performer.shards.push()
         self._performer.look()
-        self._handle(Ticked(time.monotonic()))
+        self.handle(Ticked(self._outside.clock()))
         self._performer.show_awaited(*self._machine.awaited)
 
-    def _handle(self, event: RunEvent) -> None:
+    def handle(self, event: RunEvent) -> None:
+        """Have the machine decide, and do that."""
         for action in self._machine.handle(event):
             self._performer.perform(action)
         reason = self._performer.take_stop()
         if reason is not None:
-            self._handle(StopAsked(time.monotonic(), reason))
+            self.handle(StopAsked(self._outside.clock(), reason))
 
     def _await_ends(self) -> None:
         """Wait a moment for processes that were asked to leave; the rest are killed after it."""

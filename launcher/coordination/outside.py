@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ class Outside:
     """processes: of this host, None where all join from elsewhere. actors: of a cluster, if any.
 
     part: the part of a file that was heard last, and part_from whom. tickets: of those who are to
-    host stages.
+    host stages. clock: in seconds; all that happens has its time by it.
     """
 
     control: ControlServer
@@ -58,6 +58,7 @@ class Outside:
     part: FilePart | None = None
     part_from: str = ""
     tickets: Tickets = field(default_factory=Tickets)
+    clock: Callable[[], float] = time.monotonic
     _broken: set[str] = field(default_factory=set)
     _found: list[RunEvent] = field(default_factory=list)
 
@@ -80,7 +81,7 @@ class Outside:
             yield from map(self._of_process, self.processes.hear())
         if self.actors is not None:
             for ended in self.actors.hear():
-                yield ActorEnded(time.monotonic(), ended.stage, ended.code, ended.reason)
+                yield ActorEnded(self.clock(), ended.stage, ended.code, ended.reason)
         for _ in range(MAX_HEARD):
             event = self._receive()
             if event is None:
@@ -102,17 +103,17 @@ class Outside:
             is_connected = False
         if isinstance(message, Heartbeat) and is_connected == (peer in self._broken):
             (self._broken.discard if is_connected else self._broken.add)(peer)
-            self._found.append(Reached(time.monotonic(), peer, is_connected))
+            self._found.append(Reached(self.clock(), peer, is_connected))
 
     def _receive(self) -> RunEvent | None:
         try:
             received = self.control.receive()
         except WireError as error:
-            return Refused(time.monotonic(), _name(error.peer), str(error))
+            return Refused(self.clock(), _name(error.peer), str(error))
         return None if received is None else self._of_message(*received)
 
     def _of_message(self, peer: bytes, message: Message) -> RunEvent:
-        now, name = time.monotonic(), _name(peer)
+        now, name = self.clock(), _name(peer)
         if isinstance(message, FilePart):
             self.part, self.part_from = message, name
             return PartHeard(now, name, message.run_id, message.stage)
@@ -126,7 +127,7 @@ class Outside:
         return Heard(now, name, message)
 
     def _of_process(self, event: Started | Exited) -> RunEvent:
-        now = time.monotonic()
+        now = self.clock()
         if isinstance(event, Started):
             return WorkerStarted(now, event.stage, event.pid)
         log = self.folder.log(event.stage)

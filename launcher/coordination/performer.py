@@ -42,6 +42,7 @@ from dni_async.launcher.report.results import EpochResult, RestartResult, RunRes
 from dni_async.launcher.report.rows import stage_names
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
 from dni_async.launcher.run_folder.best import BestCheckpoint
+from dni_async.launcher.run_folder.errands import Errands
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.kept_files import KeptFiles
 from dni_async.wire.messages import Progress, Welcome
@@ -168,6 +169,7 @@ class Chronicle:
     """What one decoupled run leaves as it goes: in result and folder, and for who watches display.
 
     shards: the files that stages start from, by stage; may be empty. kept: what workers leave.
+    errands: does what takes a disk long, where that is not a thread.
     """
 
     def __init__(
@@ -177,6 +179,7 @@ class Chronicle:
         display: Display,
         result: RunResult,
         shards: Sequence[Path],
+        errands: Errands | None = None,
     ) -> None:
         self._began = time.perf_counter()
         self._plan = plan
@@ -192,15 +195,12 @@ class Chronicle:
             if plan.config.keep_best
             else None
         )
-        self.kept = KeptFiles(plan, folder, display.note, best)
+        self.kept = KeptFiles(plan, folder, display.note, best, errands)
         self.look()  # at the best of before, in a resumed run
 
     def shard(self, stage: int) -> Path | None:
         """The file a worker of stage starts from: of the newest whole checkpoint there is."""
-        newest = self.kept.newest(stage)
-        if newest is not None:
-            return newest
-        return self._shards[stage] if self._shards else None
+        return self.kept.lend(stage, self._shards[stage] if self._shards else None)
 
     def note(self, text: str | None) -> None:
         """A sentence for the user, if there is any."""
@@ -255,6 +255,7 @@ class Chronicle:
     def _enter_progress(self, progress: Progress) -> None:
         result = self._result
         self._progress[progress.stage] = progress
+        self.kept.has_started(progress.stage)
         self._display.progress(progress)
         for point in self._curves.enter(progress.stage, progress.points):
             self._folder.add_metrics({"run": result.name, "point": point.to_dict()})

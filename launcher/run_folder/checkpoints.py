@@ -63,6 +63,16 @@ class OpenCheckpoints:
         self._note = note
         self._best = best
         self._gathering = Gathering(len(terms.ranges))
+        self._lent: dict[int, int] = {}  # by stage
+
+    def lend(self, stage: int, path: Path) -> None:
+        """A worker of stage is told to start from path: its checkpoint stays until it has."""
+        if path.parent.name.isdecimal():
+            self._lent[stage] = int(path.parent.name)
+
+    def take_back(self, stage: int) -> None:
+        """The stage's worker has started."""
+        self._lent.pop(stage, None)
 
     def enter(self, saved: Saved) -> None:
         """Note what a stage told; with the last part the checkpoint is made whole, or given up.
@@ -115,7 +125,7 @@ class OpenCheckpoints:
         return manifest
 
     def _clear_up(self, made: Manifest) -> None:
-        """Keep the newest and the best."""
+        """Keep the newest, the best, and what workers are about to start from."""
         best = self._best
         if best is not None:
             try:
@@ -126,7 +136,9 @@ class OpenCheckpoints:
                     f"checkpoint {made.batch_id} is the best, but that cannot be kept: {reason}; "
                     "training goes on"
                 )
-        spare = None if best is None or best.best is None else best.best.batch_id
+        spare = set(self._lent.values())
+        if best is not None and best.best is not None:
+            spare.add(best.best.batch_id)
         try:
             prune(self._root, self._terms.keep, spare=spare)
         except OSError as error:

@@ -32,10 +32,11 @@ class KeptFiles:
         folder: RunFolder,
         note: Callable[[str], None],
         best: BestCheckpoint | None,
+        errands: Errands | None = None,
     ) -> None:
         config = plan.config
         self._best = best
-        self._errands = Errands()
+        self._errands = errands or Errands()
         self._received = ReceivedFiles(
             folder,
             self._errands,
@@ -71,10 +72,19 @@ class KeptFiles:
         else:
             self._errands.look()
 
-    def newest(self, stage: int) -> Path | None:
-        """A stage's file of the newest checkpoint that this launch has made; None before any."""
+    def lend(self, stage: int, otherwise: Path | None) -> Path | None:
+        """What a worker of stage is to start from: of the newest checkpoint that this launch has
+        made, before any otherwise. It stays there until has_started.
+        """
         newest = self._checkpoints.newest
-        return None if newest is None else newest.path(stage).resolve()
+        path = otherwise if newest is None else newest.path(stage).resolve()
+        if path is not None:
+            self._checkpoints.lend(stage, path)
+        return path
+
+    def has_started(self, stage: int) -> None:
+        """The stage's worker needs what it was lent no more."""
+        self._checkpoints.take_back(stage)
 
     def told_best(self) -> dict[str, Any] | None:
         """The best checkpoint so far, as in report.json; None without one."""

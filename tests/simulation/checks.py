@@ -51,9 +51,7 @@ def of_ending(run: SimulatedRun, ending: Any) -> None:
     """A launcher that gave up had a reason to."""
     if ending is None:
         return
-    scenario, why = run.scenario, ending.why
-    launcher = run.launcher
-    assert launcher is not None
+    why = ending.why
     if "was not ready" in why:
         raise Violation("somebody was waited for in vain", f"{why}\n{run.state()}")
     if not run.had_worker_deaths:

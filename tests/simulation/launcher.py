@@ -4,42 +4,46 @@ from __future__ import annotations
 
 import os
 from collections import deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from dni_async.config.target_form import TargetForm
 from dni_async.errors import CheckpointError, LinkError
+from dni_async.launcher.coordination.coordinator import Coordinator
+from dni_async.launcher.coordination.outside import Outside
 from dni_async.launcher.coordination.performer import Chronicle, Performer
 from dni_async.launcher.coordination.terms import terms_of
-from dni_async.launcher.decisions.actions import EnterEpoch, EnterStart, KeepSaved, RunAction
-from dni_async.launcher.decisions.events import (
-    Begun,
-    Closed,
-    Heard,
-    PartHeard,
-    Reached,
-    RunEvent,
-    StopAsked,
-    Ticked,
+from dni_async.launcher.decisions.actions import (
+    EndRun,
+    EnterDeath,
+    EnterEpoch,
+    EnterStart,
+    KeepSaved,
+    RunAction,
 )
+from dni_async.launcher.decisions.events import Begun, Closed, RunEvent
 from dni_async.launcher.decisions.run_machine import RunMachine
+from dni_async.launcher.places.local import Exited, Started
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import RunResult
 from dni_async.launcher.report.watcher import Watcher
 from dni_async.launcher.run import _resume
+from dni_async.launcher.run_folder.errands import Errands, _outcome
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.resume import stage_files
-from dni_async.wire.messages import CoordinatorMessage, FilePart, Heartbeat, Message
-from tests.simulation.network import Control, Wire
+from dni_async.wire.messages import CoordinatorMessage, Heartbeat, Message
+from tests.simulation.network import Control, Wire, short
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import Killed, Process
 
 __all__ = ["LauncherProcess", "plan_of"]
 
 TURN_S = 0.1
-MAX_HEARD = 64  # see Outside
 STOP_S = 0.5  # see Coordinator
+DISK_S = 0.005  # an errand takes up to this
+_FILENO = -3
 
 
 def plan_of(scenario: Scenario) -> Plan:
@@ -89,42 +93,92 @@ class _NobodyElse:
         pass
 
 
-class _Outside:
-    """See Outside, and what it holds."""
+class _Server:
+    """See ControlServer."""
+
+    endpoint = "tcp://launcher:1"
 
     def __init__(self, launcher: LauncherProcess) -> None:
         self._launcher = launcher
-        self.control = self
-        self.processes = self
-        self.actors = None
-        self.endpoint = "tcp://launcher:1"
-        self.part: FilePart | None = None
         self.wires: dict[str, Wire] = {}
-        self._broken: set[str] = set()
+        self.heard: deque[tuple[bytes, Message]] = deque()
 
-    def start(self, *, stage: int, incarnation: int, **_: object) -> None:
-        """Ask the fork server for a worker."""
-        self._launcher.op()
-        self._launcher.host.start(stage, incarnation)
+    def fileno(self) -> int:
+        return -2
+
+    def receive(self) -> tuple[bytes, Message] | None:
+        return self.heard.popleft() if self.heard else None
 
     def offer(self, peer: bytes, message: Message) -> bool:
-        """Send it."""
-        wire = self.wires.get(peer.decode("latin-1"))
-        if wire is None:
-            raise LinkError("it is gone")
-        wire.say(message)
+        self.send(peer, message)
         return True
 
-    def send(self, peer: str, message: CoordinatorMessage) -> None:
-        """As Outside does."""
-        launcher, wire = self._launcher, self.wires.get(peer)
+    def send(self, peer: bytes, message: CoordinatorMessage) -> None:
+        launcher, name = self._launcher, peer.decode("latin-1")
         launcher.op()
-        if wire is not None:
-            launcher.world.note(launcher.name, f"to {peer}: {message}")
-            wire.say(message)
-        if isinstance(message, Heartbeat) and (wire is None) != (peer in self._broken):
-            (self._broken.discard if wire is not None else self._broken.add)(peer)
-            launcher.found(Reached(launcher.world.now, peer, wire is not None))
+        wire = self.wires.get(name)
+        if wire is None:
+            raise LinkError(f"{name} is gone")
+        if launcher.world.events is not None and not isinstance(message, Heartbeat):
+            launcher.world.note(launcher.name, f"to {name}: {short(message)}")
+        wire.say(message)
+
+
+class _Processes:
+    """See WorkerProcesses."""
+
+    def __init__(self, launcher: LauncherProcess) -> None:
+        self._launcher = launcher
+        self.found: list[Started | Exited] = []
+
+    def fileno(self) -> int:
+        return _FILENO
+
+    def hear(self) -> list[Started | Exited]:
+        found, self.found = self.found, []
+        return found
+
+    def start(self, *, stage: int, incarnation: int, **told: Any) -> None:
+        self._launcher.op()
+        self._launcher.host.start(stage, incarnation, told)
+
+
+class _Poller:
+    """See Poller: somebody has woken the launcher already."""
+
+    def __init__(self, processes: _Processes) -> None:
+        self._processes = processes
+
+    def wait(self, timeout_s: float) -> set[int]:
+        return {_FILENO} if self._processes.found else set()
+
+
+class _SlowDisk(Errands):
+    """Errands that are done after a while, one after another."""
+
+    def __init__(self, launcher: LauncherProcess) -> None:
+        super().__init__()
+        self._launcher = launcher
+        self._due: deque[tuple[float, Callable[[], Any], Callable[[Any], None]]] = deque()
+        self._last = 0.0
+
+    def run(self, errand: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        world = self._launcher.world
+        self._last = max(self._last, world.now) + DISK_S * world.random()
+        self._due.append((self._last, errand, done))
+
+    def look(self) -> None:
+        while self._due and self._due[0][0] <= self._launcher.world.now:
+            self._do()
+
+    def finish(self) -> None:
+        while self._due:
+            self._do()
+
+    def _do(self) -> None:
+        _, errand, done = self._due.popleft()
+        done(_outcome(errand))
+        self._launcher.host.checkpoints_changed(self._launcher.folder.checkpoints)
 
 
 class LauncherProcess(Process):
@@ -135,11 +189,10 @@ class LauncherProcess(Process):
         self.host = host
         self.run_id = f"run-{number}"
         self.folder = RunFolder(path)
-        self.outside = _Outside(self)
-        self.ending: Any = None
-        self.began_at = 0  # the batch it went on with
-        self._found: deque[RunEvent] = deque()
-        self._heard: deque[tuple[str, Message]] = deque()
+        self.server, self.processes = _Server(self), _Processes(self)
+        self.poller = _Poller(self.processes)
+        self.coordinator: Coordinator | None = None
+        self.ending: EndRun | None = None
         self._has_turn = False
 
     def begin(self, *, resumes: bool) -> None:
@@ -165,44 +218,51 @@ class LauncherProcess(Process):
             self.began_at = result.began_at = resumption.manifest.batch_id
             result.told = resumption.told
             self.folder.add_metrics(resumption.line(result.name))
-        self.host.begins_at(self.began_at)
-        chronicle = Chronicle(plan, self.folder, shown, result, shards)
+        self.host.begins_at(result.began_at)
+        chronicle = Chronicle(plan, self.folder, shown, result, shards, _SlowDisk(self))
         chronicle._others = _NobodyElse()  # type: ignore[assignment]
         terms = terms_of(plan, self.folder, self.run_id, result, is_resumed=bool(shards))
         self.machine = RunMachine(terms)
-        outside: Any = self.outside
+        world, control, processes = (
+            self.world,
+            cast("Any", self.server),
+            cast("Any", self.processes),
+        )
+        outside = Outside(control, self.folder, processes, None, clock=lambda: world.now)
         self.performer = Performer(plan, self.folder, self.run_id, outside, chronicle)
-        self._handle(Begun(self.world.now))
-        self.world.at(self.world.now, self._look)
+        machine: Any = _Heard(self)
+        self.coordinator = Coordinator(machine, outside, self.performer)
+        self.coordinator.handle(Begun(world.now))
+        world.at(world.now, self._look)
 
-    # --- what comes from outside -----------------------------------------------------------------
+    # --- what comes from outside -------------------------------------------------------------
 
     def connect(self, control: Control) -> None:
         """A worker opens a connection."""
         control.out = self.host.network.wire(self)
-        control.back = self.outside.wires[control.peer] = self.host.network.wire(control)
+        control.back = self.server.wires[control.peer] = self.host.network.wire(control)
 
     def disconnect(self, peers: list[str]) -> None:
         """Their processes have ended."""
         for peer in peers:
-            self.outside.wires.pop(peer, None)
+            self.server.wires.pop(peer, None)
 
     def hear(self, item: tuple[str, Message]) -> None:
         """A message is here."""
         if self.is_alive:
-            self._heard.append(item)
+            self.server.heard.append((item[0].encode(), item[1]))
             self.wake()
 
-    def found(self, event: RunEvent) -> None:
-        """Something else has happened."""
+    def found(self, event: Started | Exited) -> None:
+        """The fork server tells of a process."""
         if self.is_alive:
-            self._found.append(event)
+            self.processes.found.append(event)
             self.wake()
 
     def ask_to_stop(self) -> None:
         """Whoever watches wants the end."""
         if self.is_alive and self.ending is None:
-            self.guarded(lambda: self._handle(StopAsked(self.world.now, "enough")))
+            self.result.stop_asked = "enough"
 
     def wake(self) -> None:
         """Have a turn soon."""
@@ -232,7 +292,7 @@ class LauncherProcess(Process):
             with suppress(OSError):
                 os.close(self.folder._lock)
 
-    # --- inside ------------------------------------------------------------------------------------
+    # --- inside ------------------------------------------------------------------------------
 
     def _look(self) -> None:
         if self.is_alive and self.ending is None:
@@ -245,44 +305,20 @@ class LauncherProcess(Process):
             self.guarded(self._turn)
 
     def _turn(self) -> None:
-        """As the coordinator's."""
-        while self._found and self.ending is None:
-            self._handle(self._found.popleft())
-        for _ in range(min(MAX_HEARD, len(self._heard))):
-            if self.ending is None:
-                self._handle(self._event_of(*self._heard.popleft()))
-        if self.ending is None:
-            self.performer.shards.push()
-            self._handle(Ticked(self.world.now))
-        if self._heard:
-            self.wake()
-
-    def _event_of(self, peer: str, message: Any) -> RunEvent:
-        if isinstance(message, FilePart):
-            self.outside.part = message
-            return PartHeard(self.world.now, peer, message.run_id, message.stage)
-        return Heard(self.world.now, peer, message)
-
-    def _handle(self, event: RunEvent) -> None:
-        for action in self.machine.handle(event):
-            self._perform(action)
-        if self.performer.ending is not None and self.ending is None:
+        assert self.coordinator is not None
+        poller: Any = self.poller
+        self.coordinator.turn(poller)
+        if self.performer.ending is not None:
             self.ending = self.performer.ending
-            self._handle(Closed(self.world.now))
+            self.coordinator.handle(Closed(self.world.now))
             self.world.at(self.world.now + STOP_S, self._end)
-
-    def _perform(self, action: RunAction) -> None:
-        self.op()
-        self.performer.perform(action)
-        if isinstance(action, EnterEpoch | EnterStart | KeepSaved):
-            self.world.moved()
-            self.world.note(self.name, _brief(action))
-        if isinstance(action, KeepSaved):
-            self.host.checkpoints_changed(self.folder.checkpoints)
+        elif self.server.heard:
+            self.wake()
 
     def _end(self) -> None:
         """The launcher's process ends, as it should."""
         if self.is_alive:
+            self.performer.look(is_last=True)
             self.host.launcher_ends(self.ending)
             self.folder.close()
             self.is_alive = False
@@ -300,6 +336,27 @@ def _result_of(plan: Plan) -> RunResult:
         is_lockstep=plan.rule.is_lockstep,
         goal=config.goal,
     )
+
+
+class _Heard:
+    """The machine; what it decides is told to the simulation too."""
+
+    def __init__(self, launcher: LauncherProcess) -> None:
+        self._launcher = launcher
+        self._machine = launcher.machine
+
+    @property
+    def awaited(self) -> tuple[bool, list[int]]:
+        return self._machine.awaited
+
+    def handle(self, event: RunEvent) -> Iterator[RunAction]:
+        launcher, world = self._launcher, self._launcher.world
+        for action in self._machine.handle(event):
+            launcher.op()
+            if isinstance(action, EnterEpoch | EnterStart | EnterDeath | KeepSaved):
+                world.moved()
+                world.note(launcher.name, _brief(action))
+            yield action
 
 
 def _brief(action: RunAction) -> str:

@@ -13,7 +13,7 @@ from dni_async.wire.codec import Buffer
 from dni_async.wire.messages import Hello, Message
 from tests.simulation.world import Process, Violation, World
 
-__all__ = ["Channel", "Control", "Network", "Transport", "Wire"]
+__all__ = ["Channel", "Control", "Network", "Transport", "Waiting", "Wire", "short"]
 
 
 class Wire:
@@ -106,7 +106,7 @@ class Control:
             message = dataclasses.replace(message, pid=self.owner.pid)
         world = self.owner.world
         if world.events is not None:
-            world.note(self.owner.name, f"says {_short(message)}")
+            world.note(self.owner.name, f"says {short(message)}")
         if self.out is not None and self.is_open:
             self.out.say((self.peer, message))
 
@@ -139,7 +139,7 @@ class Network:
         self.latency_s = latency_s
         self.listening: dict[str, Channel] = {}
         self.ports = itertools.count(1024)
-        self.launcher: Any = None  # has connect(control) -> Wire, the way to it; None: nobody is there
+        self.launcher: Any = None  # has connect(control); None: nobody is there
 
     def delay_s(self) -> float:
         """How long the next message takes."""
@@ -224,11 +224,6 @@ class Transport:
     def _is_upper(self, channel: Channel) -> bool:
         return self._network.listening.get(channel.endpoint) is channel
 
-    @property
-    def everything(self) -> list[Channel | Control]:
-        """All that may be heard."""
-        return [each for each in (*self.controls, *self.channels) if each.is_open]
-
     def end(self, *, is_killed: bool) -> None:
         """The process has ended."""
         for channel in self.channels:
@@ -241,7 +236,7 @@ class Transport:
                 control.out.lose_some()
 
 
-def _short(message: object) -> str:
+def short(message: object) -> str:
     """A message in a line, without what says little."""
     kind = type(message).__name__
     shown = ("stage", "epoch", "batch_id", "index", "incarnation", "side", "endpoint", "reason",

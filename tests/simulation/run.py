@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from dni_async.launcher.decisions.events import WorkerExited, WorkerStarted
+from dni_async.launcher.places.local import Exited, Started
 from dni_async.launcher.run_folder.resume import identity
 from dni_async.workers.startup.assignment import Assignment
 from tests.simulation import checks
@@ -20,7 +20,7 @@ from tests.simulation.network import Network
 from tests.simulation.numbers import equipper
 from tests.simulation.scenario import Death, Scenario, Stall
 from tests.simulation.worker import WorkerProcess
-from tests.simulation.world import Killed, Process, Violation, World
+from tests.simulation.world import Process, Violation, World
 
 __all__ = ["Outcome", "SimulatedRun", "simulate"]
 
@@ -130,24 +130,31 @@ class SimulatedRun:
 
     # --- processes -------------------------------------------------------------------------------
 
-    def start(self, stage: int, incarnation: int) -> None:
+    def start(self, stage: int, incarnation: int, told: dict[str, Any]) -> None:
         """The fork server is asked for a worker."""
-        self.world.soon(FORK_S, self._fork, self.launcher, stage, incarnation)
+        self.world.soon(FORK_S, self._fork, self.launcher, stage, incarnation, told)
 
-    def _fork(self, launcher: LauncherProcess, stage: int, incarnation: int) -> None:
+    def _fork(
+        self, launcher: LauncherProcess, stage: int, incarnation: int, told: dict[str, Any]
+    ) -> None:
         if launcher is not self.launcher or not launcher.is_alive or launcher.ending is not None:
             return
         self._pids += 1
         assert self._lifeline is not None
         assignment = Assignment(
-            "tcp://launcher:1", stage, launcher.run_id, self._lifeline[0], incarnation
+            coordinator=told["coordinator"],
+            stage=stage,
+            run_id=told["run_id"],
+            lifeline=self._lifeline[0],
+            incarnation=incarnation,
+            ticket=told["ticket"],
         )
         worker = WorkerProcess(self, assignment, self._pids)
         self.workers[stage] = worker
         self._all.append(worker)
         self.world.note("fork server", f"starts {worker.name}")
         self.world.moved()
-        launcher.found(WorkerStarted(self.world.now, stage, worker.pid))
+        launcher.found(Started(stage, worker.pid))
         self.arm(worker)
         worker.begin()
 
@@ -165,10 +172,7 @@ class SimulatedRun:
         self.after_death()
 
     def _reaped(self, launcher: LauncherProcess, worker: WorkerProcess, code: int) -> None:
-        name = "SIGKILL" if code < 0 else ""
-        launcher.found(
-            WorkerExited(self.world.now, worker.stage, worker.pid, code, name, "log", "")
-        )
+        launcher.found(Exited(worker.stage, worker.pid, code))
         launcher.disconnect([control.peer for control in worker.transport.controls])
         self._relaunch_if_alone()
 
@@ -219,7 +223,8 @@ class SimulatedRun:
 
     def _relaunch_if_alone(self) -> None:
         launcher = self.launcher
-        if launcher is not None and not launcher.is_alive and not self._living() and not self.is_done:
+        is_gone = launcher is not None and not launcher.is_alive
+        if is_gone and not self._living() and not self.is_done:
             self.launcher = None
             self.world.soon(0.01, self._launch)
 
@@ -376,7 +381,7 @@ def _scratch() -> Iterator[Path]:
 
 
 def simulate(scenario: Scenario, *, trace: list[str] | None = None) -> Outcome:
-    """What comes of a scenario. Raises Violation. trace: gets a line for each thing that happens."""
+    """What comes of a scenario. Raises Violation. trace: gets a line for all that happens."""
     with _scratch() as path:
         run = SimulatedRun(scenario, path / "run", is_traced=trace is not None)
         try:

@@ -25,7 +25,7 @@ from tests.simulation.network import Network, Transport, Waiting
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import Killed, Process, Violation, World
 
-__all__ = ["Host", "Writer", "WorkerProcess"]
+__all__ = ["Host", "WorkerProcess", "Writer"]
 
 BUILD_S = 0.02  # a stage is built in up to this
 LISTEN_S = 0.0003  # to hear what has come
@@ -142,9 +142,7 @@ class WorkerProcess(Process):
         name = self._assignment.name.encode()
         control: Any = self.transport.control_client(self._assignment.coordinator, name)
         transport: Any = self.transport
-        self.connections = Connections(
-            transport, control, self.waiting, self._assignment.lifeline
-        )
+        self.connections = Connections(transport, control, self.waiting, self._assignment.lifeline)
         self._ear = Ear(self.stage, self.connections)
         self._go(taking_seat(self.connections, self._assignment), self._seated)
 
@@ -220,10 +218,11 @@ class WorkerProcess(Process):
             return
         if self.waiting.has_ended:
             raise Orphaned("the launcher is gone")
+        control: Any = self.connections.control
         message = ear.heard(self._awaited)
         if message is not None:
             self._hand(message)
-        elif any(each.arrived for each in self.transport.everything):
+        elif control.arrived or getattr(self._awaited.source, "channel", control).arrived:
             self.wake()  # it was another word; the awaited one may be behind it
 
     def _train(self, loop: WorkerLoop) -> None:

@@ -177,3 +177,19 @@ def test_parts_that_are_lost_or_repeated_never_make_a_checkpoint_that_does_not_l
         map(str, whole[-2:])
     )
     folder.close()
+
+
+def test_what_a_worker_is_told_to_start_from_stays_until_it_has_started(tmp_path: Path) -> None:
+    checkpoints, _ = opened(tmp_path, keep=1)
+
+    def made(batch_id: int) -> set[str]:
+        for stage in (0, 1):
+            checkpoints.enter(saved(tmp_path, batch_id, stage))
+        return {path.name for path in tmp_path.iterdir()}
+
+    made(5)
+    assert checkpoints.newest is not None
+    checkpoints.lend(1, checkpoints.newest.path(1))
+    assert made(6) == {"5", "6"}
+    checkpoints.take_back(1)
+    assert made(7) == {"7"}
