@@ -30,6 +30,7 @@ from dni_async.launcher.report.rows import layer_range
 from dni_async.launcher.report.watcher import Watcher
 from dni_async.launcher.run_folder.best import forget_later
 from dni_async.launcher.run_folder.folder import RunFolder
+from dni_async.launcher.run_folder.model import join_model
 from dni_async.launcher.run_folder.resume import Resumption, find_resumption, stage_files
 from dni_async.launcher.run_folder.returned import disagreement, trained_figures
 from dni_async.launcher.run_folder.trace import phase_seconds, read_spans, write_trace
@@ -208,7 +209,7 @@ def _train(
             display.waiting("merging what the workers recorded into trace.json")
             _merge_spans(folder, display, ours)
     display.waiting("putting the trained network together")
-    folder.join_model(plan.num_stages)
+    join_model(folder, plan.stages)
     sentence = disagreement(plan, folder, ours)
     if sentence is not None:
         display.note(sentence)

@@ -72,7 +72,7 @@ LAUNCHER = {
     "monitoring": "dashboard plan report | config errors files system wire",
     "dashboard": "plan report | addresses config errors files system wire",
     "report": "plan | config decisions errors files system wire",
-    "plan": "| addresses config data decisions errors network stage system transport",
+    "plan": "| addresses config data decisions errors files network stage system transport",
     "decisions": "| decisions errors wire",
     "interruption": "| system",
 }

@@ -32,7 +32,9 @@ def read_values(path: Path) -> dict[str, Any]:
     """The JSON values of a file; none where it has none. Raises DniError if it is no such file."""
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            values: dict[str, Any] = json.loads((file.metadata() or {}).get(METADATA, "{}"))
-            return values
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+            values = json.loads((file.metadata() or {}).get(METADATA, "{}"))
+    except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:
         raise DniError(f"{path}: is no file of weights: {error}") from error
+    if not isinstance(values, dict):
+        raise DniError(f"{path}: is no file of weights: what lies beside them is no JSON object")
+    return values

@@ -102,12 +102,15 @@ def load_trained(network: nn.Module, weights: Mapping[str, torch.Tensor], state:
 
 @torch.no_grad()
 def put_back(layers: nn.Module, state: OwnState) -> None:
-    """Give layers what take found; what they do not have is passed over. Extra state comes last."""
+    """Give layers what take found; what they do not have is passed over. Extra state comes last.
+
+    So is what take never finds: torch's own attributes, methods, and names that are none.
+    """
     modules = dict(layers.named_modules())
     for name in sorted(state.values, key=is_extra):
         path, _, attribute = name.rpartition(".")
         module = modules.get(path)
-        if module is None:
+        if module is None or not _may_have(module, attribute):
             continue
         value = decode(state.values[name], state.tensors, _device_of(layers))
         if attribute == EXTRA:
@@ -118,6 +121,16 @@ def put_back(layers: nn.Module, state: OwnState) -> None:
             live.copy_(value)
         elif not refill(getattr(module, attribute, None), value):
             setattr(module, attribute, value)
+
+
+def _may_have(module: nn.Module, attribute: str) -> bool:
+    """Whether it can be an attribute that a module keeps: files may come from anybody."""
+    if attribute == EXTRA:
+        return True
+    is_name = attribute.isidentifier() and not attribute.startswith("__")
+    is_method = callable(getattr(type(module), attribute, None))
+    is_torchs = attribute in {*_TORCHS, *module._parameters, *module._modules}
+    return is_name and not is_method and not is_torchs
 
 
 def refill(container: Any, content: Any) -> bool:

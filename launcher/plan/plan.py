@@ -20,6 +20,7 @@ from dni_async.data.feed import DataFacts, Feed
 from dni_async.data.opening import open_feed
 from dni_async.decisions.rules import Traits
 from dni_async.errors import ConfigError
+from dni_async.files.weights import WeightsForm, merged
 from dni_async.launcher.plan.choice import is_open
 from dni_async.launcher.plan.descriptors import allow_descriptors
 from dni_async.launcher.plan.devices import resolve_devices
@@ -47,8 +48,9 @@ class Plan:
     """A run that can start: config with devices and folders resolved, and the stages' shares.
 
     num_train, num_test: samples; None where a stream does not say. input_shape: of one sample;
-    holds_ids: samples are int64 ids. form: of the targets; output_shape: of one sample.
-    layer_ranges: half-open, one for each stage; devices and hosts ("local" or "remote") likewise.
+    holds_ids: samples are int64 ids. form: of the targets; output_shape: of one sample. layers:
+    what each holds. layer_ranges: half-open, one for each stage; devices and hosts ("local" or
+    "remote") likewise.
     load: processes that wanted a core before the run, on average over a minute. notes: what the
     user should know before it starts.
     """
@@ -63,7 +65,7 @@ class Plan:
     num_train_batches: int
     num_test: int | None
     num_test_batches: int
-    num_layers: int
+    layers: tuple[WeightsForm, ...]
     layer_ranges: list[tuple[int, int]]
     devices: list[str]
     hosts: list[str]
@@ -76,6 +78,16 @@ class Plan:
     def num_classes(self) -> int:
         """Of class labels; 0 where targets are none."""
         return self.form.num_classes
+
+    @property
+    def num_layers(self) -> int:
+        """Of the network."""
+        return len(self.layers)
+
+    @property
+    def stages(self) -> list[WeightsForm]:
+        """What each stage holds, and has to leave."""
+        return [merged(self.layers[first:end]) for first, end in self.layer_ranges]
 
     @property
     def num_updates(self) -> int:
@@ -146,7 +158,7 @@ def _planned(config: RunConfig, feed: Feed, tell: Callable[[str], None]) -> Plan
         config = dataclasses.replace(config, batch_size=facts.batch_size)
     config, notes = split_network(config, facts)
     tried = _tried(config, facts, feed)
-    num_layers = tried.num_layers
+    num_layers = len(tried.layers)
     config.make_rule()  # a user's own may not import, or not go with the rest
     if is_extension(config.synthesizer):
         find_callable("synthesizer", config.synthesizer)
@@ -174,7 +186,7 @@ def _planned(config: RunConfig, feed: Feed, tell: Callable[[str], None]) -> Plan
         num_train_batches=feed.num_batches[0],
         num_test=facts.num_test,
         num_test_batches=feed.num_batches[1],
-        num_layers=num_layers,
+        layers=tried.layers,
         layer_ranges=layer_ranges,
         devices=deal_devices(devices, len(layer_ranges)),
         hosts=deal_devices(_hosts(config), len(layer_ranges)),

@@ -15,6 +15,7 @@ from dni_async.data.feed import DataFacts, Feed
 from dni_async.data.opening import open_feed
 from dni_async.decisions.actions import Batch, Forward
 from dni_async.errors import ConfigError
+from dni_async.files.weights import WeightsForm
 from dni_async.network.split.kept import recordings_kept
 
 if TYPE_CHECKING:
@@ -47,11 +48,11 @@ def check_last_batch(config: RunConfig, num_train: int | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """Of a network that takes the data: its layers, the shape of one sample's outputs, and the form
-    of the targets.
+    """Of a network that takes the data: what each layer holds, the shape of one sample's outputs,
+    and the form of the targets.
     """
 
-    num_layers: int
+    layers: tuple[WeightsForm, ...]
     output_shape: tuple[int, ...]
     form: TargetForm
 
@@ -61,14 +62,16 @@ def try_model(config: RunConfig, feed: Feed) -> Tried:
 
     Nothing is tried where both are ours. Raises ConfigError.
     """
+    from dni_async.launcher.plan.forms import forms_of, named_forms
+
     facts, is_own_loss = feed.facts, is_extension(config.loss)
     if config.model is None and not is_own_loss:
-        return Tried(config.layers, facts.form.output_shape, facts.form)
+        layers = named_forms(config, facts.input_shape, facts.form.output_shape)
+        return Tried(layers, facts.form.output_shape, facts.form)
     from dni_async.network.building import (
         build_network,
         check_network,
         has_batch_norm,
-        layer_starts,
     )
     from dni_async.network.trial.losses import try_loss
     from dni_async.stage.losses.catalog import run_loss
@@ -87,7 +90,7 @@ def try_model(config: RunConfig, feed: Feed) -> Tried:
         try_loss(network, loss, _first_batches(feed)[0])
     if has_batch_norm(network):
         check_last_batch(config, facts.num_train)
-    return Tried(len(layer_starts(network)), tuple(outputs.shape[1:]), form)
+    return Tried(forms_of(network), tuple(outputs.shape[1:]), form)
 
 
 def try_stages(

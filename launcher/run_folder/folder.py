@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -15,7 +14,6 @@ from typing import IO, Any
 
 from dni_async.errors import ConfigError, DniError
 from dni_async.files import names
-from dni_async.files.beside import METADATA, apart, read_values
 from dni_async.files.checkpoint import drop_partial
 from dni_async.files.writing import whole, write_whole
 
@@ -253,38 +251,9 @@ class RunFolder:
             with whole(path) as part:
                 part.write_text(text, encoding="utf-8")
 
-    def join_model(self, num_stages: int) -> Path:
-        """Join the stages' weights into model.safetensors and remove the parts.
-
-        What modules keep beside them goes into model-state.safetensors. Raises DniError when the
-        place does not take it; the parts stay then.
-        """
-        from safetensors import SafetensorError
-
-        files = _tensor_files()
-        weights: dict[str, Any] = {}
-        own: dict[str, Any] = {}
-        values: dict[str, Any] = {}
-        for stage in range(num_stages):
-            path = self.stage_weights(stage)
-            values |= read_values(path)
-            ours, beside = apart(files.load_file(path))
-            weights |= ours
-            own |= beside
-        try:
-            if values:
-                with whole(self.model_state) as part:
-                    files.save_file(own, part, {METADATA: json.dumps(values)})
-            with whole(self.model) as part:
-                files.save_file(weights, part)
-        except (OSError, SafetensorError) as error:
-            self._keeps_weights = True
-            reason = getattr(error, "strerror", None) or error
-            raise DniError(
-                f"model: cannot be written: {reason}; the stages' weights are in {self.weights}"
-            ) from error
-        shutil.rmtree(self.weights)
-        return self.model
+    def keep_weights(self) -> None:
+        """Have the stages' weights stay after close: they are all that there is of the network."""
+        self._keeps_weights = True
 
     def close(self) -> None:
         """Close the metrics; drop half-made checkpoints, and weights of stages that lack others."""
@@ -295,17 +264,3 @@ class RunFolder:
         self._release()
         if not self._keeps_weights:
             shutil.rmtree(self.weights, ignore_errors=True)
-
-
-def _tensor_files() -> Any:
-    """What reads and writes tensors: numpy, which is there at once, but has no bfloat16.
-
-    A network that may have it has been tried in this process, and torch is there too.
-    """
-    if "torch" in sys.modules:
-        import safetensors.torch
-
-        return safetensors.torch
-    import safetensors.numpy
-
-    return safetensors.numpy

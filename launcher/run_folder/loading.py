@@ -139,6 +139,11 @@ def _check_fits(network: nn.Module, weights: Mapping[str, torch.Tensor], run_dir
         for name, value in needs.items()
         if name in weights and weights[name].shape != value.shape
     ]
+    faults += [
+        f"{name} is {weights[name].dtype}, not {value.dtype}"
+        for name, value in needs.items()
+        if name in weights and weights[name].is_floating_point() != value.is_floating_point()
+    ]
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise ConfigError(

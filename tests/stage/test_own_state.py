@@ -83,6 +83,21 @@ def test_plain_values_travel(before: Any, after: Any) -> None:
     assert type(fresh[0].kept) is type(after)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["forward", "training", "_parameters", "_forward_hooks", "__class__", "weight", "inner", "a b"],
+)
+def test_what_a_module_never_keeps_so_is_passed_over(name: str) -> None:
+    """Whoever has written the file."""
+    layers = nn.Sequential(Keeper(kept=1))
+    before = dict(vars(layers[0]))
+    put_back(layers, OwnState({f"0.{name}": "of others", "0.inner.weight": [1], "0.kept": 2}))
+    if name == "weight":  # which this module does not have
+        assert vars(layers[0]).pop("weight") == "of others"
+    assert vars(layers[0]) == before | {"kept": 2}
+    assert isinstance(layers[0].inner.weight, nn.Parameter)
+
+
 def test_a_value_that_changes_inside_is_found() -> None:
     kept: dict[str, Any] = {"all": [1, {"deep": [2]}]}
     layers = nn.Sequential(Keeper(kept=kept))

@@ -6,12 +6,9 @@ import json
 import re
 from pathlib import Path
 
-import numpy as np
 import pytest
-import safetensors.numpy
 
 from dni_async import ConfigError, DniError
-from dni_async.files.beside import read_values
 from dni_async.launcher.run_folder.folder import RunFolder
 
 
@@ -91,41 +88,6 @@ def test_the_report_is_written_here_and_where_asked(folder: RunFolder, tmp_path:
     folder.close()
 
 
-def test_the_stages_weights_become_one_model(folder: RunFolder) -> None:
-    parts = [
-        {"0.weight": np.ones((2, 3), np.float32), "0.bias": np.zeros(2, np.float32)},
-        {"2.weight": np.full((1, 2), 5, np.float32)},
-    ]
-    for stage, part in enumerate(parts):
-        safetensors.numpy.save_file(part, folder.stage_weights(stage))
-    path = folder.join_model(2)
-    assert path == folder.path / "model.safetensors"
-    whole = safetensors.numpy.load_file(path)
-    assert whole.keys() == {"0.weight", "0.bias", "2.weight"}
-    for part in parts:
-        for name, array in part.items():
-            assert np.array_equal(whole[name], array)
-    assert names(folder.path) == {"config.toml", "metrics.jsonl", "logs", "model.safetensors"}
-    folder.close()
-
-
-def test_what_modules_keep_beside_their_weights_lies_in_a_file_beside_them(
-    folder: RunFolder,
-) -> None:
-    weight, mean = np.ones((2, 3), np.float32), np.full(2, 5, np.float32)
-    values = [{"0.mean": {"tensor": "0.mean/0"}}, {"1.temperature": 0.5}]
-    parts = [{"0.weight": weight, "own/0.mean/0": mean}, {"1.weight": weight}]
-    for stage, part in enumerate(parts):
-        told = {"own": json.dumps(values[stage])}
-        safetensors.numpy.save_file(part, folder.stage_weights(stage), told)
-    assert safetensors.numpy.load_file(folder.join_model(2)).keys() == {"0.weight", "1.weight"}
-    beside = safetensors.numpy.load_file(folder.model_state)
-    assert beside.keys() == {"0.mean/0"}
-    assert np.array_equal(beside["0.mean/0"], mean)
-    assert read_values(folder.model_state) == values[0] | values[1]
-    folder.close()
-
-
 def test_weights_that_were_never_joined_are_dropped(folder: RunFolder) -> None:
     folder.stage_weights(0).write_bytes(b"half a model")
     folder.close()
@@ -190,14 +152,3 @@ def test_a_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(DniError, match="report: cannot be written: No space left on device"):
         folder.write_report({}, Path("/dev/full"))
     folder.close()
-
-
-def test_a_model_that_cannot_be_written_leaves_the_weights_of_the_stages(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path / "run")
-    folder.create("")
-    safetensors.numpy.save_file({"0.bias": np.zeros(3)}, folder.stage_weights(0))
-    (folder.path / "model.safetensors.part").mkdir()
-    with pytest.raises(DniError, match=rf"model: cannot be written: .*; .* in {folder.weights}"):
-        folder.join_model(1)
-    folder.close()
-    assert folder.stage_weights(0).is_file()

@@ -116,6 +116,11 @@ def test_what_does_not_fit_is_left_as_it_was(run: Run) -> None:
     assert all(torch.equal(before[name], value) for name, value in held.state_dict().items())
     with pytest.raises(ConfigError, match=re.escape("misses 0.weight")):
         dni_async.load(folder, model=nn.Sequential(nn.Linear(4, 2)))
+    ints = {name: value.long() for name, value in WEIGHTS.items()}
+    safetensors.torch.save_file(ints, folder / "model.safetensors")
+    held[1].inner = nn.Linear(4, 2)
+    with pytest.raises(ConfigError, match=re.escape("inner.weight is torch.int64, not torch.floa")):
+        dni_async.load(folder, model=held)
     with pytest.raises(ConfigError, match="or a function that makes one"):
         dni_async.load(folder, model=dict)  # type: ignore[arg-type]
 
