@@ -28,7 +28,7 @@ def test_its_command_line_is_one_that_runs() -> None:
     given["workers"] = ("local",)
     config = RunConfig(**given)  # type: ignore[arg-type]
     assert config.engine == "ray"
-    assert config.keys == "/keys"
+    assert config.keys == "/keys/ring"
 
 
 def test_there_is_a_pod_for_each_stage_with_a_cpu_for_each_thread() -> None:

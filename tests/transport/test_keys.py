@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -66,3 +67,41 @@ def test_what_is_wrong_is_named(
     spoil(folder)
     with pytest.raises(ConfigError, match=re.escape(message)):
         read_keys(folder, "worker")
+
+
+@pytest.mark.parametrize("name", ["", "allowed", "allowed/worker.public", "coordinator.public"])
+@pytest.mark.parametrize("mode", [0o020, 0o002])
+def test_what_others_can_change_lets_nobody_in(folder: Path, name: str, mode: int) -> None:
+    path = folder / name
+    path.chmod(path.stat().st_mode | mode)
+    with pytest.raises(ConfigError, match=re.escape(f"keys: {path} can be changed by others")):
+        read_keys(folder, "coordinator")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to give files away")
+@pytest.mark.parametrize("name", ["", "allowed", "allowed/other.public", "worker.public"])
+def test_a_key_of_another_user_lets_nobody_in(folder: Path, name: str) -> None:
+    """Also where a folder is theirs, or takes what anybody puts there."""
+    (folder / "allowed" / "other.public").write_bytes(make_key_pair().public)
+    (folder / "allowed" / "other.public").chmod(0o644)
+    read_keys(folder, "coordinator")
+    os.chown(folder / name, 12345, 12345)
+    with pytest.raises(
+        ConfigError, match=re.escape(f"keys: {folder / name} belongs to user 12345")
+    ):
+        read_keys(folder, "coordinator")
+
+
+def test_a_folder_like_tmp_will_do_but_not_for_the_allowed(folder: Path) -> None:
+    """As volumes have it: others may put files there, which are looked at, and replace none."""
+    folder.chmod(0o1777)
+    read_keys(folder, "coordinator")
+    (folder / "allowed").chmod(0o1777)
+    with pytest.raises(ConfigError, match=r"allowed can be changed by others \(mode 1777\)"):
+        read_keys(folder, "coordinator")
+
+
+def test_a_pipe_is_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "allowed" / "pipe.public", 0o600)
+    with pytest.raises(ConfigError, match=r"pipe.public holds no key"):
+        read_keys(folder, "coordinator")
