@@ -10,6 +10,7 @@ import socket
 __all__ = [
     "address_towards",
     "another_place",
+    "host_of",
     "is_exposed",
     "is_ipv4",
     "is_loopback",
@@ -43,6 +44,13 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def host_of(header: str) -> str:
+    """The host that a Host header names, without its port; a tunnel may have changed that."""
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.partition(":")[0].lower()
 
 
 def is_exposed(address: str) -> bool:

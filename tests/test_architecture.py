@@ -69,7 +69,7 @@ LAUNCHER = {
     " | config data decisions errors files network stage synthesizers system wire",
     "places": "decisions plan | config errors files system transport",
     "run_folder": "plan report | config data decisions errors files network stage wire",
-    "monitoring": "dashboard plan report | config errors files system wire",
+    "monitoring": "dashboard plan report | addresses config errors files system wire",
     "dashboard": "plan report | addresses config errors files system wire",
     "report": "plan | config decisions errors files system wire",
     "plan": "| addresses config data decisions errors files network stage system transport",
@@ -130,7 +130,7 @@ ONLY_IN = {
     "prometheus_client": "launcher/monitoring/prometheus.py",
     "starlette": "launcher/dashboard/guard.py launcher/dashboard/site.py",
     "anyio": "launcher/dashboard/site.py",
-    "uvicorn": "launcher/dashboard/server.py",
+    "uvicorn": "launcher/dashboard/server.py launcher/dashboard/connections.py",
 }
 # Calls that unpickle or run what they are given, or wait for time to pass.
 FORBIDDEN_CALLS = {"recv_pyobj", "send_pyobj", "recv_serialized", "sleep"}

@@ -13,9 +13,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dni_async.addresses import is_loopback
+from dni_async.addresses import host_of, is_loopback
 
-__all__ = ["Door", "Guard", "host_of"]
+__all__ = ["Door", "Guard"]
 
 # Scripts and styles of our own files alone; nothing may frame the pages or be sent from them.
 CSP: Final = (
@@ -72,13 +72,6 @@ class Door:
         return self.token is not None and secrets.compare_digest(
             token.encode(errors="replace"), self.token.encode()
         )
-
-
-def host_of(header: str) -> str:
-    """The host that a Host header names, without its port; a tunnel may have changed that."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0].lower()
 
 
 class Guard:

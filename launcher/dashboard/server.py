@@ -9,6 +9,7 @@ from pathlib import Path
 import uvicorn
 
 from dni_async.errors import ConfigError
+from dni_async.launcher.dashboard.connections import MAX_CONNECTIONS, BoundedConnection
 from dni_async.launcher.dashboard.guard import Door
 from dni_async.launcher.dashboard.ledger import LedgerWatcher
 from dni_async.launcher.dashboard.site import Site
@@ -58,14 +59,14 @@ def _server(site: Site) -> uvicorn.Server:
     return uvicorn.Server(
         uvicorn.Config(
             site.app,
-            http="h11",
+            http=BoundedConnection,
             ws="none",
             loop="asyncio",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=64,
+            limit_concurrency=MAX_CONNECTIONS + 8,  # never met: connections are bounded
             timeout_graceful_shutdown=LAST_WORD_S,
         )
     )

@@ -6,17 +6,19 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
     InfoMetricFamily,
     Metric,
 )
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
+from dni_async.launcher.monitoring.scrapes import ScrapeServer
 from dni_async.launcher.report.results import EpochResult, RunResult
 from dni_async.launcher.report.watcher import Watcher
 from dni_async.wire.counters import FIGURES, Shown
@@ -133,23 +135,26 @@ class MetricsServer(Figures):
     def __init__(self, config: RunConfig) -> None:
         super().__init__(config)
         assert config.metrics_port is not None
-        registry = CollectorRegistry()
-        registry.register(self)
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
         host = config.metrics_host
         try:
-            self._server, self._thread = start_http_server(config.metrics_port, host, registry)
+            self._server = ScrapeServer(host, config.metrics_port, self._page)
         except OSError as error:
             raise ConfigError(
                 f"metrics_port: {host}:{config.metrics_port} cannot be listened on: "
                 f"{error.strerror}; choose another, or 0 for one that is free"
             ) from error
-        self.url = f"http://{host}:{self._server.server_port}/metrics"
+        self.url = self._server.url
+
+    def _page(self, accepts: str) -> tuple[str, bytes]:
+        """The figures as they stand now, in a form that is accepted, and its name."""
+        encode, kind = choose_encoder(accepts)
+        return kind, encode(self._registry)
 
     def close(self) -> None:
         """Answer nobody any more."""
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._server.close()
 
 
 def _metrics(runs: Sequence[RunResult]) -> Metric:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dni_async.launcher.dashboard.guard import Door, host_of
+from dni_async.addresses import host_of
+from dni_async.launcher.dashboard.guard import Door
 
 HERE = Door.at("127.0.0.1", 8000)
 WIDE = Door("0.0.0.0", 8000, "secret")

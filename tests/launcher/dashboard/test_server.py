@@ -7,12 +7,14 @@ import json
 import re
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dni_async.errors import ConfigError
+from dni_async.launcher.dashboard.connections import MAX_CONNECTIONS, BoundedConnection
 from dni_async.launcher.dashboard.server import Dashboard, Listener
 from dni_async.launcher.dashboard.site import STATIC
 from tests.launcher.report.shelf.test_shelf import put
@@ -187,3 +189,47 @@ def test_pages_never_make_markup_of_text() -> None:
     page = (STATIC / "index.html").read_text()
     for word in ("<style", "style=", "onclick", "http://", "https://"):
         assert word not in page
+
+
+SILENT = 400
+
+
+def is_gone(connection: socket.socket) -> bool:
+    """Whether the other end has let go, or does so soon."""
+    try:
+        return connection.recv(1) == b""
+    except ConnectionError:
+        return True
+
+
+def test_silent_connections_keep_nobody_out_and_are_cut_off(
+    dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BoundedConnection, "request_s", 2.0)
+    client = Client(dashboard.url)
+    with ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=20))
+            for _ in range(SILENT)
+        ]
+        slow = silent[-1]
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: 127")  # and never the rest
+        assert client.json("/api/site")["live"] == "run"
+        for each in silent:
+            assert is_gone(each)
+    assert client.json("/api/site")["live"] == "run"
+
+
+def test_pages_that_are_told_stay_though_others_say_nothing(dashboard: Dashboard) -> None:
+    client = Client(dashboard.url)
+    with ExitStack() as stack:
+        connection = http.client.HTTPConnection("127.0.0.1", client.port, timeout=20)
+        stack.callback(connection.close)
+        connection.request("GET", "/api/live", headers=OWN)
+        told = connection.getresponse()
+        assert told.status == 200
+        for _ in range(2 * MAX_CONNECTIONS):
+            stack.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=20))
+        dashboard.progress(progress(1))
+        while next_event(told)["version"] < 3:
+            pass
