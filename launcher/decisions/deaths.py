@@ -88,7 +88,7 @@ def may_replace(state: RunState) -> bool:
     """Whether this run goes on when one of its workers dies."""
     terms = state.terms
     is_decoupled = not terms.rule_forbids and not terms.is_unlocked
-    return is_decoupled and terms.num_stages > 1 and not state.vacancies.are_used_up
+    return is_decoupled and not state.vacancies.are_used_up
 
 
 def _again(state: RunState, stage: int, incarnation: int) -> list[RunAction]:
@@ -172,7 +172,5 @@ def _why_final(state: RunState) -> str:
         )
     if terms.is_unlocked:
         return "; with --unlock forward no worker is replaced"
-    if terms.num_stages == 1:
-        return "; nobody else knows how far a stage alone has come: --resume continues its run"
     first = state.vacancies.deaths[0]
     return f"; max_restarts {terms.max_restarts} is used up, and this came first:\n{first}"

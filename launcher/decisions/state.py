@@ -19,8 +19,7 @@ from dni_async.wire.messages import PROTOCOL, CoordinatorMessage, Hello, InboxMo
 
 __all__ = ["Cause", "Roster", "RunState", "Vacancies", "Vacancy"]
 
-QUICK_S = 10.0  # a stage that dies again so soon after its replacement was asked for ...
-BACK_OFF_S = 0.5  # ... waits this long for the next one, and twice as long each time
+BACK_OFF_S = 0.5  # a stage whose replacement made no update waits so long, then twice as long
 MAX_BACK_OFF_S = 8.0
 MAX_REFUSED = 32  # peers whose mistakes are told
 
@@ -152,7 +151,7 @@ class Vacancies:
         self.untried: dict[int, Vacancy] = {}
         self.deaths: list[str] = []
         self._incarnations: dict[int, int] = {}
-        self._delays: dict[int, tuple[float, float]] = {}  # last begins_at, and its delay
+        self._delays: dict[int, float] = {}  # of the stage's last replacement
 
     @property
     def are_used_up(self) -> bool:
@@ -167,7 +166,8 @@ class Vacancies:
         """The stage's worker has died: a vacancy, to be filled at once or after a while."""
         self.deaths.append(why)
         earlier = self.open.get(stage) or self.untried.pop(stage, None)
-        vacancy = self._vacate(stage, now, now + self._delay_s(stage, now), why, code)
+        delay_s = self._delay_s(stage, has_failed=earlier is not None)
+        vacancy = self._vacate(stage, now, now + delay_s, why, code)
         if earlier is not None:
             vacancy.died_at = earlier.died_at  # the stage has not trained since
         return vacancy
@@ -190,13 +190,11 @@ class Vacancies:
         self.open[stage] = vacancy
         return vacancy
 
-    def _delay_s(self, stage: int, now: float) -> float:
-        """0, or longer each time for a stage that dies again soon."""
-        began_at, delay_s = self._delays.get(stage, (-QUICK_S, 0.0))
-        is_quick = now - began_at < QUICK_S
-        delay_s = min(max(2 * delay_s, BACK_OFF_S), MAX_BACK_OFF_S) if is_quick else 0.0
-        self._delays[stage] = (now + delay_s, delay_s)
-        return delay_s
+    def _delay_s(self, stage: int, *, has_failed: bool) -> float:
+        """0; longer each time for a stage whose replacement has_failed to make an update."""
+        longer_s = min(max(2 * self._delays.get(stage, 0.0), BACK_OFF_S), MAX_BACK_OFF_S)
+        self._delays[stage] = longer_s if has_failed else 0.0
+        return self._delays[stage]
 
 
 @dataclass(frozen=True, slots=True)

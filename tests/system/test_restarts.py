@@ -111,6 +111,21 @@ def test_a_replacement_that_is_killed_while_it_joins_is_replaced(
     run.assert_nothing_left()
 
 
+def test_a_stage_alone_is_replaced_too(launch: Callable[..., Launch]) -> None:
+    """It goes on behind what it has told of, with the weights of the newest checkpoint."""
+    run = launch(*COMMON, "--stages=1", "--epochs=60", "--checkpoint-every=20")
+    pids = run.worker_pids()
+    run.wait_for("epoch +30 ")
+    os.kill(pids[0], signal.SIGKILL)
+    run.wait_for("stage 0 trains again")
+    assert run.end(120) == 0, run.output
+    row = decoupled(run)
+    assert [epoch["epoch"] for epoch in row["epochs"]] == list(range(1, 61))
+    assert 500 < row["workers"][0]["updates"]  # from the seed at most half of them
+    assert row["test_metrics"]["accuracy"] > 0.9
+    run.assert_nothing_left()
+
+
 def test_when_restarts_are_used_up_the_first_cause_is_shown(launch: Callable[..., Launch]) -> None:
     """And the run can be resumed with more of them."""
     run = launch(*COMMON, "--epochs=100000", "--max-restarts=1", "--checkpoint-every=10")

@@ -6,8 +6,15 @@ from typing import Any
 
 import pytest
 
-from dni_async.launcher.decisions.actions import EndRun, EnterDeath, Note, StartWorker
-from dni_async.wire.messages import Bye, Failed
+from dni_async.launcher.decisions.actions import (
+    EndRun,
+    EnterDeath,
+    Note,
+    Send,
+    SendWelcome,
+    StartWorker,
+)
+from dni_async.wire.messages import Bye, Failed, Start
 from tests.launcher.decisions.runs import RUN, Run, training
 
 LOG = "its log is logs/worker-1.log"
@@ -66,14 +73,16 @@ def test_where_no_worker_is_replaced_the_run_ends_half_a_second_later(
     assert run.tick(10.0) == []
 
 
-def test_a_stage_alone_cannot_be_replaced() -> None:
+def test_a_stage_alone_goes_on_behind_what_it_has_told_of() -> None:
     run = training(1)
-    run.exit(0)
-    (end,) = run.tick(0.5)
-    assert isinstance(end, EndRun)
-    assert end.why.endswith(
-        "nobody else knows how far a stage alone has come: --resume continues its run"
-    )
+    run.tell(0, next_batch_id=70)
+    assert isinstance(run.exit(0)[0], EnterDeath)
+    assert run.tick() == [StartWorker(0, 1)]
+    run.hello(0, 1)
+    (welcome,) = run.tick()
+    assert isinstance(welcome, SendWelcome)
+    assert (welcome.next_batch_id, welcome.above) == (70, "")
+    assert run.ready(0, 1) == [Send("stage-0.1", Start(RUN))]
 
 
 def test_when_restarts_are_used_up_the_first_death_is_told_last() -> None:

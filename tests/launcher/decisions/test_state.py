@@ -148,7 +148,7 @@ def test_they_are_used_up_by_deaths_alone() -> None:
     assert Vacancies(0).are_used_up
 
 
-def test_a_stage_that_dies_again_soon_waits_longer_each_time() -> None:
+def test_a_stage_whose_replacements_make_no_update_waits_longer_each_time() -> None:
     vacancies = Vacancies(99)
     now, delays = 100.0, []
     for _ in range(7):
@@ -158,8 +158,19 @@ def test_a_stage_that_dies_again_soon_waits_longer_each_time() -> None:
         now = vacancy.begins_at + 1.0
     assert delays == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 8.0]
     assert vacancies.lose(2, now, "another").begins_at == now
-    now += 60.0
-    assert vacancies.lose(1, now, "after a while").begins_at == now
+    vacancies.untried.pop(1)  # it trains
+    assert vacancies.lose(1, now, "killed at once").begins_at == now
+    assert vacancies.lose(1, now, "while it joined").begins_at == now + 0.5
+
+
+@pytest.mark.parametrize("every_s", [0.1, 1.5, 3.0])
+def test_a_stage_that_trains_is_replaced_at_once_however_often_it_dies(every_s: float) -> None:
+    vacancies = Vacancies(99)
+    for count in range(20):
+        now = 100.0 + count * every_s
+        assert vacancies.lose(1, now, "killed from outside").begins_at == now
+        vacancies.fill(1)
+        vacancies.untried.pop(1)
 
 
 def test_a_stage_stands_still_until_one_of_its_vacancies_trains() -> None:
