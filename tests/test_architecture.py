@@ -118,7 +118,7 @@ ONLY_IN = {
     "msgpack": "dni_async/wire/codec.py",
     "cloudpickle": "dni_async/config/given.py",  # the caller's own; see docs/decisions/0040
     "ray": "launcher/places/ray/cluster.py launcher/monitoring/ray_metrics.py",
-    "subprocess": "launcher/places/ray/actor.py launcher/places/local.py"
+    "subprocess": "launcher/places/ray/actor.py launcher/places/local.py launcher/places/server.py"
     " launcher/jobs/baseline_process.py",
     "click": "launcher/cli.py launcher/commands/ launcher/doctor/cli.py workers/__main__.py",
     "rich": "launcher/",

@@ -1,11 +1,17 @@
 """Import torch once, then fork a worker whenever the launcher asks.
 
 Speaks JSON lines over an inherited socket. From the launcher: ``{"start": {...}}``,
-``{"import": [MODULE, ...]}`` (what all workers will need as well) and ``{"remove": [FOLDER, ...]}``
+``{"import": [MODULE, ...]}`` (what all workers will need as well), ``{"groups": [GROUP, ...]}``
+(processes of servers before this one, which have ended) and ``{"remove": [FOLDER, ...]}``
 (delete these when the launcher is gone), with ``"kill": true`` last, when the workers are to be
-killed then. To the launcher: ``{"started": stage, "pid": pid}`` and
-``{"exited": pid, "code": code}``. When the launcher's end closes unsaid, the workers may take
-leave; what is left after a few seconds is killed, and the folders are removed.
+killed then; and ``{"ping": true}``, answered by ``{"pong": true}``. To the launcher:
+``{"ready": true}`` after every import, the first one of all that a worker needs;
+``{"started": stage, "incarnation": i, "pid": pid}``, from the worker itself, and
+``{"exited": pid, "code": code, "stage": stage, "incarnation": i}``. When the launcher's end closes
+unsaid, the workers may take leave; what is left after a few seconds is killed, and the folders are
+removed.
+
+When this process dies, its workers go on, watched by the launcher and its next fork server.
 
 This process never opens a ZeroMQ context, starts a thread or computes with torch: a fork would
 inherit them broken.
@@ -26,9 +32,10 @@ from contextlib import suppress
 from typing import Any
 
 from dni_async.files.scratch import remove_scratch
-from dni_async.system import die_with_parent, name_process, output
+from dni_async.system import name_process, output
 
 PARTING_S = 4.0  # for a last checkpoint when the launcher has gone without a word
+LOOK_S = 0.1  # between looks at workers that are not this process's children
 
 
 def serve(socket_fd: int, lifeline_fd: int) -> None:
@@ -57,7 +64,7 @@ def serve(socket_fd: int, lifeline_fd: int) -> None:
         selector.unregister(launcher)
         deadline = time.monotonic() + PARTING_S
         while server.awaits_workers and (left_s := deadline - time.monotonic()) > 0:
-            if selector.select(left_s):
+            if selector.select(min(left_s, LOOK_S)):
                 os.read(wake, 4096)
                 server.reap()
     server.clean_up()
@@ -70,7 +77,8 @@ class _ForkServer:
         self._launcher = launcher
         self._private_fds = private_fds
         self._lifeline_fd = lifeline_fd
-        self._children: set[int] = set()
+        self._children: dict[int, dict[str, Any]] = {}  # by pid, what they were asked for by
+        self._groups: list[int] = []
         self._buffer = b""
         self._folders: list[str] = []
         self._may_kill = False
@@ -78,7 +86,7 @@ class _ForkServer:
     @property
     def awaits_workers(self) -> bool:
         """Whether there are any that may take leave by themselves."""
-        return bool(self._children) and not self._may_kill
+        return not self._may_kill and bool(self._children or any(map(_is_there, self._groups)))
 
     def say(self, message: dict[str, Any]) -> None:
         """Tell the launcher, if it is still there."""
@@ -97,9 +105,11 @@ class _ForkServer:
             if "remove" in request:
                 self._folders = request["remove"]
                 self._may_kill = request.get("kill", False)
-            for module in request.get("import", ()):
-                importlib.import_module(module)
-                gc.freeze()
+            self._groups = request.get("groups", self._groups)
+            if "ping" in request:
+                self.say({"pong": True})
+            if "import" in request:
+                self._import(request["import"])
             if "start" in request:
                 self._fork(request["start"])
         return bool(received)
@@ -109,11 +119,14 @@ class _ForkServer:
         for pid in list(self._children):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
-                self._children.discard(pid)
-                self.say({"exited": pid, "code": os.waitstatus_to_exitcode(status)})
+                who = _who(self._children.pop(pid))
+                self.say({"exited": pid, "code": os.waitstatus_to_exitcode(status), **who})
 
     def clean_up(self) -> None:
-        """Kill what is left, wait for it, remove the run's folders."""
+        """Kill what is left, wait for what is this process's own, remove the run's folders."""
+        for group in self._groups:
+            with suppress(OSError):
+                os.killpg(group, signal.SIGKILL)
         for pid in self._children:
             os.kill(pid, signal.SIGKILL)
         for pid in self._children:
@@ -121,16 +134,20 @@ class _ForkServer:
         for folder in self._folders:
             remove_scratch(folder)
 
+    def _import(self, modules: list[str]) -> None:
+        for module in modules:
+            importlib.import_module(module)
+        gc.freeze()
+        self.say({"ready": True})
+
     def _fork(self, request: dict[str, Any]) -> None:
-        parent = os.getpid()
         pid = os.fork()
         if pid:
-            self._children.add(pid)
-            self.say({"started": request["stage"], "pid": pid})
+            self._children[pid] = request
             return
         code = 1
         try:
-            die_with_parent(parent)
+            self._announce(request)
             code = self._become_worker(request)
         except SystemExit as leave:
             code = leave.code if isinstance(leave.code, int) else 1
@@ -139,6 +156,14 @@ class _ForkServer:
         finally:
             output.flush()
             os._exit(code)
+
+    def _announce(self, request: dict[str, Any]) -> None:
+        """Say, in the worker itself, that it is there: so nobody is made whom the launcher does not
+        know of. Raises OSError where that has done with this server.
+        """
+        who = _who(request)
+        told = {"started": who["stage"], "incarnation": who["incarnation"], "pid": os.getpid()}
+        self._launcher.sendall(json.dumps(told).encode() + b"\n")
 
     def _become_worker(self, request: dict[str, Any]) -> int:
         from dni_async.workers.startup.assignment import Assignment
@@ -165,3 +190,19 @@ class _ForkServer:
                 ticket=request["ticket"],
             )
         )
+
+
+def _who(request: dict[str, Any]) -> dict[str, int]:
+    """The worker that was asked for."""
+    return {"stage": request["stage"], "incarnation": request["incarnation"]}
+
+
+def _is_there(group: int) -> bool:
+    """Whether any process of the group is left."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody's it is
+        return True
+    return True

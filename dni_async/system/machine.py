@@ -18,6 +18,7 @@ from pathlib import Path
 __all__ = [
     "STACK_SIGNAL",
     "CoreUse",
+    "adopt_orphans",
     "available_bytes",
     "available_cores",
     "cgroup_quota",
@@ -39,6 +40,7 @@ STACK_SIGNAL = signal.SIGUSR1
 """A worker that gets it writes the stacks of its threads into its log and goes on."""
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER, _PR_GET_CHILD_SUBREAPER = 36, 37
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _SLICE_NS = 20_000_000
 _SHORTEST_S = 0.5  # a hundredth of a second is a tick of every core's and process's count
@@ -277,6 +279,19 @@ def die_with_parent(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def adopt_orphans(*, is_on: bool) -> bool:
+    """Whether processes below this one become its children when their parents die; how it was.
+
+    Linux only. Elsewhere they go to the system's first process, and nothing is changed.
+    """
+    if sys.platform != "linux":
+        return False
+    libc, before = ctypes.CDLL(None), ctypes.c_int(0)
+    libc.prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(before), 0, 0, 0)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, int(is_on), 0, 0, 0)
+    return bool(before.value)
 
 
 def compute_in_long_slices() -> None:

@@ -60,7 +60,7 @@ def train_decoupled(
     with ExitStack() as stack:
         guard = _guard(plan, run_id)
         sockets = stack.enter_context(open_sockets(guard, display.note))
-        processes = stack.enter_context(_processes(plan, folder))
+        processes = stack.enter_context(_processes(plan, folder, display))
         actors = stack.enter_context(_ray_workers(plan, cluster, run_id, display))
         control = _listen(plan, sockets, processes)
         if actors is not None:
@@ -91,13 +91,13 @@ def _listen(plan: Plan, sockets: Sockets, processes: WorkerProcesses | None) -> 
 
 
 @contextmanager
-def _processes(plan: Plan, folder: RunFolder) -> Iterator[WorkerProcesses | None]:
+def _processes(plan: Plan, folder: RunFolder, display: Display) -> Iterator[WorkerProcesses | None]:
     """What starts the workers of this host, if any are to be."""
     if all(plan.is_remote(stage) for stage in range(plan.num_stages)):
         yield None
         return
     log = folder.logs / "fork-server.log"
-    with worker_processes(plan.threads_per_worker, log, folder.held) as processes:
+    with worker_processes(plan.threads_per_worker, log, folder.held, display.note) as processes:
         if plan.config.has_own_optimizer:
             processes.import_once("torch._dynamo")  # as torch.optim does, over a second in each
         yield processes
@@ -175,7 +175,7 @@ class Coordinator:
         deadline = time.monotonic() + STOP_S
         poller = Poller()
         poller.watch(processes.fileno())
-        with suppress(WorkerDied):  # the fork server is gone and its workers with it
+        with suppress(WorkerDied, OSError):  # no fork server is to be had: its workers go on
             while processes.alive and time.monotonic() < deadline:
-                if poller.wait(deadline - time.monotonic()):
-                    processes.hear()
+                poller.wait(min(TURN_S, deadline - time.monotonic()))
+                processes.hear()

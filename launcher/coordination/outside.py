@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import signal
 import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
@@ -21,7 +20,13 @@ from dni_async.launcher.decisions.events import (
     WorkerExited,
     WorkerStarted,
 )
-from dni_async.launcher.places.local import Exited, Started, WorkerProcesses, last_line
+from dni_async.launcher.places.local import (
+    Exited,
+    Started,
+    WorkerProcesses,
+    last_line,
+    signal_name,
+)
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.transport.channels import ControlServer
 from dni_async.transport.sockets import Poller
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Outside"]
 
+UNSEEN = -9  # the code of a worker's end that nobody saw: not its own failure, as far as is known
 MAX_HEARD = 64  # messages in one turn: heartbeats and the ends of processes wait no longer
 
 
@@ -77,7 +83,7 @@ class Outside:
         """
         found, self._found = self._found, []
         yield from found
-        if self.processes is not None and self.processes.fileno() in readable:
+        if self.processes is not None:
             yield from map(self._of_process, self.processes.hear())
         if self.actors is not None:
             for ended in self.actors.hear():
@@ -130,20 +136,13 @@ class Outside:
         now = self.clock()
         if isinstance(event, Started):
             return WorkerStarted(now, event.stage, event.pid)
+        code = UNSEEN if event.code is None else event.code
         log = self.folder.log(event.stage)
-        killer = _signal_name(-event.code) if event.code < 0 else ""
-        said = last_line(log) if event.code > 0 else ""
-        return WorkerExited(now, event.stage, event.pid, event.code, killer, str(log), said)
+        killer = signal_name(-code) if event.code is not None and code < 0 else ""
+        said = last_line(log) if code > 0 else ""
+        return WorkerExited(now, event.stage, event.pid, code, killer, str(log), said)
 
 
 def _name(peer: bytes) -> str:
     """A routing id as text, and back by the same encoding; others may have chosen it."""
     return peer.decode("latin-1")
-
-
-def _signal_name(number: int) -> str:
-    """Not all signals have a name."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"

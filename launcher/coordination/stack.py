@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from pathlib import Path
 
+from dni_async.launcher.places.exits import state_of
 from dni_async.launcher.places.local import read_from, size_of
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.system import STACK_SIGNAL
 
-__all__ = ["Stacks", "state_of"]
+__all__ = ["Stacks"]
 
 _STATES = {"T": "stopped (as by SIGSTOP)", "t": "stopped by a debugger", "Z": "dead"}
 _HELD = "held by the kernel, as by a disk that does not answer"
@@ -45,12 +45,3 @@ class Stacks:
         """It has been shown, and goes."""
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-
-
-def state_of(pid: int) -> str:
-    """The letter that the kernel gives a process's state; "" where it does not say."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    return text.rpartition(")")[2].split()[0]  # its name may hold anything

@@ -135,6 +135,8 @@ def _cause_of_exit(state: RunState, event: WorkerExited) -> Cause:
         text = f"{place} was stuck for {stuck_s:g} s and was killed; its log is {event.log}"
     else:
         how = f"was killed by {event.signal}" if code < 0 else f"exited with code {code}"
+        if code < 0 and not event.signal:
+            how = "has ended, and nobody has seen how"
         text = f"{place} {how}; its log is {event.log}"
         if code > 0 and event.said:
             text += f", which ends: {event.said}"

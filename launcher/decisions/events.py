@@ -70,8 +70,8 @@ class WorkerStarted:
 class WorkerExited:
     """A worker's process of this host has ended.
 
-    code: its exit code, or minus the signal that killed it, whose name is then in signal. log: the
-    path of its log; said: the last line in there.
+    code: its exit code, or minus the signal that killed it, whose name is then in signal; "" where
+    nobody has seen how it ended. log: the path of its log; said: the last line in there.
     """
 
     at: float

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+import selectors
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,9 @@ from typing import Any
 from dni_async.config.given import given_folder
 from dni_async.errors import WorkerDied
 from dni_async.files.scratch import SCRATCH, remove_scratch
+from dni_async.launcher.places.exits import Ends, reap
+from dni_async.launcher.places.server import ForkServer, ForkServers
+from dni_async.system import adopt_orphans
 
 __all__ = [
     "Exited",
@@ -27,6 +31,7 @@ __all__ = [
     "command_for",
     "last_line",
     "read_from",
+    "signal_name",
     "size_of",
     "thread_environment",
     "thread_settings",
@@ -46,11 +51,14 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """A worker process has ended. code: its exit code, or minus the signal that killed it."""
+    """A worker process has ended. code: its exit code, or minus the signal that killed it.
+
+    None where nobody has seen it: the fork server that was its parent died before it could say so.
+    """
 
     stage: int
     pid: int
-    code: int
+    code: int | None
 
 
 def command_for(module: str, *arguments: str) -> list[str]:
@@ -109,50 +117,48 @@ def ask(module: str, job: Mapping[str, Any], num_threads: int, timeout_s: float)
 
 
 class WorkerProcesses:
-    """The fork server's other end. ``folder``: private, for sockets; gone when all is over."""
+    """The fork servers' other end. ``folder``: private, for sockets; gone when all is over.
 
-    def __init__(self, num_threads: int, log: Path, held: Sequence[int] = ()) -> None:
+    note: takes a sentence for the user. alive: stages by pid; each is watched by itself, so that a
+    fork server that is stopped or dead hides no death.
+    """
+
+    def __init__(
+        self,
+        num_threads: int,
+        log: Path,
+        held: Sequence[int] = (),
+        note: Callable[[str], None] = print,
+    ) -> None:
         folder = given_folder()
         given = [] if folder is None else [str(folder)]  # its owner's to remove, unless killed
-        self._ours, theirs = socket.socketpair()
-        lifeline_read, self._lifeline = os.pipe()
         self.folder = tempfile.mkdtemp(prefix="dni-")  # mode 0700
-        self._log = log
+        self.alive: dict[int, int] = {}
+        self._log, self._held = log, held
+        self._environment = {
+            **thread_environment(num_threads, shares_cores=True),
+            SCRATCH: self.folder,
+        }
+        self._lifeline_read, self._lifeline = os.pipe()
+        self._selector = selectors.DefaultSelector()
+        self._ends = Ends(self._selector)
+        self._ended: set[int] = set()  # not known to be reaped
+        self._known: set[tuple[int, int]] = set()  # stage and incarnation
+        self._adopted_before = adopt_orphans(is_on=True)
         try:
-            with log.open("ab") as output:
-                self._server = subprocess.Popen(
-                    command_for(
-                        "dni_async.workers.__main__",
-                        f"--fork-server={theirs.fileno()}",
-                        f"--lifeline={lifeline_read}",
-                    ),
-                    env={
-                        **thread_environment(num_threads, shares_cores=True),
-                        SCRATCH: self.folder,
-                    },
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    pass_fds=(theirs.fileno(), lifeline_read, *held),
-                    start_new_session=True,  # a terminal's Ctrl-C is for the launcher alone
-                )
+            self._servers = ForkServers(self._begin, self._selector, note, self._why_ended)
         except BaseException:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._give_back()
             raise
-        finally:
-            theirs.close()
-            os.close(lifeline_read)
-        self._buffer = b""
-        self.alive: dict[int, int] = {}  # pid -> stage
-        self._say({"remove": [self.folder, *given]})
+        self._servers.say({"remove": [self.folder, *given]})
 
     def fileno(self) -> int:
         """Readable when there is something to hear."""
-        return self._ours.fileno()
+        return self._selector.fileno()
 
     def import_once(self, *modules: str) -> None:
         """Have these imported for all workers that are started from now on."""
-        self._say({"import": modules})
+        self._servers.say({"import": modules})
 
     def start(
         self,
@@ -179,59 +185,98 @@ class WorkerProcesses:
             "interface": interface,
             "ticket": ticket,
         }
-        self._say({"start": request})
+        self._servers.ask(request)
 
     def hear(self) -> list[Started | Exited]:
-        """What happened; call when fileno is readable. Raises WorkerDied if the server died."""
-        try:
-            received = self._ours.recv(65536)
-        except ConnectionError:
-            received = b""
-        if not received:
-            code = self._server.wait()
-            said = last_line(self._log)
-            raise WorkerDied(
-                f"the fork server ended with code {code}; its log is {self._log}"
-                + (f", which ends: {said}" if said else ""),
-                1,
-            )
-        *lines, self._buffer = (self._buffer + received).split(b"\n")
-        return [event for line in lines if (event := self._parse(json.loads(line)))]
+        """What happened; call it several times a second. Raises WorkerDied if no worker can be
+        started any more.
+        """
+        found = [event for told in self._servers.hear() for event in self._parse(told)]
+        found += [event for pid, code in self._ends.found() for event in self._end(pid, code)]
+        self._ended = {pid for pid in self._ended if not reap(pid)}
+        return found
 
     def close(self) -> None:
-        """Kill every worker that is left, wait for the fork server, remove the folder."""
-        with suppress(WorkerDied):
-            self._say({"remove": [self.folder], "kill": True})
-        self._ours.close()
+        """Kill every worker that is left, wait for the fork servers, remove the folder."""
         os.close(self._lifeline)
-        try:
-            self._server.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
-            self._server.kill()
-            self._server.wait()
-        for pid in self.alive:  # only if the server had to be killed
-            _kill(pid)
+        self._servers.end({"remove": [self.folder], "kill": True}, GRACE_S)
+        self._ends.kill_all()
+        for pid in (*self._ended, *self.alive):
+            reap(pid)
+        self._ends.close()
+        self._give_back()
+
+    def _give_back(self) -> None:
+        """What the system lent, but the processes."""
+        adopt_orphans(is_on=self._adopted_before)
+        self._selector.close()
+        os.close(self._lifeline_read)
         remove_scratch(self.folder)
 
-    def _say(self, request: Mapping[str, Any]) -> None:
+    def _begin(self) -> ForkServer:
+        """One more fork server. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        command = command_for(
+            "dni_async.workers.__main__",
+            f"--fork-server={theirs.fileno()}",
+            f"--lifeline={self._lifeline_read}",
+        )
         try:
-            self._ours.sendall(json.dumps(request).encode() + b"\n")
-        except OSError as error:
-            raise WorkerDied(f"the fork server is gone: {error.strerror}", 1) from error
+            with self._log.open("ab") as output:
+                process = subprocess.Popen(
+                    command,
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    pass_fds=(theirs.fileno(), self._lifeline_read, *self._held),
+                    start_new_session=True,  # a terminal's Ctrl-C is for the launcher alone
+                )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        return ForkServer(process, ours)
 
-    def _parse(self, message: dict[str, int]) -> Started | Exited | None:
+    def _why_ended(self, code: int) -> str:
+        """Of a fork server."""
+        said = last_line(self._log)
+        if code < 0:
+            return f"the fork server was killed by {signal_name(-code)}"
+        text = f"the fork server ended with code {code}; its log is {self._log}"
+        return f"{text}, which ends: {said}" if said else text
+
+    def _parse(self, message: Mapping[str, int]) -> Iterator[Started | Exited]:
         if "started" in message:
             self.alive[message["pid"]] = message["started"]
-            return Started(message["started"], message["pid"])
-        if "exited" in message:
-            pid = message["exited"]
-            return Exited(self.alive.pop(pid), pid, message["code"])
-        return None
+            self._known.add((message["started"], message["incarnation"]))
+            self._ends.watch(message["pid"])
+            yield Started(message["started"], message["pid"])
+            return
+        pid = message["exited"]
+        who = message["stage"], message["incarnation"]
+        if who not in self._known:  # killed before its first word
+            self._known.add(who)
+            self.alive[pid] = message["stage"]
+            yield Started(message["stage"], pid)
+        yield from self._end(pid, message["code"])
+        self._ended.discard(pid)
+
+    def _end(self, pid: int, code: int | None) -> Iterator[Exited]:
+        """Tell of it once."""
+        if pid in self.alive:
+            self._ends.forget(pid)
+            self._ended.add(pid)
+            yield Exited(self.alive.pop(pid), pid, code)
 
 
 @contextmanager
 def worker_processes(
-    num_threads: int, log: Path, held: Sequence[int] = ()
+    num_threads: int,
+    log: Path,
+    held: Sequence[int] = (),
+    note: Callable[[str], None] = print,
 ) -> Iterator[WorkerProcesses]:
     """A fork server whose workers do not outlive the block.
 
@@ -239,7 +284,7 @@ def worker_processes(
     where the system lets none start.
     """
     try:
-        processes = WorkerProcesses(num_threads, log, held)
+        processes = WorkerProcesses(num_threads, log, held, note)
     except OSError as error:
         raise WorkerDied(f"no worker can be started: {error.strerror}", 1) from error
     try:
@@ -248,11 +293,12 @@ def worker_processes(
         processes.close()
 
 
-def _kill(pid: int) -> None:
+def signal_name(number: int) -> str:
+    """Not all signals have a name."""
     try:
-        os.kill(pid, 9)
-    except ProcessLookupError:
-        return
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def size_of(log: Path) -> int:

@@ -52,17 +52,6 @@ def test_a_launcher_killed_together_with_its_fork_server_leaves_no_worker(
     assert run.left_after(10) == []
 
 
-def test_a_killed_fork_server_ends_the_run(launch: Callable[..., Launch]) -> None:
-    run = launch(*LONG)
-    pids = run.worker_pids()
-    fork_server = psutil.Process(pids[0]).parent()
-    assert fork_server is not None
-    fork_server.kill()
-    assert run.end(30) == 1
-    assert "the fork server ended" in run.output
-    run.assert_nothing_left()
-
-
 def test_a_second_run_needs_leave_to_overwrite_the_first(launch: Callable[..., Launch]) -> None:
     first = launch("--epochs=1", "--no-baseline")
     assert first.end() == 0

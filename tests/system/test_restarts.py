@@ -25,11 +25,12 @@ def kill(run: Launch, pids: dict[int, int], stage: int) -> None:
     known = len(re.findall(rf"stage {stage} trains again", run.output))
     os.kill(pids[stage], signal.SIGKILL)
     run.wait_for(rf"(?s)(stage {stage} trains again.*){{{known + 1}}}")
-    (pids[stage],) = [
-        child.pid
-        for child in fork_server(pids, stage).children()
-        if child.name() == f"dni-stage-{stage}" and child.status() != psutil.STATUS_ZOMBIE
-    ]
+    (pids[stage],) = hosts(run, stage)
+
+
+def hosts(run: Launch, stage: int) -> list[int]:
+    """The pids of the processes that host a stage."""
+    return [each.pid for each in run.alive() if each.name() == f"dni-stage-{stage}"]
 
 
 def fork_server(pids: dict[int, int], stage: int) -> psutil.Process:
@@ -121,9 +122,49 @@ def test_a_stage_alone_is_replaced_too(launch: Callable[..., Launch]) -> None:
     assert run.end(120) == 0, run.output
     row = decoupled(run)
     assert [epoch["epoch"] for epoch in row["epochs"]] == list(range(1, 61))
-    assert 500 < row["workers"][0]["updates"]  # from the seed at most half of them
+    assert row["workers"][0]["updates"] > 500  # from the seed at most half of them
     assert row["test_metrics"]["accuracy"] > 0.9
     run.assert_nothing_left()
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_fork_server_that_is_gone_is_replaced_and_hides_no_death(
+    launch: Callable[..., Launch], signum: int
+) -> None:
+    """A worker dies while the server is stopped, or has just died; another after that."""
+    run = launch(*COMMON, "--epochs=4000", "--max-restarts=2")
+    pids = run.worker_pids()
+    first = dict(pids)
+    run.wait_for("epoch +1 ")
+    os.kill(fork_server(pids, 1).pid, signum)
+    kill(run, pids, 1)
+    said = "the fork server was killed by SIGKILL; its workers go on, and another one is started"
+    assert said in run.output
+    assert f"stage 1 (cpu, pid {first[1]}) was killed by SIGKILL" in run.output
+    os.kill(pids[2], 40)  # a child of the first server, and of nobody but the launcher now
+    run.wait_for("stage 2 trains again")
+    assert f"stage 2 (cpu, pid {first[2]}) was killed by signal 40" in run.output
+    assert hosts(run, 0) == [first[0]]
+    run.interrupt()
+    assert run.end(30) == 128 + signal.SIGINT, run.output
+    run.assert_nothing_left()
+
+
+def test_when_launcher_and_second_fork_server_go_so_do_the_workers_of_the_first(
+    launch: Callable[..., Launch],
+) -> None:
+    """One is stopped: it is killed when the others have left."""
+    run = launch(*COMMON, "--epochs=100000")
+    pids = run.worker_pids()
+    run.wait_for("epoch +1 ")
+    fork_server(pids, 1).kill()
+    run.wait_for("another one is started")
+    kill(run, pids, 1)
+    os.kill(pids[2], signal.SIGSTOP)
+    run.process.kill()
+    run.process.wait()
+    assert run.left_after(10) == []
+    assert list(run.temporary.iterdir()) == []
 
 
 def test_when_restarts_are_used_up_the_first_cause_is_shown(launch: Callable[..., Launch]) -> None:

@@ -14,6 +14,7 @@ from dni_async.launcher.decisions.actions import (
     SendWelcome,
     StartWorker,
 )
+from dni_async.launcher.decisions.events import WorkerExited
 from dni_async.wire.messages import Bye, Failed, Start
 from tests.launcher.decisions.runs import RUN, Run, training
 
@@ -71,6 +72,13 @@ def test_where_no_worker_is_replaced_the_run_ends_half_a_second_later(
     text = f"stage 1 (cpu, pid 101) was killed by {name}; {LOG}{why}"
     assert end == EndRun("worker died", text, exit_code)
     assert run.tick(10.0) == []
+
+
+def test_an_end_that_nobody_has_seen_is_a_death_like_others() -> None:
+    run = training()
+    actions = run.handle(WorkerExited(run.now, 1, 101, -9, "", "logs/worker-1.log", ""))
+    text = f"stage 1 (cpu, pid 101) has ended, and nobody has seen how; {LOG}"
+    assert actions[1] == EnterDeath(1, text, 0.0)
 
 
 def test_a_stage_alone_goes_on_behind_what_it_has_told_of() -> None:
