@@ -3,6 +3,7 @@
 from dni_async.system.machine import (
     STACK_SIGNAL,
     CoreUse,
+    adopt_orphans,
     available_bytes,
     available_cores,
     cgroup_quota,
@@ -23,6 +24,7 @@ from dni_async.system.machine import (
 __all__ = [
     "STACK_SIGNAL",
     "CoreUse",
+    "adopt_orphans",
     "available_bytes",
     "available_cores",
     "cgroup_quota",

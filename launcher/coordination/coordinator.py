@@ -151,8 +151,8 @@ class Coordinator:
 
     def turn(self, poller: Poller) -> None:
         """Hear a bounded number of words, send a bounded number of parts, let time go on."""
-        readable = poller.wait(TURN_S if self._performer.shards.is_done else SENDING_S)
-        for event in self._outside.hear(readable):
+        poller.wait(TURN_S if self._performer.shards.is_done else SENDING_S)
+        for event in self._outside.hear():
             self.handle(event)
         self._performer.shards.push()
         self._performer.look()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -76,10 +76,10 @@ class Outside:
         if self.actors is not None:
             poller.watch(self.actors.fileno())
 
-    def hear(self, readable: Collection[int]) -> Iterator[RunEvent]:
+    def hear(self) -> Iterator[RunEvent]:
         """What has happened, up to so many messages; a part is there while its event is handled.
 
-        Raises WorkerDied if the parent of the processes died.
+        Raises WorkerDied if no worker can be started any more.
         """
         found, self._found = self._found, []
         yield from found
