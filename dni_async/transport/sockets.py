@@ -44,7 +44,7 @@ _FD: Final = int(zmq.FD)  # the enum takes longer than the call
 LINGER_MS: Final = 2000  # long enough for last words, short enough for Ctrl-C
 HANDSHAKE_MS: Final = 5000  # how long a connection may take to say who it is
 SEALED_BYTES: Final = 1024  # more than encryption adds to a frame
-MAX_WAITING: Final = 256  # control messages of one worker that the coordinator has not read
+MAX_WAITING: Final = 64  # control messages of one worker that the coordinator has not read
 MAX_UNSENT: Final = 32  # control messages that a connection holds; of parts of files 1.5 MB
 
 Watched = FrameChannel | ControlChannel | Channel | int

@@ -13,6 +13,7 @@ from dni_async.errors import HandshakeError, WorkerDied
 from dni_async.launcher.coordination.event_file import RecordedRun, recorded_run
 from dni_async.launcher.coordination.invitation import choose_run_id, invitation
 from dni_async.launcher.coordination.outside import Outside
+from dni_async.launcher.coordination.pace import Pace
 from dni_async.launcher.coordination.performer import Chronicle, Performer
 from dni_async.launcher.coordination.terms import terms_of
 from dni_async.launcher.decisions.events import Begun, Closed, RunEvent, StopAsked, Ticked
@@ -129,18 +130,19 @@ class Coordinator:
     ) -> None:
         self._machine = machine
         self._outside = outside
+        self._pace = Pace()
         self._performer = performer
 
     def run(self) -> None:
         """From the first process to the last Bye. Raises HandshakeError, WorkerDied."""
-        poller = Poller()
-        self._outside.watch(poller)
+        pollers = self._outside.pollers()
         try:
             self.handle(Begun(self._outside.clock()))
             while self._performer.ending is None:
-                self.turn(poller)
+                self.turn(*pollers)
         finally:
             self.handle(Closed(self._outside.clock()))
+            self._performer.tell_refused(self._machine.refusals)
             self._await_ends()
             self._performer.look(is_last=True)
         ending = self._performer.ending
@@ -149,11 +151,19 @@ class Coordinator:
         if ending.ending == "worker died":
             raise WorkerDied(ending.why, ending.exit_code)
 
-    def turn(self, poller: Poller) -> None:
-        """Hear a bounded number of words, send a bounded number of parts, let time go on."""
+    def turn(self, poller: Poller, without_words: Poller | None = None) -> None:
+        """Hear a bounded number of words, send a bounded number of parts, let time go on.
+
+        without_words: waits for all but words, which do not wake the loop while they are a flood.
+        """
+        if self._pace.begin_turn(self._outside.clock()):
+            poller = without_words or poller
         poller.wait(TURN_S if self._performer.shards.is_done else SENDING_S)
         for event in self._outside.hear():
+            before = self._machine.num_unheard
             self.handle(event)
+            if self._pace.is_enough(self._machine.num_unheard - before):
+                break
         self._performer.shards.push()
         self._performer.look()
         self.handle(Ticked(self._outside.clock()))

@@ -18,25 +18,31 @@ from dni_async.launcher.decisions.terms import RunTerms
 __all__ = ["RecordedRun", "recorded_run"]
 
 MAX_EVENTS = 200_000  # some 40 MB, and five hours of ticks
+MAX_BYTES = 256 * 2**20
 FLUSH_S = 0.5
 RUN_ID = "hidden"  # the true one may be a password
 
 
 class RecordedRun:
-    """A run's machine, and every event that it handles in a file; the first MAX_EVENTS of them."""
+    """A run's machine, and every event that it handles in a file; the first MAX_EVENTS of them.
+
+    What was refused and led to nothing is left out.
+    """
 
     def __init__(self, machine: RunMachine, terms: RunTerms, file: IO[str]) -> None:
         self._machine = machine
         self._run_id = terms.run_id
         self._file = file
         self._began = self._flushed_at = time.monotonic()
-        self._left = MAX_EVENTS
+        self._left, self._left_bytes = MAX_EVENTS, MAX_BYTES
         self._write(run_log.header(terms))
 
     def handle(self, event: RunEvent) -> list[RunAction]:
         """As the machine does."""
+        before = self._machine.num_unheard
         actions = self._machine.handle(event)
-        if self._left:
+        is_idle = self._machine.num_unheard > before and not actions
+        if self._left and self._left_bytes > 0 and not is_idle:
             self._left -= 1
             self._write(run_log.entry(event.at - self._began, event, actions))
         if event.at - self._flushed_at > FLUSH_S:
@@ -45,12 +51,23 @@ class RecordedRun:
         return actions
 
     @property
+    def num_unheard(self) -> int:
+        """As the machine has it."""
+        return self._machine.num_unheard
+
+    @property
+    def refusals(self) -> str:
+        """As the machine has it."""
+        return self._machine.refusals
+
+    @property
     def awaited(self) -> tuple[bool, list[int]]:
         """As the machine has it."""
         return self._machine.awaited
 
     def _write(self, line: object) -> None:
         text = json.dumps(line, separators=(",", ":"))
+        self._left_bytes -= len(text)
         self._file.write(text.replace(self._run_id, RUN_ID) + "\n")
 
 

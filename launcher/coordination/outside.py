@@ -68,13 +68,16 @@ class Outside:
     _broken: set[str] = field(default_factory=set)
     _found: list[RunEvent] = field(default_factory=list)
 
-    def watch(self, poller: Poller) -> None:
-        """Have poller wait for whatever they do."""
-        poller.watch(self.control)
-        if self.processes is not None:
-            poller.watch(self.processes.fileno())
-        if self.actors is not None:
-            poller.watch(self.actors.fileno())
+    def pollers(self) -> tuple[Poller, Poller]:
+        """What waits for whatever they do, and what waits for all of that but words."""
+        both = Poller(), Poller()
+        both[0].watch(self.control)
+        for poller in both:
+            if self.processes is not None:
+                poller.watch(self.processes.fileno())
+            if self.actors is not None:
+                poller.watch(self.actors.fileno())
+        return both
 
     def hear(self) -> Iterator[RunEvent]:
         """What has happened, up to so many messages; a part is there while its event is handled.
@@ -102,12 +105,13 @@ class Outside:
         if isinstance(message, Assigned):
             ticket = self.tickets.issue(message.stage, message.incarnation)
             message = dataclasses.replace(message, ticket=ticket)
-        try:
-            self.control.send(peer.encode("latin-1"), message)
+        connection, is_beat = peer.encode("latin-1"), isinstance(message, Heartbeat)
+        try:  # of heartbeats one that does not read gets no more than its connection holds
+            (self.control.offer if is_beat else self.control.send)(connection, message)
             is_connected = True
         except LinkError:
             is_connected = False
-        if isinstance(message, Heartbeat) and is_connected == (peer in self._broken):
+        if is_beat and is_connected == (peer in self._broken):
             (self._broken.discard if is_connected else self._broken.add)(peer)
             self._found.append(Reached(self.clock(), peer, is_connected))
 
@@ -122,7 +126,16 @@ class Outside:
         now, name = self.clock(), _name(peer)
         if isinstance(message, FilePart):
             self.part, self.part_from = message, name
-            return PartHeard(now, name, message.run_id, message.stage)
+            return PartHeard(
+                now,
+                name,
+                message.run_id,
+                message.stage,
+                kind=message.kind,
+                batch_id=message.batch_id,
+                size_bytes=len(message.data),
+                is_last=message.is_last,
+            )
         if not isinstance(message, WorkerMessage):
             return Refused(now, name, f"{type(message).__name__} is not for the coordinator")
         if isinstance(message, Hello):

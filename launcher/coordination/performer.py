@@ -95,6 +95,10 @@ class Performer:
         """Tell of files that have been kept meanwhile; at the end wait for those under way."""
         self._chronicle.look(is_last=is_last)
 
+    def tell_refused(self, text: str) -> None:
+        """What was refused in all, if there is more to say of it than was said."""
+        self._chronicle.note(text or None)
+
     def show_awaited(self, has_joined: bool, stages: Sequence[int]) -> None:
         """Have the user see which stages keep the run from starting, if any do."""
         if not stages:

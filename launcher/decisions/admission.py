@@ -52,7 +52,8 @@ def hear_hello(state: RunState, peer: str, hello: Hello) -> list[RunAction]:
 
 def hear_join(state: RunState, peer: str, join: Join) -> list[RunAction]:
     """Somebody elsewhere offers to be a worker, or has left its stage to do so."""
-    state.next_beat = 0.0  # it waits for an answer
+    if not state.joined.knows(peer):
+        state.next_beat = 0.0  # it waits for an answer
     try:
         gone = state.joined.enter(peer, join, state.now)
     except HandshakeError as error:

@@ -7,7 +7,7 @@ import dataclasses
 from dni_async.launcher.decisions import succession
 from dni_async.launcher.decisions.actions import EndRun, EnterDeath, Note, RunAction, Send
 from dni_async.launcher.decisions.events import WorkerExited
-from dni_async.launcher.decisions.joiners import Gone
+from dni_async.launcher.decisions.joined.joiners import Gone
 from dni_async.launcher.decisions.state import Cause, RunState
 from dni_async.wire.messages import Failed, Stop
 

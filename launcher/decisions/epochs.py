@@ -50,6 +50,7 @@ class OpenEpochs:
 
     def __init__(self, num_stages: int) -> None:
         self._parts: dict[int, _Parts] = {}
+        self._ripe: set[int] = set()  # those that lack no more than boundaries
         self._closed: set[int] = set()
         self._told = dict.fromkeys(range(num_stages - 1), 0)  # the last epoch, by stage
 
@@ -61,7 +62,7 @@ class OpenEpochs:
             self._told[message.stage] = max(self._told[message.stage], message.epoch)
         if message.epoch not in self._closed:
             parts = self._parts.setdefault(message.epoch, _Parts())
-            match message:
+            match message:  # the first word stands
                 case EpochTrained():
                     parts.trained = parts.trained or message
                 case EpochLoss():
@@ -70,6 +71,8 @@ class OpenEpochs:
                     parts.evaluated = parts.evaluated or message
                 case BoundaryEpoch():
                     parts.boundaries.setdefault(message.stage, message)
+            if parts.trained and parts.loss and parts.evaluated:
+                self._ripe.add(message.epoch)
         return self._take(self._has_all_boundaries)
 
     def rest(self) -> list[WholeEpoch]:
@@ -78,11 +81,12 @@ class OpenEpochs:
 
     def _take(self, may_close: Callable[[int], bool]) -> list[WholeEpoch]:
         found = []
-        for epoch, parts in sorted(self._parts.items()):
-            whole = _whole(epoch, parts)
+        for epoch in sorted(self._ripe):
+            whole = _whole(epoch, self._parts[epoch])
             if whole is None or not may_close(epoch):
                 continue
             del self._parts[epoch]
+            self._ripe.discard(epoch)
             self._closed.add(epoch)
             found.append(whole)
         return found

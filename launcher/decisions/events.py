@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dni_async.wire.messages import WorkerMessage
+from dni_async.wire.messages import FileKind, WorkerMessage
 
 __all__ = [
     "ActorEnded",
@@ -40,12 +40,16 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class PartHeard:
-    """A FilePart of that stage has come; its bytes stay with who performs."""
+    """A FilePart of that stage has come; its bytes stay with who performs. size_bytes: of them."""
 
     at: float
     peer: str
     run_id: str
     stage: int
+    kind: FileKind = "weights"
+    batch_id: int = 0
+    size_bytes: int = 0
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from dni_async.launcher.decisions.events import (
     WorkerExited,
     WorkerStarted,
 )
+from dni_async.launcher.decisions.hearing.hearing import Hearing
 from dni_async.launcher.decisions.state import RunState
 from dni_async.launcher.decisions.terms import RunTerms
 from dni_async.wire.messages import (
@@ -56,6 +57,7 @@ class RunMachine:
 
     def __init__(self, terms: RunTerms) -> None:
         self._state = RunState(terms)
+        self._hearing = Hearing(self._state)
         self._is_over = False
 
     def handle(self, event: RunEvent) -> list[RunAction]:
@@ -71,6 +73,16 @@ class RunMachine:
         return actions[: ends[0] + 1]
 
     @property
+    def num_unheard(self) -> int:
+        """How many messages were not listened to so far."""
+        return self._hearing.refusals.total + self._state.num_refused
+
+    @property
+    def refusals(self) -> str:
+        """What came of refused messages beyond what was said of them; empty where nothing did."""
+        return self._hearing.refusals.summary()
+
+    @property
     def awaited(self) -> tuple[bool, list[int]]:
         """Before the start: whether everybody has joined, and whose stages are not there yet."""
         state = self._state
@@ -84,7 +96,6 @@ class RunMachine:
             case Begun():
                 return admission.begin(state)
             case Heard(peer=peer, message=message):
-                state.joined.hear(peer, state.now)
                 return self._hear(peer, message)
             case PartHeard():
                 return self._hear_part(event)
@@ -117,21 +128,19 @@ class RunMachine:
         return []
 
     def _hear(self, peer: str, message: WorkerMessage) -> list[RunAction]:
-        if isinstance(message, Hello):
-            return admission.hear_hello(self._state, peer, message)
-        if isinstance(message, Join):
-            return admission.hear_join(self._state, peer, message)
-        stage = getattr(message, "stage", None)
-        if not self._is_genuine(peer, getattr(message, "run_id", ""), stage):
-            return []
-        return self._hear_member(peer, message)
+        state = self._state
+        is_heard, refusal = self._hearing.hears(peer, message)
+        if not is_heard:
+            return refusal
+        state.joined.hear(peer, state.now)
+        match message:
+            case Hello():
+                return admission.hear_hello(state, peer, message)
+            case Join():
+                return admission.hear_join(state, peer, message)
+        return self._hear_worker(peer, message)
 
-    def _is_genuine(self, peer: str, run_id: str, stage: int | None) -> bool:
-        """Whether what was said is of this run and of the stage that peer hosts."""
-        is_own = stage is None or self._state.roster.peers.get(stage) == peer
-        return is_own and run_id == self._state.terms.run_id
-
-    def _hear_member(self, peer: str, message: WorkerMessage) -> list[RunAction]:
+    def _hear_worker(self, peer: str, message: WorkerMessage) -> list[RunAction]:
         state = self._state
         match message:
             case Progress():
@@ -153,10 +162,10 @@ class RunMachine:
         return []
 
     def _hear_part(self, event: PartHeard) -> list[RunAction]:
+        is_heard, refusal = self._hearing.hears_part(event)
+        if not is_heard:
+            return refusal
         self._state.joined.hear(event.peer, self._state.now)
-        is_genuine = self._is_genuine(event.peer, event.run_id, event.stage)
-        if not is_genuine or event.stage not in self._state.roster.hellos:  # found dead meanwhile
-            return []
         return [KeepPart(self._state.vacancies.incarnation(event.stage))]
 
     def _tick(self) -> list[RunAction]:

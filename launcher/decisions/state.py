@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from dni_async.decisions.goal import Outlook
 from dni_async.errors import HandshakeError
 from dni_async.launcher.decisions.actions import Note, RunAction, Send
-from dni_async.launcher.decisions.actors import Actors
 from dni_async.launcher.decisions.epochs import OpenEpochs
-from dni_async.launcher.decisions.joiners import JoinedWorkers
+from dni_async.launcher.decisions.joined.actors import Actors
+from dni_async.launcher.decisions.joined.joiners import JoinedWorkers
 from dni_async.launcher.decisions.silence import Silence
 from dni_async.launcher.decisions.source_clock import SourceClock
 from dni_async.launcher.decisions.terms import RunTerms
@@ -247,6 +247,7 @@ class RunState:
         self.unexplained: dict[int, Cause] = {}
         self.is_draining = False
         self.killed: set[int] = set()
+        self.num_refused = 0
         self._refused: set[str] = set()
 
     @property
@@ -276,6 +277,7 @@ class RunState:
 
     def refuse(self, peer: str, text: str) -> list[RunAction]:
         """Peer gave cause for a sentence; it is told once for each, and for so many peers."""
+        self.num_refused += 1
         if peer in self._refused or len(self._refused) >= MAX_REFUSED:
             return []
         self._refused.add(peer)

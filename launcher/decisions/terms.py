@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dni_async.decisions.curve import updates_between_points
 from dni_async.decisions.goal import LOSS, Goal, Mode
+from dni_async.wire.points import MAX_POINTS
 
 __all__ = ["RunTerms"]
 
@@ -20,6 +22,8 @@ class RunTerms:
     workers in the same place talk by what they share; else over tcp too. actors: a cluster places
     the remote workers. num_threads: of a local worker; asked_threads: as the user asked for, 0
     where not. num_batches: of an epoch's training and of a test, None where that is not known.
+    num_updates: of the run; log_every: as asked for, of them from one point of a curve to the next.
+    saves: checkpoints were asked for. most_file_bytes: of one file of a worker that has joined.
     num_test: how many samples a whole test has, None where that is not known. metric, mode,
     target, ends_early, patience: the run's Goal. last_epoch: the last one that a resumed run
     has behind it, 0 without; best, best_epoch: its best test until then. is_resumed: its stages
@@ -39,6 +43,10 @@ class RunTerms:
     epochs: int
     evaluate_every: int = 1
     num_batches: Sequence[int] | None = None
+    num_updates: int = 2**53
+    log_every: int | None = 1
+    saves: bool = True
+    most_file_bytes: int = 2**36
     num_test: int | None
     metric: str = LOSS
     mode: Mode = "min"
@@ -65,6 +73,12 @@ class RunTerms:
     def goal(self) -> Goal:
         """What the run is judged by."""
         return Goal(self.metric, self.mode, self.target, self.ends_early, self.patience)
+
+    @property
+    def most_points(self) -> int:
+        """Of a stage's curve, that one worker tells of, those that it tells again among them."""
+        every = updates_between_points(self.log_every, self.num_updates)
+        return 2 * MAX_POINTS + (self.num_updates // every if every else 0)
 
     def is_remote(self, stage: int) -> bool:
         """Whether the stage's worker joins from elsewhere."""

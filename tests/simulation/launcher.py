@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from dni_async.config.target_form import TargetForm
 from dni_async.errors import CheckpointError, LinkError
+from dni_async.files.weights import WeightsForm
 from dni_async.launcher.coordination.coordinator import Coordinator
 from dni_async.launcher.coordination.outside import Outside
 from dni_async.launcher.coordination.performer import Chronicle, Performer
@@ -60,7 +61,7 @@ def plan_of(scenario: Scenario) -> Plan:
         num_train_batches=scenario.train_batches,
         num_test=scenario.test_batches,
         num_test_batches=scenario.test_batches,
-        num_layers=count,
+        layers=tuple(WeightsForm() for _ in range(count)),
         layer_ranges=[(stage, stage + 1) for stage in range(count)],
         devices=["cpu"] * count,
         hosts=["local"] * count,
@@ -348,6 +349,10 @@ class _Heard:
     @property
     def awaited(self) -> tuple[bool, list[int]]:
         return self._machine.awaited
+
+    @property
+    def num_unheard(self) -> int:
+        return self._machine.num_unheard
 
     def handle(self, event: RunEvent) -> Iterator[RunAction]:
         launcher, world = self._launcher, self._launcher.world

@@ -54,8 +54,7 @@ def worker(sockets: Sockets, outside: Outside) -> ControlClient:
 
 def hear(outside: Outside, count: int) -> list[object]:
     """The next so many events, waited for."""
-    poller = Poller()
-    outside.watch(poller)
+    poller, _ = outside.pollers()
     deadline = time.monotonic() + PATIENCE_S
     found: list[object] = []
     while len(found) < count:

@@ -41,7 +41,7 @@ from dni_async.wire.messages import (
 )
 from tests.launcher.told import progress
 
-__all__ = ["RUN", "Run", "inbox", "terms", "training"]
+__all__ = ["RUN", "Run", "inbox", "remote", "seated", "terms", "training"]
 
 RUN = "id-of-the-run"
 BEGAN = 100.0
@@ -183,4 +183,26 @@ def training(num_stages: int = 4, **changes: Any) -> Run:
     for stage in run.stages:
         (entered,) = run.tell(stage)
         assert isinstance(entered, EnterProgress)
+    return run
+
+
+def remote(num_stages: int = 2, **changes: object) -> Run:
+    """A run whose workers join; it has begun."""
+    run = Run(num_stages, places=["remote"] * num_stages, **changes)
+    assert run.begin() == []
+    return run
+
+
+def seated(num_stages: int = 2, **changes: object) -> Run:
+    """The same, when all train; each was joiner K before it was stage-K."""
+    run = remote(num_stages, **changes)
+    for stage in run.stages:
+        run.join(f"joiner {stage}", stage)
+    run.tick()
+    for stage in run.stages:
+        run.hello(stage)
+        run.ready(stage)
+    assert isinstance(run.tick()[-1], EnterStart)
+    for stage in run.stages:
+        run.tell(stage)
     return run

@@ -17,7 +17,7 @@ from dni_async.launcher.decisions.actions import (
     SendShard,
 )
 from dni_async.launcher.decisions.epochs import WholeEpoch
-from dni_async.launcher.decisions.events import PartHeard, StopAsked
+from dni_async.launcher.decisions.events import ActorEnded, PartHeard, StopAsked
 from dni_async.wire.messages import (
     BoundaryEpoch,
     Drain,
@@ -29,7 +29,7 @@ from dni_async.wire.messages import (
     Start,
     Stop,
 )
-from tests.launcher.decisions.runs import RUN, Run, told, training
+from tests.launcher.decisions.runs import RUN, Run, seated, told, training
 
 
 def boundary(epoch: int) -> BoundaryEpoch:
@@ -168,16 +168,21 @@ def test_an_epoch_of_two_sources_lasts_as_long_as_it_lasts() -> None:
 
 
 def test_files_are_kept_and_sent() -> None:
-    run = training(2)
-    saved = Saved(RUN, 1, 10, 1, 0, 100, "hash", "")
+    run = seated(2)
+    saved = Saved(RUN, 1, 10, 1, 0, 100, "a" * 64, "")
     assert run.hear("stage-1", saved) == [KeepSaved(saved)]
-    assert run.hear("stage-1", FileWanted(RUN, 1)) == [SendShard("stage-1", 1)]
     assert run.handle(PartHeard(run.now, "stage-1", RUN, 1)) == [KeepPart(0)]
-    assert run.handle(PartHeard(run.now, "stage-1", RUN, 0)) == []
-    assert run.handle(PartHeard(run.now, "stage-1", "another", 1)) == []
-    run.exit(1)
+    for run_id, stage in ((RUN, 0), ("another", 1)):
+        refused = run.handle(PartHeard(run.now, "stage-1", run_id, stage))
+        assert all(isinstance(action, Note) for action in refused)
+    run.handle(ActorEnded(run.now, 1, -9, "killed"))
+    run.tick()
+    run.join("spare", 1)
     run.tick()
     run.hello(1, 1)
+    assert run.hear("stage-1.1", FileWanted(RUN, 1)) == [SendShard("stage-1.1", 1)]
+    run.tick()
+    run.ready(1, 1)
     assert run.handle(PartHeard(run.now, "stage-1.1", RUN, 1)) == [KeepPart(1)]
 
 

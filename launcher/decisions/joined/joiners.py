@@ -66,6 +66,10 @@ class JoinedWorkers:
         """Who hosts no stage."""
         return sum(joiner.stage is None for joiner in self._joiners)
 
+    def knows(self, peer: str) -> bool:
+        """Whether who is reached by that connection has joined."""
+        return any(joiner.peer == peer for joiner in self._joiners)
+
     def host_of(self, stage: int) -> Joiner | None:
         """Who hosts stage, or is to."""
         return next((each for each in self._joiners if each.stage == stage), None)

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from dni_async import HandshakeError
-from dni_async.launcher.decisions.joiners import ANSWER_S, CUT_OFF_S, Gone, JoinedWorkers
+from dni_async.launcher.decisions.joined.joiners import ANSWER_S, CUT_OFF_S, Gone, JoinedWorkers
 from dni_async.wire.messages import PROTOCOL, Join
 
 ANY = Join(PROTOCOL, 1, "host", "machine", 8, 0, "cpu", 0, True, "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dni_async import HandshakeError
-from dni_async.launcher.decisions.actors import MAX_STARTS, Actors
+from dni_async.launcher.decisions.joined.actors import MAX_STARTS, Actors
 
 
 def test_every_stage_that_waits_gets_one_actor() -> None:

@@ -1,0 +1,40 @@
+"""How fast the loop takes in what it does not listen to, so that a flood costs it next to nothing.
+
+What is not taken in waits in the connection, which holds little, and then with its sender.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = ["Pace"]
+
+BURST: Final = 512  # messages that are late, or of a mistake, by all workers at once
+PER_S: Final = 50.0  # beyond that, in the long run
+A_TURN: Final = 8  # of them, while it is a flood; whoever else has something to say has a turn too
+
+
+class Pace:
+    """Counts the messages that were not listened to; more than PER_S of them are a flood."""
+
+    def __init__(self) -> None:
+        self._left = float(BURST)
+        self._at = 0.0
+        self._in_turn = 0
+
+    def begin_turn(self, now: float) -> bool:
+        """The loop goes round; whether there is a flood, so that words need not wake it."""
+        self._left = min(float(BURST), self._left + (now - self._at) * PER_S)
+        self._at = now
+        self._in_turn = 0
+        return self._is_flood
+
+    def is_enough(self, num_unheard: int) -> bool:
+        """So many more were not listened to; whether the rest is left for the next turn."""
+        self._left = max(0.0, self._left - num_unheard)
+        self._in_turn += num_unheard
+        return self._is_flood and self._in_turn >= A_TURN
+
+    @property
+    def _is_flood(self) -> bool:
+        return self._left < 1.0

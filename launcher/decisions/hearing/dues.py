@@ -1,0 +1,180 @@
+"""How much of each kind a worker may still say: once, in order, or so often. No I/O, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from dni_async.launcher.decisions.events import PartHeard
+from dni_async.launcher.decisions.hearing.roles import Sender, Verdict
+from dni_async.launcher.decisions.state import RunState
+from dni_async.wire.messages import (
+    Alive,
+    BoundaryEpoch,
+    EpochLoss,
+    EpochTrained,
+    Evaluated,
+    FileWanted,
+    InboxMoved,
+    Join,
+    Progress,
+    Saved,
+    WorkerMessage,
+)
+
+__all__ = ["MAX_AHEAD", "MAX_SPARES", "Dues", "Rate"]
+
+MAX_SPARES: Final = 256
+MAX_AHEAD: Final = 4096  # tested epochs that one stage tells of before others do
+BURST: Final = 256  # of what comes twice a second: two minutes in which the launcher stood still
+PER_S: Final = 8.0
+MAX_SENDINGS: Final = 8  # of one file: what came with something missing is sent again
+LATE: Final[tuple[Verdict, str]] = ("passed over", "")
+HEARD: Final[tuple[Verdict, str]] = ("heard", "")
+
+
+class Rate:
+    """So many at once, and so many a second in the long run."""
+
+    def __init__(self, burst: int = BURST, per_s: float = PER_S) -> None:
+        self._burst = self._left = float(burst)
+        self._per_s = per_s
+        self._at: float | None = None
+
+    def take(self, now: float) -> bool:
+        """Whether one more may be."""
+        since = 0.0 if self._at is None else now - self._at
+        self._at = now
+        self._left = min(self._burst, self._left + since * self._per_s)
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
+
+
+@dataclass(slots=True)
+class _File:
+    """One that comes in parts. endings: how often all of it has come."""
+
+    batch_id: int
+    size_bytes: int = 0
+    endings: int = 0
+
+
+@dataclass(slots=True)
+class _Account:
+    """What one worker has said. saved: the batch of its last part of a checkpoint. inbox: the
+    incarnation that it listens for. files: the last one of each kind.
+    """
+
+    progress: Rate = field(default_factory=Rate)
+    points: int = 0
+    saved: int = -1
+    has_asked: bool = False
+    inbox: int = -1
+    files: dict[str, _File] = field(default_factory=dict)
+
+
+class Dues:
+    """The accounts of all stages' present workers, and of all spares."""
+
+    def __init__(self, state: RunState) -> None:
+        self._state = state
+        self._accounts: dict[int, tuple[int, _Account]] = {}  # by stage, with the incarnation
+        self._spares: dict[str, Rate] = {}
+
+    def judge(self, sender: Sender, peer: str, message: WorkerMessage) -> tuple[Verdict, str]:
+        """Whether this one more may be, after all that came before it."""
+        match message:
+            case Join():
+                return self._join(peer)
+            case Alive():
+                return self._often(self._spares.setdefault(peer, Rate()))
+            case EpochTrained() | EpochLoss() | BoundaryEpoch() | Evaluated():
+                return self._ahead(message.epoch)
+        if sender.stage is None:
+            return HEARD
+        account = self._account(sender)
+        match message:
+            case Progress():
+                return self._progress(account, message)
+            case Saved():
+                return self._saved(account, message)
+            case FileWanted():
+                return self._wanted(sender, account)
+            case InboxMoved():
+                return self._inbox(account, message)
+        return HEARD
+
+    def judge_part(self, sender: Sender, part: PartHeard) -> tuple[Verdict, str]:
+        """The same of a part of a file: none for ever, none too large, no shard of before."""
+        if not self._state.terms.is_remote(sender.stage or 0):
+            return "refused", "its worker sees the run directory"
+        files = self._account(sender).files
+        file = files.get(part.kind)
+        if file is None or file.batch_id < part.batch_id:
+            file = files[part.kind] = _File(part.batch_id)
+        if file.batch_id != part.batch_id or file.endings >= MAX_SENDINGS:
+            return "refused", f"its {part.kind} came before"
+        file.endings += part.is_last
+        file.size_bytes += part.size_bytes
+        if file.size_bytes > self._state.terms.most_file_bytes:
+            return "refused", f"its {part.kind} is larger than it can be"
+        return HEARD
+
+    def _account(self, sender: Sender) -> _Account:
+        assert sender.stage is not None
+        incarnation, account = self._accounts.get(sender.stage, (-1, _Account()))
+        if incarnation != sender.incarnation:
+            account = _Account()
+            self._accounts[sender.stage] = (sender.incarnation, account)
+        return account
+
+    def _often(self, rate: Rate) -> tuple[Verdict, str]:
+        return HEARD if rate.take(self._state.now) else ("refused", "it comes too often")
+
+    def _join(self, peer: str) -> tuple[Verdict, str]:
+        joined = self._state.joined
+        if joined.knows(peer):
+            return self._often(self._spares.setdefault(peer, Rate()))
+        if joined.num_spares >= MAX_SPARES:
+            return "refused", f"{MAX_SPARES} spares are enough"
+        self._spares = {each: rate for each, rate in self._spares.items() if joined.knows(each)}
+        return HEARD
+
+    def _ahead(self, epoch: int) -> tuple[Verdict, str]:
+        terms = self._state.terms
+        most = self._state.last_epoch + MAX_AHEAD * terms.evaluate_every
+        return HEARD if epoch <= most else ("refused", f"epoch {epoch} is far from being reached")
+
+    def _progress(self, account: _Account, message: Progress) -> tuple[Verdict, str]:
+        if not account.progress.take(self._state.now):
+            return "refused", "it comes too often"
+        account.points += len(message.points)
+        if account.points > self._state.terms.most_points:
+            return "refused", "its curve has more points than the run"
+        return HEARD
+
+    def _saved(self, account: _Account, message: Saved) -> tuple[Verdict, str]:
+        if message.batch_id == account.saved:
+            return LATE
+        if message.batch_id < account.saved:
+            return "refused", f"its checkpoint {account.saved} came before"
+        account.saved = message.batch_id
+        return HEARD
+
+    def _wanted(self, sender: Sender, account: _Account) -> tuple[Verdict, str]:
+        if not self._state.terms.is_remote(sender.stage or 0):
+            return "refused", "its worker sees the run directory"
+        if account.has_asked:
+            return "refused", "it was sent what it wants"
+        account.has_asked = True
+        return HEARD
+
+    def _inbox(self, account: _Account, message: InboxMoved) -> tuple[Verdict, str]:
+        if message.incarnation > self._state.vacancies.incarnation(message.stage - 1):
+            return "refused", "it was not asked for"
+        if message.incarnation <= account.inbox:
+            return LATE
+        account.inbox = message.incarnation
+        return HEARD
