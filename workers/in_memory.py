@@ -28,7 +28,15 @@ from dni_async.network.partition import split_layers
 from dni_async.transport.in_memory import CoordinatorEnd, InMemoryTransport
 from dni_async.transport.link import Link, open_inbox, open_outbox
 from dni_async.wire.counters import Counters
-from dni_async.wire.messages import EpochLoss, Evaluated, Message, Progress, Welcome
+from dni_async.wire.messages import (
+    EndReached,
+    EpochEntered,
+    EpochLoss,
+    Evaluated,
+    Message,
+    Progress,
+    Welcome,
+)
 from dni_async.wire.points import Point
 from dni_async.workers.reporting.spans import KeptSpans, Span
 from dni_async.workers.startup.connections import Connections
@@ -189,7 +197,10 @@ class InMemoryLine:
             member.part.random_state = torch.get_rng_state()
             torch.set_rng_state(outer)
             for message in member.coordinator.receive():
-                if isinstance(message, Progress):
+                if isinstance(message, EndReached):  # all that was told is heard here
+                    member.coordinator.send(EpochEntered(RUN_ID, message.epoch))
+                    member.outcome = "worked"
+                elif isinstance(message, Progress):
                     self.counters[stage] = message.counters
                     self.points[stage] += message.points
                 else:

@@ -49,7 +49,7 @@ def plan_work(
         for index in range(evaluate_batches):
             yield Batch(first_id + train_batches + index, "evaluate", False, epoch, index)
         yield Mark("evaluated", epoch, first_id + num_batches)
-    yield Mark("stop", epochs, epochs * num_batches)
+    yield Mark("stop", 0, epochs * num_batches)
 
 
 def trained_up_to(batch_id: int, train_batches: int, evaluate_batches: int) -> int:

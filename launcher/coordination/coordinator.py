@@ -16,7 +16,7 @@ from dni_async.launcher.coordination.outside import Outside
 from dni_async.launcher.coordination.pace import Pace
 from dni_async.launcher.coordination.performer import Chronicle, Performer
 from dni_async.launcher.coordination.terms import terms_of
-from dni_async.launcher.decisions.events import Begun, Closed, RunEvent, StopAsked, Ticked
+from dni_async.launcher.decisions.events import Begun, Closed, Heard, RunEvent, StopAsked, Ticked
 from dni_async.launcher.decisions.run_machine import RunMachine
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.places.local import WorkerProcesses, worker_processes
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Coordinator", "train_decoupled"]
 
 TURN_S = 0.1
+MAX_REST = 32  # turns for what has come and was not heard yet
 SENDING_S = 0.005  # a turn while a file is on its way
 STOP_S = 0.5
 
@@ -141,6 +142,7 @@ class Coordinator:
             while self._performer.ending is None:
                 self.turn(*pollers)
         finally:
+            self._hear_rest()
             self.handle(Closed(self._outside.clock()))
             self._performer.tell_refused(self._machine.refusals)
             self._await_ends()
@@ -168,6 +170,16 @@ class Coordinator:
         self._performer.look()
         self.handle(Ticked(self._outside.clock()))
         self._performer.show_awaited(*self._machine.awaited)
+
+    def _hear_rest(self) -> None:
+        """What was said of epochs before the end, however that came: it is in the report too."""
+        for _ in range(MAX_REST):
+            rest = list(self._outside.hear())
+            for event in rest:
+                if isinstance(event, Heard):
+                    self.handle(event)
+            if not rest:
+                return
 
     def handle(self, event: RunEvent) -> None:
         """Have the machine decide, and do that."""

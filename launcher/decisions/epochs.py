@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+from dni_async.decisions.words import EpochWord, speaker
 from dni_async.wire.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
 
-__all__ = ["EpochMessage", "OpenEpochs", "WholeEpoch"]
+__all__ = ["OpenEpochs", "WholeEpoch"]
 
-EpochMessage = EpochTrained | EpochLoss | BoundaryEpoch | Evaluated
+_Word = tuple[int, type[EpochWord]]  # of an epoch: who tells it, and what
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,84 +31,113 @@ class WholeEpoch:
     boundaries: tuple[BoundaryEpoch, ...]
 
 
-@dataclass(slots=True)
-class _Parts:
-    trained: EpochTrained | None = None
-    loss: EpochLoss | None = None
-    evaluated: Evaluated | None = None
-    boundaries: dict[int, BoundaryEpoch] = field(default_factory=dict)
-
-
 class OpenEpochs:
-    """The epochs of a run of num_stages stages that are not whole yet.
+    """The epochs of a run of num_stages stages that are not whole yet; they become so in order.
 
-    Workers speak on connections of their own, so their messages come in any order. An epoch is
-    whole with the source's EpochTrained, the head's EpochLoss and Evaluated, and a BoundaryEpoch
-    of every stage below the head that can still tell: one that tells of a later epoch has been
-    replaced in between, and what its predecessor would have told is lost. A worker that was
-    replaced may tell what its predecessor has told; the first word stands.
+    Workers speak on connections of their own, so their words come in any order, but each one's in
+    the order in which it said them, and what its predecessor said before those. An epoch is whole
+    with the source's EpochTrained, the head's EpochLoss and Evaluated, and a BoundaryEpoch of every
+    stage below the head, as far as they can still come: a stage that tells of later has lost what
+    it has not told. A word that is told again changes nothing; the first one stands.
+
+    next_of: which epoch is tested after this one, None where no more is; last: behind which the run
+    begins. seconds_of: how long an epoch took whose time was lost.
     """
 
-    def __init__(self, num_stages: int) -> None:
-        self._parts: dict[int, _Parts] = {}
-        self._ripe: set[int] = set()  # those that lack no more than boundaries
-        self._closed: set[int] = set()
-        self._told = dict.fromkeys(range(num_stages - 1), 0)  # the last epoch, by stage
+    def __init__(
+        self,
+        num_stages: int,
+        *,
+        next_of: Callable[[int], int | None] = lambda epoch: epoch + 1,
+        last: int = 0,
+        seconds_of: Callable[[int], float] = lambda _: 0.0,
+    ) -> None:
+        self.last = last  # the last one that is whole
+        self._num_stages = num_stages
+        self._next_of = next_of
+        self._seconds_of = seconds_of
+        self._told: dict[int, dict[_Word, EpochWord]] = {}  # by epoch
+        self._come = dict.fromkeys(range(num_stages), 0)  # how far each stage's words have come
+        self._awaited: list[_Word] = [
+            (0, EpochTrained),
+            (num_stages - 1, EpochLoss),
+            (num_stages - 1, Evaluated),
+            *((stage, BoundaryEpoch) for stage in range(num_stages - 1)),
+        ]
 
-    def enter(self, message: EpochMessage) -> list[WholeEpoch]:
-        """Note what message tells; the epochs that are whole with it, each once, in order."""
-        if isinstance(message, BoundaryEpoch):
-            if message.stage not in self._told:
-                return []
-            self._told[message.stage] = max(self._told[message.stage], message.epoch)
-        if message.epoch not in self._closed:
-            parts = self._parts.setdefault(message.epoch, _Parts())
-            match message:  # the first word stands
-                case EpochTrained():
-                    parts.trained = parts.trained or message
-                case EpochLoss():
-                    parts.loss = parts.loss or message
-                case Evaluated():
-                    parts.evaluated = parts.evaluated or message
-                case BoundaryEpoch():
-                    parts.boundaries.setdefault(message.stage, message)
-            if parts.trained and parts.loss and parts.evaluated:
-                self._ripe.add(message.epoch)
-        return self._take(self._has_all_boundaries)
+    def is_told(self, word: EpochWord) -> bool:
+        """Whether one of that kind, stage and epoch has been heard, or comes too late."""
+        key = (speaker(word, self._num_stages), type(word))
+        return word.epoch <= self.last or key in self._told.get(word.epoch, {})
 
-    def rest(self) -> list[WholeEpoch]:
-        """Nobody tells anything any more: epochs that lack no more than boundaries."""
-        return self._take(lambda epoch: True)
+    def enter(self, word: EpochWord) -> list[WholeEpoch]:
+        """Note what word tells; the epochs that are whole with it, each once, in order."""
+        key = (speaker(word, self._num_stages), type(word))
+        is_due = key in self._awaited and self._next_of(word.epoch - 1) == word.epoch
+        if not is_due or self.is_told(word):
+            return []
+        self._told.setdefault(word.epoch, {})[key] = word
+        self._come[key[0]] = max(self._come[key[0]], _place(word.epoch, type(word)))
+        return list(self._close(lambda epoch: not self._missing(epoch)))
 
-    def _take(self, may_close: Callable[[int], bool]) -> list[WholeEpoch]:
-        found = []
-        for epoch in sorted(self._ripe):
-            whole = _whole(epoch, self._parts[epoch])
-            if whole is None or not may_close(epoch):
-                continue
-            del self._parts[epoch]
-            self._ripe.discard(epoch)
-            self._closed.add(epoch)
-            found.append(whole)
-        return found
+    def missing(self, up_to: int) -> Iterator[tuple[int, int]]:
+        """The stages whose words of epochs up to there may still come, each with an epoch."""
+        epoch = self._next_of(self.last)
+        while epoch is not None and epoch <= up_to:
+            for stage in sorted({stage for stage, _ in self._missing(epoch)}):
+                yield stage, epoch
+            epoch = self._next_of(epoch)
 
-    def _has_all_boundaries(self, epoch: int) -> bool:
-        here = self._parts[epoch].boundaries
-        return all(stage in here or last > epoch for stage, last in self._told.items())
+    def rest(self, passed: int = 0) -> list[WholeEpoch]:
+        """Nobody tells anything any more: the epochs up to passed, which are over, and those behind
+        them that lack no more than boundaries.
+        """
+        return list(self._close(lambda epoch: epoch <= passed or self._has_figures(epoch)))
+
+    def _close(self, may_close: Callable[[int], bool]) -> Iterator[WholeEpoch]:
+        epoch = self._next_of(self.last)
+        while epoch is not None and may_close(epoch):
+            self.last = epoch
+            yield self._whole(epoch)
+            epoch = self._next_of(epoch)
+
+    def _missing(self, epoch: int) -> list[_Word]:
+        """What is not told of it, and not lost."""
+        here = self._told.get(epoch, {})
+        return [
+            (stage, kind)
+            for stage, kind in self._awaited
+            if (stage, kind) not in here and self._come[stage] <= _place(epoch, kind)
+        ]
+
+    def _has_figures(self, epoch: int) -> bool:
+        here = self._told.get(epoch, {})
+        return all(key in here for key in self._awaited if key[1] is not BoundaryEpoch)
+
+    def _whole(self, epoch: int) -> WholeEpoch:
+        told, head = self._told.pop(epoch, {}), self._num_stages - 1
+        trained, loss = told.get((0, EpochTrained)), told.get((head, EpochLoss))
+        tested = told.get((head, Evaluated))
+        if not isinstance(trained, EpochTrained):
+            trained = EpochTrained("", epoch, self._seconds_of(epoch))
+        if not isinstance(loss, EpochLoss):
+            loss = EpochLoss("", epoch, math.nan, 0)
+        if not isinstance(tested, Evaluated):
+            tested = Evaluated("", epoch, math.nan, {}, 0)
+        boundaries = (word for word in told.values() if isinstance(word, BoundaryEpoch))
+        compared = (word for word in boundaries if word.num_gradients)
+        return WholeEpoch(
+            epoch=epoch,
+            seconds=trained.seconds,
+            train_loss=None if math.isnan(loss.loss) else loss.loss,
+            test_loss=tested.loss if tested.num_samples else None,
+            test_metrics=tested.metrics,
+            num_samples=loss.num_samples,
+            num_tested=tested.num_samples,
+            boundaries=tuple(sorted(compared, key=lambda word: word.stage)),
+        )
 
 
-def _whole(epoch: int, parts: _Parts) -> WholeEpoch | None:
-    trained, loss, evaluated = parts.trained, parts.loss, parts.evaluated
-    if trained is None or loss is None or evaluated is None:
-        return None
-    boundaries = (each for _, each in sorted(parts.boundaries.items()) if each.num_gradients)
-    return WholeEpoch(
-        epoch=epoch,
-        seconds=trained.seconds,
-        train_loss=None if math.isnan(loss.loss) else loss.loss,
-        test_loss=evaluated.loss if evaluated.num_samples else None,
-        test_metrics=evaluated.metrics,
-        num_samples=loss.num_samples,
-        num_tested=evaluated.num_samples,
-        boundaries=tuple(boundaries),
-    )
+def _place(epoch: int, kind: type[EpochWord]) -> int:
+    """Where among its stage's words one stands: the test of an epoch is behind its training."""
+    return 2 * epoch + (kind is Evaluated)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from dni_async.decisions.words import EpochWord
 from dni_async.launcher.decisions.actions import (
     EnterEpoch,
     EnterFirstUpdates,
@@ -14,11 +15,18 @@ from dni_async.launcher.decisions.actions import (
     Note,
     RunAction,
 )
-from dni_async.launcher.decisions.epochs import EpochMessage, WholeEpoch
+from dni_async.launcher.decisions.epochs import WholeEpoch
 from dni_async.launcher.decisions.state import RunState
-from dni_async.wire.messages import Drain, EpochTrained, Progress
+from dni_async.wire.messages import (
+    Drain,
+    EndReached,
+    EpochEntered,
+    EpochTrained,
+    Progress,
+    TellAgain,
+)
 
-__all__ = ["close", "hear_epoch", "hear_progress", "hear_stop"]
+__all__ = ["ask_again", "close", "hear_end", "hear_epoch", "hear_progress", "hear_stop"]
 
 
 def hear_progress(state: RunState, message: Progress) -> list[RunAction]:
@@ -36,17 +44,38 @@ def hear_progress(state: RunState, message: Progress) -> list[RunAction]:
     return actions
 
 
-def hear_epoch(state: RunState, message: EpochMessage) -> list[RunAction]:
+def hear_epoch(state: RunState, message: EpochWord) -> list[RunAction]:
     """Part of what is told of an epoch; those that are whole with it are entered."""
-    if isinstance(message, EpochTrained):
+    if isinstance(message, EpochTrained) and not state.epochs.is_told(message):
         state.source.reached(state.terms.first_behind(message.epoch))
-        whole_s = state.source.whole_s(message.epoch, message.seconds)
-        message = dataclasses.replace(message, seconds=whole_s)
+        if not message.again:  # who timed it was there from its beginning, or knew of it
+            whole_s = state.source.whole_s(message.epoch, message.seconds)
+            message = dataclasses.replace(message, seconds=whole_s)
     actions: list[RunAction] = []
     for whole in state.epochs.enter(message):
         actions += _enter(state, whole)
         actions += _compare(state, whole)
     return actions
+
+
+def hear_end(state: RunState, message: EndReached) -> list[RunAction]:
+    """The source waits until all is known of what was tested; so ask for what is missing."""
+    state.passed = max(state.passed, message.epoch)
+    if state.epochs.last >= message.epoch:  # its predecessor was told
+        return state.send(0, EpochEntered(state.terms.run_id, state.epochs.last))
+    stages = range(state.terms.num_stages)
+    return [action for stage in stages for action in ask_again(state, stage)]
+
+
+def ask_again(state: RunState, stage: int) -> list[RunAction]:
+    """Have the stage tell what is missing of epochs that are over, if any is known to be."""
+    run_id = state.terms.run_id
+    return [
+        action
+        for who, epoch in state.epochs.missing(state.passed)
+        if who == stage
+        for action in state.send(stage, TellAgain(run_id, epoch))
+    ]
 
 
 def hear_stop(state: RunState, reason: str) -> list[RunAction]:
@@ -58,8 +87,9 @@ def hear_stop(state: RunState, reason: str) -> list[RunAction]:
 
 
 def close(state: RunState) -> list[RunAction]:
-    """Nobody tells anything any more: epochs that lack no more than boundaries, and who worked."""
-    actions = [action for whole in state.epochs.rest() for action in _enter(state, whole)]
+    """Nobody tells anything any more: the epochs that are over, and who worked."""
+    rest = state.epochs.rest(max(state.passed, state.source.epoch - 1))
+    actions: list[RunAction] = [EnterEpoch(whole) for whole in rest]
     for stage in sorted(state.progress):
         actions.append(EnterWorker(stage, state.roster.pids[stage], state.device(stage)))
     return actions
@@ -67,7 +97,9 @@ def close(state: RunState) -> list[RunAction]:
 
 def _enter(state: RunState, whole: WholeEpoch) -> list[RunAction]:
     state.last_epoch = whole.epoch
-    return [EnterEpoch(whole)]
+    known = EpochEntered(state.terms.run_id, whole.epoch)
+    told = [action for stage in sorted(state.roster.ready) for action in state.send(stage, known)]
+    return [EnterEpoch(whole), *told]
 
 
 def _compare(state: RunState, whole: WholeEpoch) -> list[RunAction]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dni_async.decisions.words import EpochWord
 from dni_async.launcher.decisions import admission, deaths, progress, stuck, succession
 from dni_async.launcher.decisions.actions import (
     EndRun,
@@ -31,6 +32,7 @@ from dni_async.launcher.decisions.terms import RunTerms
 from dni_async.wire.messages import (
     BoundaryEpoch,
     Bye,
+    EndReached,
     EpochLoss,
     EpochTrained,
     Evaluated,
@@ -52,7 +54,8 @@ __all__ = ["RunMachine"]
 class RunMachine:
     """The decisions of one run: who takes part, what follows a death, when it starts and ends.
 
-    After EndRun nothing but Closed leads to anything. What is due by time is done at Ticked alone.
+    After EndRun nothing leads to anything but Closed and what is still heard of epochs. What is due
+    by time is done at Ticked alone.
     """
 
     def __init__(self, terms: RunTerms) -> None:
@@ -62,7 +65,7 @@ class RunMachine:
 
     def handle(self, event: RunEvent) -> list[RunAction]:
         """The actions that event sets off, in the order in which to perform them."""
-        if self._is_over and not isinstance(event, Closed):
+        if self._is_over and not (isinstance(event, Closed) or _is_of_epoch(event)):
             return []
         self._state.now = event.at
         actions = self._decide(event)
@@ -147,6 +150,8 @@ class RunMachine:
                 return progress.hear_progress(state, message)
             case EpochTrained() | EpochLoss() | BoundaryEpoch() | Evaluated():
                 return progress.hear_epoch(state, message)
+            case EndReached():
+                return progress.hear_end(state, message)
             case Saved():
                 return [KeepSaved(message)]
             case Ready(stage=stage):
@@ -184,3 +189,7 @@ class RunMachine:
         peers = [*self._state.roster.peers.values(), *self._state.joined.reachable]
         asked: list[RunAction] = [Send(peer, stop) for peer in dict.fromkeys(peers)]
         return progress.close(self._state) + asked
+
+
+def _is_of_epoch(event: RunEvent) -> bool:
+    return isinstance(event, Heard) and isinstance(event.message, EpochWord)

@@ -20,12 +20,19 @@ class SourceClock:
     def __init__(self, tested_at: Callable[[int], int] = lambda epoch: epoch) -> None:
         self._tested_at = tested_at
         self.next_batch_id = 0
+        self._epoch = 0
         self._last: tuple[Progress, float] | None = None  # and when it was heard
         self._gaps: list[tuple[int, float, float]] = []  # epoch, its seconds, those with nobody
+
+    @property
+    def epoch(self) -> int:
+        """The furthest one that any source has begun, as far as that was told."""
+        return self._epoch
 
     def hear(self, progress: Progress, now: float) -> None:
         """The source told of itself."""
         self.reached(progress.counters.work.next_batch_id)
+        self._epoch = max(self._epoch, progress.counters.work.epoch)
         self._last = (progress, now)
 
     def reached(self, next_batch_id: int) -> None:

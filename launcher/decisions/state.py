@@ -218,9 +218,10 @@ class RunState:
     """All that is known of one run; the functions beside this module read it and change it.
 
     now: the time of the event that is being handled. waiting_since: since when the run waits for
-    Hello, or once it is_welcoming, for Ready; started_at: when all began, None before. cause: why
-    the run is about to end; unexplained: by stage, processes that ended with a code and no word.
-    is_draining: the source is to end early, whoever hosts it. killed: pids that were stuck.
+    Hello, or once it is_welcoming, for Ready; started_at: when all began, None before. passed: the
+    source has said that all epochs up to there are over. cause: why the run is about to end;
+    unexplained: by stage, processes that ended with a code and no word. is_draining: the source is
+    to end early, whoever hosts it. killed: pids that were stuck.
     """
 
     def __init__(self, terms: RunTerms) -> None:
@@ -230,8 +231,14 @@ class RunState:
         self.actors = Actors()
         self.vacancies = Vacancies(terms.max_restarts)
         self.silence = Silence(terms.stuck_after_s)
-        self.epochs = OpenEpochs(terms.num_stages)
         self.source = SourceClock(terms.tested_at)
+        self.epochs = OpenEpochs(
+            terms.num_stages,
+            next_of=terms.next_tested,
+            last=terms.last_epoch,
+            seconds_of=lambda epoch: self.source.whole_s(epoch, 0.0),
+        )
+        self.passed = 0
         self.progress: dict[int, Progress] = {}
         self.updates_at_start: dict[int, int] = {}  # of replacements, by stage
         self.last_epoch = terms.last_epoch

@@ -6,6 +6,7 @@ connects to the new worker. All others keep their processes, weights and work.
 
 from __future__ import annotations
 
+from dni_async.launcher.decisions import progress
 from dni_async.launcher.decisions.actions import EndRun, RunAction, SendWelcome, StartWorker
 from dni_async.launcher.decisions.state import RunState, Vacancy
 from dni_async.wire.messages import Drain, InboxMoved, NeighbourReplaced, Start, Stop
@@ -75,7 +76,8 @@ def seat(state: RunState, stage: int) -> list[RunAction]:
         state.source.took_over(vacancy.died_at, state.now)
         if state.is_draining:
             actions += state.send(0, Drain(state.terms.run_id))
-    return actions + state.send(stage, Start(state.terms.run_id))
+    actions += state.send(stage, Start(state.terms.run_id))
+    return actions + progress.ask_again(state, stage)
 
 
 def fill(state: RunState) -> list[RunAction]:

@@ -88,6 +88,10 @@ class RunTerms:
         """The end of which epoch the network is tested at next, when this one is trained."""
         return min(self.epochs, -(-epoch // self.evaluate_every) * self.evaluate_every)
 
+    def next_tested(self, epoch: int) -> int | None:
+        """The epoch at whose end the network is tested next behind that one; None behind all."""
+        return self.tested_at(epoch + 1) if epoch < self.epochs else None
+
     def first_behind(self, epoch: int) -> int:
         """The id of the batch behind an epoch's training; 0 where that is not known."""
         if self.num_batches is None:

@@ -13,10 +13,12 @@ from dni_async.decisions.actions import (
     Arrived,
     Batch,
     Credited,
+    Drained,
     Event,
     Finish,
     Forget,
     GiveCredit,
+    Item,
     LinkRemade,
     LowerMarker,
     Mark,
@@ -29,6 +31,7 @@ from dni_async.decisions.actions import (
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.machines.position import Position
 from dni_async.decisions.rules import AnchorRule, BootstrapRule, DelayedRule, Rule
+from dni_async.decisions.schedule import plan_work
 
 TRAINED, EVALUATED, STOP = Mark("trained", 1), Mark("evaluated", 1), Mark("stop", 1)
 ABOVE, BELOW = LinkRemade("above"), LinkRemade("below")
@@ -139,7 +142,7 @@ def test_a_new_stage_below_has_the_whole_window() -> None:
         pytest.param(
             [Arrived(TRAINED), Turn(), BELOW, Arrived(TRAINED)],
             MarkerReturned(TRAINED),
-            [LowerMarker(TRAINED), Announce(TRAINED)],
+            [Announce(TRAINED), LowerMarker(TRAINED)],
             id="raised again while it is on its way",
         ),
         pytest.param(
@@ -164,6 +167,40 @@ def test_several_passed_markers_are_answered_one_by_one() -> None:
     machine.handle(BELOW)
     assert machine.handle(Arrived(TRAINED)) == [LowerMarker(TRAINED)]
     assert machine.handle(Arrived(EVALUATED)) == [LowerMarker(EVALUATED)]
+
+
+def test_a_new_source_that_is_told_to_end_raises_the_end_that_is_on_its_way() -> None:
+    """The one before it had come to the end of its work; nobody waits for two ends of a run."""
+    before = [item for item in plan_work(3, 1, 0) if isinstance(item, Mark)][-1]
+    work: list[Item] = [Batch(0, "train", False, 1, 0)]
+    source = StageMachine(position=Position(0, 3), window=2, rule=BootstrapRule(), work=iter(work))
+    source.handle(Drained())
+    (raised,) = source.handle(Turn())
+    assert isinstance(raised, RaiseMarker)
+
+    machine = middle(BootstrapRule(), Arrived(before), Turn(), BELOW)
+    assert machine.handle(Arrived(raised.mark)) == []
+    *_, lowered, left = machine.handle(MarkerReturned(before))
+    assert (lowered, left) == (LowerMarker(raised.mark), Finish())
+
+
+@pytest.mark.parametrize("is_back", [False, True], ids=["on its way", "back"])
+def test_a_new_source_repeats_two_markers(is_back: bool) -> None:
+    """That one was answered does not make the other one come past it."""
+    machine = middle(BootstrapRule())
+    for event in (Arrived(TRAINED), Turn(), MarkerReturned(TRAINED), Arrived(EVALUATED), Turn()):
+        machine.handle(event)
+    if is_back:
+        machine.handle(MarkerReturned(EVALUATED))
+        machine.handle(Arrived(STOP))
+        machine.handle(Turn())
+    machine.handle(BELOW)
+    passed = (TRAINED, EVALUATED) if is_back else (TRAINED,)
+    for mark in passed:
+        assert machine.handle(Arrived(mark)) == [LowerMarker(mark)]
+    under_way = STOP if is_back else EVALUATED
+    assert machine.handle(Arrived(under_way)) == []
+    assert LowerMarker(under_way) in machine.handle(MarkerReturned(under_way))
 
 
 def test_only_a_new_stage_below_may_repeat_a_marker() -> None:

@@ -296,7 +296,7 @@ def test_a_new_source_that_repeats_a_marker_may_raise_the_next_one_again() -> No
     machine.handle(LinkRemade("below"))
     assert machine.handle(Arrived(evaluated)) == [LowerMarker(evaluated)]
     assert machine.handle(Arrived(stop)) == []
-    assert machine.handle(MarkerReturned(stop)) == [LowerMarker(stop), Announce(stop), Finish()]
+    assert machine.handle(MarkerReturned(stop)) == [Announce(stop), LowerMarker(stop), Finish()]
 
 
 def test_a_new_source_that_is_told_to_end_waits_behind_the_marker_on_its_way() -> None:

@@ -85,7 +85,7 @@ def test_a_full_window_is_passed_over_and_the_stage_learns_on() -> None:
             (Arrived(TRAINED), []),
             (Turn(), [RaiseMarker(TRAINED)]),
             (Credited(0), [Forget(0)]),
-            (MarkerReturned(TRAINED), [LowerMarker(TRAINED), Announce(TRAINED)]),
+            (MarkerReturned(TRAINED), [Announce(TRAINED), LowerMarker(TRAINED)]),
             (Arrived(test), []),
             (Turn(), [Evaluate(5), Send(test), GiveCredit((5,))]),
             (Arrived(Batch(6, "evaluate")), []),
@@ -174,7 +174,7 @@ def test_a_starved_stage_learns_from_what_it_saw_last() -> None:
             (Turn(), []),  # nothing moves while the network is evaluated
             (Credited(0), [Forget(0)]),
             (Credited(1), [Forget(1)]),
-            (MarkerReturned(TRAINED), [GiveCredit((1,)), LowerMarker(TRAINED), Announce(TRAINED)]),
+            (MarkerReturned(TRAINED), [GiveCredit((1,)), Announce(TRAINED), LowerMarker(TRAINED)]),
             (Turn(), []),
             (Arrived(Batch(2, "evaluate")), []),
             (Turn(), [Evaluate(2), Send(Batch(2, "evaluate"))]),

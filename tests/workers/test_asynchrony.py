@@ -18,6 +18,7 @@ from dni_async.wire.messages import (
     CoordinatorMessage,
     Credit,
     Drain,
+    EpochEntered,
     Failed,
     Hello,
     LinkHello,
@@ -224,6 +225,7 @@ def test_a_new_stage_above_gets_the_batches_that_come_next(stage0: Stage0, tmp_p
         stage0.control.send(stage0.peer, replaced)
         assert stage0.hear_link()[0] == LinkHello(RUN_ID, 0, 2)
         stage0.link.send(LinkReady(RUN_ID, 1))
+        assert stage0.hear_link()[0] == EpochEntered(RUN_ID, 0)  # it keeps no word of an epoch
         assert [stage0.activation()[0].batch_id for _ in range(2)] == [2, 3]
         assert stage0.settled_updates() == 4
         assert stage0.link.receive() is None

@@ -13,10 +13,10 @@ from dni_async.decisions.actions import Cut, Mark
 from dni_async.stage.losses.metrics.examination import Examination
 from dni_async.synthesizers.agreement import Agreement
 from dni_async.synthesizers.boundary import Boundary
-from dni_async.transport.interface import ControlChannel
 from dni_async.wire.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
 from dni_async.workers.reporting.points import StageCurve
 from dni_async.workers.reporting.staleness import Staleness
+from dni_async.workers.reporting.telling import Telling
 from dni_async.workers.startup.seat import Seat
 
 __all__ = ["Epochs"]
@@ -33,7 +33,7 @@ class Epochs:
     def __init__(
         self,
         seat: Seat,
-        control: ControlChannel,
+        telling: Telling,
         boundary: Boundary | None,
         examination: Examination | None,
         curve: StageCurve,
@@ -41,7 +41,7 @@ class Epochs:
         self.epoch = 0
         self.curve = curve
         self._seat = seat
-        self._control = control
+        self.telling = telling
         self._boundary = boundary
         self._examination = examination
         self.staleness = Staleness()
@@ -116,18 +116,21 @@ class Epochs:
         is_source, is_head = self._seat.inbox is None, self._seat.outbox is None
         if mark.kind == "trained":
             if is_source:
-                self._control.send(EpochTrained(self._seat.run_id, mark.epoch, self.seconds))
+                self.telling.tell(EpochTrained(self._seat.run_id, mark.epoch, self.seconds))
             else:
                 self.epoch = mark.epoch
             if is_head:
                 self._announce_loss(mark.epoch)
             else:
                 self._announce_boundary(mark.epoch)
-        elif mark.kind == "evaluated" and is_head:
-            self._announce_test(mark.epoch)
+        elif mark.kind == "evaluated":
+            if is_head:
+                self._announce_test(mark.epoch)
+            if is_source:
+                self.telling.tested(mark.epoch)
 
     def _announce_loss(self, epoch: int) -> None:
-        self._control.send(EpochLoss(self._seat.run_id, epoch, self.mean_loss, self._num_samples))
+        self.telling.tell(EpochLoss(self._seat.run_id, epoch, self.mean_loss, self._num_samples))
         self._loss_sum, self._loss_weight, self._num_samples = 0.0, 0.0, 0
 
     def _announce_test(self, epoch: int) -> None:
@@ -136,11 +139,11 @@ class Epochs:
         # Of no samples there is none: the stage was replaced when all had passed.
         loss = math.nan if measured.loss is None else measured.loss
         told = Evaluated(self._seat.run_id, epoch, loss, measured.metrics, measured.num_samples)
-        self._control.send(told)
+        self.telling.tell(told)
 
     def _announce_boundary(self, epoch: int) -> None:
         agreement = Agreement() if self._boundary is None else self._boundary.comparison.take()
-        self._control.send(
+        self.telling.tell(
             BoundaryEpoch(
                 run_id=self._seat.run_id,
                 stage=self._seat.stage,

@@ -12,6 +12,7 @@ from dni_async.workers.reporting.epochs import Epochs
 from dni_async.workers.reporting.points import StageCurve
 from dni_async.workers.reporting.spans import KeptSpans, Spans
 from dni_async.workers.reporting.tally import Tally
+from dni_async.workers.reporting.telling import Telling
 from dni_async.workers.reporting.torch_profile import TorchProfile
 from dni_async.workers.startup.equipment import Equipment
 from dni_async.workers.startup.seat import Seat
@@ -41,7 +42,7 @@ def make_instruments(seat: Seat, equipment: Equipment, control: ControlChannel) 
     tally = Tally()
     curve = StageCurve(seat, equipment, tally)
     return Instruments(
-        epochs=Epochs(seat, control, equipment.boundary, examination, curve),
+        epochs=Epochs(seat, Telling(seat, control), equipment.boundary, examination, curve),
         tally=tally,
         spans=_spans(seat, equipment) if seat.config.profile else Spans(),
         torch_profile=TorchProfile(torch_profile_path(seat)) if profiles else None,

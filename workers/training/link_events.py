@@ -23,8 +23,13 @@ from dni_async.errors import LinkError
 from dni_async.transport.link import Link
 from dni_async.wire.messages import (
     Activation,
+    BoundaryEpoch,
     CheckpointMark,
     Credit,
+    EpochEntered,
+    EpochLoss,
+    EpochTrained,
+    Evaluated,
     InboxMoved,
     LinkHello,
     LinkReady,
@@ -60,6 +65,7 @@ class LinkEvents:
         self._machine = machine
         self._batches = batches
         self._instruments = instruments
+        self._telling = instruments.epochs.telling
         self._round_trips = instruments.tally.round_trips
         self._neighbours = Neighbours(seat, connections, num_slots=machine.window)
 
@@ -81,8 +87,10 @@ class LinkEvents:
         moved = None
         if message.side == "below":
             moved = self._neighbours.move_inbox(message.incarnation)
+            self._telling.part("below")
         else:
             self._neighbours.connect_outbox(message.endpoint)
+            self._telling.meet("above")
             self._round_trips.lose(time.perf_counter())
             self._count_window()
         return moved, LinkRemade(message.side)
@@ -113,6 +121,8 @@ class LinkEvents:
                     yield Credited(batch_id)
             case Marker():
                 yield MarkerReturned(_mark_of(message))
+            case EpochEntered() | EpochTrained() | EpochLoss() | BoundaryEpoch() | Evaluated():
+                self._telling.hear(message, "above")
             case LinkReady() if self._neighbours.hears_ready(message):
                 pass  # where it goes on matters to a replacement alone
             case _:
@@ -130,6 +140,9 @@ class LinkEvents:
                 yield Arrived(_mark_of(message))
             case LinkHello() if self._neighbours.hears_hello(message):
                 self._neighbours.answer(self._machine.next_batch_id)
+                self._telling.meet("below")
+            case EpochEntered() | EpochTrained() | EpochLoss() | BoundaryEpoch() | Evaluated():
+                self._telling.hear(message, "below")
             case CheckpointMark():
                 yield Arrived(Cut(message.batch_id, message.epoch, message.index))
             case _:

@@ -13,7 +13,14 @@ import psutil
 
 from dni_async.decisions.actions import CheckpointDue, Drained, Event, Idle, Save, Turn
 from dni_async.files.shards import read_shard
-from dni_async.wire.messages import Bye, Drain, FileHeard, NeighbourReplaced
+from dni_async.wire.messages import (
+    Bye,
+    Drain,
+    EpochEntered,
+    FileHeard,
+    NeighbourReplaced,
+    TellAgain,
+)
 from dni_async.workers.reporting.event_recorder import make_recorder
 from dni_async.workers.reporting.instruments import make_instruments
 from dni_async.workers.reporting.progress import take_stock
@@ -64,6 +71,7 @@ class WorkerLoop:
         self._machine = equipment.machine
         self.instruments = make_instruments(seat, equipment, connections.control)
         self._tally, self._spans = self.instruments.tally, self.instruments.spans
+        self._telling = self.instruments.epochs.telling
         self._recorder = make_recorder(seat, equipment, start)
         self._decide = (self._recorder or self._machine).handle
         self._writer = writer or ShardWriter(
@@ -111,12 +119,13 @@ class WorkerLoop:
         self._tally.begin()
         self._report()  # what it starts from
         self.instruments.epochs.start()
+        self._telling.begin()
         self._plan_checkpoint()
 
     def step(self) -> Outcome:
         """Hear what has come, then do one thing, if there is one to do without waiting."""
         outcome: Outcome = "worked" if self._listen() else "idle"
-        if self._machine.has_turn and not self._awaits_data:
+        if self._machine.has_turn and not self._awaits_data and self._may_end:
             self._handle(Turn())
             self._tell_first_update()
             outcome = "worked"
@@ -180,6 +189,10 @@ class WorkerLoop:
                 if moved is not None:
                     self._control.send(moved)
                 self._handle(event)
+            case EpochEntered(epoch=epoch):
+                self._telling.kept.enter(epoch)
+            case TellAgain(epoch=epoch):
+                self._telling.tell_again(epoch)
 
     def _handle(self, event: Event) -> None:
         for action in self._decide(event):
@@ -217,6 +230,12 @@ class WorkerLoop:
             return False
         self._performer.expect(upcoming)
         return not self._batches.is_here(upcoming)
+
+    @property
+    def _may_end(self) -> bool:
+        """Source: unless the end is next and a word is missing; nobody hears those of an orphan."""
+        is_end = self._seat.inbox is None and self._machine.is_before_end
+        return not is_end or self._orders.is_parting or self._telling.may_end()
 
     @property
     def _next_words(self) -> float:

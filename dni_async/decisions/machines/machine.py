@@ -37,7 +37,7 @@ from dni_async.decisions.actions import (
     WindowSet,
 )
 from dni_async.decisions.machines.cuts import Cuts
-from dni_async.decisions.machines.markers import Markers
+from dni_async.decisions.machines.markers import END, Markers
 from dni_async.decisions.machines.position import Position
 from dni_async.decisions.rules import Rule
 from dni_async.decisions.schedule import resume_work
@@ -157,6 +157,11 @@ class StageMachine:
                 self.window = max(1, min(self.places, window))
 
     @property
+    def is_before_end(self) -> bool:
+        """Whether the end of the run may be taken up next."""
+        return self.has_turn and self._queue[0] == END
+
+    @property
     def owes_credits(self) -> bool:
         """Whether Idle would lead to any action."""
         return bool(self._owed)
@@ -247,20 +252,15 @@ class StageMachine:
         if self._work is None:
             raise LinkError(f"stage {self.stage} is not the source: it has no work to give up")
         self._queue.clear()
-        self._work = iter([] if self._marks.is_ending or self.finished else [Mark("stop", 0)])
+        self._work = iter([] if self._marks.is_ending or self.finished else [END])
 
     def _lower(self, mark: Mark) -> list[Action]:
-        if mark != self._marks.raised or self._in_flight:
-            raise LinkError(
-                f"stage {self.stage}: {mark} came back while {self._marks.raised} was awaited "
-                f"and {len(self._in_flight)} batches were in flight"
-            )
-        self._marks.come_back(mark)
+        self._marks.come_back(mark, self.stage, num_in_flight=len(self._in_flight))
         actions = self._settle()
-        if self.has_below and self._marks.is_awaited:  # else the stage below has yet to raise it
-            actions.append(LowerMarker(mark))
         if self.has_above:  # the head announced it before it turned it round
             actions.append(Announce(mark))
+        if self.has_below and self._marks.is_awaited:  # else the stage below has yet to raise it
+            actions.append(LowerMarker(mark))
         has_tested = self._marks.has_passed(Mark("trained", mark.epoch))
         if cut := self.cuts.behind(mark, has_tested=has_tested):
             actions.append(Save(cut))

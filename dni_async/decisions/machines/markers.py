@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dni_async.decisions.actions import Mark
+from typing import Final
 
-__all__ = ["Markers"]
+from dni_async.decisions.actions import Mark
+from dni_async.errors import LinkError
+
+__all__ = ["END", "Markers"]
+
+# Of the run. It has no epoch: who takes the source's place does not know after which one it ends.
+END: Final = Mark("stop", 0)
 
 
 class Markers:
@@ -29,8 +35,13 @@ class Markers:
         """The stage raises it."""
         self.raised, self.is_awaited = mark, True
 
-    def come_back(self, mark: Mark) -> None:
-        """It is back from above."""
+    def come_back(self, mark: Mark, stage: int, *, num_in_flight: int) -> None:
+        """It is back from above, to that stage. Raises LinkError if it may not be."""
+        if mark != self.raised or num_in_flight:
+            raise LinkError(
+                f"stage {stage}: {mark} came back while {self.raised} was awaited "
+                f"and {num_in_flight} batches were in flight"
+            )
         self.raised = None
         self._passed.add(mark)
 

@@ -146,13 +146,13 @@ BOOTSTRAP_MIDDLE: list[Step] = [
     (Arrived(TRAINED), []),
     (Turn(), [RaiseMarker(TRAINED)]),
     (Returned(2), [Learn(2), Forget(2)]),
-    (MarkerReturned(TRAINED), [LowerMarker(TRAINED), Announce(TRAINED)]),
+    (MarkerReturned(TRAINED), [Announce(TRAINED), LowerMarker(TRAINED)]),
     (Arrived(for_test(3)), []),
     (Turn(), [Evaluate(3), Send(for_test(3)), GiveCredit((3,))]),
     (Credited(3), [Forget(3)]),
     (Arrived(STOP), []),
     (Turn(), [RaiseMarker(STOP)]),
-    (MarkerReturned(STOP), [LowerMarker(STOP), Announce(STOP), Finish()]),
+    (MarkerReturned(STOP), [Announce(STOP), LowerMarker(STOP), Finish()]),
 ]
 
 

@@ -112,16 +112,16 @@ BOOTSTRAP_MIDDLE: list[Step] = [
     (Arrived(TRAINED), []),
     (Turn(), [RaiseMarker(TRAINED)]),
     (Returned(2), [Learn(2), Forget(2)]),
-    (MarkerReturned(TRAINED), [LowerMarker(TRAINED), Announce(TRAINED)]),
+    (MarkerReturned(TRAINED), [Announce(TRAINED), LowerMarker(TRAINED)]),
     (Arrived(Batch(3, "evaluate")), []),
     (Turn(), [Evaluate(3), Send(Batch(3, "evaluate")), GiveCredit((3,))]),
     (Arrived(EVALUATED), []),
     (Turn(), [RaiseMarker(EVALUATED)]),
     (Credited(3), [Forget(3)]),
-    (MarkerReturned(EVALUATED), [LowerMarker(EVALUATED), Announce(EVALUATED)]),
+    (MarkerReturned(EVALUATED), [Announce(EVALUATED), LowerMarker(EVALUATED)]),
     (Arrived(STOP), []),
     (Turn(), [RaiseMarker(STOP)]),
-    (MarkerReturned(STOP), [LowerMarker(STOP), Announce(STOP), Finish()]),
+    (MarkerReturned(STOP), [Announce(STOP), LowerMarker(STOP), Finish()]),
 ]
 BOOTSTRAP_HEAD: list[Step] = [
     (Turn(), head(ANCHOR)),
@@ -177,7 +177,7 @@ ENDED_MIDDLE: list[Step] = [
     (Turn(), [Forget(0), RaiseMarker(EARLY)]),  # what was ahead never gets its activation
     (Turn(), []),
     (Returned(1), [Learn(1), Forget(1)]),  # the place below was never taken: nothing to free
-    (MarkerReturned(EARLY), [LowerMarker(EARLY), Announce(EARLY), Finish()]),
+    (MarkerReturned(EARLY), [Announce(EARLY), LowerMarker(EARLY), Finish()]),
 ]
 ENDED_MIDDLE_BEHIND: list[Step] = [
     (arrives(0), []),
@@ -185,7 +185,7 @@ ENDED_MIDDLE_BEHIND: list[Step] = [
     (Turn(), [*middle(ANCHOR), LearnInput(0), ReturnGradient(0)]),  # what has come is done
     (Turn(), [RaiseMarker(EARLY)]),  # and nothing more
     (Returned(0), [Learn(0), Forget(0)]),
-    (MarkerReturned(EARLY), [LowerMarker(EARLY), Announce(EARLY), Finish()]),
+    (MarkerReturned(EARLY), [Announce(EARLY), LowerMarker(EARLY), Finish()]),
 ]
 ENDED_HEAD: list[Step] = [
     (Turn(), head(ANCHOR)),

@@ -28,6 +28,8 @@ from dni_async.wire.counters import Work
 from dni_async.wire.messages import (
     PROTOCOL,
     Bye,
+    CoordinatorMessage,
+    EpochEntered,
     EpochLoss,
     EpochTrained,
     Evaluated,
@@ -134,13 +136,17 @@ class Run:
         return self.hear(peer_of(stage, incarnation), told(stage, **work))
 
     def end_epoch(self, epoch: int, accuracy: float = 0.5, num_tested: int = 2) -> list[RunAction]:
-        """Source and head tell all there is to tell of it, where there is no boundary."""
+        """Source and head tell all there is to tell of it, where there is no boundary.
+
+        What follows, but for the word to all that it is known.
+        """
         head = peer_of(self.stages[-1])
-        return [
+        actions = [
             *self.hear("stage-0", EpochTrained(RUN, epoch, 1.5)),
             *self.hear(head, EpochLoss(RUN, epoch, 0.25, 100)),
             *self.hear(head, Evaluated(RUN, epoch, 0.5, {"accuracy": accuracy}, num_tested)),
         ]
+        return [action for action in actions if not is_word_of(action, EpochEntered)]
 
     def join(self, peer: str, stage: int | None = None, **changes: Any) -> list[RunAction]:
         """Somebody elsewhere offers to host stage, or any."""
@@ -206,3 +212,8 @@ def seated(num_stages: int = 2, **changes: object) -> Run:
     for stage in run.stages:
         run.tell(stage)
     return run
+
+
+def is_word_of(action: RunAction, kind: type[CoordinatorMessage]) -> bool:
+    """Whether a message of that kind is sent."""
+    return isinstance(action, Send) and isinstance(action.message, kind)

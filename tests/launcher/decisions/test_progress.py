@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from dni_async.launcher.decisions.actions import (
     EnterEpoch,
     EnterFirstUpdates,
@@ -21,6 +23,8 @@ from dni_async.launcher.decisions.events import ActorEnded, PartHeard, StopAsked
 from dni_async.wire.messages import (
     BoundaryEpoch,
     Drain,
+    EndReached,
+    EpochEntered,
     EpochLoss,
     EpochTrained,
     Evaluated,
@@ -28,13 +32,14 @@ from dni_async.wire.messages import (
     Saved,
     Start,
     Stop,
+    TellAgain,
 )
 from tests.launcher.decisions.runs import RUN, Run, seated, told, training
 
 
-def boundary(epoch: int) -> BoundaryEpoch:
-    """What the stage below the head tells."""
-    return BoundaryEpoch(RUN, 0, epoch, 0, 0.0, 0.0, 0.0, 0, 0)
+def boundary(epoch: int, stage: int = 0) -> BoundaryEpoch:
+    """What a stage below the head tells."""
+    return BoundaryEpoch(RUN, stage, epoch, 0, 0.0, 0.0, 0.0, 0, 0)
 
 
 def whole(epoch: int, accuracy: float = 0.5, num_tested: int = 2) -> EnterEpoch:
@@ -55,6 +60,52 @@ def test_an_epoch_is_entered_once() -> None:
     assert ended(run, 1) == [whole(1)]
     assert ended(run, 1) == []
     assert ended(run, 2) == [whole(2)]
+
+
+def test_all_who_work_hear_that_an_epoch_is_known() -> None:
+    run = training(2)
+    run.hear("stage-0", EpochTrained(RUN, 1, 1.5))
+    run.hear("stage-1", EpochLoss(RUN, 1, 0.25, 100))
+    run.hear("stage-1", Evaluated(RUN, 1, 0.5, {"accuracy": 0.5}, 2))
+    known = EpochEntered(RUN, 1)
+    assert run.hear("stage-0", boundary(1)) == [
+        whole(1),
+        Send("stage-0", known),
+        Send("stage-1", known),
+    ]
+
+
+def test_a_source_at_its_end_hears_what_is_known_and_who_has_not_told_is_asked() -> None:
+    run = training(3)
+    run.hear("stage-0", EpochTrained(RUN, 1, 1.5))
+    run.hear("stage-2", EpochLoss(RUN, 1, 0.25, 100))
+    run.hear("stage-1", boundary(1, 1))
+    assert run.hear("stage-0", EndReached(RUN, 1)) == [
+        Send("stage-0", TellAgain(RUN, 1)),  # of its boundary
+        Send("stage-2", TellAgain(RUN, 1)),
+    ]
+    run.hear("stage-0", EpochTrained(RUN, 1, 9.0))  # it tells all
+    run.hear("stage-0", boundary(1))
+    run.hear("stage-2", EpochLoss(RUN, 1, 0.25, 100))
+    entered, *_ = run.hear("stage-2", Evaluated(RUN, 1, math.nan, {}, 0))
+    assert isinstance(entered, EnterEpoch)
+    assert (entered.epoch.seconds, entered.epoch.num_samples) == (1.5, 100)
+    assert (entered.epoch.test_loss, entered.epoch.num_tested) == (None, 0)
+    assert run.hear("stage-0", EndReached(RUN, 1)) == [Send("stage-0", EpochEntered(RUN, 1))]
+
+
+def test_whoever_takes_a_place_at_the_end_is_asked_as_well() -> None:
+    run = training(2)
+    for message in (EpochTrained(RUN, 1, 1.5), boundary(1), EndReached(RUN, 1)):
+        run.hear("stage-0", message)
+    run.exit(1)
+    run.tick()
+    run.hello(1, 1)
+    run.tick()
+    assert run.ready(1, 1) == [
+        Send("stage-1.1", Start(RUN)),
+        Send("stage-1.1", TellAgain(RUN, 1)),
+    ]
 
 
 def test_the_target_ends_the_run_early_once() -> None:
@@ -110,7 +161,7 @@ def test_patience_ends_the_run_after_epochs_that_are_no_better() -> None:
         Note("the run ends with epoch 3: accuracy has not been better than 0.6 for 2 epochs"),
         Send("stage-0", Drain(RUN)),
     ]
-    resumed = training(2, patience=2, last_epoch=4, best=0.7, best_epoch=4)
+    resumed = training(2, epochs=9, patience=2, last_epoch=4, best=0.7, best_epoch=4)
     assert ended(resumed, 5, 0.6) == [whole(5, 0.6)]
     assert len(ended(resumed, 6, 0.6)) == 3
 
@@ -162,9 +213,31 @@ def test_an_epoch_of_two_sources_lasts_as_long_as_it_lasts() -> None:
     run.hear("stage-1", EpochLoss(RUN, 1, 0.25, 100))
     run.hear("stage-1", Evaluated(RUN, 1, 0.5, {"accuracy": 0.5}, 2))
     run.hear("stage-0.1", boundary(1))
-    (entered,) = run.hear("stage-0.1", EpochTrained(RUN, 1, 1.5))
+    entered, *_ = run.hear("stage-0.1", EpochTrained(RUN, 1, 1.5))
     assert isinstance(entered, EnterEpoch)
     assert entered.epoch.seconds == 1.5 + 5.0 + 3.0
+
+
+def test_an_epoch_that_a_dead_source_timed_lasts_as_that_said() -> None:
+    """The time in which nobody was there is of the epoch after it."""
+    run = training(2)
+    run.tell(0, epoch=1, epoch_s=5.0)
+    run.exit(0)
+    run.tick()
+    run.move(1, 1, "ipc:///moved")
+    run.hello(0, 1)
+    run.tick()
+    run.now += 2.0
+    run.ready(0, 1)
+    seconds = []
+    for epoch, again in ((1, True), (2, False)):
+        run.hear("stage-0.1", EpochTrained(RUN, epoch, 6.0, again))
+        run.hear("stage-0.1", boundary(epoch))
+        run.hear("stage-1", EpochLoss(RUN, epoch, 0.25, 100))
+        entered, *_ = run.hear("stage-1", Evaluated(RUN, epoch, 0.5, {}, 2))
+        assert isinstance(entered, EnterEpoch)
+        seconds.append(entered.epoch.seconds)
+    assert seconds == [6.0, 8.0]
 
 
 def test_files_are_kept_and_sent() -> None:

@@ -27,11 +27,21 @@ from dni_async.wire.messages import (
 from dni_async.workers.reporting.epochs import Epochs
 from dni_async.workers.reporting.points import StageCurve
 from dni_async.workers.reporting.tally import Tally
+from dni_async.workers.reporting.telling import Telling
 from dni_async.workers.startup.seat import Seat
 
-LINK: Any = object()  # that there is one is all that counts
-PLACES = {"source": (0, None, LINK), "middle": (1, LINK, LINK), "head": (2, LINK, None)}
 WELCOME = Welcome("run", 3, 0, 1, "cpu", 1, "", "", (64,), False, 10, 100)
+
+
+class Silent:
+    """A link over which nobody listens."""
+
+    def send(self, message: Message) -> None:
+        """Nothing comes of it."""
+
+
+LINK: Any = Silent()
+PLACES = {"source": (0, None, LINK), "middle": (1, LINK, LINK), "head": (2, LINK, None)}
 
 
 class Coordinator:
@@ -56,7 +66,7 @@ def make(
     examination.add(torch.eye(2), torch.tensor([0, 0]))
     told = coordinator.told
     curve = StageCurve(seat, cast("Any", None), Tally())
-    return Epochs(seat, cast("Any", coordinator), boundary, examination, curve), told
+    return Epochs(seat, Telling(seat, cast("Any", coordinator)), boundary, examination, curve), told
 
 
 @pytest.mark.parametrize(
