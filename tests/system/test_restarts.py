@@ -91,6 +91,7 @@ def test_neighbours_may_die_together(launch: Callable[..., Launch]) -> None:
         run.wait_for(f"stage {stage} trains again")
     assert run.end(120) == 0, run.output
     assert decoupled(run)["test_metrics"]["accuracy"] > 0.9
+    assert [epoch["epoch"] for epoch in decoupled(run)["epochs"]] == list(range(1, 41))
     run.assert_nothing_left()
 
 

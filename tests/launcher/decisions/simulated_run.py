@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import itertools
+import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from dni_async.decisions.words import EpochWord, KeptWords
 from dni_async.launcher.decisions.actions import (
     EndRun,
     EnterEpoch,
@@ -37,6 +39,8 @@ from dni_async.wire.messages import (
     Bye,
     CoordinatorMessage,
     Drain,
+    EndReached,
+    EpochEntered,
     EpochLoss,
     EpochTrained,
     Evaluated,
@@ -46,6 +50,7 @@ from dni_async.wire.messages import (
     Ready,
     Start,
     Stop,
+    TellAgain,
     WorkerMessage,
 )
 from tests.launcher.decisions.runs import RUN, inbox, peer_of, terms, told
@@ -69,6 +74,7 @@ class Worker:
     incarnation: int
     pid: int
     listens: str
+    kept: KeptWords = field(kw_only=True)
     state: str = "hello"
     target: str = ""
     has_outbox: bool = False
@@ -76,6 +82,8 @@ class Worker:
     batches: int = 0
     heard_at: float = 0.0  # by the coordinator: words come in order
     told_at: float = 0.0  # by the coordinator
+    last_said_at: float = math.inf  # what it has said since did not leave it before its death
+    told_end: int = 0
 
     @property
     def peer(self) -> str:
@@ -202,16 +210,19 @@ class SimulatedRun:
 
     def fork(self, stage: int, incarnation: int) -> None:
         """A process begins."""
-        worker = Worker(stage, incarnation, next(self._pids), inbox(stage, incarnation))
+        kept = KeptWords(stage, self.num_stages, self.epochs)
+        listens = inbox(stage, incarnation)
+        worker = Worker(stage, incarnation, next(self._pids), listens, kept=kept)
         self.workers[stage] = worker
         self.hear(WorkerStarted(self.now, stage, worker.pid))
         said = Hello(PROTOCOL, RUN, stage, worker.pid, "host", worker.listens, incarnation)
         self.soon(lambda: self.say(worker, said), 0.4)
 
     def kill(self, stage: int) -> None:
-        """A process ends at once; what it has said may still be under way."""
+        """A process ends at once; some of what it has said is still under way, some is lost."""
         worker = self.workers.get(stage)
         if worker is not None and worker.state != "gone":
+            worker.last_said_at = self.now + self.draw.random() * 0.1
             self.end(worker, -9)
 
     def end(self, worker: Worker, code: int) -> None:
@@ -226,7 +237,33 @@ class SimulatedRun:
         if worker.state == "gone":
             return
         worker.heard_at = max(worker.heard_at, self.now + self.draw.random() * 0.1)
-        self.at(worker.heard_at, lambda: self.hear(Heard(self.now, worker.peer, message)))
+        self.at(worker.heard_at, lambda: self.arrive(worker, message))
+
+    def arrive(self, worker: Worker, message: WorkerMessage) -> None:
+        """The coordinator hears it, if it left the worker."""
+        if self.now <= worker.last_said_at:
+            self.hear(Heard(self.now, worker.peer, message))
+
+    def tell_epoch(self, worker: Worker, word: EpochWord) -> None:
+        """Tell of an epoch; the witness knows of it first."""
+        worker.kept.say(word)
+        side = worker.kept.witness_side
+        witness = self.workers[worker.stage + (1 if side == "above" else -1)]
+        witness.kept.hear(word, "below" if side == "above" else "above")
+        self.say(worker, word)
+
+    def take_over(self, worker: Worker) -> None:
+        """Neighbours that train tell a new worker what they keep, and it says what is its own."""
+        worker.state = "training"
+        for side, other in (("below", worker.stage - 1), ("above", worker.stage + 1)):
+            neighbour = self.workers.get(other)
+            if not worker.incarnation or neighbour is None or neighbour.state != "training":
+                continue
+            words = neighbour.kept.hand_over("above" if side == "below" else "below")
+            for word in words:
+                again = worker.kept.hear(word, side)  # type: ignore[arg-type]
+                if again is not None:
+                    self.say(worker, again)
 
     # --- workers -----------------------------------------------------------------------------
 
@@ -241,7 +278,12 @@ class SimulatedRun:
             return
         match message:
             case Start():
-                worker.state = "training"
+                self.take_over(worker)
+            case EpochEntered(epoch=epoch):
+                worker.kept.enter(epoch)
+            case TellAgain(epoch=epoch):
+                for word in worker.kept.again(RUN, epoch):
+                    self.say(worker, word)
             case Stop():
                 self.end(worker, 0)
             case Drain():
@@ -288,6 +330,12 @@ class SimulatedRun:
             if lower.target != upper.listens:
                 return
         is_over = self.batches == self.epochs * BATCHES or line[0].is_drained or self.left
+        tested = self.batches // BATCHES
+        if is_over and not self.left and line[0].kept.entered < tested:
+            if line[0].told_end < tested:
+                line[0].told_end = tested
+                self.say(line[0], EndReached(RUN, tested))
+            return
         if is_over:
             last = staying[-1]
             self.say(last, Bye(RUN, last.stage))
@@ -303,11 +351,12 @@ class SimulatedRun:
     def end_epoch(self, line: list[Worker], epoch: int) -> None:
         """All tell of it."""
         accuracy = 0.95 if self.target and epoch >= self.target else 0.5
-        self.say(line[0], EpochTrained(RUN, epoch, 1.0))
-        self.say(line[-1], EpochLoss(RUN, epoch, 0.5, 100))
-        self.say(line[-1], Evaluated(RUN, epoch, 0.5, {"accuracy": accuracy}, 2))
+        self.tell_epoch(line[0], EpochTrained(RUN, epoch, 1.0))
+        self.tell_epoch(line[-1], EpochLoss(RUN, epoch, 0.5, 100))
+        self.tell_epoch(line[-1], Evaluated(RUN, epoch, 0.5, {"accuracy": accuracy}, 2))
         for worker in line[:-1]:
-            self.say(worker, BoundaryEpoch(RUN, worker.stage, epoch, 0, 0.0, 0.0, 0.0, 0, 0))
+            said = BoundaryEpoch(RUN, worker.stage, epoch, 0, 0.0, 0.0, 0.0, 0, 0)
+            self.tell_epoch(worker, said)
 
     def report(self) -> None:
         """Whoever trains tells how far it is."""
