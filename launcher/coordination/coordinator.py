@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Coordinator", "train_decoupled"]
 
 TURN_S = 0.1
-MAX_REST = 32  # turns for what has come and was not heard yet
 SENDING_S = 0.005  # a turn while a file is on its way
 STOP_S = 0.5
 
@@ -173,13 +172,9 @@ class Coordinator:
 
     def _hear_rest(self) -> None:
         """What was said of epochs before the end, however that came: it is in the report too."""
-        for _ in range(MAX_REST):
-            rest = list(self._outside.hear())
-            for event in rest:
-                if isinstance(event, Heard):
-                    self.handle(event)
-            if not rest:
-                return
+        for event in self._outside.hear_rest():
+            if isinstance(event, Heard):
+                self.handle(event)
 
     def handle(self, event: RunEvent) -> None:
         """Have the machine decide, and do that."""

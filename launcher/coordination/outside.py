@@ -46,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Outside"]
 
 UNSEEN = -9  # the code of a worker's end that nobody saw: not its own failure, as far as is known
+MAX_REST = 4096  # messages that had come when the run ended
 MAX_HEARD = 64  # messages in one turn: heartbeats and the ends of processes wait no longer
 
 
@@ -91,7 +92,14 @@ class Outside:
         if self.actors is not None:
             for ended in self.actors.hear():
                 yield ActorEnded(self.clock(), ended.stage, ended.code, ended.reason)
-        for _ in range(MAX_HEARD):
+        yield from self._words(MAX_HEARD)
+
+    def hear_rest(self) -> Iterator[RunEvent]:
+        """What has been said until now and was not heard yet; not without end, if that has none."""
+        return self._words(MAX_REST)
+
+    def _words(self, limit: int) -> Iterator[RunEvent]:
+        for _ in range(limit):
             event = self._receive()
             if event is None:
                 return
