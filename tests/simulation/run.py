@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+from dni_async.files import names
 from dni_async.launcher.places.local import Exited, Started
 from dni_async.launcher.run_folder.resume import identity
 from dni_async.workers.startup.assignment import Assignment
 from tests.simulation import checks
+from tests.simulation.disk import Disk
 from tests.simulation.launcher import LauncherProcess, plan_of
 from tests.simulation.network import Network
 from tests.simulation.numbers import equipper
@@ -55,6 +57,7 @@ class SimulatedRun:
         self.world = World(scenario.seed, is_traced=is_traced)
         self.network = Network(self.world, scenario.latency_s)
         self.equip = equipper(scenario, self)
+        self.disk = Disk(self.world.draw)
         self.outcome = Outcome()
         self.workers: dict[int, WorkerProcess] = {}  # the newest of each stage
         self.launcher: LauncherProcess | None = None
@@ -66,7 +69,7 @@ class SimulatedRun:
         self.identity = identity(plan_of(scenario))
         self._path = path
         self._all: list[WorkerProcess] = []
-        self._pids = 100
+        self._pids = 10_000_000  # none of this machine
         self._lifeline: tuple[int, int] | None = None
         self._deaths = list(scenario.deaths)
         self._stalls = list(scenario.stalls)
@@ -78,6 +81,14 @@ class SimulatedRun:
 
     def run(self) -> Outcome:
         """To its end. Raises Violation."""
+        with self.disk.mounted() if self._may_lose_power else nullcontext():
+            return self._run()
+
+    @property
+    def _may_lose_power(self) -> bool:
+        return any(death.role == "machine" for death in self.scenario.deaths)
+
+    def _run(self) -> Outcome:
         try:
             self._launch()
             world = self.world
@@ -318,6 +329,9 @@ class SimulatedRun:
             worker.kill()
         if launcher is not None and launcher.is_alive:
             launcher.kill()
+        if launcher is not None:
+            folder = launcher.folder
+            self.disk.lose(folder.checkpoints, (folder.path / names.METRICS,))
 
     def _stall(self, stall: Stall) -> None:
         worker = self.workers.get(stall.stage)
@@ -356,6 +370,13 @@ class SimulatedRun:
         """The run begins anew."""
         if self.has_sealed:
             raise Violation("no checkpoint is found, though one was whole", why)
+
+    def written(self, path: Path) -> None:
+        """A shard has been written; the disk may have something else there."""
+        share = self.scenario.bad_writes
+        if share and self.world.random() < share and path.exists():
+            self.world.note("fate", f"spoils {path.parent.name}/{path.name}")
+            self.disk.spoil(path)
 
     def checkpoints_changed(self, root: Path) -> None:
         """A checkpoint may have become whole, and others may be gone."""

@@ -50,7 +50,8 @@ class Scenario:
 
     speeds: seconds that each stage takes for a batch, by stage. losses: of the tests, by epoch.
     stop_at: the share of the work at which the run is asked to end; 2 for never. latency_s: the
-    longest that a message takes.
+    longest that a message takes. bad_writes: the share of shards that are on disk otherwise than
+    they were written.
     """
 
     seed: int = 0
@@ -66,6 +67,7 @@ class Scenario:
     losses: tuple[float, ...] = ()
     latency_s: float = 0.003
     stop_at: float = 2.0
+    bad_writes: float = 0.0
     deaths: tuple[Death, ...] = ()
     stalls: tuple[Stall, ...] = ()
 
@@ -170,6 +172,7 @@ def draw(seed: int) -> Scenario:
         losses=tuple(round(chance.uniform(0.1, 1.0), 3) for _ in range(epochs)),
         latency_s=chance.choice((0.0005, 0.003, 0.003, 0.02)),
         stop_at=chance.random() * 1.1 if chance.random() < 0.12 else 2.0,
+        bad_writes=chance.choice((0.0, 0.0, 0.0, 0.0, 0.02, 0.2)),
         deaths=_deaths(chance, num_stages),
         stalls=_stalls(chance, num_stages),
     )
@@ -213,7 +216,7 @@ def _deaths(chance: random.Random, num_stages: int) -> tuple[Death, ...]:
         role: Role = "worker"
         kind = chance.random()
         if kind > 0.75:
-            role = "launcher" if kind < 0.9 else "machine" if kind < 0.97 else "fork server"
+            role = "launcher" if kind < 0.86 else "machine" if kind < 0.97 else "fork server"
         stage = chance.randrange(num_stages)
         around = chance.random()
         if place and around < 0.4:

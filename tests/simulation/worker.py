@@ -43,6 +43,9 @@ class Host(Protocol):
     def ended(self, worker: WorkerProcess, code: int) -> None:
         """The process has ended; code: minus the signal that killed it."""
 
+    def written(self, path: Path) -> None:
+        """A shard has been written there."""
+
 
 class Writer(ShardWriter):
     """Writes shards as the thread does, after a while; a kill finds it at any moment of that."""
@@ -64,6 +67,7 @@ class Writer(ShardWriter):
             (cut, shard), self._begun = self._begun, None
             self._worker.op()
             self.write(cut, shard)
+            self._worker.host.written(self.path(cut.batch_id))
 
     def _done_if(self, cut: Cut) -> None:
         if self._begun is not None and self._begun[0] is cut and self._worker.is_alive:
@@ -89,7 +93,7 @@ class WorkerProcess(Process):
         self.writer: Writer | None = None
         self.loop: WorkerLoop | None = None
         self.is_drained = False
-        self._host = host
+        self.host = host
         self._assignment = assignment
         self._busy_until = 0.0
         self._wake_at = -1.0  # when it is to be woken next; -1: not at all
@@ -176,7 +180,7 @@ class WorkerProcess(Process):
         self.loop = make_loop(
             seat,
             self.connections,
-            equip=self._host.equip,
+            equip=self.host.equip,
             clock=lambda: self.world.now,
             writer=self.writer,
         )
@@ -239,7 +243,7 @@ class WorkerProcess(Process):
             took_s = LISTEN_S
             if self.has_computed:
                 self.has_computed = False
-                took_s += self._host.scenario.speed(self.stage) * (0.5 + world.random())
+                took_s += self.host.scenario.speed(self.stage) * (0.5 + world.random())
             self._busy_until = world.now + took_s
             self._wake_by(self._busy_until)
         else:
@@ -255,4 +259,4 @@ class WorkerProcess(Process):
         if self.writer is not None and code < 0:
             self.writer.torn()
         self.transport.end(is_killed=code < 0)
-        self._host.ended(self, code)
+        self.host.ended(self, code)
