@@ -22,12 +22,12 @@ def hear_exit(state: RunState, event: WorkerExited) -> list[RunAction]:
     stage, roster = event.stage, state.roster
     roster.alive.pop(event.pid, None)
     is_old = roster.pids.get(stage) != event.pid
-    if is_old or (stage in roster.left and event.code == 0):
+    if is_old or stage in roster.left:  # its weights are saved, whatever ends it
         return []
     if event.code == 0 and stage in state.vacancies.open:
         return succession.begin_again(state, stage)
     cause = _cause_of_exit(state, event)
-    if event.code < 0:
+    if event.code < 0 and event.signal:
         return _lose(state, cause)
     state.unexplained[stage] = cause
     return []
@@ -74,7 +74,7 @@ def explain(state: RunState) -> list[RunAction]:
     """
     actions: list[RunAction] = []
     for stage, cause in list(state.unexplained.items()):
-        may_say_bye = cause.exit_code == 0
+        may_say_bye = cause.exit_code <= 0  # below: nobody has seen how it ended
         is_final = not may_say_bye and not _is_replaceable(state, cause)
         if state.now >= cause.deadline or is_final:
             del state.unexplained[stage]

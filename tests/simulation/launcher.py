@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from dni_async.config.target_form import TargetForm
 from dni_async.errors import CheckpointError, LinkError
-from dni_async.files.weights import WeightsForm
+from dni_async.files.weights import TensorForm, WeightsForm
 from dni_async.launcher.coordination.coordinator import Coordinator
 from dni_async.launcher.coordination.outside import Outside
 from dni_async.launcher.coordination.performer import Chronicle, Performer
@@ -44,7 +44,6 @@ __all__ = ["LauncherProcess", "plan_of"]
 TURN_S = 0.1
 STOP_S = 0.5  # see Coordinator
 DISK_S = 0.005  # an errand takes up to this
-_FILENO = -3
 
 
 def plan_of(scenario: Scenario) -> Plan:
@@ -61,7 +60,7 @@ def plan_of(scenario: Scenario) -> Plan:
         num_train_batches=scenario.train_batches,
         num_test=scenario.test_batches,
         num_test_batches=scenario.test_batches,
-        layers=tuple(WeightsForm() for _ in range(count)),
+        layers=tuple(map(_form, range(count))),
         layer_ranges=[(stage, stage + 1) for stage in range(count)],
         devices=["cpu"] * count,
         hosts=["local"] * count,
@@ -69,6 +68,10 @@ def plan_of(scenario: Scenario) -> Plan:
         load=0.0,
         threads_per_worker=1,
     )
+
+
+def _form(layer: int) -> WeightsForm:
+    return WeightsForm({f"{layer}.weight": TensorForm("F32", (1, 1))}, frozenset({str(layer)}))
 
 
 class _Notes(Watcher):
@@ -104,9 +107,6 @@ class _Server:
         self.wires: dict[str, Wire] = {}
         self.heard: deque[tuple[bytes, Message]] = deque()
 
-    def fileno(self) -> int:
-        return -2
-
     def receive(self) -> tuple[bytes, Message] | None:
         return self.heard.popleft() if self.heard else None
 
@@ -132,9 +132,6 @@ class _Processes:
         self._launcher = launcher
         self.found: list[Started | Exited] = []
 
-    def fileno(self) -> int:
-        return _FILENO
-
     def hear(self) -> list[Started | Exited]:
         found, self.found = self.found, []
         return found
@@ -147,11 +144,24 @@ class _Processes:
 class _Poller:
     """See Poller: somebody has woken the launcher already."""
 
-    def __init__(self, processes: _Processes) -> None:
-        self._processes = processes
-
     def wait(self, timeout_s: float) -> set[int]:
-        return {_FILENO} if self._processes.found else set()
+        return set()
+
+
+class _Stacks:
+    """See Stacks; a process of a simulation has none, and is killed by the simulation."""
+
+    def __init__(self, launcher: LauncherProcess) -> None:
+        self._launcher = launcher
+
+    def ask(self, stage: int, pid: int) -> None:
+        pass
+
+    def where(self, stage: int, pid: int) -> str:
+        return "it stands nowhere"
+
+    def kill(self, pid: int) -> None:
+        self._launcher.host.kill_pid(pid)
 
 
 class _SlowDisk(Errands):
@@ -191,7 +201,7 @@ class LauncherProcess(Process):
         self.run_id = f"run-{number}"
         self.folder = RunFolder(path)
         self.server, self.processes = _Server(self), _Processes(self)
-        self.poller = _Poller(self.processes)
+        self.poller = _Poller()
         self.coordinator: Coordinator | None = None
         self.ending: EndRun | None = None
         self._has_turn = False
@@ -231,6 +241,7 @@ class LauncherProcess(Process):
         )
         outside = Outside(control, self.folder, processes, None, clock=lambda: world.now)
         self.performer = Performer(plan, self.folder, self.run_id, outside, chronicle)
+        self.performer._stacks = _Stacks(self)  # type: ignore[assignment]
         machine: Any = _Heard(self)
         self.coordinator = Coordinator(machine, outside, self.performer)
         self.coordinator.handle(Begun(world.now))
@@ -346,9 +357,8 @@ class _Heard:
         self._launcher = launcher
         self._machine = launcher.machine
 
-    @property
-    def awaited(self) -> tuple[bool, list[int]]:
-        return self._machine.awaited
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._machine, name)
 
     @property
     def num_unheard(self) -> int:

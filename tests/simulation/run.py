@@ -28,6 +28,7 @@ __all__ = ["Outcome", "SimulatedRun", "simulate"]
 
 FORK_S = 0.01  # a process runs after up to this
 REAP_S = 0.003  # its end is known after up to this
+SERVER_S = 2.0  # there is another fork server after up to this
 PARTING_S = 4.0  # see the fork server
 STILL_S = 90.0  # longer than every time-out: nobody brings the run on any more
 MAX_LAUNCHES = 30
@@ -69,12 +70,13 @@ class SimulatedRun:
         self.identity = identity(plan_of(scenario))
         self._path = path
         self._all: list[WorkerProcess] = []
-        self._pids = 10_000_000  # none of this machine
+        self._pids = 4_100_000  # hardly any of this machine, and nobody is killed by it
         self._lifeline: tuple[int, int] | None = None
         self._deaths = list(scenario.deaths)
         self._stalls = list(scenario.stalls)
         self._after = 0  # the first death that may wait for the one before
         self.had_worker_deaths = 0
+        self.server_until = 0.0  # there is no fork server before then
         self.stop_asked = False
 
     # --- the whole -----------------------------------------------------------------------------
@@ -143,7 +145,8 @@ class SimulatedRun:
 
     def start(self, stage: int, incarnation: int, told: dict[str, Any]) -> None:
         """The fork server is asked for a worker."""
-        self.world.soon(FORK_S, self._fork, self.launcher, stage, incarnation, told)
+        when = max(self.world.now, self.server_until) + FORK_S * self.world.random()
+        self.world.at(when, self._fork, self.launcher, stage, incarnation, told)
 
     def _fork(
         self, launcher: LauncherProcess, stage: int, incarnation: int, told: dict[str, Any]
@@ -183,7 +186,8 @@ class SimulatedRun:
         self.after_death()
 
     def _reaped(self, launcher: LauncherProcess, worker: WorkerProcess, code: int) -> None:
-        launcher.found(Exited(worker.stage, worker.pid, code))
+        is_unseen = self.world.now < self.server_until
+        launcher.found(Exited(worker.stage, worker.pid, None if is_unseen else code))
         launcher.disconnect([control.peer for control in worker.transport.controls])
         self._relaunch_if_alone()
 
@@ -314,14 +318,8 @@ class SimulatedRun:
                 self._kill_all()
 
     def _kill_fork_server(self) -> None:
-        launcher = self.launcher
-        if launcher is None or not launcher.is_alive or launcher.ending is not None:
-            return
-        for worker in self._living():
-            worker.kill()
-        launcher.is_alive = False
-        launcher.folder.close()
-        self.launcher_ended(None)
+        """Another follows, which takes a while; deaths meanwhile are seen, but not how."""
+        self.server_until = self.world.now + SERVER_S * self.world.random()
 
     def _kill_all(self) -> None:
         launcher = self.launcher
@@ -332,6 +330,12 @@ class SimulatedRun:
         if launcher is not None:
             folder = launcher.folder
             self.disk.lose(folder.checkpoints, (folder.path / names.METRICS,))
+
+    def kill_pid(self, pid: int) -> None:
+        """The launcher kills a worker."""
+        for worker in self._living():
+            if worker.pid == pid:
+                worker.kill()
 
     def _stall(self, stall: Stall) -> None:
         worker = self.workers.get(stall.stage)

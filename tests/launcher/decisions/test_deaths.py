@@ -76,9 +76,18 @@ def test_where_no_worker_is_replaced_the_run_ends_half_a_second_later(
 
 def test_an_end_that_nobody_has_seen_is_a_death_like_others() -> None:
     run = training()
-    actions = run.handle(WorkerExited(run.now, 1, 101, -9, "", "logs/worker-1.log", ""))
+    assert run.handle(WorkerExited(run.now, 1, 101, -9, "", "logs/worker-1.log", "")) == []
     text = f"stage 1 (cpu, pid 101) has ended, and nobody has seen how; {LOG}"
-    assert actions[1] == EnterDeath(1, text, 0.0)
+    assert EnterDeath(1, text, 0.5) in run.tick(0.5)
+
+
+def test_who_has_ended_unseen_may_still_have_said_bye() -> None:
+    run = training(2)
+    run.handle(WorkerExited(run.now, 1, 101, -9, "", "logs/worker-1.log", ""))
+    assert run.tick(0.4) == []
+    run.bye(1)
+    run.bye(0)
+    assert run.tick(0.5) == [EndRun("done")]
 
 
 def test_a_stage_alone_goes_on_behind_what_it_has_told_of() -> None:
@@ -175,6 +184,7 @@ def test_the_exit_of_one_that_has_left_or_was_replaced_is_nothing_new() -> None:
     run = training(2)
     run.bye(1)
     assert run.exit(1, 0) == []
+    assert run.exit(1, -9) == []  # its weights are there
     assert run.exit(0, pid=4711) == []
     assert run.tick(5.0) == []
 
