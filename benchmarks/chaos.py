@@ -1,8 +1,8 @@
-"""What deaths cost: one run whose workers are killed at random moments, and one undisturbed.
+"""What deaths cost: one run whose processes are killed at random moments, and one undisturbed.
 
-``python -m benchmarks.chaos``. A worker drawn by chance gets SIGKILL every few seconds, its
-replacement as well as any other, until three quarters of the epochs are over. A stage that dies
-goes on from the newest checkpoint.
+``python -m benchmarks.chaos``. A worker or the fork server, drawn by chance, gets SIGKILL every few
+seconds, a replacement as well as any other, until three quarters of the epochs are over. A stage
+that dies goes on from the newest checkpoint.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,22 +33,24 @@ from benchmarks.harness.report import (
 from benchmarks.rivals.arms import Trained, train_arm
 from dni_async.config.run_config import RunConfig
 from dni_async.launcher.monitoring.display import Display
-from dni_async.launcher.report.results import EpochResult, RunResult
+from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 
 __all__ = ["main"]
 
+ROLES = ("dni-stage-", "dni-fork-server")  # all that may die; as ps shows them
 QUICK = {"data": "digits", "data_dir": None, "epochs": 40, "kills": 2, "every_s": 0.02}
 
 
 class Killer(Display):
-    """Kills a worker of this process's run num_kills times, every_s apart on average.
+    """Kills num_kills times a worker or the fork server of this process's run, every_s apart.
 
-    Or less often, if the run has come to last_epoch before: what dies late learns no more.
+    On average, and less often if the run has come to last_epoch before: what dies late learns no
+    more.
     """
 
     def __init__(self, num_kills: int, every_s: float, seed: int, *, last_epoch: int) -> None:
         super().__init__(Console(quiet=True))
-        self.stages: list[int] = []
+        self.killed: list[str] = []
         self._killed: set[psutil.Process] = set()  # one that is dying still runs for a moment
         self._num_kills = num_kills
         self._every_s = every_s
@@ -73,24 +75,25 @@ class Killer(Display):
             self._thread.join()
 
     def _kill_all(self) -> None:
-        while len(self.stages) < self._num_kills:
+        while len(self.killed) < self._num_kills:
             if self._is_over.wait(self._draw.expovariate(1 / self._every_s)):
                 return
             self._kill_one()
 
     def _kill_one(self) -> None:
         with suppress(psutil.Error):  # gone meanwhile: the next time then
-            workers = [
+            there = [
                 child
                 for child in psutil.Process(os.getpid()).children(recursive=True)
-                if child.name().startswith("dni-stage-") and child not in self._killed
+                if child.name().startswith(ROLES) and child not in self._killed
+                if child.status() != psutil.STATUS_ZOMBIE
             ]
-            if workers:
-                victim = self._draw.choice(workers)
-                stage = int(victim.name().removeprefix("dni-stage-"))
+            if there:
+                victim = self._draw.choice(there)
+                name = victim.name()
                 victim.kill()
                 self._killed.add(victim)
-                self.stages.append(stage)
+                self.killed.append(name)
 
 
 @click.command("chaos")
@@ -115,7 +118,7 @@ class Killer(Display):
 def main(
     json_path: Path | None, repeats: int | None, quick: bool, kills: int, every_s: float, **run: Any
 ) -> None:
-    """Kill workers of one run at random moments; its accuracy, and how soon each stage trains
+    """Kill processes of one run at random moments; its accuracy, and how soon each stage trains
     again.
     """
     measuring = Measuring.of(json_path, repeats or 1, quick)
@@ -125,7 +128,7 @@ def main(
     num_kills, mean_s = asked.pop("kills"), asked.pop("every_s")
     config = RunConfig(**asked, norm="none", baseline=False, max_restarts=num_kills)
     console, observation = make_console(), Observation()
-    undisturbed, disturbed, stages = [], [], []
+    undisturbed, disturbed, killed = [], [], []
     for number in range(measuring.repeats):
         seeded = replace(config, seed=config.seed + number)
         undisturbed.append(train_arm("dni", seeded))
@@ -134,10 +137,10 @@ def main(
             disturbed.append(train_arm("dni", seeded, killer))
         finally:
             killer.stop()
-        stages.append(killer.stages)
+        killed.append(killer.killed)
     facts = observation.facts()
     results = {
-        "stages_killed": stages,
+        "killed": killed,
         "undisturbed": [_row(trained) for trained in undisturbed],
         "disturbed": [_row(trained) for trained in disturbed],
     }
@@ -150,20 +153,32 @@ def main(
 
 def _row(trained: Trained) -> dict[str, Any]:
     seconds = [each.seconds for each in trained.restarts if each.seconds is not None]
+    train_seconds = sum(epoch.seconds for epoch in trained.epochs)
     return {
         "test_accuracy": trained.epochs[-1].test_metrics["accuracy"],
         "num_samples": sum(epoch.num_samples for epoch in trained.epochs),
-        "train_seconds": sum(epoch.seconds for epoch in trained.epochs),
+        "train_seconds": train_seconds,
+        "all_up": 1 - _vacant_s(trained.restarts) / train_seconds,
         "num_epochs": len(trained.epochs),
         "num_restarts": len(trained.restarts),
         "recovery_seconds": Spread.of(seconds).to_dict() if seconds else None,
     }
 
 
+def _vacant_s(restarts: Sequence[RestartResult]) -> float:
+    """Seconds in which any stage had nobody who trained it."""
+    vacant_s, until = 0.0, 0.0
+    for each in sorted(restarts, key=lambda restart: restart.at_seconds):
+        end = each.at_seconds + (each.seconds or 0.0)
+        vacant_s += max(0.0, end - max(until, each.at_seconds))
+        until = max(until, end)
+    return vacant_s
+
+
 def _print(console: Console, results: Mapping[str, Any]) -> None:
     made = table(
         "s to train again: from a death to the first update of the stage's next worker",
-        ["run", "deaths", "accuracy", "samples", "train s", "s to train again", "most"],
+        ["run", "deaths", "accuracy", "samples", "train s", "all up", "s to train again", "most"],
     )
     for name in ("undisturbed", "disturbed"):
         for row in results[name]:
@@ -174,6 +189,7 @@ def _print(console: Console, results: Mapping[str, Any]) -> None:
                 f"{row['test_accuracy']:.2%}",
                 f"{row['num_samples']:,}",
                 f"{row['train_seconds']:.1f}",
+                f"{row['all_up']:.1%}",
                 "" if recovery is None else f"{recovery['median']:.2f}",
                 "" if recovery is None else f"{recovery['max']:.2f}",
             )

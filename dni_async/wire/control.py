@@ -103,12 +103,15 @@ class Progress:
     """What a worker has counted so far, sent about twice a second.
 
     points: at most MAX_POINTS, those of its curves that came since the last one was sent.
+    longest_s: the longest that what the worker is at now has taken lately; negative where that says
+    nothing: it is done for the first time, or a disk decides.
     """
 
     run_id: str
     stage: int
     counters: Counters
     points: tuple[Point, ...] = ()
+    longest_s: float = -1.0
 
     def to_dict(self) -> dict[str, int | float | str | None]:
         """Flat, as in metrics.jsonl; the points have lines of their own."""

@@ -131,7 +131,7 @@ def _is_replaceable(state: RunState, cause: Cause) -> bool:
 def _cause_of_exit(state: RunState, event: WorkerExited) -> Cause:
     code, place = event.code, _place(state, event)
     if event.pid in state.killed:
-        stuck_s = state.terms.stuck_after_s
+        stuck_s = state.killed[event.pid]
         text = f"{place} was stuck for {stuck_s:g} s and was killed; its log is {event.log}"
     else:
         how = f"was killed by {event.signal}" if code < 0 else f"exited with code {code}"

@@ -32,7 +32,8 @@ __all__ = ["ask_again", "close", "hear_end", "hear_epoch", "hear_progress", "hea
 def hear_progress(state: RunState, message: Progress) -> list[RunAction]:
     """A worker's counters."""
     stage = message.stage
-    state.silence.hear((stage, state.roster.incarnations.get(stage, 0)))
+    worker = stage, state.roster.incarnations.get(stage, 0)
+    state.silence.hear(worker, message.longest_s)
     state.progress[stage] = message
     if stage == 0:
         state.source.hear(message, state.now)

@@ -221,7 +221,7 @@ class RunState:
     Hello, or once it is_welcoming, for Ready; started_at: when all began, None before. passed: the
     source has said that all epochs up to there are over. cause: why the run is about to end;
     unexplained: by stage, processes that ended with a code and no word. is_draining: the source is
-    to end early, whoever hosts it. killed: pids that were stuck.
+    to end early, whoever hosts it. killed: pids that were stuck, with the seconds of that.
     """
 
     def __init__(self, terms: RunTerms) -> None:
@@ -253,7 +253,7 @@ class RunState:
         self.cause: Cause | None = None
         self.unexplained: dict[int, Cause] = {}
         self.is_draining = False
-        self.killed: set[int] = set()
+        self.killed: dict[int, float] = {}
         self.num_refused = 0
         self._refused: set[str] = set()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,25 @@ def test_a_worker_that_is_stopped_for_good_is_replaced(launch: Callable[..., Lau
     run.assert_nothing_left()
 
 
+@pytest.mark.slow
+def test_one_whose_batches_take_milliseconds_is_found_to_stand_still_in_ten_seconds(
+    launch: Callable[..., Launch],
+) -> None:
+    run = launch(*COMMON, "--epochs=400", "--checkpoint-every=2s")
+    pids = run.worker_pids()
+    run.wait_for("epoch +60 ")
+    os.kill(pids[1], signal.SIGSTOP)
+    began = time.monotonic()
+    run.wait_for("stage 1 trains again")
+    assert time.monotonic() - began < 30.0
+    said = re.search(r"stage 1 \(cpu, pid \d+\) was stuck for (\d+)", run.output)
+    assert said is not None
+    assert 10 <= int(said[1]) < 30
+    assert run.end(120) == 0, run.output
+    assert len(decoupled(run)["restarts"]) == 1
+    run.assert_nothing_left()
+
+
 def test_a_stuck_worker_that_nobody_can_replace_ends_the_run(
     launch: Callable[..., Launch],
 ) -> None:
@@ -128,7 +148,7 @@ def wait_for_next_epoch(run: Launch) -> None:
     run.wait_for(rf" epoch +{max(ended) + 1} ")
 
 
-@pytest.mark.parametrize("seconds", [1.5, pytest.param(10.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("seconds", [1.5, pytest.param(8.0, marks=pytest.mark.slow)])
 def test_stages_that_are_stopped_for_a_while_are_waited_for(
     launch: Callable[..., Launch], seconds: float
 ) -> None:

@@ -228,7 +228,7 @@ def test_protocol_8_stays_what_it_was() -> None:
         ("Alive", "pid"),
         ("Hello", "protocol run_id stage pid host endpoint incarnation place near key ticket"),
         ("Ready", "run_id stage"),
-        ("Progress", "run_id stage counters points"),
+        ("Progress", "run_id stage counters points longest_s"),
         ("EpochTrained", "run_id epoch seconds again"),
         ("EpochLoss", "run_id epoch loss num_samples"),
         ("BoundaryEpoch", BOUNDARY_FIELDS),
@@ -325,7 +325,7 @@ def plain_point() -> list[Any]:
 
 def progress(points: object) -> bytes:
     """The header of a Progress with these points."""
-    return packed(PROGRESS, "run", 1, plain_counters(), points)
+    return packed(PROGRESS, "run", 1, plain_counters(), points, 0.5)
 
 
 def nested(depth: int) -> bytes:
@@ -488,7 +488,7 @@ def test_the_helpers_above_make_good_frames() -> None:
     assert decode([gradient(["int64", [3, 0], -2]), b""])
     assert decode([gradient(["int64", [1], -2]), b"\0"])
     assert decode([gradient(["int8", [9], -2]), b"\x80\x80\1\1"])
-    assert decode([packed(PROGRESS, "run", 1, plain_counters(), [plain_point()] * MAX_POINTS)])
+    assert decode([packed(PROGRESS, "run", 1, plain_counters(), [plain_point()] * MAX_POINTS, 0.5)])
     assert decode([packed(BYE, "run", MAX_INT)])
     assert decode([packed(CREDIT, "run", [MAX_INT] * MAX_CREDITS)])
     assert decode([packed(FAILED, "run", 1, "cpu", "", "x" * (MAX_HEADER_BYTES - 100))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 from dni_async.system import peak_rss_bytes
@@ -17,11 +18,17 @@ __all__ = ["take_stock"]
 
 
 def take_stock(
-    seat: Seat, equipment: Equipment, epochs: Epochs, tally: Tally, *, rss_bytes: int
+    seat: Seat,
+    equipment: Equipment,
+    epochs: Epochs,
+    tally: Tally,
+    *,
+    rss_bytes: int,
+    longest_s: float,
 ) -> Progress:
     """All counters as they stand, and the points that came since the last time.
 
-    rss_bytes: the process's memory, as last asked.
+    rss_bytes: the process's memory, as last asked. longest_s: see Progress, infinite for negative.
     """
     machine = equipment.machine
     counters = Counters(
@@ -33,7 +40,8 @@ def take_stock(
         memory=Memory(rss_bytes, peak_rss_bytes()),
         link=_link(seat, tally.round_trips, machine.window),
     )
-    return Progress(seat.run_id, seat.stage, counters, epochs.curve.take())
+    known_s = longest_s if math.isfinite(longest_s) else -1.0
+    return Progress(seat.run_id, seat.stage, counters, epochs.curve.take(), known_s)
 
 
 def _work(equipment: Equipment, epochs: Epochs) -> Work:

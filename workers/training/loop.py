@@ -23,6 +23,7 @@ from dni_async.wire.messages import (
 )
 from dni_async.workers.reporting.event_recorder import make_recorder
 from dni_async.workers.reporting.instruments import make_instruments
+from dni_async.workers.reporting.pace import Pace
 from dni_async.workers.reporting.progress import take_stock
 from dni_async.workers.saving.outputs import send_outputs, write_profiles
 from dni_async.workers.saving.shard_writer import ShardWriter
@@ -74,6 +75,7 @@ class WorkerLoop:
         self._telling = self.instruments.epochs.telling
         self._recorder = make_recorder(seat, equipment, start)
         self._decide = (self._recorder or self._machine).handle
+        self._pace = Pace(is_known=not seat.config.compile)
         self._writer = writer or ShardWriter(
             Path(seat.welcome.checkpoint_folder), seat.run_id, seat.stage
         )
@@ -117,7 +119,8 @@ class WorkerLoop:
         """The run begins here."""
         self._first_version = self._equipment.stage.version + 1
         self._tally.begin()
-        self._report()  # what it starts from
+        self._send_progress()  # what it starts from
+        self._next_progress = self._clock() + PROGRESS_S
         self.instruments.epochs.start()
         self._telling.begin()
         self._plan_checkpoint()
@@ -138,6 +141,8 @@ class WorkerLoop:
 
     def end(self) -> None:
         """The line has drained: leave what was asked for, and say goodbye."""
+        self._pace.anything()
+        self._send_progress()
         self._batches.close()
         self._writer.finish()
         self._tell_saved()
@@ -196,7 +201,11 @@ class WorkerLoop:
 
     def _handle(self, event: Event) -> None:
         for action in self._decide(event):
+            if self._pace.foresee(action):
+                self._send_progress()
+            began = self._clock()
             self._performer.perform(action)
+            self._pace.did(action, self._clock() - began)
             if self._orders.is_parting and isinstance(action, Save):
                 self._writer.finish()
                 raise Orphaned("the launcher is gone, and this was its last checkpoint")
@@ -287,16 +296,26 @@ class WorkerLoop:
             self._report()
 
     def _report(self) -> None:
+        """Tell how far the stage is, twice a second."""
         self._next_progress = self._clock() + PROGRESS_S
+        self._pace.look_back()
+        self._send_progress()
+
+    def _send_progress(self) -> None:
         if self._recorder is not None:
             self._recorder.flush()
         self._spans.tell()
         with suppress(OSError):  # asking takes a descriptor; the last answer will do
             self._rss_bytes = self._process.memory_info().rss
-        epochs = self.instruments.epochs
-        self._control.send(
-            take_stock(self._seat, self._equipment, epochs, self._tally, rss_bytes=self._rss_bytes)
+        stock = take_stock(
+            self._seat,
+            self._equipment,
+            self.instruments.epochs,
+            self._tally,
+            rss_bytes=self._rss_bytes,
+            longest_s=self._pace.told,
         )
+        self._control.send(stock)
 
 
 def make_loop(

@@ -47,7 +47,8 @@ class FailureSettings:
     stuck_after_s: float = setting(
         120.0,
         "Seconds without a sign of progress after which a worker is shown with its stack, killed "
-        "and replaced; 0 is never.",
+        "and replaced, whatever it is at; a hundred times as long as that took before, and 10 s at "
+        "least, are enough. 0 is never.",
         why="the slowest honest pause is shorter (0061)",
         check=NOT_NEGATIVE,
         resumable=True,

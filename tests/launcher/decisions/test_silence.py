@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from dni_async.launcher.decisions.silence import LOOK_S, STACK_S, Silence, Step, Worker
+from dni_async.launcher.decisions.silence import (
+    LEAST_S,
+    LOOK_S,
+    STACK_S,
+    TIMES,
+    Silence,
+    Step,
+    Worker,
+)
 
 AFTER_S = 10.0
 ONE, OTHER, NEXT = (1, 0), (2, 0), (1, 1)  # the last one is the replacement of the first
@@ -75,3 +83,41 @@ def test_time_in_which_nobody_listened_is_nobodys_silence() -> None:
 
 def test_nobody_is_ever_stuck_where_that_is_not_asked_for() -> None:
     assert steps_of(Silence(0.0), 1000.0, [ONE], {}) == []
+
+
+@pytest.mark.parametrize(
+    ("longest_s", "most_s", "expected_s"),
+    [
+        (0.0, 120.0, LEAST_S),  # it waits, or its batches take no time to speak of
+        (0.004, 120.0, LEAST_S),
+        (0.25, 120.0, 0.25 * TIMES),
+        (5.0, 120.0, 120.0),
+        (-1.0, 120.0, 120.0),  # a first batch, a checkpoint
+        (float("nan"), 120.0, 120.0),
+        (float("inf"), 120.0, 120.0),
+        (0.004, 1.5, 1.5),
+        (-1.0, 1.5, 1.5),
+    ],
+)
+def test_who_is_stuck_when_goes_by_how_long_it_took_before(
+    longest_s: float, most_s: float, expected_s: float
+) -> None:
+    silence = Silence(most_s)
+    silence.look(0.0, [ONE])
+    silence.hear(ONE, longest_s)
+    assert silence.after_s(ONE) == expected_s
+    decided = steps_of(silence, 130.0, [ONE], {})
+    assert decided == [(expected_s, ONE, "ask"), (expected_s + STACK_S, ONE, "kill")]
+
+
+def test_what_was_said_last_counts_and_of_a_replacement_nothing_is_known() -> None:
+    silence = Silence(60.0)
+    silence.look(0.0, [ONE])
+    silence.hear(ONE, 0.001)
+    silence.hear(ONE, -1.0)
+    assert silence.after_s(ONE) == 60.0
+    silence.hear(ONE, 0.001)
+    silence.look(1.0, [ONE])
+    assert (silence.after_s(ONE), silence.after_s(NEXT)) == (LEAST_S, 60.0)
+    silence.look(2.0, [NEXT])
+    assert silence.after_s(ONE) == 60.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from dni_async.launcher.decisions.actions import (
     AskStack,
     EnterDeath,
@@ -10,7 +12,7 @@ from dni_async.launcher.decisions.actions import (
     RunAction,
     StartWorker,
 )
-from tests.launcher.decisions.runs import Run, training
+from tests.launcher.decisions.runs import Run, told, training
 
 TEXT = "stage 1 (cpu, pid 101) was stuck for 10 s"
 
@@ -37,6 +39,17 @@ def test_one_that_says_nothing_is_asked_shown_and_killed() -> None:
     assert entered.cause == text
     assert note == Note(f"{text}; it is replaced (1 of 9)")
     assert run.tick() == [StartWorker(1, 1)]
+
+
+def test_the_seconds_that_are_told_are_those_it_was_silent() -> None:
+    run = training(stuck_after_s=120.0)
+    said = dataclasses.replace(told(1), longest_s=0.003)
+    run.hear("stage-1", said)
+    decided = let_pass(run, 12, 1)
+    assert decided == [AskStack(1, 101), KillStuck(1, 101, TEXT)]
+    (_, entered, _) = run.exit(1)
+    assert isinstance(entered, EnterDeath)
+    assert "was stuck for 10 s and was killed" in entered.cause
 
 
 def test_one_of_another_host_is_not_killed_from_here() -> None:
