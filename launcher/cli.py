@@ -27,6 +27,7 @@ from dni_async.launcher.commands.options import (
     GroupedOption,
     as_settings,
     check_report,
+    gone_options,
     run_place,
     run_settings,
 )
@@ -92,6 +93,7 @@ def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
     overwrite="Replace the run that --run-dir holds.",
     report="Also write the report here.",
 )
+@gone_options
 @click.version_option(package_name="dni-async")
 @click.pass_context
 def command(

@@ -136,12 +136,9 @@ def _carry_out(
 def _reachable(config: RunConfig, cluster: RayCluster) -> RunConfig:
     """The settings with an address at which workers on the cluster reach this node.
 
-    Without keys that is the loopback, where there is no other host. Raises ConfigError where there
-    is one.
+    That is the loopback where there is no other host.
     """
-    is_guarded = config.keys is not None or config.insecure_without_keys
-    is_alone = cluster.is_on_one_host and not is_guarded
-    host = "127.0.0.1" if is_alone else cluster.host
+    host = "127.0.0.1" if cluster.is_on_one_host else cluster.host
     return dataclasses.replace(config, listen=config.listen or f"tcp://{host}:0")
 
 

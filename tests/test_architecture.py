@@ -114,7 +114,7 @@ FORBIDDEN = {
 # Module -> the only places that may import it, in the library, the workers and the launcher.
 ONLY_IN = {
     "zmq": "dni_async/transport/channels.py dni_async/transport/sockets.py"
-    " dni_async/transport/gate.py",
+    " dni_async/transport/gate.py dni_async/transport/rings.py",
     "msgpack": "dni_async/wire/codec.py",
     "cloudpickle": "dni_async/config/given.py",  # the caller's own; see docs/decisions/0040
     "ray": "launcher/places/ray/cluster.py launcher/monitoring/ray_metrics.py",

@@ -6,15 +6,18 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dni_async.addresses import is_tcp_address
 from dni_async.errors import DniError
 from dni_async.system import die_with_parent, output
-from dni_async.transport.gate import RUN_ID_VARIABLE
 from dni_async.wire.foreign_text import legible
+
+if TYPE_CHECKING:
+    from dni_async.transport.keys import KeyRing
 
 # Two workers whose idle OpenMP threads spin take each other's cores: 32 times slower.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -37,6 +40,15 @@ class _Command(click.Command):
         """From the command line to the exit."""
         with output.lasting_output():
             return super().main(*arguments, **options)
+
+
+def _refuse(_ctx: click.Context, param: click.Parameter, is_given: bool) -> None:
+    """Say what has become of an option that there was."""
+    if is_given:
+        raise click.UsageError(
+            f"{param.opts[0]} is gone, as every run has keys: start this by the line that "
+            "dni-launch prints, or with --keys DIR"
+        )
 
 
 @click.command(
@@ -81,12 +93,10 @@ class _Command(click.Command):
     metavar="HOST",
     help="What the stage below is told to connect to.  [default: the interface]",
 )
-@click.option("--keys", metavar="DIR", help="The folder of the run's keys.")
 @click.option(
-    "--insecure-without-keys",
-    "is_open",
-    is_flag=True,
-    help="Listen beyond loopback without keys, as the run must have been told to do.",
+    "--keys",
+    metavar="DIR",
+    help="The folder of the run's keys.  [default: those that DNI_INVITATION holds]",
 )
 @click.option(
     "--data-dir", metavar="DIR", help="Where the data lies on this host, for the stage that reads."
@@ -99,7 +109,11 @@ class _Command(click.Command):
     metavar="SECONDS",
     help="Give up with exit code 75 when nobody has answered for so long.",
 )
+@click.option(
+    "--insecure-without-keys", is_flag=True, hidden=True, expose_value=False, callback=_refuse
+)
 @click.option("--coordinator", metavar="ADDRESS", hidden=True)
+@click.option("--run-id", metavar="ID", default="", hidden=True)
 @click.option("--fork-server", type=int, metavar="FD", hidden=True)
 @click.option("--lifeline", type=int, metavar="FD", hidden=True)
 @click.option(
@@ -114,19 +128,19 @@ def main(
     interface: str | None,
     advertise_host: str | None,
     keys: str | None,
-    is_open: bool,
     data_dir: str | None,
     join_timeout_s: float,
     coordinator: str | None,
+    run_id: str,
     fork_server: int | None,
     lifeline: int | None,
 ) -> None:
     """Host one stage of a dni-async run that was started elsewhere.
 
     dni-launch --workers remote prints the line to start workers with. The worker takes a stage, or
-    waits as a spare for one whose worker dies, until the run is over. Without --keys the run's id
-    must be in the environment variable DNI_RUN_ID. Workers on the launcher's own host need none of
-    this: dni-launch starts them by itself.
+    waits as a spare for one whose worker dies, until the run is over. Without --keys the invitation
+    that dni-launch printed must be in the environment variable DNI_INVITATION. Workers on the
+    launcher's own host need none of this: dni-launch starts them by itself.
 
     Exit codes: 0 at the end of the run, 75 when nobody answered, 1 after a failure, 2 usage.
     """
@@ -135,24 +149,13 @@ def main(
 
         serve(fork_server, lifeline)
         return
-    run_id = os.environ.get(RUN_ID_VARIABLE, "")
-    if not run_id and keys is None:
-        raise click.UsageError(
-            f"without --keys the run's id must be in the environment variable {RUN_ID_VARIABLE}"
-        )
     if coordinator is not None:
         if stage is None:
             raise click.UsageError("both --coordinator and --stage are needed")
         from dni_async.workers.startup.assignment import Assignment
         from dni_async.workers.worker import run_worker
 
-        raise SystemExit(
-            run_worker(
-                Assignment(
-                    coordinator, stage, run_id, lifeline=lifeline, keys=keys, is_open=is_open
-                )
-            )
-        )
+        raise SystemExit(run_worker(Assignment(coordinator, stage, run_id, lifeline=lifeline)))
     address = join or address_from(os.environ)
     if address is None:
         raise click.UsageError("--join tcp://HOST:PORT says which run to take part in")
@@ -165,14 +168,12 @@ def main(
     try:
         offer = Offer(
             address=address,
+            ring=ring_from(keys, os.environ),
             device=find_device(device, rank_from(os.environ, LOCAL_RANK_NAMES) or 0),
             interface=interface or route_to(address),
-            run_id=run_id,
             stage=rank_from(os.environ, RANK_NAMES) if stage is None else stage,
             num_threads=threads or 0,
             advertised=advertise_host or "",
-            keys=keys,
-            is_open=is_open,
             data_dir=data_dir or os.environ.get("DNI_DATA_DIR", ""),
             patience_s=join_timeout_s,
         )
@@ -184,6 +185,24 @@ def main(
         output.complain("dni-worker: ended by SIGINT")
         code = 130
     sys.exit(code)
+
+
+def ring_from(keys: str | None, environment: Mapping[str, str]) -> KeyRing:
+    """The run's keys: of the folder, or of the invitation that the environment holds.
+
+    Raises ConfigError for keys that cannot be read, click.UsageError where there are none.
+    """
+    from dni_async.transport.keys import read_keys
+    from dni_async.transport.rings import INVITATION_VARIABLE, read_invitation
+
+    if keys is not None:
+        return read_keys(Path(keys), "worker")
+    if not environment.get(INVITATION_VARIABLE):
+        raise click.UsageError(
+            "without --keys DIR the invitation that dni-launch printed must be in the environment "
+            f"variable {INVITATION_VARIABLE}"
+        )
+    return read_invitation(environment[INVITATION_VARIABLE])
 
 
 def address_from(environment: Mapping[str, str]) -> str | None:

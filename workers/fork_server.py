@@ -177,19 +177,7 @@ class _ForkServer:
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)
-        return run_worker(
-            Assignment(
-                request["coordinator"],
-                request["stage"],
-                request["run_id"],
-                self._lifeline_fd,
-                request["incarnation"],
-                keys=request["keys"],
-                is_open=request["is_open"],
-                interface=request["interface"],
-                ticket=request["ticket"],
-            )
-        )
+        return run_worker(Assignment.told(request, self._lifeline_fd))
 
 
 def _who(request: dict[str, Any]) -> dict[str, int]:

@@ -14,14 +14,14 @@ from dni_async.addresses import address_towards
 from dni_async.errors import ConfigError, HandshakeError
 from dni_async.system import available_cores, keep_memory, machine_id, output
 from dni_async.transport.channels import ControlClient
-from dni_async.transport.gate import Guard
+from dni_async.transport.keys import KeyRing
 from dni_async.transport.sockets import Poller, open_sockets
 from dni_async.wire.foreign_text import legible
 from dni_async.wire.messages import PROTOCOL, Alive, Assigned, Heartbeat, Join, Message, Stop
 from dni_async.workers.startup.assignment import Assignment
 from dni_async.workers.startup.own_folder import own_folder
 from dni_async.workers.startup.seat import Orphaned, Stopped
-from dni_async.workers.worker import guard_of, run_worker
+from dni_async.workers.worker import run_worker
 
 __all__ = ["EXIT_NOBODY_ANSWERED", "Offer", "join_run", "route_to"]
 
@@ -31,7 +31,7 @@ ASK_AGAIN_S = 5.0
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Offer:
-    """What is offered to whom. address: tcp://HOST:PORT of the coordinator.
+    """What is offered to whom. address: tcp://HOST:PORT of the coordinator; ring: the run's keys.
 
     device: of this host, resolved. stage: the only one to host, None for any. num_threads: 0 for a
     fair share. interface: the address of this host that the stage below connects to. advertised:
@@ -40,14 +40,12 @@ class Offer:
     """
 
     address: str
+    ring: KeyRing
     device: str
     interface: str
-    run_id: str = ""
     stage: int | None = None
     num_threads: int = 0
     advertised: str = ""
-    keys: str | None = None
-    is_open: bool = False
     data_dir: str = ""
     patience_s: float = 600.0
     token: str = dataclasses.field(default_factory=lambda: secrets.token_hex(8))
@@ -72,18 +70,17 @@ def join_run(offer: Offer) -> int:
     """Host stages until the run is over; the exit code.
 
     0 at the run's end; 1 after a failure, or when the coordinator was lost; 75 when nobody
-    answered. Raises ConfigError, LinkError.
+    answered. Raises LinkError.
     """
-    guard = guard_of(offer.run_id, offer.keys, is_open=offer.is_open)
     keep_memory()
     with own_folder() as folder:
-        return _host_stages(offer, guard, folder)
+        return _host_stages(offer, folder)
 
 
-def _host_stages(offer: Offer, guard: Guard, folder: Path) -> int:
+def _host_stages(offer: Offer, folder: Path) -> int:
     while True:
         try:
-            assigned = _wait_for_stage(offer, guard)
+            assigned = _wait_for_stage(offer)
         except Stopped as stopped:
             _say(f"the run needs nobody any more: {stopped}")
             return 0
@@ -109,8 +106,7 @@ def _assignment(offer: Offer, assigned: Assigned, folder: str) -> Assignment:
         stage=assigned.stage,
         run_id=assigned.run_id,
         incarnation=assigned.incarnation,
-        keys=offer.keys,
-        is_open=offer.is_open,
+        ring=offer.ring,
         interface=offer.interface,
         advertised=offer.advertised,
         folder=folder,
@@ -119,29 +115,45 @@ def _assignment(offer: Offer, assigned: Assigned, folder: str) -> Assignment:
     )
 
 
-def _wait_for_stage(offer: Offer, guard: Guard) -> Assigned:
-    """Join, and wait for a stage while the coordinator is heard.
+def _wait_for_stage(offer: Offer) -> Assigned:
+    """Join, and wait for a stage while the coordinator is heard; else join again.
 
     Raises Stopped when the run is over, HandshakeError when nobody answers.
     """
-    message = offer.message()
+    message, hearing = offer.message(), _Hearing()
+    limit_s = min(ASK_AGAIN_S, offer.patience_s)
     _say(f"joining {offer.address} as {message.host} (pid {message.pid}, {offer.device})")
-    with open_sockets(guard, _say) as sockets:
-        peer = f"join-{message.pid}-{secrets.token_hex(4)}".encode()
-        control = sockets.control_client(offer.address, peer)
-        poller = Poller()
-        poller.watch(control)
-        try:
-            return _ask(control, poller, message, offer)
-        finally:
-            # A Join that nobody has read is not to be found by a run that starts later.
-            sockets.close(control)
+    with open_sockets(offer.ring, _say) as sockets:
+        while True:
+            # Whoever listened there by mistake, or else, has spoilt the connection for good.
+            peer = f"join-{message.pid}-{secrets.token_hex(4)}".encode()
+            control = sockets.control_client(offer.address, peer)
+            poller = sockets.waiting()
+            poller.watch(control)
+            try:
+                assigned = _ask(control, poller, message, hearing, limit_s)
+            finally:
+                # A Join that nobody has read is not to be found by a run that starts later.
+                sockets.close(control)
+            if assigned is not None:
+                return assigned
+            _check_patience(hearing, offer)
 
 
-def _ask(control: ControlClient, poller: Poller, join: Join, offer: Offer) -> Assigned:
+@dataclasses.dataclass(slots=True)
+class _Hearing:
+    """When the coordinator was heard last, over whichever connection, and whether it ever was."""
+
+    last_at: float = dataclasses.field(default_factory=time.monotonic)
+    has_begun: bool = False
+
+
+def _ask(
+    control: ControlClient, poller: Poller, join: Join, hearing: _Hearing, limit_s: float
+) -> Assigned | None:
+    """The stage that is given; None where nobody was heard for limit_s."""
     control.send(join)
-    asked_at, has_been_heard = time.monotonic(), False
-    while True:
+    while control.silent_s < limit_s:
         heard = control.receive()
         match heard:
             case Assigned():
@@ -150,25 +162,21 @@ def _ask(control: ControlClient, poller: Poller, join: Join, offer: Offer) -> As
                 raise Stopped(reason)
             case Heartbeat():
                 control.send(Alive(join.pid))
-                if not has_been_heard:
+                if not hearing.has_begun:
                     _say("the coordinator has answered; waiting for a stage to host")
-                has_been_heard = True
+                hearing.last_at, hearing.has_begun = time.monotonic(), True
             case None:
-                _check_patience(control, offer)
-                now = time.monotonic()
-                if control.silent_s > ASK_AGAIN_S and now - asked_at > ASK_AGAIN_S:
-                    control.send(join)
-                    asked_at = now
                 poller.wait(1.0)
             case _:
                 _refuse(heard)
+    return None
 
 
-def _check_patience(control: ControlClient, offer: Offer) -> None:
-    if control.silent_s > offer.patience_s:
+def _check_patience(hearing: _Hearing, offer: Offer) -> None:
+    if time.monotonic() - hearing.last_at > offer.patience_s:
         raise HandshakeError(
             f"nobody answered at {offer.address} for {offer.patience_s:.0f} s; is dni-launch "
-            "listening there, of the same version, with the same keys or DNI_RUN_ID?"
+            "listening there, of the same version, with the same --keys or this invitation?"
         )
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import faulthandler
 import signal
 import traceback
-from pathlib import Path
 from types import FrameType
 
-from dni_async.errors import ConfigError, DataError, LinkError
+from dni_async.errors import DataError, LinkError
 from dni_async.system import STACK_SIGNAL, compute_in_long_slices, name_process, output
-from dni_async.transport.gate import Guard
 from dni_async.transport.interface import ControlChannel, Transport
-from dni_async.transport.keys import read_keys
 from dni_async.transport.sockets import open_sockets
 from dni_async.wire.foreign_text import legible
 from dni_async.wire.messages import Failed
@@ -22,16 +19,10 @@ from dni_async.workers.startup.handshake import await_start, join
 from dni_async.workers.startup.seat import Orphaned, Stopped
 from dni_async.workers.training.loop import make_loop
 
-__all__ = ["guard_of", "run_worker"]
+__all__ = ["run_worker"]
 
 MAX_TEXT_BYTES = 24_000  # two of them stay well under the header limit
 LAST_WORDS_S = 2.0  # for them to leave, where parts of files are before them
-
-
-def guard_of(run_id: str, keys: str | None, *, is_open: bool) -> Guard:
-    """Who may connect to a worker. Raises ConfigError for keys that cannot be read."""
-    ring = None if keys is None else read_keys(Path(keys), "worker")
-    return Guard(run_id, ring, is_open=is_open)
 
 
 def run_worker(assignment: Assignment) -> int:
@@ -49,16 +40,15 @@ def run_worker(assignment: Assignment) -> int:
     name_process(f"dni-stage-{assignment.stage}")
     compute_in_long_slices()
     try:
-        guard = guard_of(assignment.run_id, assignment.keys, is_open=assignment.is_open)
-        return _take_part(assignment, guard)
-    except (ConfigError, LinkError) as error:  # nobody can be told
+        return _take_part(assignment)
+    except LinkError as error:  # nobody can be told
         _say(f"Error: {error}")
         return 1
 
 
-def _take_part(assignment: Assignment, guard: Guard) -> int:
+def _take_part(assignment: Assignment) -> int:
     """The exit code. Raises LinkError where the coordinator cannot be reached."""
-    with open_sockets(guard, _say) as transport:
+    with open_sockets(assignment.ring, _say) as transport:
         connections = _connect(transport, assignment)
         control, device = connections.control, "unknown"
         try:

@@ -74,7 +74,7 @@ def decode_mutated(count: int, chance: random.Random) -> dict[str, Any]:
 def babble(stranger: socket, count: int, chance: random.Random) -> None:
     """Send count mutated frames, as ZeroMQ frames them, until the other end hangs up."""
     valid = [bytes(encode(message)[0]) for message in VALID]
-    said = [greeting(b"NULL") if chance.random() < 0.5 else greeting(b"PLAIN")]
+    said = [greeting(b"NULL") if chance.random() < 0.5 else greeting(b"CURVE")]
     for _ in range(count):
         body = mutated(chance.choice(valid), chance)
         said.append(struct.pack(">BQ", chance.choice((2, 3, 6)), len(body)) + body)

@@ -6,6 +6,7 @@ import socket
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Literal
 
 import zmq
 
@@ -28,10 +29,10 @@ def raw_stranger(port: int, kind: str, host: str = "127.0.0.1") -> socket.socket
         "silent": b"",
         "garbage": bytes(range(256)) * 8,
         "http": b"GET / HTTP/1.1\r\nHost: here\r\n\r\n",
-        "old": greeting(b"PLAIN", b"\x01\x00"),
+        "old": greeting(b"CURVE", b"\x01\x00"),
         "null": greeting(b"NULL") + _NULL_READY,
-        "half": greeting(b"PLAIN")[:20],
-        "large": greeting(b"PLAIN") + b"\x06" + struct.pack(">Q", 2**31 - 1),
+        "half": greeting(b"CURVE")[:20],
+        "large": greeting(b"CURVE") + b"\x06" + struct.pack(">Q", 2**31 - 1),
     }
     with suppress(OSError):  # it may have hung up already
         connection.sendall(said[kind])
@@ -40,18 +41,29 @@ def raw_stranger(port: int, kind: str, host: str = "127.0.0.1") -> socket.socket
 
 @contextmanager
 def imposters(
-    endpoint: str, count: int, password: bytes | None = b"guess"
+    endpoint: str,
+    count: int,
+    kind: Literal["null", "password", "keys"] = "keys",
+    server: bytes = b"",
 ) -> Iterator[list[zmq.Socket[bytes]]]:
-    """Real ZeroMQ peers with a wrong password or none, each with a message to tell."""
+    """Real ZeroMQ peers with a password, keys of their own or nothing, and a message to tell.
+
+    server: the key that they take the listener to have; one of their own making if that is empty.
+    """
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     try:
         sockets = []
         for _ in range(count):
             peer: zmq.Socket[bytes] = context.socket(zmq.DEALER)
             peer.setsockopt(zmq.LINGER, 0)
-            if password is not None:
+            if kind == "password":
                 peer.setsockopt(zmq.PLAIN_USERNAME, b"dni")
-                peer.setsockopt(zmq.PLAIN_PASSWORD, password)
+                peer.setsockopt(zmq.PLAIN_PASSWORD, b"guess")
+            elif kind == "keys":
+                public, secret = zmq.curve_keypair()
+                peer.setsockopt(zmq.CURVE_SERVERKEY, server or public)
+                peer.setsockopt(zmq.CURVE_PUBLICKEY, public)
+                peer.setsockopt(zmq.CURVE_SECRETKEY, secret)
             peer.connect(endpoint)
             peer.send_multipart([b"let me in"])
             sockets.append(peer)

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from dni_async.addresses import is_loopback, is_tcp_address
+from dni_async.addresses import is_tcp_address
 from dni_async.config.extensions import is_extension
 from dni_async.config.meant import did_you_mean
 from dni_async.config.metric_names import (
@@ -300,18 +300,6 @@ def _check_network(config: Settings) -> None:
         )
     if config.has_remote and not address.is_loopback:
         raise ConfigError("interface: with remote workers, --listen says where to listen")
-    over_tcp = config.transport == "tcp" or config.has_remote
     for name, is_asked in (("interface", not address.is_loopback), ("keys", bool(config.keys))):
-        if is_asked and not over_tcp:
+        if is_asked and not config.over_tcp:
             raise ConfigError(f"{name}: is for --transport tcp, but that is {config.transport}")
-    if config.insecure_without_keys and config.keys:
-        raise ConfigError("insecure_without_keys: there are keys; leave out one of the two")
-    if config.keys or config.insecure_without_keys:
-        return
-    exposed = {"interface": config.interface, "listen": config.listen_host}
-    for name, host in exposed.items():
-        if host and not is_loopback(host):
-            raise ConfigError(
-                f"{name}: {host} can be reached from other hosts; make keys by "
-                "'dni-launch keys DIR' and say --keys DIR"
-            )

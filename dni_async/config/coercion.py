@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dni_async.config.meant import did_you_mean
+from dni_async.config.meant import GONE, did_you_mean
 from dni_async.errors import ConfigError
 
 __all__ = ["coerce", "listed", "unknown_key"]
@@ -13,6 +13,8 @@ __all__ = ["coerce", "listed", "unknown_key"]
 
 def unknown_key(key: str, known: Mapping[str, object]) -> str:
     """The sentence for a key that is no setting, with the nearest valid name."""
+    if key in GONE:
+        return f"{key}: {GONE[key]}"
     hint = did_you_mean(key, known, near=0.5) or f"; known: {', '.join(sorted(known))}"
     return f"unknown key {key!r}{hint}"
 

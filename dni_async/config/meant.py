@@ -1,4 +1,4 @@
-"""What somebody may have meant who wrote a name that there is not."""
+"""What somebody may have meant who wrote a name that there is not, or is not any more."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["did_you_mean", "did_you_mean_file", "misspelt", "nearest"]
+__all__ = ["GONE", "did_you_mean", "did_you_mean_file", "misspelt", "nearest"]
 
 NEAR = 0.7  # of two words alike, as difflib measures it
 NEARER = 0.8  # the same, where others may well have meant what they wrote
 PREFIX = "DNI_"
+GONE = {
+    "insecure_without_keys": "is gone, as every run has keys: those of --keys DIR, or its own, "
+    "which the line that it prints for others holds; leave it out"
+}
+"""Settings that there were: what is said of each who uses it."""
 
 
 def nearest(word: str, known: Iterable[str], *, near: float = NEAR) -> str | None:

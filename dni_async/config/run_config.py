@@ -14,7 +14,7 @@ import tomli_w
 from dni_async.config.checks import check_together, check_with_rule
 from dni_async.config.coercion import coerce, unknown_key
 from dni_async.config.extensions import make_extension
-from dni_async.config.meant import did_you_mean_file
+from dni_async.config.meant import GONE, did_you_mean_file
 from dni_async.config.metric_names import default_metrics, label_of, traits_of_metric
 from dni_async.config.own_loss import taken_by
 from dni_async.config.settings import RESUMABLE, SETTINGS, Settings
@@ -151,6 +151,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # also for numbers or nesting without end
         raise ConfigError(f"{path}: is not valid TOML: {error}") from error
     values = {key.replace("-", "_"): value for key, value in values.items()}
+    values = {key: value for key, value in values.items() if key not in GONE or value}  # was off
     try:
         return {key: _coerced(key, value) for key, value in values.items()}
     except ConfigError as error:

@@ -10,6 +10,7 @@ __all__ = [
     "CHECKPOINTS",
     "CONFIG",
     "EVENTS",
+    "INVITATION",
     "LOGS",
     "MANIFEST",
     "METRICS",
@@ -46,6 +47,7 @@ REPORT: Final = "report.json"
 MODEL: Final = "model.safetensors"
 MODEL_STATE: Final = "model-state.safetensors"
 TRACE: Final = "trace.json"
+INVITATION: Final = "invitation"  # how others join, while the run lasts
 CHECKPOINTS: Final = "checkpoints"  # a folder, as are those that follow
 LOGS: Final = "logs"
 PROFILE: Final = "profile"
@@ -57,7 +59,7 @@ WANDB_ID: Final = "wandb.json"
 WANDB: Final = "wandb"  # a folder again
 OF_RUN: Final = (
     CONFIG, METRICS, REPORT, MODEL, MODEL_STATE, TRACE, CHECKPOINTS, LOGS, PROFILE, EVENTS,
-    WEIGHTS, TENSORBOARD, MLFLOW, WANDB_ID, WANDB,
+    WEIGHTS, TENSORBOARD, MLFLOW, WANDB_ID, WANDB, INVITATION,
 )  # fmt: skip
 
 RUN_EVENTS: Final = "run.jsonl"  # beside those of the stages: what the launcher decided

@@ -38,8 +38,8 @@ _DONT_WAIT: Final = int(zmq.DONTWAIT)
 class FrameSocket:
     """One end of a pair: whole multipart messages, in order, to and from exactly one peer.
 
-    is_guarded: strangers can connect to the listening end, so frames travel in parts. near: where
-    it listens too, for a peer in the same place.
+    key: the listening end's public key, where strangers can connect to it; then frames travel in
+    parts. near: where it listens too, for a peer in the same place.
     """
 
     def __init__(
@@ -48,14 +48,14 @@ class FrameSocket:
         endpoint: str,
         *,
         gate: Gate | None = None,
-        is_guarded: bool = False,
+        key: str = "",
         near: str = "",
     ) -> None:
         self.socket = socket
         self.endpoint = endpoint
         self.near = near
+        self.key = key
         self.gate = gate
-        self._is_guarded = is_guarded
 
     def send(self, frames: Sequence[Buffer]) -> None:
         """Queue frames; never blocks. Frames from 64 KB up are not copied.
@@ -63,7 +63,7 @@ class FrameSocket:
         What is sent to a peer that has gone is dropped: the coordinator sees the end of the
         process, and its word is the first cause.
         """
-        if self._is_guarded:
+        if self.key:
             frames = [part for frame in frames for part in split_frame(frame)]
         with suppress(zmq.Again):
             if len(frames) == 1:
@@ -85,15 +85,21 @@ class FrameSocket:
         while frame.more:
             frame = self.socket.recv(_DONT_WAIT, copy=False)
             frames.append(frame.buffer)
-        return join_parts(frames) if self._is_guarded else frames
+        return join_parts(frames) if self.key else frames
 
 
 class FrameServer:
-    """Listens for any number of peers: multipart messages, none of 256 KB, and whose each is."""
+    """Listens for any number of peers: multipart messages, none of 256 KB, and whose each is.
 
-    def __init__(self, socket: zmq.Socket[bytes], endpoint: str, gate: Gate | None = None) -> None:
+    key: as of FrameSocket.
+    """
+
+    def __init__(
+        self, socket: zmq.Socket[bytes], endpoint: str, key: str = "", gate: Gate | None = None
+    ) -> None:
         self.socket = socket
         self.endpoint = endpoint
+        self.key = key
         self.gate = gate
 
     def send(self, peer: bytes, frames: Sequence[Buffer]) -> None:

@@ -30,6 +30,7 @@ class MemoryChannel:
     def __init__(self, endpoint: str, near: str, arrived: deque[Frames]) -> None:
         self.endpoint = endpoint
         self.near = near
+        self.key = ""  # nobody else is in this process
         self.is_open = True
         self.peer: MemoryChannel | None = None
         self._arrived = arrived
@@ -129,7 +130,7 @@ class InMemoryTransport:
         channel = self._listening[address] = MemoryChannel(address, near, deque())
         return channel
 
-    def connected(self, address: str) -> MemoryChannel:
+    def connected(self, address: str, key: str = "") -> MemoryChannel:
         """The lower end of a link. Raises LinkError unless somebody listens, without a peer."""
         upper = self._listening.get(address)
         if upper is None or upper.peer is not None:

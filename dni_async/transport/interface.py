@@ -19,11 +19,13 @@ class FrameChannel(Protocol):
     """One end of a pair: whole messages as frames, in order, to and from exactly one peer.
 
     endpoint: where the upper end listens, as SCHEME://REST. near: where it listens too, for a peer
-    in the same place; may be empty.
+    in the same place; may be empty. key: what the upper end is known by; empty where nobody but
+    this user can connect.
     """
 
     endpoint: str
     near: str
+    key: str
 
     def send(self, frames: Sequence[Buffer]) -> None:
         """Queue frames, which do not change any more; never blocks."""
@@ -77,8 +79,8 @@ class Transport(Protocol):
     def listening(self, address: str, near: str = "") -> FrameChannel:
         """The upper end of a link. Raises LinkError when that cannot be."""
 
-    def connected(self, address: str) -> FrameChannel:
-        """The lower end of a link, to where the upper one listens. Raises LinkError."""
+    def connected(self, address: str, key: str = "") -> FrameChannel:
+        """The lower end of a link, to where the upper one listens by key. Raises LinkError."""
 
     def waiting(self) -> Waiting:
         """What waits for channels of this transport."""

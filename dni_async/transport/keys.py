@@ -1,4 +1,4 @@
-"""Key pairs for links that leave the host: made once, kept in a folder, read by every process.
+"""Key pairs of runs: kept in a folder, read by every process; ``rings`` makes those of one run.
 
 CURVE keys of ZeroMQ (RFC 26), each one line of 40 characters (Z85). A folder holds a pair for the
 coordinator and one that all workers share, and in ``allowed/`` the public keys that may connect.
@@ -31,14 +31,13 @@ class KeyPair:
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """What one process needs: its own pair, whom it connects to, who may connect to it.
+    """What one process needs: its own pair, who the coordinator is, who may connect to it.
 
-    coordinator, worker: public keys, of the control socket and of every inbox.
+    coordinator, allowed: public keys. An inbox has a pair of its own, made each time.
     """
 
     own: KeyPair
     coordinator: bytes
-    worker: bytes
     allowed: frozenset[bytes]
 
 
@@ -73,7 +72,7 @@ def read_keys(folder: Path, role: Role) -> KeyRing:
     if not allowed:
         raise ConfigError(f"keys: {folder / 'allowed'} names nobody, so no worker could connect")
     own = KeyPair(public[role], _read(folder / f"{role}.secret", is_secret=True))
-    return KeyRing(own, public["coordinator"], public["worker"], allowed)
+    return KeyRing(own, public["coordinator"], allowed)
 
 
 def _write(path: Path, key: bytes) -> None:

@@ -14,12 +14,14 @@ import torch
 from dni_async.errors import LinkError
 from dni_async.transport.interface import FrameChannel, Transport
 from dni_async.transport.slots.ends import LowerSlots, SlotEnd, UpperSlots
+from dni_async.transport.slots.greeting import new_name
 from dni_async.transport.slots.handover import SlotListener
 from dni_async.transport.slots.host import can_share_memory
 from dni_async.wire.codec import decode, encode, size_bytes
 from dni_async.wire.messages import (
     PACKED,
     Activation,
+    LinkReady,
     Message,
     ReturnedGradient,
     SlotsAnswer,
@@ -63,11 +65,23 @@ class Link:
         slots = self._slots.slots
         return self.endpoint.partition(":")[0] if slots is None else slots.carrier
 
+    @property
+    def key(self) -> str:
+        """What the upper end is known by; empty where nobody but this user can connect."""
+        return self.channel.key
+
+    @property
+    def slots_at(self) -> str:
+        """Upper end: where memory may be handed over, as LinkReady tells it; may be empty."""
+        return self._slots.listens_at
+
     def share_memory(self, run_id: str, num_slots: int) -> None:
-        """Lower end: memory for so many activations may be offered, where it can be shared."""
-        scheme, _, path = self.endpoint.partition("://")
-        if scheme == "ipc" and can_share_memory():
-            self._slots.wish(f"{path}.slots", run_id, num_slots)
+        """Lower end: memory for so many activations may be offered, where it can be shared.
+
+        It is once LinkReady has told where.
+        """
+        if self.endpoint.startswith("ipc://") and can_share_memory():
+            self._slots.wish(run_id, num_slots)
 
     def offer_slots(self, tensor: torch.Tensor) -> None:
         """Lower end: offer slots for tensors like this one, where it lies, if it is worth it.
@@ -151,6 +165,9 @@ class Link:
                     answer = self._slots.hear(message)
                     if answer is not None:
                         self.send(answer)
+                case LinkReady(slots=path):
+                    self._slots.hear_where(path)
+                    return message, []
                 case _:
                     return message, []
 
@@ -183,16 +200,20 @@ def open_inbox(
 ) -> Link:
     """The upper end of a link: listen for the stage below on ipc://PATH or tcp://HOST:0.
 
-    near: listen on ipc://@NAME as well.
+    near: listen on ipc://@NAME as well. shares_memory: take memory from whoever is near, at a
+    socket beside PATH, or without a file by a name of which nobody knows before LinkReady.
     """
     channel = transport.listening(address, near)
+    scheme, _, path = address.partition("://")
     listener = None
-    shared = near or address
-    if shares_memory and shared.startswith("ipc://") and can_share_memory():
-        listener = SlotListener(f"{shared.removeprefix('ipc://')}.slots")
+    if shares_memory and (near or scheme == "ipc") and can_share_memory():
+        listener = SlotListener(new_name() if near else f"{path}.slots")
     return Link(channel, UpperSlots(listener))
 
 
-def open_outbox(transport: Transport, address: str, *, omits_zeros: bool = False) -> Link:
-    """The lower end of a link: connect to the stage above."""
-    return Link(transport.connected(address), LowerSlots(address), omits_zeros=omits_zeros)
+def open_outbox(
+    transport: Transport, address: str, key: str = "", *, omits_zeros: bool = False
+) -> Link:
+    """The lower end of a link: connect to the stage above, which is known by key, if it has one."""
+    channel = transport.connected(address, key)
+    return Link(channel, LowerSlots(address), omits_zeros=omits_zeros)

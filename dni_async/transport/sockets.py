@@ -25,9 +25,10 @@ from dni_async.transport.channels import (
     is_readable,
 )
 from dni_async.transport.frame_parts import PART_BYTES
-from dni_async.transport.gate import Gate, Guard, protect_client, protect_server
+from dni_async.transport.gate import Gate, protect_client, protect_server
 from dni_async.transport.interface import ControlChannel, FrameChannel
-from dni_async.transport.keys import KeyPair
+from dni_async.transport.keys import KeyPair, KeyRing
+from dni_async.transport.rings import make_key_pair
 from dni_async.transport.tcp_buffers import receive_buffer, send_buffer
 from dni_async.wire.codec import MAX_HEADER_BYTES, MAX_TENSOR_BYTES
 
@@ -36,7 +37,6 @@ __all__ = [
     "Sockets",
     "has_encryption",
     "library_version",
-    "make_key_pair",
     "open_sockets",
 ]
 
@@ -96,18 +96,18 @@ class Poller:
 class Sockets:
     """Makes sockets with the options that every part of the system relies on.
 
-    guard: who may connect over tcp; without one anybody, and on loopback addresses alone. tell: is
+    ring: the keys of tcp sockets, and of names without a file; without it there are none. tell: is
     given a sentence for each address that was refused.
     """
 
     def __init__(
         self,
         context: zmq.Context[zmq.Socket[bytes]],
-        guard: Guard | None = None,
+        ring: KeyRing | None = None,
         tell: Callable[[str], None] = print,
     ) -> None:
         self._context = context
-        self._guard = guard
+        self._ring = ring
         self._tell = tell
         self._gate: Gate | None = None
         self._sockets: list[zmq.Socket[bytes]] = []  # one that nobody holds closes unasked
@@ -125,44 +125,55 @@ class Sockets:
         return ControlServer(socket, _bind(socket, address), gate)
 
     def control_client(self, address: str, peer: bytes) -> ControlClient:
-        """Connect to the coordinator under the routing id peer."""
+        """Connect to the coordinator under the routing id peer. Raises LinkError."""
         socket = self._make(zmq.DEALER, MAX_HEADER_BYTES + SEALED_BYTES)
         socket.setsockopt(zmq.ROUTING_ID, peer)
         socket.setsockopt(zmq.SNDHWM, MAX_UNSENT)
-        guard = self._guard_of(address)
-        if guard is not None:
-            protect_client(socket, guard, is_control=True)
+        if _is_guarded(address):
+            ring = self._ring_for(address)
+            protect_client(socket, ring.own, ring.coordinator)
         _connect(socket, address)
         return ControlClient(socket)
 
     def listening(self, address: str, near: str = "") -> FrameSocket:
-        """The end that listens, also on near (ipc://@NAME). Raises LinkError as control_server."""
-        socket = self._make(zmq.DEALER, self._frame_bytes(address))
+        """The end that listens, also on near (ipc://@NAME). Raises LinkError as control_server.
+
+        Over tcp it is known by a key pair that was made for it alone: nobody connects who was not
+        told its public key.
+        """
+        socket = self._make(zmq.DEALER, _frame_bytes(address))
         _widen(socket, address)
-        gate = self._protect(socket, address)
+        own = make_key_pair() if _is_guarded(address) else None
+        gate = self._protect(socket, address, own)
         endpoint = _bind(socket, address)
         if near:
+            assert own is not None  # others can connect there
             _bind(socket, near)
-        return FrameSocket(socket, endpoint, gate=gate, is_guarded=gate is not None, near=near)
+        key = "" if own is None else own.public.decode()
+        return FrameSocket(socket, endpoint, gate=gate, key=key, near=near)
 
-    def connected(self, address: str) -> FrameSocket:
-        """The end that connects."""
-        socket = self._make(zmq.DEALER, self._frame_bytes(address))
+    def connected(self, address: str, key: str = "") -> FrameSocket:
+        """The end that connects. key: the listener's, over tcp. Raises LinkError for no key."""
+        socket = self._make(zmq.DEALER, _frame_bytes(address))
         _widen(socket, address)
-        guard = self._guard_of(address)
-        if guard is not None:
-            protect_client(socket, guard, is_control=False)
+        if _is_guarded(address):
+            own = self._ring_for(address).own
+            try:
+                protect_client(socket, own, key.encode())
+            except ValueError as error:
+                raise LinkError(f"cannot connect to {address}: it {error}") from error
         _connect(socket, address)
-        return FrameSocket(socket, address, is_guarded=guard is not None)
+        return FrameSocket(socket, address, key=key if _is_guarded(address) else "")
 
     def frame_server(self, address: str) -> FrameServer:
-        """Listen for many. Raises LinkError as control_server does."""
+        """Listen for many, by the ring's own key. Raises LinkError as control_server does."""
         socket = self._make(zmq.ROUTER, PART_BYTES + SEALED_BYTES)
         _widen(socket, address)
         socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
         socket.setsockopt(zmq.RCVHWM, MAX_WAITING)
         gate = self._protect(socket, address)
-        return FrameServer(socket, _bind(socket, address), gate)
+        key = "" if self._ring is None else self._ring.own.public.decode()
+        return FrameServer(socket, _bind(socket, address), key, gate)
 
     def waiting(self) -> Poller:
         """What waits for these sockets."""
@@ -174,29 +185,25 @@ class Sockets:
         self._sockets.remove(socket)
         socket.close(linger=0)
 
-    def _guard_of(self, address: str) -> Guard | None:
-        """The guard, where others than this user could connect: to names without a file too."""
-        return self._guard if address.startswith(("tcp://", "ipc://@")) else None
+    def _ring_for(self, address: str) -> KeyRing:
+        if self._ring is None:
+            raise LinkError(f"will not use {address} without keys")
+        return self._ring
 
-    def _frame_bytes(self, address: str) -> int:
-        """The largest frame: ZeroMQ takes as much from a peer before it knows who that is."""
-        return PART_BYTES + SEALED_BYTES if self._guard_of(address) else MAX_TENSOR_BYTES
-
-    def _protect(self, socket: zmq.Socket[bytes], address: str) -> Gate | None:
-        """Let nobody in on this address but those that the guard knows."""
-        may_be_exposed = self._guard is not None and self._guard.may_be_exposed
-        if is_exposed(address) and not may_be_exposed:
-            raise LinkError(f"will not listen on {address} without keys")
-        guard = self._guard_of(address)
-        if guard is None:
+    def _protect(
+        self, socket: zmq.Socket[bytes], address: str, own: KeyPair | None = None
+    ) -> Gate | None:
+        """Let nobody in on this address but who is allowed. own: its keys, if not the ring's."""
+        if not _is_guarded(address):
             return None
+        ring = self._ring_for(address)
         if self._gate is None:
             try:
-                self._gate = Gate(self._context, guard, self._tell)
+                self._gate = Gate(self._context, ring.allowed, self._tell)
             except zmq.ZMQError as error:
                 raise LinkError(f"cannot make a socket: {error.strerror}") from error
             self._sockets.append(self._gate.socket)
-        protect_server(socket, guard)
+        protect_server(socket, own or ring.own)
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         return self._gate
 
@@ -219,21 +226,15 @@ class Sockets:
 
 @contextmanager
 def open_sockets(
-    guard: Guard | None = None, tell: Callable[[str], None] = print
+    ring: KeyRing | None = None, tell: Callable[[str], None] = print
 ) -> Iterator[Sockets]:
     """Sockets for this process; on leaving, all are closed after their bounded linger."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    sockets = Sockets(context, guard, tell)  # held here, or it may go before the context does
+    sockets = Sockets(context, ring, tell)  # held here, or it may go before the context does
     try:
         yield sockets
     finally:
         context.destroy(linger=LINGER_MS)
-
-
-def make_key_pair() -> KeyPair:
-    """A new CURVE key pair."""
-    public, secret = zmq.curve_keypair()
-    return KeyPair(public, secret)
 
 
 def library_version() -> str:
@@ -258,6 +259,16 @@ def _fd_of(source: Watched) -> int:
     fd = _own(source).socket.get(_FD)
     assert isinstance(fd, int)
     return fd
+
+
+def _is_guarded(address: str) -> bool:
+    """Whether others than this user could connect: to names without a file too."""
+    return address.startswith(("tcp://", "ipc://@"))
+
+
+def _frame_bytes(address: str) -> int:
+    """The largest frame: ZeroMQ takes as much from a peer before it knows who that is."""
+    return PART_BYTES + SEALED_BYTES if _is_guarded(address) else MAX_TENSOR_BYTES
 
 
 def _widen(socket: zmq.Socket[bytes], address: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from dni_async.config.coercion import listed
-from dni_async.config.meant import did_you_mean
+from dni_async.config.meant import GONE, did_you_mean
 from dni_async.config.setting import Setting
 from dni_async.config.settings import SETTINGS
 from dni_async.errors import ConfigError
@@ -23,6 +23,7 @@ __all__ = [
     "GroupedOption",
     "as_settings",
     "check_report",
+    "gone_options",
     "number_or_auto",
     "run_place",
     "run_settings",
@@ -140,6 +141,23 @@ def as_settings(values: Mapping[str, Any]) -> dict[str, Any]:
         name: listed(value) if name in lists and value is not None else value
         for name, value in values.items()
     }
+
+
+def gone_options(command: F) -> F:
+    """Have command say what has become of settings that there were."""
+    for name in GONE:
+        flag = "--" + name.replace("_", "-")
+        off = f"--no-{flag[2:]}"
+        command = click.option(
+            f"{flag}/{off}", name, hidden=True, expose_value=False, callback=refuse_gone
+        )(command)
+    return command
+
+
+def refuse_gone(_ctx: click.Context, param: click.Parameter, is_given: bool | None) -> None:
+    """Raises click.UsageError, which says what has become of it."""
+    if is_given:
+        raise click.UsageError(f"{param.opts[0]} {GONE[str(param.name)]}")
 
 
 def check_report(report: Path | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING
 
 from dni_async.errors import HandshakeError, WorkerDied
 from dni_async.launcher.coordination.event_file import RecordedRun, recorded_run
-from dni_async.launcher.coordination.invitation import choose_run_id, invitation
+from dni_async.launcher.coordination.invitation import (
+    asking_to_join,
+    invitation_line,
+    rings_of,
+)
 from dni_async.launcher.coordination.outside import Outside
 from dni_async.launcher.coordination.pace import Pace
 from dni_async.launcher.coordination.performer import Chronicle, Performer
@@ -24,8 +28,7 @@ from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import RunResult
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.transport.channels import ControlServer
-from dni_async.transport.gate import Guard
-from dni_async.transport.keys import read_keys
+from dni_async.transport.keys import KeyRing
 from dni_async.transport.sockets import Poller, Sockets, open_sockets
 
 if TYPE_CHECKING:
@@ -56,29 +59,25 @@ def train_decoupled(
     Whatever happens, no worker outlives the call.
     """
     chronicle = Chronicle(plan, folder, display, result, shards)
-    run_id = choose_run_id(os.environ if plan.config.has_remote else {})
+    run_id = secrets.token_hex(8)
     terms = terms_of(plan, folder, run_id, result, is_resumed=bool(shards))
     with ExitStack() as stack:
-        guard = _guard(plan, run_id)
-        sockets = stack.enter_context(open_sockets(guard, display.note))
+        own, ring = rings_of(plan)
+        sockets = stack.enter_context(open_sockets(own, display.note))
         processes = stack.enter_context(_processes(plan, folder, display))
-        actors = stack.enter_context(_ray_workers(plan, cluster, run_id, display))
+        actors = stack.enter_context(_ray_workers(plan, cluster, ring, display))
         control = _listen(plan, sockets, processes)
         if actors is not None:
             actors.control = control.endpoint
-        elif plan.config.has_remote:
-            display.note(invitation(plan, control.endpoint, run_id))
+        if plan.config.has_remote:
+            line = invitation_line(plan, control.endpoint, ring)
+            stack.enter_context(folder.inviting(line))
+            if actors is None:
+                display.note(asking_to_join(plan, line))
         machine = stack.enter_context(recorded_run(terms, folder.run_events))
         outside = Outside(control, folder, processes, actors)
-        performer = Performer(plan, folder, run_id, outside, chronicle)
+        performer = Performer(plan, folder, run_id, outside, chronicle, ring)
         Coordinator(machine, outside, performer).run()
-
-
-def _guard(plan: Plan, run_id: str) -> Guard:
-    """Who may connect."""
-    config = plan.config
-    ring = None if config.keys is None else read_keys(Path(config.keys), "coordinator")
-    return Guard(run_id, ring, is_open=config.insecure_without_keys)
 
 
 def _listen(plan: Plan, sockets: Sockets, processes: WorkerProcesses | None) -> ControlServer:
@@ -106,7 +105,7 @@ def _processes(plan: Plan, folder: RunFolder, display: Display) -> Iterator[Work
 
 @contextmanager
 def _ray_workers(
-    plan: Plan, cluster: RayCluster | None, run_id: str, display: Display
+    plan: Plan, cluster: RayCluster | None, ring: KeyRing | None, display: Display
 ) -> Iterator[RayWorkers | None]:
     """What has a Ray cluster place the workers, if one does."""
     if cluster is None:
@@ -114,7 +113,7 @@ def _ray_workers(
         return
     from dni_async.launcher.places.ray.workers import ray_workers
 
-    with ray_workers(plan, cluster, run_id, display.note) as placed:
+    with ray_workers(plan, cluster, ring, display.note) as placed:
         yield placed
 
 

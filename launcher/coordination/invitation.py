@@ -1,39 +1,42 @@
-"""How others join a run: its id, and the line to start them with."""
+"""How others join a run: the line to start them with, and the keys that it holds."""
 
 from __future__ import annotations
 
-import re
-import secrets
-from collections.abc import Mapping
+from pathlib import Path
 
-from dni_async.errors import ConfigError
 from dni_async.launcher.plan.plan import Plan
-from dni_async.transport.gate import RUN_ID_VARIABLE
+from dni_async.transport.keys import KeyRing, read_keys
+from dni_async.transport.rings import INVITATION_VARIABLE, invitation_of, make_rings
 
-__all__ = ["choose_run_id", "invitation"]
+__all__ = ["asking_to_join", "invitation_line", "rings_of"]
 
 
-def choose_run_id(environment: Mapping[str, str]) -> str:
-    """A new one, or the one that the environment gives all members of the run.
+def rings_of(plan: Plan) -> tuple[KeyRing | None, KeyRing | None]:
+    """The coordinator's keys and those of its workers; new ones, unless there is a folder of them.
 
-    Without keys it is their password. Raises ConfigError for one that could be guessed.
+    Of a folder the latter are read only where workers are started here. None where no socket needs
+    any. Raises ConfigError.
     """
-    given = environment.get(RUN_ID_VARIABLE, "")
-    if not given:
-        return secrets.token_hex(8)
-    if not re.fullmatch(r"[A-Za-z0-9_-]{16,64}", given):
-        raise ConfigError(f"{RUN_ID_VARIABLE}: must be 16 to 64 letters, digits, - and _")
-    return given
+    if not plan.config.over_tcp:
+        return None, None
+    if plan.config.keys is None:
+        return make_rings()
+    folder = Path(plan.config.keys)
+    worker = read_keys(folder, "worker") if "local" in plan.hosts else None
+    return read_keys(folder, "coordinator"), worker
 
 
-def invitation(plan: Plan, endpoint: str, run_id: str) -> str:
-    """What to start on other hosts; the id is named only where it is needed."""
-    port = endpoint.rpartition(":")[2]
-    address = f"tcp://{plan.own_address}:{port}"
-    config = plan.config
+def invitation_line(plan: Plan, endpoint: str, ring: KeyRing | None) -> str:
+    """What starts a worker on any host: with the run's own keys, or the name of their folder."""
+    address = f"tcp://{plan.own_address}:{endpoint.rpartition(':')[2]}"
+    line = f"dni-worker --join {address}"
+    if plan.config.keys is not None:
+        return f"{line} --keys {plan.config.keys}"
+    assert ring is not None
+    return f"{INVITATION_VARIABLE}={invitation_of(ring)} {line}"
+
+
+def asking_to_join(plan: Plan, line: str) -> str:
+    """What the user is told to do with that line."""
     num_remote = sum(map(plan.is_remote, range(plan.num_stages)))
-    flags = " --insecure-without-keys" if config.insecure_without_keys else ""
-    line = f"{RUN_ID_VARIABLE}={run_id} dni-worker --join {address}{flags}"
-    if config.keys is not None:
-        line = f"dni-worker --join {address} --keys {config.keys}"
     return f"waiting for {num_remote} workers; start each, on any host, with\n  {line}"

@@ -45,20 +45,31 @@ from dni_async.launcher.run_folder.best import BestCheckpoint
 from dni_async.launcher.run_folder.errands import Errands
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.kept_files import KeptFiles
+from dni_async.transport.keys import KeyRing
 from dni_async.wire.messages import Progress, Welcome
 
 __all__ = ["Chronicle", "Performer"]
 
 
 class Performer:
-    """Of one run. ending: how the run ends, once it does."""
+    """Of one run. ending: how the run ends, once it does.
+
+    ring: the keys of workers that are started here.
+    """
 
     def __init__(
-        self, plan: Plan, folder: RunFolder, run_id: str, outside: Outside, chronicle: Chronicle
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        run_id: str,
+        outside: Outside,
+        chronicle: Chronicle,
+        ring: KeyRing | None = None,
     ) -> None:
         self._plan = plan
         self._folder = folder
         self._run_id = run_id
+        self._ring = ring
         self._outside = outside
         self._chronicle = chronicle
         self._stacks = Stacks(folder)
@@ -137,7 +148,7 @@ class Performer:
         )
 
     def _start(self, action: StartWorker) -> None:
-        config, processes = self._plan.config, self._outside.processes
+        processes = self._outside.processes
         assert processes is not None
         processes.start(
             stage=action.stage,
@@ -145,9 +156,8 @@ class Performer:
             run_id=self._run_id,
             log=self._folder.log(action.stage),
             incarnation=action.incarnation,
-            keys=config.keys,
-            is_open=config.insecure_without_keys,
-            interface=self._plan.own_address if config.has_remote else "",
+            ring=self._ring,
+            interface=self._plan.own_address if self._plan.config.has_remote else "",
             ticket=self._outside.tickets.issue(action.stage, action.incarnation),
         )
 
@@ -311,6 +321,7 @@ def _make_welcome(
         device=decided.device,
         num_threads=decided.num_threads,
         peer=decided.above,
+        peer_key=decided.above_key,
         weights_path=str(folder.stage_weights(stage).resolve()),
         input_shape=plan.input_shape,
         holds_ids=plan.holds_ids,

@@ -91,7 +91,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class SendWelcome:
-    """Tell the stage's worker its part of the run. above: the inbox that it sends to, if any."""
+    """Tell the stage's worker its part of the run.
+
+    above, above_key: the inbox that it sends to, if any, and what that is known by.
+    """
 
     peer: str
     stage: int
@@ -99,6 +102,7 @@ class SendWelcome:
     device: str
     num_threads: int
     next_batch_id: int
+    above_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)

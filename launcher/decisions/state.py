@@ -93,12 +93,16 @@ class Roster:
         is_near = self.may_be_near and above.near and own.place == above.place
         return above.near if is_near else above.endpoint
 
+    def key_of(self, stage: int) -> str:
+        """What that inbox is known by: nobody is told but stage."""
+        return "" if stage + 1 == self.num_stages else self.hellos[stage + 1].key
+
     def move(self, message: InboxMoved) -> None:
         """A stage has a new inbox, if its worker is still there."""
         hello = self.hellos.get(message.stage)
         if hello is not None:
             self.hellos[message.stage] = dataclasses.replace(
-                hello, endpoint=message.endpoint, near=message.near
+                hello, endpoint=message.endpoint, near=message.near, key=message.key
             )
 
     @property

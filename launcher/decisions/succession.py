@@ -39,6 +39,7 @@ def welcome(state: RunState, stage: int) -> list[RunAction]:
             device=state.device(stage),
             num_threads=num_threads,
             next_batch_id=state.source.next_batch_id if stage == 0 else 0,
+            above_key=state.roster.key_of(stage),
         )
     ]
 
@@ -140,9 +141,9 @@ def _introduce(state: RunState, vacancy: Vacancy) -> list[RunAction]:
     vacancy.is_welcomed = True
     actions = welcome(state, stage)
     if _is_training(state, stage - 1):
-        endpoint = state.roster.peer_of(stage - 1)
+        endpoint, key = state.roster.peer_of(stage - 1), state.roster.key_of(stage - 1)
         run_id = state.terms.run_id
-        message = NeighbourReplaced(run_id, "above", vacancy.incarnation, endpoint)
+        message = NeighbourReplaced(run_id, "above", vacancy.incarnation, endpoint, key)
         actions += state.send(stage - 1, message)
     return actions
 

@@ -8,24 +8,21 @@ from pathlib import Path
 
 import click
 
-from dni_async.addresses import is_exposed
 from dni_async.config.names import ModelTraits
 from dni_async.config.run_config import RunConfig
-from dni_async.errors import ConfigError
 from dni_async.launcher.commands.exits import exit_code_of
+from dni_async.launcher.commands.options import gone_options
 from dni_async.launcher.commands.telling import tell, tell_json
 from dni_async.launcher.doctor.examination import Doctor, Question
 from dni_async.launcher.doctor.finding import Finding, count, is_passed
+from dni_async.launcher.doctor.link.access import find_access
 from dni_async.launcher.doctor.link.reach import Address
 from dni_async.launcher.doctor.show import show, to_json
 from dni_async.launcher.report.terminal.console import open_console
-from dni_async.transport.gate import RUN_ID_VARIABLE, Guard
-from dni_async.transport.keys import read_keys
 
 __all__ = ["main"]
 
 EXIT_BAD = 1
-MAX_PASSWORD = 255  # of ZMTP
 DEFAULTS = RunConfig()
 
 
@@ -84,14 +81,9 @@ DEFAULTS = RunConfig()
     "--keys",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="The keys of both ends, made by 'dni-launch keys DIR'.",
+    help="The keys of both ends, made by 'dni-launch keys DIR'.  [default: those of an invitation]",
 )
-@click.option(
-    "--insecure-without-keys",
-    "is_open",
-    is_flag=True,
-    help="Serve and visit beyond loopback without keys: DNI_RUN_ID travels readably.",
-)
+@gone_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
 @click.version_option(package_name="dni-async")
 def command(
@@ -103,25 +95,22 @@ def command(
     width: int,
     batch_size: int,
     keys: Path | None,
-    is_open: bool,
     as_json: bool,
 ) -> int:
     """Find what would keep a run of dni-async from working well here, and say what to do.
 
-    To measure the link between two hosts, run --serve on one and --peer on the other, with a copy
-    of the same --keys DIR, or with the same word in the environment variable DNI_RUN_ID.
+    To measure the link between two hosts, run --serve on one, and on the other the line that it
+    prints; or --peer there, and a copy of the same --keys DIR at both.
 
     Exit code 0 when nothing is bad, else 1.
     """
     visited = [Address.parse(text, is_ours=False) for text in peers]
     served = None if serve is None else Address.parse(serve, is_ours=True)
-    needs_guard = bool(visited or served)
     question = Question(
         listen=[Address.parse(text, is_ours=True) for text in listen],
         peers=visited,
         serve=served,
-        guard=_guard(keys, visited, is_open=is_open) if needs_guard else None,
-        may_be_exposed=keys is not None or is_open,
+        access=find_access(keys, os.environ, visits=bool(visited), serves=served is not None),
         seconds=seconds,
         silence_s=silence_s,
         width=width,
@@ -145,27 +134,6 @@ def command(
     if as_json:
         tell_json(to_json(doctor.findings, doctor.links))
     return 0 if is_passed(doctor.findings) else EXIT_BAD
-
-
-def _guard(keys: Path | None, peers: list[Address], *, is_open: bool) -> Guard:
-    """Who may connect. Raises ConfigError."""
-    if keys is not None:
-        return Guard("", read_keys(keys.expanduser(), "worker"))
-    for peer in peers:
-        if is_exposed(peer.text) and not is_open:
-            raise ConfigError(
-                f"peer: {peer.text} is beyond loopback; make keys by 'dni-launch keys DIR', and "
-                "say --keys DIR at both ends"
-            )
-    password = os.environ.get(RUN_ID_VARIABLE, "")
-    if not password:
-        raise ConfigError(
-            f"both ends need the same --keys DIR, or the same word in the environment variable "
-            f"{RUN_ID_VARIABLE}"
-        )
-    if len(os.fsencode(password)) > MAX_PASSWORD:
-        raise ConfigError(f"{RUN_ID_VARIABLE} has more than the {MAX_PASSWORD} bytes of a password")
-    return Guard(password, is_open=is_open)
 
 
 def main() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from dni_async.addresses import address_towards
 from dni_async.errors import WireError
 from dni_async.launcher.doctor.finding import Finding
 from dni_async.launcher.doctor.host.facts import (
@@ -15,6 +17,7 @@ from dni_async.launcher.doctor.host.facts import (
     look_at_sharing,
     look_at_torch,
 )
+from dni_async.launcher.doctor.link.access import Access
 from dni_async.launcher.doctor.link.findings import (
     Figures,
     Load,
@@ -27,7 +30,7 @@ from dni_async.launcher.doctor.link.measure import Conversation
 from dni_async.launcher.doctor.link.reach import Address, reach, resolve
 from dni_async.launcher.doctor.link.server import serve
 from dni_async.launcher.doctor.link.words import Introduction
-from dni_async.transport.gate import Guard
+from dni_async.transport.rings import INVITATION_VARIABLE
 from dni_async.transport.sockets import Sockets, open_sockets
 from dni_async.transport.tcp_buffers import receive_buffer, send_buffer
 from dni_async.wire.messages import PROTOCOL
@@ -39,13 +42,12 @@ ANSWER_S = 5.0  # how long a peer may take to answer anything
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked for. seconds: to measure with in all; guard: None without serve and peers."""
+    """What is asked for. seconds: to measure with in all; access: by which keys."""
 
     listen: Sequence[Address]
     peers: Sequence[Address]
     serve: Address | None
-    guard: Guard | None
-    may_be_exposed: bool
+    access: Access
     seconds: float
     silence_s: float
     width: int
@@ -76,15 +78,15 @@ class Doctor:
         if facts is not None:
             self._tell(*look_at_sharing(facts))
         for address in question.listen:
-            self._tell(look_at_listening(address, may_be_exposed=question.may_be_exposed))
+            self._tell(look_at_listening(address))
         if question.serve is not None:
-            finding = look_at_listening(question.serve, may_be_exposed=question.may_be_exposed)
+            finding = look_at_listening(question.serve)
             self.may_serve = finding.verdict != "bad"
             self._tell(finding)
         layer_s = None if facts is None else float(facts["layer_s"])
         load = Load(question.width, question.batch_size, layer_s)
         if question.peers:
-            with open_sockets(question.guard, self.note) as sockets:
+            with open_sockets(question.access.visits, self.note) as sockets:
                 for peer in question.peers:
                     self._visit(sockets, peer, load)
 
@@ -92,13 +94,18 @@ class Doctor:
         """Answer other doctors until nobody has asked for a while. Raises LinkError."""
         question = self.question
         assert question.serve is not None
+        invitation = question.access.invitation
         address = f"tcp://{question.serve.host}:{question.serve.port}"
-        with open_sockets(question.guard, self.note) as sockets:
+        with open_sockets(question.access.serves, self.note) as sockets:
             server = sockets.frame_server(address)
             self.note(
                 f"serving on {server.endpoint}; ends after {question.silence_s:.0f} s in which "
                 "nobody asks, or by Ctrl-C"
             )
+            if invitation:
+                where = _reached_at(server.endpoint)
+                line = f"{INVITATION_VARIABLE}={invitation} dni-doctor --peer {where}"
+                self.note(f"on another host, with what else is asked for:\n  {line}")
             serve(
                 server,
                 _ourselves(),
@@ -107,19 +114,17 @@ class Doctor:
             )
 
     def _visit(self, sockets: Sockets, peer: Address, load: Load) -> None:
-        guard = self.question.guard
-        has_keys = guard is not None and guard.ring is not None
         found, host = _find(peer)
-        finding = judge_reach(peer.text, found, has_keys=has_keys)
+        finding = judge_reach(peer.text, found)
         if finding is not None:
             self._tell(finding)
             return
-        channel = sockets.connected(f"tcp://{host}:{peer.port}")
+        channel = sockets.connected(f"tcp://{host}:{peer.port}", self.question.access.hosts)
         try:
             conversation = Conversation(channel)
             ours = _ourselves()
             theirs = conversation.introduce(ours, ANSWER_S)
-            finding = judge_answer(peer.text, theirs, ours, ANSWER_S, has_keys=has_keys)
+            finding = judge_answer(peer.text, theirs, ours, ANSWER_S)
             self._tell(finding)
             if finding.verdict == "bad":
                 return
@@ -127,7 +132,7 @@ class Doctor:
             figures = conversation.measure(seconds, ANSWER_S)
             if figures is None:
                 silent = Reach("silent", ANSWER_S)
-                self._tell(*filter(None, [judge_reach(peer.text, silent, has_keys=has_keys)]))
+                self._tell(*filter(None, [judge_reach(peer.text, silent)]))
                 return
         except WireError as error:
             what = f"says what cannot be understood: {error}"
@@ -147,6 +152,15 @@ class Doctor:
 
 def _ourselves() -> Introduction:
     return Introduction(platform.node(), installed("dni-async"), installed("torch"), PROTOCOL)
+
+
+def _reached_at(endpoint: str) -> str:
+    """Where others reach what listens there: on any address, on the one towards elsewhere."""
+    if not endpoint.startswith("tcp://0.0.0.0:"):
+        return endpoint
+    with suppress(OSError):
+        return f"tcp://{address_towards()}:{endpoint.rpartition(':')[2]}"
+    return endpoint
 
 
 def _find(peer: Address) -> tuple[Reach, str]:

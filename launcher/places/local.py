@@ -22,6 +22,8 @@ from dni_async.files.scratch import SCRATCH, remove_scratch
 from dni_async.launcher.places.exits import Ends, reap
 from dni_async.launcher.places.server import ForkServer, ForkServers
 from dni_async.system import adopt_orphans
+from dni_async.transport.keys import KeyRing
+from dni_async.transport.rings import told_ring
 
 __all__ = [
     "Exited",
@@ -168,8 +170,7 @@ class WorkerProcesses:
         run_id: str,
         log: Path,
         incarnation: int = 0,
-        keys: str | None = None,
-        is_open: bool = False,
+        ring: KeyRing | None = None,
         interface: str = "",
         ticket: str = "",
     ) -> None:
@@ -180,8 +181,7 @@ class WorkerProcesses:
             "run_id": run_id,
             "log": str(log),
             "incarnation": incarnation,
-            "keys": keys,
-            "is_open": is_open,
+            "ring": None if ring is None else told_ring(ring),
             "interface": interface,
             "ticket": ticket,
         }

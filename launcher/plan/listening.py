@@ -10,6 +10,7 @@ from dni_async.config.meant import did_you_mean_file
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.transport.keys import read_keys
+from dni_async.transport.sockets import has_encryption
 
 __all__ = ["control_address", "own_address", "resolve_keys"]
 
@@ -35,6 +36,11 @@ def resolve_keys(config: RunConfig) -> str | None:
 
     Raises ConfigError where a key cannot be read or the address cannot be listened on.
     """
+    if config.over_tcp and not has_encryption():
+        raise ConfigError(
+            f"{'workers' if config.has_remote else 'transport'}: tcp needs a libzmq with CURVE, "
+            "which this one is not; 'pip install pyzmq' brings one"
+        )
     if config.listen is not None:
         port = int(config.listen.rpartition(":")[2])
         _try_address("listen", config.listen, config.listen_host, port)

@@ -6,8 +6,8 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -216,6 +216,19 @@ class RunFolder:
     def log(self, stage: int) -> Path:
         """A worker's standard output and error."""
         return self.logs / names.log(stage)
+
+    @contextmanager
+    def inviting(self, line: str) -> Iterator[None]:
+        """Have the line by which others join lie here, for this user alone, within the block."""
+        path = self.path / names.INVITATION
+        path.unlink(missing_ok=True)
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(fd, "w", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
     def add_metrics(self, line: Mapping[str, Any]) -> None:
         """Append one line of metrics; what a full disk does not take is tried with the next."""

@@ -50,7 +50,7 @@ def test_a_file_that_is_not_there_is_looked_for_beside_it(tmp_path: Path) -> Non
 def test_only_what_is_nearly_a_setting_is_taken_for_one() -> None:
     known = [each.variable for each in SETTINGS.values()]
     foreign = ["DNI_COORDINATOR_PORT", "DNI_COORDINATOR_SERVICE_HOST", "DNI_IMAGE", "DNI_USER"]
-    foreign += ["DNI_RUN_ID", "DNI_GIVEN", "DNI_WORKER_JOIN", "DNI_WORKER_NAME", "BATCH_SIZ"]
+    foreign += ["DNI_INVITATION", "DNI_GIVEN", "DNI_WORKER_JOIN", "DNI_WORKER_NAME", "BATCH_SIZ"]
     assert list(misspelt([*known, *foreign], known)) == []
     (said,) = misspelt(["DNI_BATCH_SIZ"], known)
     assert said.endswith("; did you mean 'DNI_BATCH_SIZE'?")

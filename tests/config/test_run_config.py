@@ -74,7 +74,6 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "silent_after_s": ABOVE_ZERO,
     "interface": st.just("127.0.0.1"),  # another needs more; see CONFIGS
     "keys": st.none(),
-    "insecure_without_keys": st.booleans(),
     "threads_per_worker": st.none() | st.integers(1, 256),
     "start_timeout_s": ABOVE_ZERO,
     "max_restarts": st.integers(0, 2**31),
@@ -310,23 +309,11 @@ def test_a_config_does_not_change() -> None:
         ({"interface": "0.0.0.0"}, "interface: must be one IPv4 address of this machine"),
         ({"interface": "10.1.2.3"}, "interface: is for --transport tcp, but that is auto"),
         ({"keys": "k"}, "keys: is for --transport tcp, but that is auto"),
-        (
-            {"interface": "10.1.2.3", "transport": "tcp"},
-            "interface: 10.1.2.3 can be reached from other hosts; make keys",
-        ),
-        (
-            {"keys": "k", "transport": "tcp", "insecure_without_keys": True},
-            "insecure_without_keys: there are keys",
-        ),
         ({"address": "10.1.2.3:6379"}, "address: is for engine ray, but that is own"),
         ({"ray_gpus": 1.0}, "ray_gpus: is for engine ray, but that is own"),
         ({"engine": "ray", "ray_gpus": 1.5}, "ray_gpus: must be a fraction of a GPU or a number"),
         ({"engine": "ray", "ray_gpus": -1.0}, "ray_gpus: must be a fraction of a GPU or a number"),
         ({"engine": "ray", "transport": "ipc"}, "transport: ipc reaches no other host"),
-        (
-            {"engine": "ray", "listen": "tcp://10.1.2.3:0"},
-            "listen: 10.1.2.3 can be reached from other hosts; make keys",
-        ),
         (
             {"engine": "ray", "listen": "tcp://127.0.0.1:5", "workers": ("local", "remote")},
             "workers: with engine ray Ray places them all",
@@ -473,7 +460,6 @@ def test_what_a_resumed_run_keeps_is_all_but_what_may_change() -> None:
         {"max_restarts": 9},  # a run that is out of them
         {"record_events": True},
         {"interface": "127.0.0.2"},
-        {"insecure_without_keys": True},
     ],
     ids=lambda changed: next(iter(changed)),
 )

@@ -13,7 +13,7 @@ import pytest
 
 from dni_async.launcher.places.local import command_for
 from dni_async.transport.keys import write_keys
-from dni_async.transport.sockets import make_key_pair
+from dni_async.transport.rings import invitation_of, make_key_pair, make_rings
 from tests.marked_process import MarkedProcess
 
 pytestmark = pytest.mark.system
@@ -26,12 +26,12 @@ def start(tmp_path: Path) -> Iterator[Start]:
     """Start doctors; all their processes are gone after the test."""
     started: list[MarkedProcess] = []
 
-    def start_one(*arguments: str, run_id: str = "word", is_cold: bool = False) -> MarkedProcess:
+    def start_one(*arguments: str, invitation: str = "", is_cold: bool = False) -> MarkedProcess:
         started.append(
             MarkedProcess(
                 command_for("dni_async.launcher.doctor.cli", *arguments),
                 cwd=tmp_path,
-                environment={"COLUMNS": "120", "DNI_RUN_ID": run_id},
+                environment={"COLUMNS": "120", "DNI_INVITATION": invitation},
                 is_cold=is_cold,
             )
         )
@@ -47,10 +47,10 @@ def assert_nothing_left(doctor: MarkedProcess) -> None:
     assert list(doctor.temporary.iterdir()) == []
 
 
-@pytest.fixture(params=["password", "keys"])
+@pytest.fixture(params=["invitation", "keys"])
 def membership(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
-    """Flags by which two doctors know each other."""
-    if request.param == "password":
+    """Flags by which two doctors know each other; none, where one invites the other."""
+    if request.param == "invitation":
         return []
     write_keys(tmp_path / "ring", coordinator=make_key_pair(), worker=make_key_pair())
     return [f"--keys={tmp_path / 'ring'}"]
@@ -59,7 +59,11 @@ def membership(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
 def test_two_doctors_measure_the_link_between_them(start: Start, membership: list[str]) -> None:
     serving = start("--serve=tcp://127.0.0.1:0", *membership)
     address = serving.wait_for(r"serving on (tcp://127\.0\.0\.1:\d+)").group(1)
-    visiting = start(f"--peer={address}", "--seconds=1", "--json", *membership)
+    word = ""
+    if not membership:
+        word, told = serving.wait_for(r"DNI_INVITATION=(\S+) dni-doctor --peer (\S+)").groups()
+        assert told == address
+    visiting = start(f"--peer={address}", "--seconds=1", "--json", *membership, invitation=word)
     code = visiting.end()
     told = json.loads(visiting.output)
     assert code == (0 if told["passed"] else 1)
@@ -86,21 +90,23 @@ def test_one_that_serves_ends_when_nobody_asks(start: Start) -> None:
     assert_nothing_left(doctor)
 
 
-def test_another_word_and_a_silent_peer_are_bad_in_time_and_it_is_said_why(start: Start) -> None:
-    """Both ends say so where there are two. Both visits at once, as each takes five seconds."""
+def test_another_invitation_and_a_silent_peer_are_bad_and_it_is_said_why(
+    start: Start,
+) -> None:
+    """Both visits at once, as each takes five seconds."""
+    another = invitation_of(make_rings()[1])
     serving = start("--serve=tcp://127.0.0.1:0")
     address = serving.wait_for(r"serving on (tcp://127\.0\.0\.1:\d+)").group(1)
     with (
         socket.create_server(("127.0.0.1", 0), backlog=0) as server,
         socket.create_connection(server.getsockname()),  # fills the queue
     ):
-        visiting = start(f"--peer={address}", run_id="another word")
-        unheard = start(f"--peer=tcp://127.0.0.1:{server.getsockname()[1]}")
+        visiting = start(f"--peer={address}", invitation=another)
+        unheard = start(f"--peer=tcp://127.0.0.1:{server.getsockname()[1]}", invitation=another)
         assert visiting.end() == 1
         assert unheard.end() == 1
     assert f"bad       peer {address}: connects, but no answer within 5 s" in visiting.output
-    assert "remedy: the same DNI_RUN_ID at both ends" in visiting.output
-    serving.wait_for("was refused")
+    assert "remedy: start dni-doctor --serve there, and here by the line that" in visiting.output
     assert "no answer within 5 s" in unheard.output
     assert "firewall" in unheard.output
     assert_nothing_left(unheard)
@@ -119,25 +125,25 @@ def test_an_interrupted_examination_leaves_nothing(start: Start, signum: int) ->
 
 
 @pytest.mark.parametrize(
-    ("arguments", "run_id", "said"),
+    ("arguments", "invitation", "said"),
     [
         (["--peer=localhost"], "word", "is not tcp://HOST:PORT"),
-        (["--peer=tcp://192.0.2.1:5555"], "word", "--keys DIR at both ends"),
-        (["--serve=tcp://127.0.0.1:0"], "", "DNI_RUN_ID"),
-        (["--serve=tcp://127.0.0.1:0"], "x" * 256, "255 bytes"),
-        (["--serve=tcp://127.0.0.1:0", "--keys=nowhere"], "word", "cannot be read"),
-        (["--seconds=61"], "word", "61"),
-        (["--nonsense"], "word", "No such option"),
+        (["--peer=tcp://192.0.2.1:5555"], "", "--keys DIR at both ends"),
+        (["--peer=tcp://192.0.2.1:5555"], "word", "DNI_INVITATION: is no whole invitation"),
+        (["--serve=tcp://127.0.0.1:0", "--keys=nowhere"], "", "cannot be read"),
+        (["--insecure-without-keys"], "", "is gone, as every run has keys"),
+        (["--seconds=61"], "", "61"),
+        (["--nonsense"], "", "No such option"),
     ],
 )
-def test_usage(start: Start, arguments: list[str], run_id: str, said: str) -> None:
-    doctor = start(*arguments, run_id=run_id)
+def test_usage(start: Start, arguments: list[str], invitation: str, said: str) -> None:
+    doctor = start(*arguments, invitation=invitation)
     assert doctor.end() == 2
     assert said in doctor.output
 
 
-def test_what_must_not_be_listened_on_is_not_served(start: Start) -> None:
-    doctor = start("--serve=tcp://0.0.0.0:0")
+def test_what_cannot_be_listened_on_is_not_served(start: Start) -> None:
+    doctor = start("--serve=tcp://192.0.2.1:0")
     assert doctor.end() == 1
-    assert "bad       listen tcp://0.0.0.0:0" in doctor.output
+    assert "bad       listen tcp://192.0.2.1:0" in doctor.output
     assert "serving on" not in doctor.output

@@ -10,18 +10,20 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dni_async.launcher.places.local import command_for
+from dni_async.transport.rings import invitation_of, make_rings
 from tests.marked_process import MarkedProcess
 from tests.system.conftest import Launch
+from tests.transport.test_gate import FalseListener
 
 pytestmark = pytest.mark.system
 slow = pytest.mark.slow
-RUN_ID = "a-password-of-the-run"
 REMOTE = ("--workers=remote", "--listen=tcp://127.0.0.1:0", "--no-baseline", "--width=64")
 Join = Callable[..., MarkedProcess]
 
@@ -31,13 +33,9 @@ def join(tmp_path: Path) -> Iterator[Join]:
     """Start workers that join the run of a launch; whatever the test does, they are gone after."""
     started: list[MarkedProcess] = []
 
-    def start(address: str, *arguments: str) -> MarkedProcess:
-        command = command_for("dni_async.workers.__main__", f"--join={address}", *arguments)
-        worker = MarkedProcess(
-            command,
-            cwd=tmp_path,
-            environment={"DNI_RUN_ID": RUN_ID},
-        )
+    def start(asked: Asked, *arguments: str) -> MarkedProcess:
+        command = command_for("dni_async.workers.__main__", f"--join={asked.address}", *arguments)
+        worker = MarkedProcess(command, cwd=tmp_path, environment=asked.environment)
         started.append(worker)
         return worker
 
@@ -46,15 +44,23 @@ def join(tmp_path: Path) -> Iterator[Join]:
         each.abort()
 
 
-@pytest.fixture(autouse=True)
-def run_id(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both sides have the run's id from their environment."""
-    monkeypatch.setenv("DNI_RUN_ID", RUN_ID)
+@dataclass(frozen=True)
+class Asked:
+    """What a run has asked for: whom to join, and by which invitation, if by one."""
+
+    address: str
+    invitation: str = ""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of a worker."""
+        return {"DNI_INVITATION": self.invitation} if self.invitation else {}
 
 
-def address_of(run: Launch) -> str:
+def asked_by(run: Launch) -> Asked:
     """Where the run waits for its workers."""
-    return run.wait_for(r"dni-worker --join (tcp://\S+)").group(1)
+    found = run.wait_for(r"(?:DNI_INVITATION=(\S+) )?dni-worker --join (tcp://\S+)")
+    return Asked(found.group(2), found.group(1) or "")
 
 
 def ours(run: Launch) -> dict[str, Any]:
@@ -72,7 +78,7 @@ def assert_all_left(*workers: MarkedProcess) -> None:
 
 def test_all_workers_join(launch: Callable[..., Launch], join: Join) -> None:
     run = launch(*REMOTE, "--epochs=3", "--width=256")
-    workers = [join(address_of(run)) for _ in range(4)]
+    workers = [join(asked_by(run)) for _ in range(4)]
     assert run.end() == 0, run.output
     row = ours(run)
     assert {each["pid"] for each in row["workers"]} == {each.process.pid for each in workers}
@@ -84,7 +90,7 @@ def test_all_workers_join(launch: Callable[..., Launch], join: Join) -> None:
 
 def test_local_and_remote_workers_mix(launch: Callable[..., Launch], join: Join) -> None:
     run = launch(*REMOTE, "--epochs=10", "--workers=local,remote")
-    workers = [join(address_of(run), "--stage=3"), join(address_of(run), "--stage=2")]
+    workers = [join(asked_by(run), "--stage=3"), join(asked_by(run), "--stage=2")]
     assert run.end() == 0, run.output
     row = ours(run)
     assert [each["pid"] for each in row["workers"]][2:] == [
@@ -100,7 +106,7 @@ def test_local_and_remote_workers_mix(launch: Callable[..., Launch], join: Join)
 def test_lockstep_stays_exact(launch: Callable[..., Launch], join: Join, transport: str) -> None:
     flags = [flag for flag in REMOTE if flag != "--no-baseline"]
     run = launch(*flags, "--rule=backprop", "--epochs=2", f"--transport={transport}")
-    workers = [join(address_of(run), "--threads=1") for _ in range(4)]
+    workers = [join(asked_by(run), "--threads=1") for _ in range(4)]
     assert run.end() == 0, run.output
     decoupled, alone, *_ = run.report()["runs"]
     told = [(each["train_loss"], each["test_loss"]) for each in decoupled["epochs"]]
@@ -110,7 +116,7 @@ def test_lockstep_stays_exact(launch: Callable[..., Launch], join: Join, transpo
 
 def test_a_spare_takes_the_place_of_the_dead(launch: Callable[..., Launch], join: Join) -> None:
     run = launch(*REMOTE, "--epochs=60", "--checkpoint-every=10")
-    address = address_of(run)
+    address = asked_by(run)
     workers = [join(address, f"--stage={stage}") for stage in range(4)]
     run.wait_for("workers started")
     spare = join(address)
@@ -134,7 +140,7 @@ def test_a_spare_takes_the_place_of_the_dead(launch: Callable[..., Launch], join
 def test_who_joins_after_a_death_takes_the_place(launch: Callable[..., Launch], join: Join) -> None:
     """As a container does that is started again."""
     run = launch(*REMOTE, "--epochs=100", "--layers=2")
-    address = address_of(run)
+    address = asked_by(run)
     workers = [join(address, f"--stage={stage}") for stage in range(2)]
     run.wait_for("epoch +2 ")
     workers[0].process.kill()
@@ -143,6 +149,12 @@ def test_who_joins_after_a_death_takes_the_place(launch: Callable[..., Launch], 
     run.wait_for("stage 0 trains again")
     assert run.end() == 0, run.output
     assert_all_left(workers[1], again)
+
+
+def invited(keys: Path) -> str:
+    """What ``dni-launch keys DIR --invitation`` prints."""
+    command = command_for("dni_async.launcher.cli", "keys", str(keys), "--invitation")
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
 
 
 def test_keys_admit_workers(launch: Callable[..., Launch], join: Join, tmp_path: Path) -> None:
@@ -155,10 +167,15 @@ def test_keys_admit_workers(launch: Callable[..., Launch], join: Join, tmp_path:
         shutil.copytree(keys, tmp_path / side)  # nobody needs the other side's secret
         (tmp_path / side / f"{other}.secret").unlink()
     run = launch(*REMOTE, "--epochs=2", f"--keys={tmp_path / 'coordinator'}")
-    address = address_of(run)
-    assert RUN_ID not in run.output
-    workers = [join(address, f"--keys={tmp_path / 'worker'}") for _ in range(4)]
-    stranger = join(address, "--join-timeout-s=3")  # it has the password, but that is for nothing
+    asked = asked_by(run)
+    assert not asked.invitation
+    line = (run.run_dir / "invitation").read_text()
+    assert line == f"dni-worker --join {asked.address} --keys {tmp_path / 'coordinator'}\n"
+    told = invited(keys)
+    workers = [join(asked, f"--keys={tmp_path / 'worker'}") for _ in range(3)]
+    workers.append(join(replace(asked, invitation=told)))  # to where there is no copy
+    other = invitation_of(make_rings()[1])
+    stranger = join(replace(asked, invitation=other), "--join-timeout-s=3")
     assert stranger.end() == 75
     assert run.end() == 0, run.output
     assert_all_left(*workers)
@@ -167,15 +184,12 @@ def test_keys_admit_workers(launch: Callable[..., Launch], join: Join, tmp_path:
 def test_torchrun_starts_workers(launch: Callable[..., Launch], tmp_path: Path) -> None:
     """Three for two stages; MASTER_PORT is of torchrun's own store, so --join says where to."""
     run = launch(*REMOTE, "--epochs=100000", "--layers=2")
+    asked = asked_by(run)
     command = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=3"),
-        *("--no-python", *command_for("dni_async.workers.__main__", f"--join={address_of(run)}")),
+        *("--no-python", *command_for("dni_async.workers.__main__", f"--join={asked.address}")),
     ]
-    started = MarkedProcess(
-        command,
-        cwd=tmp_path,
-        environment={"DNI_RUN_ID": RUN_ID},
-    )
+    started = MarkedProcess(command, cwd=tmp_path, environment=asked.environment)
     try:
         # The third may come long after the others: the run goes on until it is there.
         for said in ("hosting stage 0", "hosting stage 1", "waiting for a stage"):
@@ -200,10 +214,10 @@ def test_workers_from_elsewhere_send_their_files_and_write_in_their_own_folders_
         *REMOTE, "--epochs=80", "--checkpoint-every=10", "--record-events", "--profile",
         "--torch-profiler=0", "--layers=2",
     )  # fmt: skip
-    address = address_of(run)
-    workers = [join(address, f"--stage={stage}") for stage in range(2)]
+    asked = asked_by(run)
+    workers = [join(asked, f"--stage={stage}") for stage in range(2)]
     run.wait_for("workers started")
-    spare = join(address)
+    spare = join(asked)
     run.wait_for("epoch +5 ")
     workers[1].process.kill()  # the spare is sent the shard that it goes on from
     run.wait_for("stage 1 trains again")
@@ -213,7 +227,6 @@ def test_workers_from_elsewhere_send_their_files_and_write_in_their_own_folders_
     assert (run.run_dir / "profile" / "torch-stage-0.json").is_file()
     names = {path.name for path in (run.run_dir / "events").iterdir()}
     assert names == {"stage-0.jsonl", "stage-1.1.jsonl", "run.jsonl"}
-    assert RUN_ID not in (run.run_dir / "events" / "run.jsonl").read_text()  # it is a password
     assert ours(run)["test_metrics"]["accuracy"] > 0.9
     assert_all_left(spare)
     assert workers[0].end() == 0, workers[0].output
@@ -227,7 +240,7 @@ def test_workers_from_elsewhere_send_their_files_and_write_in_their_own_folders_
 
 def test_nobody_joins(launch: Callable[..., Launch], join: Join) -> None:
     run = launch(*REMOTE, "--join-timeout-s=5")
-    worker = join(address_of(run), "--stage=2")
+    worker = join(asked_by(run), "--stage=2")
     assert run.end() == 75
     assert "stage 2 joined" in run.output
     assert re.search(r"Error: waited 5 s for Hello from stage 0, stage 1, stage 3", run.output)
@@ -236,18 +249,36 @@ def test_nobody_joins(launch: Callable[..., Launch], join: Join) -> None:
 
 
 def test_nobody_listens(join: Join) -> None:
-    worker = join("tcp://127.0.0.1:9", "--join-timeout-s=1")
+    word = invitation_of(make_rings()[1])
+    worker = join(Asked("tcp://127.0.0.1:9", word), "--join-timeout-s=1")
     assert worker.end() == 75
     assert "nobody answered at tcp://127.0.0.1:9 for 1 s; is dni-launch listening" in worker.output
+
+
+def test_who_listens_where_a_run_was_asked_for_gets_nothing(
+    launch: Callable[..., Launch], join: Join, tmp_path: Path
+) -> None:
+    """And when the launcher has its port after all, the worker joins it."""
+    keys = tmp_path / "keys"
+    word = invited(keys)  # makes them
+    with FalseListener("PLAIN") as false:
+        asked = Asked(false.endpoint, word)
+        workers = [join(asked) for _ in range(2)]
+        false.wait_for_failure()
+        assert false.shown == []
+        assert not false.router.poll(0)
+    run = launch(*REMOTE, "--layers=2", f"--listen={asked.address}", f"--keys={keys}")
+    assert run.end() == 0, run.output
+    assert_all_left(*workers)
 
 
 def test_an_interrupted_run_sends_its_workers_home(
     launch: Callable[..., Launch], join: Join
 ) -> None:
     run = launch(*REMOTE, "--epochs=100000")
-    workers = [join(address_of(run)) for _ in range(4)]
+    workers = [join(asked_by(run)) for _ in range(4)]
     run.wait_for("epoch +2 ")
-    spare = join(address_of(run))
+    spare = join(asked_by(run))
     spare.wait_for("waiting for a stage")
     run.interrupt()
     assert run.end() == 130
@@ -259,7 +290,7 @@ def test_workers_leave_when_the_coordinator_is_gone(
     launch: Callable[..., Launch], join: Join
 ) -> None:
     run = launch(*REMOTE, "--epochs=100000", "--layers=2", "--silent-after-s=2")
-    workers = [join(address_of(run)) for _ in range(2)]
+    workers = [join(asked_by(run)) for _ in range(2)]
     run.wait_for("epoch +2 ")
     os.kill(run.process.pid, signal.SIGKILL)
     for worker in workers:
@@ -271,7 +302,7 @@ def test_a_worker_that_is_interrupted_leaves_the_run(
     launch: Callable[..., Launch], join: Join
 ) -> None:
     run = launch(*REMOTE, "--epochs=100000", "--layers=2", "--max-restarts=0")
-    workers = [join(address_of(run)) for _ in range(2)]
+    workers = [join(asked_by(run)) for _ in range(2)]
     run.wait_for("epoch +2 ")
     workers[0].interrupt()
     assert workers[0].end() == 130
@@ -286,7 +317,6 @@ def test_a_worker_that_is_interrupted_leaves_the_run(
         (["--workers=remote"], "workers: remote ones must know where to join"),
         (["--listen=tcp://127.0.0.1:1"], "listen: is for --workers remote"),
         (["--workers=remote", "--listen=127.0.0.1:1"], "listen: must be tcp://HOST:PORT"),
-        (["--workers=remote", "--listen=tcp://0.0.0.0:0"], "0.0.0.0 can be reached from other"),
         (["--workers=elsewhere"], "workers: each is local or remote, but one is 'elsewhere'"),
         (["--workers=remote", "--listen=tcp://192.0.2.9:0", "--keys=k"], "Cannot assign"),
     ],
@@ -301,7 +331,7 @@ def test_what_cannot_be_listened_on_is_refused(
 
 def test_a_port_that_is_taken_is_refused(launch: Callable[..., Launch]) -> None:
     first = launch(*REMOTE)
-    address = address_of(first)
+    address = asked_by(first).address
     second = launch(*REMOTE, f"--listen={address}")
     assert second.end() == 2
     assert f"listen: {address} cannot be listened on: Address already in use; take" in second.output

@@ -14,6 +14,7 @@ import pytest
 
 from benchmarks.workloads.strangers import KINDS, imposters, raw_stranger
 from dni_async.launcher.places.local import command_for
+from dni_async.transport.rings import read_invitation
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
@@ -54,6 +55,33 @@ def test_a_run_with_keys(launch: Callable[..., Launch], tmp_path: Path) -> None:
     run.assert_nothing_left()
 
 
+def test_secrets_are_on_no_command_line_and_in_no_file_that_others_read(
+    launch: Callable[..., Launch],
+) -> None:
+    """Of a run with keys of its own: they go through pipes, and into one file while it lasts."""
+    run = launch("--epochs=100000", "--no-baseline", "--width=64", "--workers=local,remote",
+                 "--listen=tcp://127.0.0.1:0", "--record-events")  # fmt: skip
+    secret = run.wait_for(r"DNI_INVITATION=(\S+)").group(1)
+    run.wait_for("waiting for workers|waiting for 2 workers")
+    processes = [psutil.Process(run.process.pid)]
+    processes += processes[0].children(recursive=True)
+    assert not [p for p in processes if secret in " ".join(p.cmdline())]
+    holding = {path for path in run.run_dir.rglob("*") if path.is_file() and holds(path, secret)}
+    assert holding == {run.run_dir / "invitation"}
+    assert stat.S_IMODE((run.run_dir / "invitation").stat().st_mode) == 0o600
+    run.interrupt()
+    assert run.end() == 130, run.output
+    assert not (run.run_dir / "invitation").exists()
+    assert not [path for path in run.run_dir.rglob("*") if path.is_file() and holds(path, secret)]
+
+
+def holds(path: Path, secret: str) -> bool:
+    """Whether the file has the invitation in it, or the secret key that it tells."""
+    key = read_invitation(secret).own.secret
+    content = path.read_bytes()
+    return secret.encode() in content or key in content
+
+
 def test_keys_that_others_may_read_are_refused_before_any_process(
     launch: Callable[..., Launch], tmp_path: Path
 ) -> None:
@@ -81,15 +109,14 @@ def test_strangers_at_every_port_change_nothing(launch: Callable[..., Launch]) -
         for port in ports:
             endpoint = f"tcp://127.0.0.1:{port}"
             stack.enter_context(imposters(endpoint, NUM_IMPOSTERS // len(ports)))
-        run.wait_for("connection from 127.0.0.1 was refused")
         epoch = int(re.findall(r"epoch +(\d+)", run.output)[-1])
         run.wait_for(f"epoch +{epoch + 10} ")
         after = [worker.memory_info().rss for worker in workers]
-    assert run.output.count("was refused") == 1
+    assert "was refused" not in run.output  # no key that anybody knows was shown: cut off unheard
     assert max(a - b for a, b in zip(after, before, strict=True)) < 100 * 2**20
     for stage in range(1, len(workers)):
         log = (run.run_dir / "logs" / f"worker-{stage}.log").read_text()
-        assert log.count("was refused") == 1
+        assert "was refused" not in log
     run.interrupt()
     assert run.end() == 130, run.output
     run.assert_nothing_left()

@@ -23,6 +23,8 @@ from dni_async.wire.messages import (
     PACKED,
     Activation,
     Credit,
+    LinkHello,
+    LinkReady,
     Marker,
     Message,
     ReturnedGradient,
@@ -31,6 +33,7 @@ from dni_async.wire.messages import (
     TensorMeta,
 )
 from dni_async.wire.tensors import VIEW_BYTES
+from tests.transport.ring import lone_ring
 
 PATIENCE_S = 10.0
 Ends = tuple[Link, Link]
@@ -40,16 +43,18 @@ sharing = pytest.mark.skipif(not can_share_memory(), reason="needs sealed anonym
 @pytest.fixture
 def sockets() -> Iterator[Sockets]:
     """Sockets of one context, closed after the test."""
-    with open_sockets() as opened:
+    with open_sockets(lone_ring()) as opened:
         yield opened
 
 
 def join(sockets: Sockets, address: str, *, shares_memory: bool) -> Iterator[Ends]:
     """Both ends of one link, lower first, joined."""
     upper = open_inbox(sockets, address, shares_memory=shares_memory)
-    lower = open_outbox(sockets, upper.endpoint)
-    lower.send(Credit("run", (0,)))
-    assert receive(upper) == (Credit("run", (0,)), [])
+    lower = open_outbox(sockets, upper.endpoint, upper.key)
+    lower.send(LinkHello("run", 0, 2))
+    assert receive(upper) == (LinkHello("run", 0, 2), [])
+    upper.send(LinkReady("run", 1, 0, upper.slots_at))
+    assert receive(lower) == (LinkReady("run", 1, 0, upper.slots_at), [])
     yield lower, upper
     for end in (lower, upper):
         end.close()
@@ -172,7 +177,7 @@ def test_messages_of_all_kinds_keep_their_order(link: Ends) -> None:
 
 def test_zeros_are_omitted_where_that_was_asked_for_and_pays(sockets: Sockets) -> None:
     upper = open_inbox(sockets, "tcp://127.0.0.1:0")
-    lower = open_outbox(sockets, upper.endpoint, omits_zeros=True)
+    lower = open_outbox(sockets, upper.endpoint, upper.key, omits_zeros=True)
     torch.manual_seed(0)
     active = torch.randn(64, 128).relu()
     for batch_id, hidden in enumerate((active, torch.randn(64, 128), active[:1], active[:, :3])):

@@ -20,6 +20,7 @@ from dni_async.transport.sockets import (
     open_sockets,
 )
 from dni_async.wire.messages import MAX_PART_BYTES, Bye, Failed, FilePart, Hello, Stop
+from tests.transport.ring import lone_ring
 
 PATIENCE_S = 10.0
 LARGE = bytes(range(256)) * 1024  # past the size from which frames are not copied
@@ -28,7 +29,7 @@ LARGE = bytes(range(256)) * 1024  # past the size from which frames are not copi
 @pytest.fixture
 def sockets() -> Iterator[Sockets]:
     """Sockets of one context, closed after the test."""
-    with open_sockets() as opened:
+    with open_sockets(lone_ring()) as opened:
         yield opened
 
 
@@ -42,7 +43,7 @@ def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def pair(sockets: Sockets, address: str) -> tuple[FrameSocket, FrameSocket]:
     """The end that connected and the end that listens, joined."""
     listening = sockets.listening(address)
-    connected = sockets.connected(listening.endpoint)
+    connected = sockets.connected(listening.endpoint, listening.key)
     connected.send([b"hello"])
     assert receive(listening) == [b"hello"]
     return connected, listening
@@ -116,7 +117,7 @@ def test_sending_does_not_wait_for_a_peer(sockets: Sockets, address: str) -> Non
     listening = sockets.listening(address)
     listening.send([b"to nobody"])
     listening.send([b"to nobody", LARGE])
-    connected = sockets.connected(listening.endpoint)
+    connected = sockets.connected(listening.endpoint, listening.key)
     for number in range(20):
         connected.send([b"%d" % number, LARGE])
     assert [receive(listening)[0] for _ in range(20)] == [b"%d" % n for n in range(20)]
@@ -280,7 +281,7 @@ def test_last_words_are_sent_when_the_sockets_close(tmp_path: Path) -> None:
 
 def test_many_are_answered_each_for_itself(sockets: Sockets, address: str) -> None:
     server = sockets.frame_server(address)
-    one, other = sockets.connected(server.endpoint), sockets.connected(server.endpoint)
+    one, other = (sockets.connected(server.endpoint, server.key) for _ in range(2))
     for client, word in ((one, b"one"), (other, b"other")):
         client.send([word, LARGE[:70_000]])
     for _ in range(2):

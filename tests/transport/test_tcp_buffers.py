@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import zmq
 
-from dni_async.transport.gate import Guard
 from dni_async.transport.sockets import open_sockets
 from dni_async.transport.tcp_buffers import LEAVE, TcpBuffer, receive_buffer, send_buffer
+from tests.transport.ring import lone_ring
 
 MB = 2**20
 
@@ -50,9 +50,9 @@ def test_the_larger_of_what_the_kernel_takes_by_itself_and_gives_when_asked(
     ],
 )
 def test_only_links_that_reach_other_hosts_ask(host: str, sends: int, receives: int) -> None:
-    with open_sockets(Guard("password" * 2, is_open=True)) as sockets:
+    with open_sockets(lone_ring()) as sockets:
         listening = sockets.listening(f"tcp://{host}:0")
-        connected = sockets.connected(listening.endpoint)
+        connected = sockets.connected(listening.endpoint, listening.key)
         for channel in (listening, connected, sockets.frame_server(f"tcp://{host}:0")):
             assert channel.socket.getsockopt(zmq.SNDBUF) == sends
             assert channel.socket.getsockopt(zmq.RCVBUF) == receives

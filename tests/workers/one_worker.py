@@ -83,7 +83,7 @@ class OneWorker:
 
 def start_worker(coordinator: str, stage: int, folder: Path) -> Forked:
     """A worker of that stage, which looks for its coordinator there."""
-    arguments = ("--coordinator", coordinator, "--stage", str(stage))
-    environment = {**os.environ, "DNI_RUN_ID": RUN_ID, "OMP_NUM_THREADS": "1"}
+    arguments = ("--coordinator", coordinator, "--stage", str(stage), "--run-id", RUN_ID)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = command_for("dni_async.workers.__main__", *arguments)
     return fork(command, cwd=folder, environment=environment)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
+from dni_async.transport.rings import invitation_of, make_rings
 from dni_async.workers.__main__ import LOCAL_RANK_NAMES, RANK_NAMES, address_from, main, rank_from
+
+INVITED = {"DNI_INVITATION": invitation_of(make_rings()[1])}
 
 
 @pytest.mark.parametrize(
@@ -39,25 +42,35 @@ def test_ranks(environment: dict[str, str], names: tuple[str, ...], expected: in
 @pytest.mark.parametrize(
     ("arguments", "environment", "sentence"),
     [
-        ([], {"DNI_RUN_ID": "a" * 16}, "--join tcp://HOST:PORT says which run"),
-        (["--join=tcp://127.0.0.1:1"], {}, "the environment variable DNI_RUN_ID"),
-        (["--join=127.0.0.1:1"], {"DNI_RUN_ID": "a" * 16}, "--join must be tcp://HOST:PORT"),
+        ([], INVITED, "--join tcp://HOST:PORT says which run"),
+        (["--join=tcp://127.0.0.1:1"], {}, "the environment variable DNI_INVITATION"),
+        (["--join=127.0.0.1:1"], INVITED, "--join must be tcp://HOST:PORT"),
+        (
+            ["--join=tcp://127.0.0.1:1"],
+            {"DNI_INVITATION": INVITED["DNI_INVITATION"][:-1]},
+            "DNI_INVITATION: is no whole invitation; copy the line",
+        ),
         (
             ["--join=tcp://127.0.0.1:1", "--device=gpu"],
-            {"DNI_RUN_ID": "a" * 16},
+            INVITED,
             "--device must be auto, cpu or cuda:N",
+        ),
+        (
+            ["--join=tcp://127.0.0.1:1", "--insecure-without-keys"],
+            INVITED,
+            "--insecure-without-keys is gone, as every run has keys",
         ),
         (
             ["--join=tcp://127.0.0.1:1", "--keys=/nowhere"],
             {},
-            "keys: /nowhere/coordinator.public: cannot be read",
+            "keys: /nowhere: cannot be read",
         ),
     ],
 )
 def test_bad_input_is_refused(
     arguments: list[str], environment: dict[str, str], sentence: str
 ) -> None:
-    cleared = dict.fromkeys(["DNI_RUN_ID", "MASTER_ADDR", *RANK_NAMES, *LOCAL_RANK_NAMES])
+    cleared = dict.fromkeys(["DNI_INVITATION", "MASTER_ADDR", *RANK_NAMES, *LOCAL_RANK_NAMES])
     result = CliRunner().invoke(main, arguments, env={**cleared, **environment})
     assert result.exit_code == 2
     assert sentence in result.output

@@ -86,6 +86,7 @@ def taking_seat(connections: Connections, assignment: Assignment) -> Steps[Seat]
             place=listens.place,
             near="" if inbox is None else inbox.channel.near,
             ticket=assignment.ticket,
+            key="" if inbox is None else inbox.key,
         )
     )
 
@@ -98,7 +99,8 @@ def taking_seat(connections: Connections, assignment: Assignment) -> Steps[Seat]
     config = RunConfig.from_dict(welcome.config)
     outbox = None
     if welcome.peer:
-        outbox = greet_above(transport, welcome.peer, config, (run_id, stage))
+        peer = (welcome.peer, welcome.peer_key)
+        outbox = greet_above(transport, peer, config, (run_id, stage))
     next_batch_id = welcome.next_batch_id
     if outbox is not None:
         waiting.watch(outbox.channel)
@@ -111,7 +113,7 @@ def taking_seat(connections: Connections, assignment: Assignment) -> Steps[Seat]
         hello: LinkHello = yield Awaited(inbox, LinkHello, f"stage {stage - 1}")
         if (hello.run_id, hello.stage, hello.window) != (run_id, stage - 1, config.places):
             raise HandshakeError(f"stage {stage}: the link below belongs to another run: {hello}")
-        inbox.send(LinkReady(run_id, stage, next_batch_id))
+        inbox.send(LinkReady(run_id, stage, next_batch_id, inbox.slots_at))
     return Seat(
         welcome=welcome,
         config=config,

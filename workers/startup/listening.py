@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass
 
 from dni_async.system import place_id
 from dni_async.transport.interface import Transport
 from dni_async.transport.link import Link, open_inbox
+from dni_async.transport.slots.greeting import new_name
 
 __all__ = ["InboxAddress", "inbox_beside", "inbox_on"]
 
@@ -16,30 +16,31 @@ __all__ = ["InboxAddress", "inbox_beside", "inbox_on"]
 class InboxAddress:
     """address: ipc://PATH, or tcp://HOST:0 for any port.
 
-    near: ipc://@NAME, where it listens too for who is in the same place; may be empty. advertised:
-    the host that others are told, empty when that is the one of address.
+    is_near: it listens too for who is in the same place, by a name without a file. advertised: the
+    host that others are told, empty when that is the one of address.
     """
 
     address: str
-    near: str = ""
+    is_near: bool = False
     advertised: str = ""
 
     @property
     def place(self) -> str:
-        """Who is in the same one can connect to near; empty without near."""
-        return place_id() if self.near else ""
+        """Who is in the same one can connect to the name without a file; empty without one."""
+        return place_id() if self.is_near else ""
 
     def open(self, transport: Transport, incarnation: int = 0) -> Link:
         """Listen for that incarnation of the stage below. Raises LinkError.
 
-        Each has files and names of its own, or another port of the same host.
+        Each has files of its own, or another port of the same host, another key and another name:
+        names without a file can be listed by anybody, so that they are new each time.
         """
         suffix = f",{incarnation}" if incarnation else ""
         has_ports = self.address.startswith("tcp://")
         return open_inbox(
             transport,
             self.address + ("" if has_ports else suffix),
-            near=self.near and self.near + suffix,
+            near=f"ipc://{new_name()}" if self.is_near else "",
             shares_memory=True,
         )
 
@@ -59,10 +60,6 @@ def inbox_beside(coordinator: str, name: str) -> InboxAddress:
 
 
 def inbox_on(interface: str, advertised: str) -> InboxAddress:
-    """Of a worker whose neighbours may be anywhere: on a port of that address of its host.
-
-    The name for those in the same place says nothing: names without a file can be listed.
-    """
-    near = f"ipc://@dni-{secrets.token_hex(8)}" if place_id() else ""
+    """Of a worker whose neighbours may be anywhere: on a port of that address of its host."""
     is_told = advertised and advertised != interface
-    return InboxAddress(f"tcp://{interface}:0", near, advertised if is_told else "")
+    return InboxAddress(f"tcp://{interface}:0", bool(place_id()), advertised if is_told else "")

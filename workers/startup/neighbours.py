@@ -13,10 +13,13 @@ __all__ = ["Neighbours", "greet_above"]
 
 
 def greet_above(
-    transport: Transport, endpoint: str, config: RunConfig, who: tuple[str, int]
+    transport: Transport, peer: tuple[str, str], config: RunConfig, who: tuple[str, int]
 ) -> Link:
-    """Connect to the stage above at endpoint, and say who is there: of which run, which stage."""
-    outbox = open_outbox(transport, endpoint, omits_zeros=config.wire_zeros == "omit")
+    """Connect to the stage above, and say who is there: of which run, which stage.
+
+    peer: the endpoint of its inbox, and the key that this is known by. Raises LinkError.
+    """
+    outbox = open_outbox(transport, *peer, omits_zeros=config.wire_zeros == "omit")
     outbox.send(LinkHello(*who, config.places))
     return outbox
 
@@ -44,15 +47,17 @@ class Neighbours:
         assert seat.listens is not None
         seat.inbox = self._exchange(seat.inbox, seat.listens.open(self._transport, incarnation))
         self._awaits_hello = True
-        endpoint = seat.listens.told(seat.inbox)
-        return InboxMoved(seat.run_id, seat.stage, incarnation, endpoint, seat.inbox.channel.near)
+        inbox, endpoint = seat.inbox, seat.listens.told(seat.inbox)
+        return InboxMoved(
+            seat.run_id, seat.stage, incarnation, endpoint, inbox.channel.near, inbox.key
+        )
 
-    def connect_outbox(self, endpoint: str) -> None:
-        """Turn to the new stage above, and greet it."""
+    def connect_outbox(self, endpoint: str, key: str) -> None:
+        """Turn to the new stage above, which listens there by that key, and greet it."""
         seat = self._seat
         assert seat.outbox is not None
         who = (seat.run_id, seat.stage)
-        opened = greet_above(self._transport, endpoint, seat.config, who)
+        opened = greet_above(self._transport, (endpoint, key), seat.config, who)
         seat.outbox = self._exchange(seat.outbox, opened)
         self._share_memory()
         self._awaits_ready = True
@@ -65,8 +70,9 @@ class Neighbours:
 
     def answer(self, next_batch_id: int) -> None:
         """Tell the new stage below where the work goes on."""
-        assert self._seat.inbox is not None
-        self._seat.inbox.send(LinkReady(self._seat.run_id, self._seat.stage, next_batch_id))
+        seat, inbox = self._seat, self._seat.inbox
+        assert inbox is not None
+        inbox.send(LinkReady(seat.run_id, seat.stage, next_batch_id, inbox.slots_at))
 
     def hears_ready(self, ready: LinkReady) -> bool:
         """Whether this is the first word of a new stage above, and as it should be."""

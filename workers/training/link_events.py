@@ -89,7 +89,7 @@ class LinkEvents:
             moved = self._neighbours.move_inbox(message.incarnation)
             self._telling.part("below")
         else:
-            self._neighbours.connect_outbox(message.endpoint)
+            self._neighbours.connect_outbox(message.endpoint, message.key)
             self._telling.meet("above")
             self._round_trips.lose(time.perf_counter())
             self._count_window()

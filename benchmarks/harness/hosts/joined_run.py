@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 import subprocess
 import tempfile
 import time
@@ -16,7 +15,8 @@ from typing import Any
 from benchmarks.harness.hosts.hosts import Host
 from dni_async.errors import DniError, WorkerDied
 from dni_async.launcher.places.local import command_for, thread_environment
-from dni_async.transport.gate import RUN_ID_VARIABLE
+from dni_async.transport.keys import write_keys
+from dni_async.transport.rings import make_key_pair
 
 __all__ = ["JoinedRun", "accuracy", "joined_run", "samples_per_second"]
 
@@ -33,14 +33,16 @@ class JoinedRun:
         self._output = (folder / "output").open("w+b")
         self._environment = {
             **thread_environment(1, shares_cores=True),
-            RUN_ID_VARIABLE: secrets.token_hex(8),
             "TMPDIR": str(folder),
         }
+        keys = folder / "keys"
+        write_keys(keys, coordinator=make_key_pair(), worker=make_key_pair())
+        self._keys = f"--keys={keys}"
         address = f"tcp://{hosts[0].address}:{PORT}"
         self._launcher = self._start(
             hosts[0],
             *("dni_async.launcher.cli", "--workers=remote", f"--listen={address}"),
-            *("--insecure-without-keys", f"--run-dir={self.run_dir}", *flags),
+            *(self._keys, f"--run-dir={self.run_dir}", *flags),
         )
         self._address = address
         self.workers = [self._join(host, f"--stage={k}") for k, host in enumerate(hosts)]
@@ -50,7 +52,7 @@ class JoinedRun:
         self.workers.append(self._join(host))
 
     def _join(self, host: Host, *flags: str) -> subprocess.Popen[bytes]:
-        how = ("--insecure-without-keys", "--threads=1", f"--join={self._address}")
+        how = (self._keys, "--threads=1", f"--join={self._address}")
         return self._start(host, "dni_async.workers.__main__", *how, *flags)
 
     def _start(self, host: Host, module: str, *arguments: str) -> subprocess.Popen[bytes]:

@@ -55,7 +55,7 @@ class GlooLower:
 class GlooUpper:
     """Keeps a window of receives posted, each with a buffer of its own."""
 
-    endpoint = ""
+    endpoint = key = ""
 
     def __init__(self, task: Task) -> None:
         self._left = task.num_messages

@@ -20,7 +20,7 @@ from benchmarks.rivals.lanes.lanes import LinkLower, LinkUpper, Lower, Task, Upp
 from benchmarks.rivals.lanes.raw_frames import RawLower, RawUpper, make_socket
 from benchmarks.rivals.lanes.unix_socket import UnixLower, UnixUpper
 from dni_async.stage.threads import prepare_torch
-from dni_async.transport.gate import Guard
+from dni_async.transport.rings import ring_from
 from dni_async.transport.sockets import open_sockets
 
 __all__ = ["main"]
@@ -100,7 +100,7 @@ def _ping(
 def _receive(task: Task, *, reads: bool) -> None:
     """The upper end: give every tensor back as soon as it is one."""
     with _upper(task) as lane:
-        answer({"endpoint": lane.endpoint})
+        answer({"address": lane.endpoint, "key": lane.key})
         cpu = 0.0
         for index in range(task.num_messages):
             if index == WARM_UP * task.window:
@@ -146,7 +146,7 @@ def _lower(task: Task) -> Iterator[Lower]:
         with zmq.Context() as context, closing(RawLower(make_socket(context), task)) as raw:
             yield raw
     else:
-        with open_sockets(Guard("links")) as sockets:
+        with open_sockets(ring_from(task.ring)) as sockets:
             link = LinkLower(sockets, task, shares_memory=task.lane == "link-slots")
             with closing(link):
                 yield link
@@ -165,7 +165,7 @@ def _upper(task: Task) -> Iterator[Upper]:
         with zmq.Context() as context, closing(RawUpper(make_socket(context), task)) as raw:
             yield raw
     else:
-        with open_sockets(Guard("links")) as sockets:
+        with open_sockets(ring_from(task.ring)) as sockets:
             link = LinkUpper(sockets, task, shares_memory=task.lane == "link-slots")
             with closing(link):
                 yield link

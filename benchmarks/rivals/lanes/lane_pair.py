@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from benchmarks.harness.team import Team
 from benchmarks.rivals.lanes.lane_end import WARM_UP
+from dni_async.transport.rings import make_rings, told_ring
 
 __all__ = ["LANES", "Crossing", "LanePair"]
 
@@ -62,6 +63,7 @@ class LanePair:
         self._reads = reads
         self._num_measured = 0
         self._in_group = False
+        self._ring = told_ring(make_rings()[1])
 
     def __enter__(self) -> LanePair:
         return self
@@ -89,12 +91,13 @@ class LanePair:
             "size_bytes": size_bytes,
             "window": self._window,
             "num_messages": num_messages + WARM_UP * self._window,
+            "ring": self._ring,
         }
         self._num_measured += 1
         upper = {"cpu_s": 0.0}
         if lane != "memcpy":
             self._team.tell(1, {"task": task, "reads": self._reads})
-            task["address"] = self._team.hear(1)["endpoint"]
+            task.update(self._team.hear(1))
         self._team.tell(0, {"task": task, "kind": kind, "pause_s": pause_s})
         lower = self._team.hear(0)
         if lane != "memcpy":

@@ -8,13 +8,13 @@ same on every lane; what a lane does to get one across is its own business.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
 from dni_async.transport.link import Link, open_inbox, open_outbox
 from dni_async.transport.sockets import Poller, Sockets
-from dni_async.wire.messages import Activation, Credit, Message
+from dni_async.wire.messages import Activation, Credit, LinkHello, LinkReady, Message
 
 __all__ = ["LinkLower", "LinkUpper", "Lower", "Task", "Upper", "link_address"]
 
@@ -27,7 +27,8 @@ class Task:
     """One measurement at one end.
 
     lane: its name. address: where the upper end listens (the lower end is told what became of
-    it). num_messages: all that will ever be sent, the warm-up included.
+    it, and the key). num_messages: all that will ever be sent, the warm-up included. ring: the
+    keys of both ends, as rings tells them.
     """
 
     lane: str
@@ -35,6 +36,8 @@ class Task:
     size_bytes: int
     window: int
     num_messages: int
+    ring: dict[str, Any]
+    key: str = ""
 
 
 class Lower(Protocol):
@@ -51,9 +54,10 @@ class Lower(Protocol):
 
 
 class Upper(Protocol):
-    """The receiving end."""
+    """The receiving end. key: what it is known by, where it has one."""
 
     endpoint: str
+    key: str
 
     def receive(self) -> tuple[int, torch.Tensor]:
         """Wait for the next tensor; its batch_id and itself."""
@@ -74,11 +78,13 @@ class LinkLower:
     """Our link's sending end, as a worker uses it."""
 
     def __init__(self, sockets: Sockets, task: Task, *, shares_memory: bool) -> None:
-        self.link = open_outbox(sockets, task.address)
+        self.link = open_outbox(sockets, task.address, task.key)
         if shares_memory:
             self.link.share_memory(RUN_ID, task.window)
         self._poller = Poller()
         self._poller.watch(self.link.channel)
+        self.link.send(LinkHello(RUN_ID, 0, task.window))
+        _next(self.link, self._poller)  # and where slots are handed over
 
     def send(self, batch_id: int, tensor: torch.Tensor) -> None:
         """Into its slot or into frames, and the message off."""
@@ -104,13 +110,16 @@ class LinkUpper:
 
     def __init__(self, sockets: Sockets, task: Task, *, shares_memory: bool) -> None:
         self.link = open_inbox(sockets, link_address(task), shares_memory=shares_memory)
-        self.endpoint = self.link.endpoint
+        self.endpoint, self.key = self.link.endpoint, self.link.key
         self._poller = Poller()
         self._poller.watch(self.link.channel)
 
     def receive(self) -> tuple[int, torch.Tensor]:
         """A view of the slot or of the frame; small ones are copied."""
         message, tensors = _next(self.link, self._poller)
+        if isinstance(message, LinkHello):
+            self.link.send(LinkReady(RUN_ID, 1, 0, self.link.slots_at))
+            message, tensors = _next(self.link, self._poller)
         assert isinstance(message, Activation)
         return message.batch_id, tensors[0]
 

@@ -60,6 +60,7 @@ class RawUpper:
         socket.bind(link_address(task))
         endpoint = socket.getsockopt(zmq.LAST_ENDPOINT)
         assert isinstance(endpoint, bytes)
+        self.key = ""
         self.endpoint = endpoint.rstrip(b"\0").decode()
 
     def receive(self) -> tuple[int, torch.Tensor]:

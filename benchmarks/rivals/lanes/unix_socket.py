@@ -43,7 +43,7 @@ class UnixUpper:
     """Reads into a new tensor each time."""
 
     def __init__(self, task: Task) -> None:
-        self.endpoint = task.address
+        self.endpoint, self.key = task.address, ""
         self._size_bytes = task.size_bytes
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(task.address)

@@ -52,6 +52,11 @@ class Settings(  # fields come in the order of the groups: a dataclass reads its
 ):
     """The values of one run, not checked: see run_config."""
 
+    @property
+    def over_tcp(self) -> bool:
+        """Whether workers talk to the launcher by a port."""
+        return self.transport == "tcp" or self.has_remote
+
 
 SETTINGS: Final = {
     each.name: each for title, group in _GROUPS.items() for each in declared_in(group, title)

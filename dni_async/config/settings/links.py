@@ -43,27 +43,19 @@ class LinkSettings:
     )
     interface: str = setting(
         "127.0.0.1",
-        "With --transport tcp: the address of this machine to listen on; beyond loopback with "
-        "--keys.",
+        "With --transport tcp: the address of this machine to listen on.",
         why="nobody else can reach it (0070)",
         resumable=True,
         metavar="ADDRESS",
     )
     keys: str | None = setting(
         None,
-        "Encrypt tcp links with the keys in DIR, and admit nobody else; 'dni-launch keys DIR' "
-        "makes them.",
-        why="on loopback the run's id is the password (0070)",
+        "Take the keys in DIR, which 'dni-launch keys DIR' made, for every tcp socket; else a run "
+        "makes its own.",
+        why="nothing has to be set up, and nobody else has them (0111)",
         resumable=True,
         metavar="DIR",
-        default_text="no encryption",
-    )
-    insecure_without_keys: bool = setting(
-        False,
-        "Listen beyond loopback without keys: whoever sees the traffic can read it, change it "
-        "and take a worker's place.",
-        why="whoever wants that says so (0070)",
-        resumable=True,
+        default_text="made for the run",
     )
     wire_dtype: WireDtype = setting(
         "same",

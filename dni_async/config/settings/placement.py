@@ -76,7 +76,7 @@ class HostSettings:
     )
     listen: str | None = setting(
         None,
-        "Where remote workers join: an address of this host; beyond loopback with --keys.",
+        "Where remote workers join: an address of this host.",
         why="nothing listens unasked (0070)",
         resumable=True,
         metavar="tcp://HOST:PORT",

@@ -17,12 +17,21 @@ __all__ = ["LowerSlots", "SlotEnd", "UpperSlots"]
 
 
 class SlotEnd(Protocol):
-    """One end's part. slots: None until both ends have mapped them."""
+    """One end's part. slots: None until both ends have mapped them.
+
+    listens_at: where the upper end takes memory, a path or @NAME; empty where none is taken.
+    """
 
     slots: SharedSlots | None
 
-    def wish(self, path: str, run_id: str, num_slots: int) -> None:
-        """From now on memory may be offered, to the listener at path."""
+    @property
+    def listens_at(self) -> str: ...
+
+    def wish(self, run_id: str, num_slots: int) -> None:
+        """From now on memory may be offered, once it is known where."""
+
+    def hear_where(self, path: str) -> None:
+        """The other end takes memory there; nowhere, if that is empty."""
 
     def offer(self, tensor: torch.Tensor) -> SlotsOffered | None:
         """Hand memory for tensors like this one over, where that is due; what to say of it."""
@@ -56,15 +65,25 @@ class LowerSlots:
     def __init__(self, endpoint: str) -> None:
         self.slots: SharedSlots | None = None
         self._endpoint = endpoint
-        self._wish: tuple[str, str, int] | None = None  # path, run id, number of slots
+        self._wish: tuple[str, int] | None = None  # run id, number of slots
+        self._path: str | None = None  # not told yet
         self._tried: set[str] = set()
         self._offered: tuple[str, SlotOffer] | None = None
         self._free: list[int] = []
         self._slot_of: dict[int, int] = {}
 
-    def wish(self, path: str, run_id: str, num_slots: int) -> None:
-        """From now on memory may be offered, to the listener at path."""
-        self._wish = (path, run_id, num_slots)
+    @property
+    def listens_at(self) -> str:
+        """Nowhere."""
+        return ""
+
+    def wish(self, run_id: str, num_slots: int) -> None:
+        """From now on memory may be offered, once it is known where."""
+        self._wish = (run_id, num_slots)
+
+    def hear_where(self, path: str) -> None:
+        """The other end takes memory there; nowhere, if that is empty."""
+        self._path = path
 
     def offer(self, tensor: torch.Tensor) -> SlotsOffered | None:
         """Hand memory for tensors like this one over, if it is the first large one of its kind.
@@ -72,14 +91,17 @@ class LowerSlots:
         That may take HANDOVER_TIMEOUT_S. The slots are used once the other end has mapped them.
         """
         kind = "GPU memory" if tensor.is_cuda else "memory"
-        is_due = self._wish is not None and self._offered is None and self.slots is None
-        if not is_due or tensor.nbytes < VIEW_BYTES or kind in self._tried:
+        is_due = self._wish and self._offered is None and self.slots is None
+        if not is_due or tensor.nbytes < VIEW_BYTES or kind in self._tried or self._path is None:
             return None
         assert self._wish is not None
-        path, run_id, num_slots = self._wish
+        run_id, num_slots = self._wish
         self._tried.add(kind)
+        if not self._path:
+            self._say(kind, "the other end takes none")
+            return None
         try:
-            self._offered = kind, offer_slots(path, run_id, tensor, num_slots)
+            self._offered = kind, offer_slots(self._path, run_id, tensor, num_slots)
         except OSError as error:
             self._say(kind, error.strerror or str(error))
             return None
@@ -146,8 +168,16 @@ class UpperSlots:
         self._listener = listener
         self._slot_of: dict[int, int] = {}
 
-    def wish(self, path: str, run_id: str, num_slots: int) -> None:
+    @property
+    def listens_at(self) -> str:
+        """Where slots are handed over, if any are taken."""
+        return "" if self._listener is None else self._listener.path
+
+    def wish(self, run_id: str, num_slots: int) -> None:
         """This end is offered memory, and offers none."""
+
+    def hear_where(self, path: str) -> None:
+        """This end says it, and is not told."""
 
     def offer(self, tensor: torch.Tensor) -> None:
         """Never."""

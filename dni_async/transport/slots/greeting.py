@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import secrets
 import socket
 import struct
 from typing import Final
@@ -16,10 +18,11 @@ __all__ = [
     "HANDOVER_TIMEOUT_S",
     "HOST_MAGIC",
     "MAX_SLOTS",
-    "check_user",
     "connect",
     "make_greeting",
+    "new_name",
     "read_greeting",
+    "user_of",
 ]
 
 HOST_MAGIC: Final = b"dni-async slots1"
@@ -48,24 +51,34 @@ def read_greeting(greeting: bytes, expected: bytes, run_id: str) -> tuple[int, i
     return slot_bytes, num_slots
 
 
+def new_name() -> str:
+    """@NAME of a socket without a file, which nobody can know, or take, before it is there."""
+    return f"@dni-{secrets.token_hex(16)}"
+
+
 def connect(path: str, timeout_s: float) -> socket.socket:
-    """A connection to the listener at path. Raises OSError when nobody is there."""
+    """A connection to the listener at path, of this user.
+
+    Raises OSError when nobody is there, PermissionError when it is another user who is.
+    """
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(timeout_s)
     try:
         connection.connect(unix_address(path))
+        user = user_of(connection)
+        if user != os.geteuid():
+            raise PermissionError(errno.EPERM, f"another user ({user}) listens there")
     except OSError:
         connection.close()
         raise
     return connection
 
 
-def check_user(connection: socket.socket) -> None:
-    """Anybody on the host can connect to a name without a file. Raises LinkError for others."""
+def user_of(connection: socket.socket) -> int:
+    """Whose the other end is: anybody on the host can connect to a name without a file."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     _, user, _ = _UCRED.unpack(credentials)
-    if user != os.geteuid():
-        raise LinkError(f"slots were handed over by another user ({user})")
+    return int(user)
 
 
 def _token(run_id: str) -> bytes:

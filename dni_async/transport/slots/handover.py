@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from dni_async.transport.slots.greeting import (
     GREETING_BYTES,
     HANDOVER_TIMEOUT_S,
     HOST_MAGIC,
-    check_user,
     read_greeting,
+    user_of,
 )
 from dni_async.transport.slots.host import accept_host_slots, offer_host_slots
 from dni_async.transport.slots.interface import SharedSlots, SlotOffer
@@ -40,22 +41,20 @@ class SlotListener:
     """The upper end's unix socket, on which the lower end hands over its slots."""
 
     def __init__(self, path: str, timeout_s: float = HANDOVER_TIMEOUT_S) -> None:
-        self._path = path
+        self.path = path
         self._timeout_s = timeout_s
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(unix_address(path))
-        self._socket.listen(1)
-        self._socket.settimeout(timeout_s)
+        # Other users can connect to a name without a file, and wait in the queue before the one.
+        self._socket.listen(socket.SOMAXCONN)
 
     def receive(self, run_id: str) -> SharedSlots:
-        """The slots that were handed over before this is called.
+        """The slots that were handed over before this is called, whoever else has connected.
 
-        Raises OSError when there are none, LinkError when they are not of this run or not what
-        they claim to be.
+        Raises OSError when there are none in time, LinkError when they are not of this run or not
+        what they claim to be.
         """
-        connection, _ = self._socket.accept()
-        with connection:
-            check_user(connection)
+        with self._accept() as connection:
             connection.settimeout(self._timeout_s)
             greeting, fds, _, _ = socket.recv_fds(connection, GREETING_BYTES, 1)
             if greeting.startswith(DEVICE_MAGIC) and not fds:
@@ -71,8 +70,20 @@ class SlotListener:
                     os.close(fd)
             raise
 
+    def _accept(self) -> socket.socket:
+        """The first connection of this user; others are hung up on. Raises TimeoutError."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+            connection, _ = self._socket.accept()
+            if user_of(connection) == os.geteuid():
+                return connection
+            connection.close()
+            if time.monotonic() > deadline:
+                raise TimeoutError("only other users have connected")
+
     def close(self) -> None:
         """Stop listening and remove the socket."""
         self._socket.close()
-        if not self._path.startswith("@"):
-            Path(self._path).unlink(missing_ok=True)
+        if not self.path.startswith("@"):
+            Path(self.path).unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from dni_async.addresses import is_exposed, try_listening
+from dni_async.addresses import try_listening
 from dni_async.errors import WorkerDied
 from dni_async.launcher.doctor.finding import Finding
 from dni_async.launcher.doctor.host.findings import (
@@ -117,16 +117,14 @@ def look_at_sharing(facts: dict[str, Any]) -> list[Finding]:
     return [judge_memory_sharing(told["memory"]), *judge_device_sharing(told["devices"])]
 
 
-def look_at_listening(address: Address, *, may_be_exposed: bool) -> Finding:
+def look_at_listening(address: Address) -> Finding:
     """Bind it and let go."""
     code = 0
     try:
         try_listening(address.host, address.port)
     except OSError as error:
         code = error.errno or errno.EINVAL
-    return judge_listen(
-        address.text, code, is_exposed=is_exposed(address.text), may_be_exposed=may_be_exposed
-    )
+    return judge_listen(address.text, code)
 
 
 def _floors() -> dict[str, str]:

@@ -97,7 +97,7 @@ def judge_libzmq(version: str, *, has_encryption: bool) -> Finding:
         return Finding(
             "libzmq",
             "doubtful",
-            f"{version} without CURVE, so --keys cannot be used",
+            f"{version} without CURVE, so --transport tcp and workers elsewhere cannot be used",
             "install pyzmq from its wheel: pip install --force-reinstall --only-binary :all: pyzmq",
         )
     return Finding("libzmq", "good", f"{version} with CURVE")

@@ -39,7 +39,7 @@ class Reach:
     """What a tcp connection to a peer came to, within timeout_s.
 
     zeromq, other: something listens there, ZeroMQ or not. mechanism: how ZeroMQ there asks who
-    connects (PLAIN, CURVE, NULL), empty where it did not say. detail: the system's words.
+    connects (CURVE, NULL, ...), empty where it did not say. detail: the system's words.
     """
 
     outcome: Outcome
@@ -108,7 +108,7 @@ def rate(answered_s: Sequence[float], chunk_bytes: int) -> float | None:
     return (len(late) - 1) * chunk_bytes / (late[-1] - late[0])
 
 
-def judge_reach(peer: str, reach: Reach, *, has_keys: bool) -> Finding | None:
+def judge_reach(peer: str, reach: Reach) -> Finding | None:
     """None where it is worth while to greet."""
     name = f"peer {peer}"
     port = peer.rpartition(":")[2]
@@ -128,24 +128,21 @@ def judge_reach(peer: str, reach: Reach, *, has_keys: bool) -> Finding | None:
     if reach.outcome == "other":
         what = "something else than ZeroMQ listens there"
         return Finding(name, "bad", what, f"{start}, on a port that is free")
-    if reach.mechanism not in {"", "CURVE" if has_keys else "PLAIN"}:
-        theirs, ours = ("keys", "none") if reach.mechanism == "CURVE" else ("no keys", "--keys")
-        what = f"the other end has {theirs}, this end {ours}"
-        return Finding(name, "bad", what, "the same --keys DIR at both ends")
+    if reach.mechanism not in {"", "CURVE"}:
+        what = "ZeroMQ listens there, but without keys, so it is no dni-doctor of this version"
+        return Finding(name, "bad", what, f"{start}, of the same dni-async")
     return None
 
 
 def judge_answer(
-    peer: str, theirs: Introduction | None, ours: Introduction, timeout_s: float, *, has_keys: bool
+    peer: str, theirs: Introduction | None, ours: Introduction, timeout_s: float
 ) -> Finding:
     """theirs: None where it let us connect, but said nothing within timeout_s."""
     name = f"peer {peer}"
     if theirs is None:
         what = f"connects, but no answer within {timeout_s:.0f} s"
-        remedy = "the same DNI_RUN_ID at both ends"
-        if has_keys:
-            remedy = "a copy of the same --keys DIR at both ends"
-        return Finding(name, "bad", what, f"{remedy}, and dni-doctor --serve there")
+        remedy = "start dni-doctor --serve there, and here by the line that it prints, or with a "
+        return Finding(name, "bad", what, f"{remedy}copy of the same --keys DIR at both ends")
     text = f"{theirs.host}, dni-async {theirs.version}, torch {theirs.torch}"
     if theirs.protocol != ours.protocol:
         what = f"{text}: speaks protocol {theirs.protocol}, this end {ours.protocol}"

@@ -10,17 +10,19 @@ from dni_async.launcher.places.local import thread_settings
 from dni_async.launcher.places.ray.bundles import make_bundles
 from dni_async.launcher.places.ray.cluster import Ended, RayActors, RayCluster
 from dni_async.launcher.plan.plan import Plan
-from dni_async.transport.gate import RUN_ID_VARIABLE
+from dni_async.transport.keys import KeyRing
+from dni_async.transport.rings import INVITATION_VARIABLE, invitation_of
 
 __all__ = ["RayWorkers", "ray_workers"]
 
 
 @contextmanager
 def ray_workers(
-    plan: Plan, cluster: RayCluster, run_id: str, note: Callable[[str], None]
+    plan: Plan, cluster: RayCluster, ring: KeyRing | None, note: Callable[[str], None]
 ) -> Iterator[RayWorkers]:
     """Room on the cluster for every stage of plan; no actor outlives the block.
 
+    ring: of the workers, who get it through Ray; None where they have a folder of keys.
     Raises HandshakeError where Ray has no room in join_timeout_s.
     """
     config = plan.config
@@ -28,7 +30,7 @@ def ray_workers(
     actors = RayActors(cluster, bundles, config.ray_strategy)
     try:
         actors.reserve(config.join_timeout_s, note)
-        yield RayWorkers(plan, actors, run_id)
+        yield RayWorkers(plan, actors, ring)
     finally:
         actors.close()
 
@@ -50,10 +52,10 @@ class Actors(Protocol):
 class RayWorkers:
     """The workers that Ray places. control: where they join, known before the first starts."""
 
-    def __init__(self, plan: Plan, actors: Actors, run_id: str) -> None:
+    def __init__(self, plan: Plan, actors: Actors, ring: KeyRing | None) -> None:
         self._plan = plan
         self._actors = actors
-        self._run_id = run_id
+        self._ring = ring
         self.control = ""
 
     def fileno(self) -> int:
@@ -77,9 +79,9 @@ class RayWorkers:
             f"--device={'cuda:0' if config.ray_gpus else 'cpu'}",
             f"--threads={num_threads}",
         ]
+        environment = thread_settings(num_threads, shares_cores=True)
         if config.keys is not None:
             arguments.append(f"--keys={config.keys}")
-        if config.insecure_without_keys:
-            arguments.append("--insecure-without-keys")
-        environment = thread_settings(num_threads, shares_cores=True)
-        self._actors.start(stage, arguments, {**environment, RUN_ID_VARIABLE: self._run_id})
+        elif self._ring is not None:
+            environment[INVITATION_VARIABLE] = invitation_of(self._ring)
+        self._actors.start(stage, arguments, environment)

@@ -10,8 +10,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from dni_async import RunConfig
+from dni_async import ConfigError, RunConfig
 from dni_async.config.coercion import listed
+from dni_async.config.meant import GONE
 from dni_async.config.run_config import read_toml
 from dni_async.config.settings import SETTINGS
 from dni_async.launcher.cli import command, describe
@@ -117,6 +118,7 @@ def test_help_fits_80_columns() -> None:
 
 def test_every_option_but_those_of_click_belongs_to_a_group() -> None:
     others = [p for p in command.params if not isinstance(p, GroupedOption)]
+    others = [p for p in others if p.name not in GONE]
     assert {param.name for param in others} == {"config_file", "version"}
 
 
@@ -160,3 +162,18 @@ def test_help_fits_the_terminal(width: int) -> None:
 def test_what_is_said_of_the_settings_holds_no_password() -> None:
     ctx = command.make_context("dni-launch", ["--mlflow", "mysql://me:secret@host/db"])
     assert describe(ctx, None) == "settings: mlflow mysql://me:***@host/db (flag)"
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_a_setting_that_there_was_is_refused_by_name(name: str, tmp_path: Path) -> None:
+    flag = "--" + name.replace("_", "-")
+    given = CliRunner().invoke(command, [flag])
+    assert given.exit_code == 2
+    assert f"Error: {flag} is gone, as " in given.output
+    assert flag not in help_of()
+    file = tmp_path / "run.toml"
+    file.write_text(f"{flag[2:]} = true\n")
+    with pytest.raises(ConfigError, match=f"run.toml: {name}: is gone, as "):
+        read_toml(file)
+    file.write_text(f"{flag[2:]} = false\n")  # as every run directory of then has it
+    assert read_toml(file) == {}

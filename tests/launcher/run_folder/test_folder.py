@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from pathlib import Path
 
 import pytest
@@ -151,4 +152,15 @@ def test_a_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     folder.create("")
     with pytest.raises(DniError, match="report: cannot be written: No space left on device"):
         folder.write_report({}, Path("/dev/full"))
+    folder.close()
+
+
+def test_the_line_by_which_others_join_is_for_this_user_alone(folder: RunFolder) -> None:
+    path, elsewhere = folder.path / "invitation", folder.path / "elsewhere"
+    path.symlink_to(elsewhere)  # whoever left it there
+    with folder.inviting("how to join"):
+        assert path.read_text() == "how to join\n"
+        assert stat.S_IMODE(path.lstat().st_mode) == 0o600
+    assert not path.exists()
+    assert not elsewhere.exists()
     folder.close()

@@ -19,7 +19,7 @@ needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CU
 OTHER_END = """
 import sys, torch
 from dni_async.transport.link import open_inbox
-from dni_async.wire.messages import Activation, Credit, ReturnedGradient
+from dni_async.wire.messages import LinkReady, ReturnedGradient
 from dni_async.transport.sockets import Poller, open_sockets
 torch.cuda.init()
 with open_sockets() as sockets:
@@ -34,6 +34,9 @@ with open_sockets() as sockets:
             poller.wait(10)
             continue
         message, tensors = received
+        if not tensors:
+            inbox.send(LinkReady("run", 1, 0, inbox.slots_at))
+            continue
         gradient = tensors[0].cuda() * 2
         if inbox.takes(message.batch_id, gradient):
             metas, inline = inbox.put(message.batch_id, [gradient])
@@ -50,7 +53,7 @@ with open_sockets() as sockets:
 def test_gradients_come_back_through_a_gpu_in_the_slots_they_went_up_in(tmp_path: Path) -> None:
     from dni_async.transport.link import open_outbox
     from dni_async.transport.sockets import Poller, open_sockets
-    from dni_async.wire.messages import Activation
+    from dni_async.wire.messages import Activation, LinkHello
 
     address = f"ipc://{tmp_path}/inbox"
     process = subprocess.Popen(
@@ -66,6 +69,10 @@ def test_gradients_come_back_through_a_gpu_in_the_slots_they_went_up_in(tmp_path
             outbox.share_memory("run", 2)
             poller = Poller()
             poller.watch(outbox.channel)
+            outbox.send(LinkHello("run", 0, 2))
+            while outbox.receive() is None:
+                poller.wait(10)
+                assert process.poll() is None
             on_device = 0
             for batch_id in range(20):
                 hidden = torch.randn(256, 256, device="cuda")

@@ -13,7 +13,7 @@ from dni_async.config.run_config import RunConfig
 from dni_async.transport.link import Link, open_inbox
 from dni_async.transport.slots.host import can_share_memory
 from dni_async.transport.sockets import Poller, Sockets, open_sockets
-from dni_async.wire.messages import Activation, LinkHello, Message, Welcome
+from dni_async.wire.messages import Activation, LinkHello, LinkReady, Message, Welcome
 from dni_async.wire.tensors import VIEW_BYTES
 from dni_async.workers.startup.connections import Connections
 from dni_async.workers.startup.neighbours import Neighbours, greet_above
@@ -54,7 +54,7 @@ def test_there_are_as_many_slots_as_the_window_is_wide_and_a_new_link_has_as_man
     sockets: Sockets, tmp_path: Path
 ) -> None:
     uppers = [open_inbox(sockets, f"ipc://{tmp_path}/{n}", shares_memory=True) for n in "ab"]
-    outbox = greet_above(sockets, uppers[0].endpoint, CONFIG, ("run", 0))
+    outbox = greet_above(sockets, (uppers[0].endpoint, ""), CONFIG, ("run", 0))
     seat = Seat(WELCOME, CONFIG, 0, None, outbox)
     poller = Poller()
     poller.watch(outbox.channel)
@@ -64,6 +64,8 @@ def test_there_are_as_many_slots_as_the_window_is_wide_and_a_new_link_has_as_man
         assert hear(upper) == LinkHello("run", 0, CONFIG.places)
         link = seat.outbox
         assert link is not None
+        upper.send(LinkReady("run", 1, 0, upper.slots_at))
+        assert isinstance(hear(link), LinkReady)
         assert not send_large(link, 0)  # shows how big a slot must be
         assert isinstance(hear(upper), Activation)
         poller.wait(10)
@@ -71,6 +73,6 @@ def test_there_are_as_many_slots_as_the_window_is_wide_and_a_new_link_has_as_man
         assert send_large(link, 1)
         assert not send_large(link, 2)  # the one slot is taken
         if upper is uppers[0]:
-            neighbours.connect_outbox(uppers[1].endpoint)
+            neighbours.connect_outbox(uppers[1].endpoint, "")
     for upper in uppers:
         upper.close()

@@ -19,10 +19,8 @@ from dni_async.launcher.doctor.host.place_findings import (
 )
 
 
-def listen(error: int, *, is_exposed: bool = False, may_be_exposed: bool = False) -> Finding:
-    return judge_listen(
-        "tcp://10.0.0.5:5555", error, is_exposed=is_exposed, may_be_exposed=may_be_exposed
-    )
+def listen(error: int) -> Finding:
+    return judge_listen("tcp://10.0.0.5:5555", error)
 
 
 VERDICTS: dict[str, tuple[Finding, str, str]] = {
@@ -48,8 +46,6 @@ VERDICTS: dict[str, tuple[Finding, str, str]] = {
     "a taken port": (listen(errno.EADDRINUSE), "bad", "ss -ltnp"),
     "a foreign address": (listen(errno.EADDRNOTAVAIL), "bad", "ip -brief address"),
     "a low port": (listen(errno.EACCES), "bad", "1023"),
-    "an exposed address": (listen(0, is_exposed=True), "bad", "--keys"),
-    "an exposed address with keys": (listen(0, is_exposed=True, may_be_exposed=True), "good", ""),
 }
 
 

@@ -10,13 +10,15 @@ import psutil
 import pytest
 
 from dni_async.launcher.places.ray.actor import StageActor
+from dni_async.transport.rings import invitation_of, make_rings
 from tests.marked_process import MarkedProcess
 
 ROOT = Path(__file__).resolve().parents[4]
 HOSTS_STAGE_1 = """
 from dni_async.launcher.places.ray.actor import StageActor
-print("code", StageActor(1).run({arguments}, {{"DNI_RUN_ID": "a-password-of-the-run"}}))
+print("code", StageActor(1).run({arguments}, {{"DNI_INVITATION": "{invitation}"}}))
 """
+INVITATION = invitation_of(make_rings()[1])
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def actor(tmp_path: Path) -> Iterator[Callable[..., MarkedProcess]]:
     started: list[MarkedProcess] = []
 
     def start(*arguments: str) -> MarkedProcess:
-        program = HOSTS_STAGE_1.format(arguments=list(arguments))
+        program = HOSTS_STAGE_1.format(arguments=list(arguments), invitation=INVITATION)
         process = MarkedProcess(
             [sys.executable, "-c", program],
             cwd=tmp_path,

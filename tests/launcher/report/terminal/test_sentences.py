@@ -48,7 +48,7 @@ def test_a_line_breaks_between_words_and_leaves_a_path_whole() -> None:
 
 
 def test_a_command_can_be_copied_however_long_it_is() -> None:
-    command = "  DNI_RUN_ID=0123456789abcdef dni-worker --join tcp://127.0.0.1:45579 --keys here"
+    command = "  DNI_INVITATION=dni1_0123456789abcdef dni-worker --join tcp://127.0.0.1:45579"
     assert printed(f"start\n{command}") == f"start\n{command}\n"
     said = printed("  dni-report runs/one     # where the time went")
     assert said == "  dni-report runs/one\n    # where the time went\n"
