@@ -21,6 +21,7 @@ from dni_async.launcher.jobs.baseline_process import train_baseline, waiting_bes
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.live.screen import live_display
 from dni_async.launcher.monitoring.watchers import WatchedDisplay, Watchers, open_watchers
+from dni_async.launcher.plan.host.asking import ask_host
 from dni_async.launcher.plan.plan import Plan, make_plan, regrouped
 from dni_async.launcher.plan.trial import try_regrouped
 from dni_async.launcher.report.building import build_report
@@ -59,6 +60,8 @@ def run(
     readable report of what was done.
     """
     with live_display(console) as display, _connected(config, display) as cluster:
+        for note in ask_host(config, folder.path):
+            display.note(note)
         if not resume:
             folder.check_free(overwrite=overwrite)
         plan = make_plan(config, display.waiting)

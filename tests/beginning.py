@@ -19,7 +19,8 @@ from typing import Any
 __all__ = ["Beginning", "begin"]
 
 _NEW_MOUNTS, _NEW_NETWORK, _NEW_PIDS = 0x00020000, 0x40000000, 0x20000000
-_SET_DUMPABLE = 4
+_SET_DUMPABLE, _SET_KEEPCAPS = 4, 8  # of prctl
+_CAPABILITIES, _MAY_READ = 0x20080522, 1 << 2  # the version, CAP_DAC_READ_SEARCH
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -47,6 +48,11 @@ class Beginning:
     environment: tuple[tuple[str, str], ...] = ()
     folder: str = ""
     has_terminal: bool = False
+
+    @property
+    def needs_root(self) -> bool:
+        """Whether nobody else may begin so."""
+        return bool(self.mounts or self.network or self.user or self.is_first)
 
     def to_json(self) -> dict[str, Any]:
         """As the zygote is told."""
@@ -89,10 +95,17 @@ def _go_apart(asked: dict[str, Any]) -> None:
 
 
 def _be_user(number: int) -> None:
-    """Somebody else, whose environment the test may still read."""
+    """Somebody else, whose environment the test may still read.
+
+    As the interpreter may lie where that user could not read it, reading is allowed everywhere.
+    """
+    _LIBC.prctl(_SET_KEEPCAPS, 1, 0, 0, 0)
     os.setgroups([])
     os.setgid(number)
     os.setuid(number)
+    sets = (ctypes.c_uint32 * 6)(_MAY_READ, _MAY_READ, 0, 0, 0, 0)
+    if _LIBC.capset((ctypes.c_uint32 * 2)(_CAPABILITIES, 0), sets):
+        raise OSError(ctypes.get_errno(), "capset")
     _LIBC.prctl(_SET_DUMPABLE, 1, 0, 0, 0)
 
 

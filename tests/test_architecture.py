@@ -62,7 +62,8 @@ LAUNCHER = {
     " | config errors files",
     "commands": "dashboard decisions interruption plan report run run_folder"
     " | config decisions errors files system transport wire",
-    "doctor": "commands places report | addresses config decisions errors system transport wire",
+    "doctor": "commands places plan report"
+    " | addresses config decisions errors files system transport wire",
     "coordination": "decisions monitoring places plan report run_folder"
     " | errors stage system transport wire",
     "jobs": "monitoring places plan report run_folder"

@@ -37,9 +37,15 @@ def open_folder() -> Iterator[Path]:
     """A folder of mode 0700 that this process and those it starts meanwhile read from.
 
     Holds the caller's sys.path, so that all import the same modules; see the launcher's
-    bootstrap. The folder is gone when the block ends.
+    bootstrap. The folder is gone when the block ends. Raises ConfigError where there can be none.
     """
-    folder = Path(tempfile.mkdtemp(prefix="dni-given-"))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="dni-given-"))
+    except OSError as error:
+        raise ConfigError(
+            f"TMPDIR: no temporary folder can be made ({error.strerror}); point TMPDIR at a folder "
+            "of yours"
+        ) from error
     before = os.environ.get(VARIABLE)
     try:
         path = [str(Path(entry).resolve()) for entry in sys.path]

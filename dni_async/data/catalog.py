@@ -20,6 +20,7 @@ from dni_async.data.sources.mnist import FASHION_MNIST, MNIST, load_idx
 from dni_async.data.sources.npz import read_npz
 from dni_async.data.targets import checked_targets
 from dni_async.errors import DataError
+from dni_async.files.homes import own_path
 
 __all__ = ["DATASET_NAMES", "SOURCES", "load_dataset"]
 
@@ -51,7 +52,7 @@ def load_dataset(name: str, data_dir: Path | None = None, taken: Taken = CLASSES
         found = SOURCES[name](_environment_dir() if data_dir is None else data_dir)
         return found if taken == CLASSES else _retargeted(found, taken)
     if name.endswith(".npz"):
-        return read_npz(Path(name).expanduser(), taken)
+        return read_npz(own_path(name, setting="data"), taken)
     if name == "given":
         return _load_given()
     meant = did_you_mean(name, DATASET_NAMES) or did_you_mean_file(Path(name), "*.npz")
@@ -86,4 +87,4 @@ def _load_given() -> Dataset:
 
 def _environment_dir() -> Path | None:
     value = os.environ.get("DNI_DATA_DIR")
-    return Path(value).expanduser() if value else None
+    return own_path(value, setting="DNI_DATA_DIR") if value else None

@@ -1,24 +1,12 @@
-"""What the doctor found: one thing, whether it is good, and what to do where it is not."""
+"""What the doctor found, all together: whether it passes, and how many of each verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+
+from dni_async.launcher.plan.host.finding import Finding, Verdict
 
 __all__ = ["Finding", "Verdict", "count", "is_passed"]
-
-Verdict = Literal["good", "doubtful", "bad"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """name: what was looked at. what: a sentence. remedy: what to do; empty where it is good."""
-
-    name: str
-    verdict: Verdict
-    what: str
-    remedy: str = ""
 
 
 def is_passed(findings: Sequence[Finding]) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
 import time
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from dni_async.errors import WorkerDied
-from dni_async.files.scratch import SCRATCH, remove_scratch
+from dni_async.files.scratch import SCRATCH, make_scratch, remove_scratch
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.others import OthersWatch
 from dni_async.launcher.places.local import command_for, read_from, thread_environment
@@ -75,7 +74,7 @@ def train_baseline(
     }
     log = folder.logs / f"{result.name}.log"
     with log.open("w") as errors, ExitStack() as after:
-        scratch = tempfile.mkdtemp(prefix="dni-")
+        scratch = make_scratch().path
         after.callback(remove_scratch, scratch)
         if result.waiting is not None:
             errors.write(f"{_SAID[result.waiting]}\n")

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Any
 
 from dni_async.config.given import given_folder
 from dni_async.errors import WorkerDied
-from dni_async.files.scratch import SCRATCH, remove_scratch
+from dni_async.files.scratch import SCRATCH, make_scratch, remove_scratch
 from dni_async.launcher.places.exits import Ends, reap
 from dni_async.launcher.places.server import ForkServer, ForkServers
 from dni_async.system import adopt_orphans
@@ -134,7 +133,7 @@ class WorkerProcesses:
     ) -> None:
         folder = given_folder()
         given = [] if folder is None else [str(folder)]  # its owner's to remove, unless killed
-        self.folder = tempfile.mkdtemp(prefix="dni-")  # mode 0700
+        self.folder = make_scratch().path
         self.alive: dict[int, int] = {}
         self._log, self._held = log, held
         self._environment = {

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
 
 from dni_async.addresses import address_towards, another_place, try_listening
 from dni_async.config.meant import did_you_mean_file
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
+from dni_async.files.homes import own_path
 from dni_async.transport.keys import read_keys
 from dni_async.transport.sockets import has_encryption
 
@@ -48,7 +48,7 @@ def resolve_keys(config: RunConfig) -> str | None:
         _try_address("interface", config.interface, config.interface, 0)
     if config.keys is None:
         return None
-    folder = Path(config.keys).expanduser().resolve()
+    folder = own_path(config.keys, setting="keys").resolve()
     if not folder.is_dir():
         hint = did_you_mean_file(folder)
         raise ConfigError(f"keys: {folder} is no folder{hint}; 'dni-launch keys DIR' makes one")

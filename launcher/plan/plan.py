@@ -20,6 +20,7 @@ from dni_async.data.feed import DataFacts, Feed
 from dni_async.data.opening import open_feed
 from dni_async.decisions.rules import Traits
 from dni_async.errors import ConfigError
+from dni_async.files.homes import own_path
 from dni_async.files.weights import WeightsForm, merged
 from dni_async.launcher.plan.choice import is_open
 from dni_async.launcher.plan.descriptors import allow_descriptors
@@ -27,6 +28,7 @@ from dni_async.launcher.plan.devices import resolve_devices
 from dni_async.launcher.plan.listening import control_address, own_address, resolve_keys
 from dni_async.launcher.plan.readouts import note_readouts
 from dni_async.launcher.plan.splitting import split_network
+from dni_async.launcher.plan.tasks import allow_tasks
 from dni_async.launcher.plan.trial import (
     Tried,
     check_last_batch,
@@ -166,6 +168,7 @@ def _planned(config: RunConfig, feed: Feed, tell: Callable[[str], None]) -> Plan
     notes += try_optimizer(config, feed)
     notes += note_readouts(config, feed, layer_ranges, tried.output_shape)
     allow_descriptors(len(layer_ranges))
+    allow_tasks(len(layer_ranges))
     devices = resolve_devices(config.devices)
     if config.compile:
         check_compiler(devices)
@@ -216,7 +219,7 @@ def _measured(config: RunConfig, tried: Tried) -> tuple[str, ...]:
 def _data_folder(config: RunConfig) -> Path | None:
     """Where the files of data sets lie, if anything says so."""
     data_dir = config.data_dir or os.environ.get("DNI_DATA_DIR") or None
-    folder = None if data_dir is None else Path(data_dir).expanduser().resolve()
+    folder = None if data_dir is None else own_path(data_dir, setting="data_dir").resolve()
     if folder is not None and not folder.is_dir():
         raise ConfigError(f"data_dir: {folder} is no folder{did_you_mean_file(folder)}")
     return folder
@@ -289,4 +292,4 @@ def _threads(config: RunConfig, cores: int, num_stages: int) -> int:
 
 def _resolve_data(name: str) -> str:
     """Workers run in the same folder, but a report should say which file it was."""
-    return str(Path(name).expanduser().resolve()) if name.endswith(".npz") else name
+    return str(own_path(name, setting="data").resolve()) if name.endswith(".npz") else name

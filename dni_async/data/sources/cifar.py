@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from dni_async.data.dataset import Dataset, checked_dataset
 from dni_async.data.sources.pickled_batch import read_pickled_batch
 from dni_async.errors import DataError
+from dni_async.files.homes import cache_folder
 from dni_async.system import output
 
 __all__ = ["CIFAR10", "load_cifar10"]
@@ -105,7 +106,8 @@ def _download() -> tuple[_Version, Path]:
     import pooch  # 80 ms, and only for this
 
     http = pooch.HTTPDownloader(progressbar=output.has_terminal())
-    cache_dir, url = pooch.os_cache("dni-async") / CIFAR10, _URL + _BINARY.archive
+    cache_dir = cache_folder(pooch.os_cache, holds=CIFAR10) / CIFAR10
+    url = _URL + _BINARY.archive
     try:
         path = pooch.retrieve(url, _BINARY_HASH, _BINARY.archive, cache_dir, downloader=http)
     except (OSError, ValueError) as error:

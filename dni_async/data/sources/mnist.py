@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from dni_async.data.dataset import Dataset, checked_dataset
 from dni_async.data.sources.idx import read_idx
 from dni_async.errors import DataError
+from dni_async.files.homes import cache_folder
 from dni_async.system import output
 
 __all__ = ["FASHION_MNIST", "MNIST", "IdxSource", "download_files", "find_files", "load_idx"]
@@ -90,7 +91,9 @@ def load_idx(source: IdxSource, data_dir: Path | None) -> Dataset:
     if paths is None:
         import pooch  # 80 ms, and only for this
 
-        paths = download_files(source, pooch.os_cache("dni-async") / source.name)
+        paths = download_files(
+            source, cache_folder(pooch.os_cache, holds=source.name) / source.name
+        )
     x_train, y_train = _read_split(source, *paths[:2])
     x_test, y_test = _read_split(source, *paths[2:])
     return checked_dataset(

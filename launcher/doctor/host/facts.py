@@ -7,45 +7,40 @@ import os
 import platform
 import re
 import resource
-import socket
-import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
 from dni_async.addresses import try_listening
 from dni_async.errors import WorkerDied
+from dni_async.files.scratch import make_scratch, remove_scratch
 from dni_async.launcher.doctor.finding import Finding
 from dni_async.launcher.doctor.host.findings import (
     judge_clock,
-    judge_cores,
     judge_descriptors,
     judge_libzmq,
     judge_load,
-    judge_memory,
     judge_packages,
     judge_ptrace,
     judge_python,
     judge_shm,
     judge_system,
-    judge_threads,
 )
 from dni_async.launcher.doctor.host.place_findings import (
-    TemporaryFolder,
     judge_device_sharing,
     judge_devices,
     judge_listen,
-    judge_loopback,
     judge_memory_sharing,
-    judge_temporary,
 )
 from dni_async.launcher.doctor.link.reach import Address
 from dni_async.launcher.places.local import ask
-from dni_async.system import available_bytes, available_cores, cgroup_quota, has_nvidia_device
+from dni_async.launcher.plan.host.facts import look_at_cores, look_at_loopback, look_at_temporary
+from dni_async.launcher.plan.host.findings import judge_memory, judge_threads
+from dni_async.system import available_bytes, available_cores, has_nvidia_device
 from dni_async.transport.sockets import has_encryption, library_version
 
 __all__ = [
@@ -60,7 +55,6 @@ PACKAGES = ("torch", "pyzmq", "msgpack")
 TORCH_S = 60.0  # to import it from a cold disk, and for a driver to come up
 SHARING_S = 90.0
 CLOCK_CALLS = 1000
-LOOPBACK_S = 2.0
 
 
 def installed(name: str) -> str:
@@ -77,18 +71,15 @@ def look_at_host() -> Iterator[Finding]:
     yield from judge_packages({name: installed(name) for name in PACKAGES}, _floors())
     yield judge_libzmq(library_version(), has_encryption=has_encryption())
     yield judge_system(platform.system(), platform.release(), platform.machine())
-    cores = available_cores()
-    present = os.cpu_count() or 1
-    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else present
-    yield judge_cores(counted=cores, present=present, affinity=affinity, quota=cgroup_quota())
-    yield judge_load(os.getloadavg()[0], cores)
+    yield look_at_cores()
+    yield judge_load(os.getloadavg()[0], available_cores())
     yield judge_memory(available_bytes())
     yield from judge_threads(os.environ)
     yield judge_descriptors(*map(_limit, resource.getrlimit(resource.RLIMIT_NOFILE)))
-    yield judge_temporary(_try_temporary())
+    yield look_at_temporary()
     yield judge_shm(_size_of(Path("/dev/shm")))
     yield judge_ptrace(_number(Path("/proc/sys/kernel/yama/ptrace_scope")))
-    yield judge_loopback(_try_loopback())
+    yield look_at_loopback()
     yield judge_clock(*_clock())
 
 
@@ -109,7 +100,9 @@ def look_at_sharing(facts: dict[str, Any]) -> list[Finding]:
     """Whether two processes can share memory, here and on each GPU of facts."""
     devices = [device["index"] for device in facts["devices"]]
     try:
-        with tempfile.TemporaryDirectory(prefix="dni-") as folder:
+        folder = make_scratch().path
+        with ExitStack() as after:
+            after.callback(remove_scratch, folder)
             job = {"folder": folder, "devices": devices}
             told = ask("dni_async.launcher.doctor.host.sharing_trial", job, 1, SHARING_S)
     except (WorkerDied, OSError) as error:
@@ -135,41 +128,6 @@ def _floors() -> dict[str, str]:
         return {}
     found = (re.match(r"([\w.-]+)\s*>=\s*([\d.]+)", wish) for wish in wishes)
     return {each.group(1): each.group(2) for each in found if each}
-
-
-def _try_temporary() -> TemporaryFolder:
-    try:
-        path = tempfile.gettempdir()
-    except OSError as error:
-        return TemporaryFolder("TMPDIR", error.strerror or str(error))
-    try:
-        with tempfile.TemporaryDirectory(prefix="dni-") as folder:
-            status = os.stat(folder)
-            is_private = status.st_uid == os.geteuid() and not stat.S_IMODE(status.st_mode) & 0o077
-            return TemporaryFolder(path, "", is_private, _try_unix_socket(f"{folder}/s"))
-    except OSError as error:
-        return TemporaryFolder(path, error.strerror or str(error))
-
-
-def _try_unix_socket(path: str) -> str:
-    try:
-        with socket.socket(socket.AF_UNIX) as trial:
-            trial.bind(path)
-            trial.listen(1)
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
-
-
-def _try_loopback() -> str:
-    try:
-        with socket.socket() as listening:
-            listening.bind(("127.0.0.1", 0))
-            listening.listen(1)
-            with socket.create_connection(listening.getsockname(), LOOPBACK_S):
-                return ""
-    except OSError as error:
-        return error.strerror or str(error)
 
 
 def _clock() -> tuple[float, float, str]:

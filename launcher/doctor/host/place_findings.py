@@ -4,58 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dni_async.addresses import another_place
 from dni_async.launcher.doctor.finding import Finding
 
 __all__ = [
-    "TemporaryFolder",
     "judge_device_sharing",
     "judge_devices",
     "judge_listen",
-    "judge_loopback",
     "judge_memory_sharing",
-    "judge_temporary",
 ]
-
-MAX_SOCKET_PATH = 107  # bytes of sun_path on Linux, without the zero behind them
-LONGEST_NAME = len("/dni-12345678/stage-999,99.slots")  # what a run puts behind the folder
-
-
-@dataclass(frozen=True, slots=True)
-class TemporaryFolder:
-    """path: where a run makes its private folder. error: why that cannot be; else empty.
-
-    is_private: what is made there can be this user's alone (mode 0700 is kept). socket_error: why
-    no unix socket can listen there.
-    """
-
-    path: str
-    error: str = ""
-    is_private: bool = True
-    socket_error: str = ""
-
-
-def judge_temporary(folder: TemporaryFolder) -> Finding:
-    """The folder of the run's sockets."""
-    remedy = "point TMPDIR at a folder of yours on a local disk: export TMPDIR=/tmp"
-    if folder.error:
-        return Finding("temp folder", "bad", f"{folder.path}: {folder.error}", remedy)
-    if len(os.fsencode(folder.path)) + LONGEST_NAME > MAX_SOCKET_PATH:
-        longest = MAX_SOCKET_PATH - LONGEST_NAME
-        what = (
-            f"{folder.path}: is longer than the {longest} bytes that leave room for sockets' names"
-        )
-        return Finding("temp folder", "bad", what, "a shorter one: export TMPDIR=/tmp")
-    if folder.socket_error:
-        what = f"{folder.path}: no unix socket can listen there ({folder.socket_error})"
-        return Finding("temp folder", "bad", what, remedy)
-    if not folder.is_private:
-        what = f"{folder.path}: does not keep folders to one user, so others could join a run"
-        return Finding("temp folder", "bad", what, remedy)
-    return Finding("temp folder", "good", folder.path)
 
 
 def judge_memory_sharing(reason: str) -> Finding:
@@ -119,14 +78,6 @@ def _device(device: Mapping[str, Any]) -> Finding:
         remedy = "nvidia-smi names the processes that hold it"
         return Finding(name, "doubtful", f"{text}: other programs hold the rest", remedy)
     return Finding(name, "good", text)
-
-
-def judge_loopback(error: str) -> Finding:
-    """error: why a free tcp port of 127.0.0.1 could not be listened on and connected to."""
-    if error:
-        what = f"127.0.0.1: {error}, so --transport tcp cannot work"
-        return Finding("tcp", "bad", what, "bring the loopback up (ip link set lo up)")
-    return Finding("tcp", "good", "a free port of 127.0.0.1 takes connections")
 
 
 def judge_listen(address: str, error: int) -> Finding:

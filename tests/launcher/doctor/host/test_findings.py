@@ -7,18 +7,16 @@ import pytest
 from dni_async.launcher.doctor.finding import Finding, count, is_passed
 from dni_async.launcher.doctor.host.findings import (
     judge_clock,
-    judge_cores,
     judge_descriptors,
     judge_libzmq,
     judge_load,
-    judge_memory,
     judge_packages,
     judge_ptrace,
     judge_python,
     judge_shm,
     judge_system,
-    judge_threads,
 )
+from dni_async.launcher.plan.host.findings import judge_cores, judge_memory, judge_threads
 
 GB = 2**30
 VERDICTS: dict[str, tuple[Finding, str]] = {

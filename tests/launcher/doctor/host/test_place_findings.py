@@ -9,13 +9,10 @@ import pytest
 
 from dni_async.launcher.doctor.finding import Finding
 from dni_async.launcher.doctor.host.place_findings import (
-    TemporaryFolder,
     judge_device_sharing,
     judge_devices,
     judge_listen,
-    judge_loopback,
     judge_memory_sharing,
-    judge_temporary,
 )
 
 
@@ -24,24 +21,8 @@ def listen(error: int) -> Finding:
 
 
 VERDICTS: dict[str, tuple[Finding, str, str]] = {
-    "a folder": (judge_temporary(TemporaryFolder("/tmp")), "good", ""),
-    "no folder": (judge_temporary(TemporaryFolder("/x", "Permission denied")), "bad", "TMPDIR"),
-    "the longest folder": (judge_temporary(TemporaryFolder("/" + 74 * "x")), "good", ""),
-    "too long a folder": (judge_temporary(TemporaryFolder("/" + 75 * "x")), "bad", "TMPDIR"),
-    "a folder without sockets": (
-        judge_temporary(TemporaryFolder("/nfs", socket_error="not supported")),
-        "bad",
-        "TMPDIR",
-    ),
-    "a folder that others share": (
-        judge_temporary(TemporaryFolder("/mnt", is_private=False)),
-        "bad",
-        "TMPDIR",
-    ),
     "shared memory": (judge_memory_sharing(""), "good", ""),
     "no shared memory": (judge_memory_sharing("not permitted"), "doubtful", "seccomp"),
-    "loopback": (judge_loopback(""), "good", ""),
-    "no loopback": (judge_loopback("unreachable"), "bad", "ip link"),
     "a free address": (listen(0), "good", ""),
     "a taken port": (listen(errno.EADDRINUSE), "bad", "ss -ltnp"),
     "a foreign address": (listen(errno.EADDRNOTAVAIL), "bad", "ip -brief address"),
