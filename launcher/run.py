@@ -23,6 +23,7 @@ from dni_async.launcher.monitoring.live.screen import live_display
 from dni_async.launcher.monitoring.watchers import WatchedDisplay, Watchers, open_watchers
 from dni_async.launcher.plan.host.asking import ask_host
 from dni_async.launcher.plan.plan import Plan, make_plan, regrouped
+from dni_async.launcher.plan.room import check_room
 from dni_async.launcher.plan.trial import try_regrouped
 from dni_async.launcher.report.building import build_report
 from dni_async.launcher.report.comparison import ALL_THREADS, ONE_THREAD
@@ -66,6 +67,7 @@ def run(
             folder.check_free(overwrite=overwrite)
         plan = make_plan(config, display.waiting)
         _check_profiled_stage(plan)
+        check_room(plan, folder.path)
         with open_watchers(plan.config, folder.tensorboard) as watchers:
             watchers.all += [] if watcher is None else [watcher]
             return _carry_out(

@@ -6,6 +6,7 @@ size, so nothing is loaded before it has been checked. Knows no torch.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +34,12 @@ class TensorForm:
     def __str__(self) -> str:
         return f"{self.dtype} {list(self.shape)}"
 
+    @property
+    def size_bytes(self) -> int:
+        """Of its numbers in a file."""
+        bits = re.search(r"\d+", self.dtype)
+        return math.prod(self.shape) * int(bits.group() if bits else 8) // 8
+
 
 @dataclass(frozen=True, slots=True)
 class WeightsForm:
@@ -40,6 +47,11 @@ class WeightsForm:
 
     tensors: Mapping[str, TensorForm] = field(default_factory=dict)
     modules: frozenset[str] = frozenset()
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all tensors in a file."""
+        return sum(form.size_bytes for form in self.tensors.values())
 
     def fault_in(self, found: Mapping[str, TensorForm]) -> str | None:
         """The first way in which weights are not those of the layers; None where they are."""

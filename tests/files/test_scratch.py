@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from dni_async.files import scratch
-from dni_async.files.scratch import SCRATCH, remove_scratch, use_scratch
+from dni_async.files.scratch import SCRATCH, make_scratch, remove_scratch, use_scratch
 
 MAKER = """
 import os, signal, tempfile
@@ -76,3 +79,59 @@ def test_without_a_folder_nothing_is_left_anywhere(
     monkeypatch.chdir(tmp_path)
     use_scratch()
     assert list(tmp_path.iterdir()) == []
+
+
+def places(monkeypatch: pytest.MonkeyPatch, asked: Path | str, *others: Path) -> None:
+    """TMPDIR, and where else folders may be made."""
+    monkeypatch.setattr(tempfile, "tempdir", str(asked))
+    monkeypatch.setattr(scratch, "_OTHERS", tuple(map(str, others)))
+
+
+def short_folder(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One that leaves room for the names of sockets."""
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return Path(tempfile.mkdtemp(prefix="dni-test-"))
+
+
+def test_a_folder_for_sockets_is_this_users_alone_and_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    here = short_folder(monkeypatch)
+    places(monkeypatch, here)
+    made = make_scratch()
+    assert made.passed_over == ()
+    assert Path(made.path).parent == here
+    assert Path(made.path).stat().st_mode & 0o777 == 0o700
+    assert list(Path(made.path).iterdir()) == []
+    shutil.rmtree(here)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        (b"x" * 90, "too long"),
+        (b"\xff", "no UTF-8"),
+        (None, "No such file"),
+    ],
+    ids=["long", "not UTF-8", "absent"],
+)
+def test_where_sockets_cannot_be_another_folder_is_taken(
+    name: bytes | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, other = short_folder(monkeypatch), short_folder(monkeypatch)
+    asked = here / os.fsdecode(name or b"absent")
+    if name is not None:
+        asked.mkdir()
+    places(monkeypatch, asked, other)
+    made = make_scratch()
+    assert Path(made.path).parent == other
+    (passed_over,) = made.passed_over
+    assert passed_over[0] == str(asked)
+    assert reason in passed_over[1]
+    places(monkeypatch, asked)
+    with pytest.raises(OSError, match=reason) as caught:
+        make_scratch()
+    assert caught.value.filename == str(asked)
+    assert name is None or list(asked.iterdir()) == []
+    for folder in (here, other):
+        shutil.rmtree(os.fsencode(folder))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -79,13 +78,6 @@ def test_too_few_ports_are_named_before_training(launch: Callable[..., Launch]) 
     last = run.output.splitlines()[-1]
     assert "cannot listen on tcp://127.0.0.1:0: Address already in use" in last
     run.assert_nothing_left()
-
-
-def test_too_few_open_files_are_named_before_any_process(launch: Callable[..., Launch]) -> None:
-    run = launch(*COMMON, prefix=["prlimit", "--nofile=40:40"])
-    assert run.end() == 2
-    assert re.search(r"Error: stages: 4 of them need \d+ open files, but 40 are all", run.output)
-    assert not run.run_dir.exists()
 
 
 def test_the_limit_of_open_files_is_raised_where_that_is_allowed(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from tests.beginning import Beginning
@@ -24,7 +27,8 @@ class Way:
 
     code: of the launcher, minus the signal where one killed it. status: of report.json; "" where
     there is none, and no run directory where code is 2. says: a pattern in what was printed.
-    keeps: it can be resumed. is_slow: not of the fast set.
+    keeps: it can be resumed. is_slow: not of the fast set. prepares: the folder that it is tried
+    in, which {here} stands for. run_dir: where the run is kept, else run in that folder.
     """
 
     name: str
@@ -38,12 +42,31 @@ class Way:
     columns: int = 0
     keeps: bool = False
     is_slow: bool = False
+    run_dir: str = ""
+    prepares: Callable[[Path], object] = lambda here: None
+
+    def begun_in(self, here: Path) -> Beginning:
+        """How it begins there."""
+        told = self.beginning
+        return dataclasses.replace(
+            told,
+            mounts=told.mounts.replace("{here}", str(here)),
+            folder=told.folder.replace("{here}", str(here)),
+            environment=tuple((k, v.replace("{here}", str(here))) for k, v in told.environment),
+        )
 
     @property
     def row(self) -> str:
         """As it stands on the page."""
         code = f"128 + {-self.code}" if self.code < 0 else f"{self.code}"
         return f"| {self.name} | {self.follows} | {code} | {self.status or '-'} |"
+
+
+def a_run_in(run_dir: Path) -> None:
+    """What a run leaves that an overwritten one would lose."""
+    run_dir.mkdir()
+    (run_dir / "config.toml").touch()
+    (run_dir / "report.json").write_text('{"status": "finished"}', encoding="utf-8")
 
 
 def trains(run: Launch, epoch: int = 2) -> None:
@@ -97,6 +120,7 @@ def stop_reading(run: Launch) -> None:
     run.hang_up()
 
 
+NOTHING_ELSE: Final = "nothing else than otherwise"
 NOTHING_TO_SAY: Final = "the run goes on quietly to its end"
 HANGUP_IGNORED: Final = Beginning(ignored=(signal.SIGHUP,))
 IN_BACKGROUND: Final = Beginning(ignored=(signal.SIGINT, signal.SIGQUIT))
@@ -186,7 +210,7 @@ SIGNALS: Final = (
     ),
     Way(
         "started with SIGCHLD and SIGPIPE ignored",
-        "nothing else than otherwise",
+        NOTHING_ELSE,
         0,
         "finished",
         Beginning(ignored=(signal.SIGCHLD, signal.SIGPIPE)),
@@ -276,4 +300,153 @@ SIGNALS: Final = (
         keeps=True,
     ),
 )
-WAYS: Final = (*OUTPUT, *SIGNALS)
+REFUSED: Final = "one sentence with what to do, before a run directory is made"
+HERE: Final = "{here}"  # the folder that a way is tried in
+SMALL_DISK: Final = "mkdir {here}/disk && mount -t tmpfs -o size=SIZE tmpfs {here}/disk"
+
+
+def on_disk(size: str) -> Beginning:
+    """With a file system of that size in the folder."""
+    return Beginning(mounts=SMALL_DISK.replace("SIZE", size))
+
+
+HOST: Final = (
+    Way(
+        "`TMPDIR` with a path of 90 characters, or one that is no UTF-8",
+        "a shorter folder holds the sockets",
+        0,
+        "finished",
+        Beginning(environment=(("TMPDIR", "{here}/" + 90 * "x"),)),
+        prepares=lambda here: (here / (90 * "x")).mkdir(),
+    ),
+    Way(
+        "`TMPDIR` names nothing that can be written to",
+        "another folder is taken",
+        0,
+        "finished",
+        Beginning(environment=(("TMPDIR", "/proc/self"),)),
+    ),
+    Way(
+        "a run directory whose path is no UTF-8",
+        REFUSED,
+        2,
+        "none",
+        says="run_dir: .* is no UTF-8, .* give it another name",
+        run_dir=os.fsdecode(b"{here}/\xff/run"),
+        prepares=lambda here: os.mkdir(bytes(here) + b"/\xff"),
+    ),
+    Way(
+        "the loopback is down, with `--transport tcp`",
+        REFUSED,
+        2,
+        "none",
+        Beginning(network=":"),
+        (*SHORT, "--transport=tcp"),
+        says=r"tcp: 127\.0\.0\.1: Network is unreachable, .* \(ip link set lo up\)",
+    ),
+    Way("the loopback is down, without it", NOTHING_ELSE, 0, "finished", Beginning(network=":")),
+    Way(
+        "`HOME` unset, with `--data mnist` that is still to be fetched",
+        REFUSED,
+        2,
+        "none",
+        Beginning(user=12345, is_bare=True),
+        ("--data=mnist",),
+        says="data_dir: .* there is none here .* by --data-dir",
+    ),
+    Way(
+        "a user id that has no entry and no home, as in many containers",
+        NOTHING_ELSE,
+        0,
+        "finished",
+        Beginning(user=12345, is_bare=True),
+    ),
+    Way("`env -i`, as by cron", NOTHING_ELSE, 0, "finished", Beginning(is_bare=True)),
+    Way("as process 1 of a container", NOTHING_ELSE, 0, "finished", Beginning(is_first=True)),
+    Way(
+        "process 1 of a container, at SIGTERM (`docker stop`)",
+        "the run ends, with its report and its checkpoints",
+        143,
+        "interrupted",
+        Beginning(is_first=True),
+        KEPT,
+        signalled(signal.SIGTERM),
+        keeps=True,
+    ),
+    Way(
+        "without `/dev/shm`, or with a full one",
+        NOTHING_ELSE,
+        0,
+        "finished",
+        Beginning(mounts="mount -t tmpfs -o ro tmpfs /dev/shm"),
+    ),
+    Way(
+        "in a folder that is read-only, `--run-dir` elsewhere",
+        NOTHING_ELSE,
+        0,
+        "finished",
+        Beginning(
+            mounts="mkdir {here}/disk && mount -t tmpfs -o ro tmpfs {here}/disk",
+            folder="{here}/disk",
+        ),
+    ),
+    Way(
+        "`--run-dir` on a file system that is read-only",
+        REFUSED,
+        2,
+        "none",
+        Beginning(mounts="mkdir {here}/disk && mount -t tmpfs -o ro tmpfs {here}/disk"),
+        says="run_dir: .*: Read-only file system",
+        run_dir="{here}/disk/run",
+    ),
+    Way(
+        "`--run-dir` on a disk with no room for the network",
+        REFUSED,
+        2,
+        "none",
+        on_disk("40k"),
+        says="run_dir: .* has room for 40 KB, .* needs 83 KB there",
+        run_dir="{here}/disk/run",
+    ),
+    Way(
+        "`ulimit -f` below the size of the network",
+        REFUSED,
+        2,
+        "none",
+        Beginning(limits=(("RLIMIT_FSIZE", 4000),)),
+        says=r"run_dir: a file may have 4 KB here, .* \(ulimit -f\)",
+    ),
+    Way(
+        "`ulimit -n` below what the stages need",
+        REFUSED,
+        2,
+        "none",
+        Beginning(limits=(("RLIMIT_NOFILE", 40),)),
+        says=r"stages: 2 of them need \d+ open files, but 40 are allowed",
+    ),
+    Way(
+        "`ulimit -u` below what the stages need",
+        REFUSED,
+        2,
+        "none",
+        Beginning(user=12346, limits=(("RLIMIT_NPROC", 3),)),
+        says=r"stages: 2 of them need 20 processes and threads, but only \d+ more are",
+    ),
+    Way(
+        "`--run-dir` that holds a run already",
+        REFUSED,
+        2,
+        "finished",
+        says="already holds a run; choose another or say --overwrite",
+        prepares=lambda here: a_run_in(here / "run"),
+    ),
+    Way(
+        "`nice -n 10`",
+        NOTHING_ELSE,
+        0,
+        "finished",
+        Beginning(nice=10),
+        is_slow=True,
+    ),
+)
+WAYS: Final = (*OUTPUT, *SIGNALS, *HOST)
