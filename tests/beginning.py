@@ -66,7 +66,7 @@ def begin(asked: dict[str, Any]) -> None:
         resource.setrlimit(getattr(resource, name), (limit, limit))
     os.nice(asked["nice"])
     if asked["stdout"]:
-        opened = os.open(asked["stdout"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        opened = os.open(asked["stdout"], os.O_WRONLY)
         os.dup2(opened, 1)
         os.close(opened)
     if asked["has_terminal"]:

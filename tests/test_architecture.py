@@ -320,6 +320,8 @@ def printing(source: Source) -> Iterator[tuple[int, str]]:
                 yield node.lineno, called
             elif called == "os.write" and to in {"1", "2"}:
                 yield node.lineno, f"os.write({to}, ...)"
+        elif isinstance(node, ast.Name) and node.id in PRINTERS:  # to be called by another
+            yield node.lineno, node.id
         elif isinstance(node, ast.Attribute):
             named = ast.unparse(node)
             if named.startswith(("sys.stdout", "sys.stderr", "sys.__std")) and named.count(".") < 2:

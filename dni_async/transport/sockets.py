@@ -16,6 +16,7 @@ import zmq
 
 from dni_async.addresses import is_exposed
 from dni_async.errors import LinkError
+from dni_async.system import output
 from dni_async.transport.channels import (
     Channel,
     ControlClient,
@@ -104,7 +105,7 @@ class Sockets:
         self,
         context: zmq.Context[zmq.Socket[bytes]],
         ring: KeyRing | None = None,
-        tell: Callable[[str], None] = print,
+        tell: Callable[[str], None] = output.complain,
     ) -> None:
         self._context = context
         self._ring = ring
@@ -226,7 +227,7 @@ class Sockets:
 
 @contextmanager
 def open_sockets(
-    ring: KeyRing | None = None, tell: Callable[[str], None] = print
+    ring: KeyRing | None = None, tell: Callable[[str], None] = output.complain
 ) -> Iterator[Sockets]:
     """Sockets for this process; on leaving, all are closed after their bounded linger."""
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

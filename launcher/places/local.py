@@ -20,7 +20,7 @@ from dni_async.errors import WorkerDied
 from dni_async.files.scratch import SCRATCH, make_scratch, remove_scratch
 from dni_async.launcher.places.exits import Ends, reap
 from dni_async.launcher.places.server import ForkServer, ForkServers
-from dni_async.system import adopt_orphans
+from dni_async.system import adopt_orphans, output
 from dni_async.transport.keys import KeyRing
 from dni_async.transport.rings import told_ring
 
@@ -129,7 +129,7 @@ class WorkerProcesses:
         num_threads: int,
         log: Path,
         held: Sequence[int] = (),
-        note: Callable[[str], None] = print,
+        note: Callable[[str], None] = output.say,
     ) -> None:
         folder = given_folder()
         given = [] if folder is None else [str(folder)]  # its owner's to remove, unless killed
@@ -275,7 +275,7 @@ def worker_processes(
     num_threads: int,
     log: Path,
     held: Sequence[int] = (),
-    note: Callable[[str], None] = print,
+    note: Callable[[str], None] = output.say,
 ) -> Iterator[WorkerProcesses]:
     """A fork server whose workers do not outlive the block.
 
