@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import psutil
 
 from dni_async.errors import DniError, WorkerDied
 from dni_async.launcher.places.local import command_for
+from dni_async.transport.keys import write_keys
+from dni_async.transport.rings import make_key_pair
 
 PATIENCE_S = 60.0
 SETTLE_S = 10.0  # longer than a handshake may take
@@ -81,6 +84,12 @@ class ListeningRun:
             time.sleep(0.1)
         return self.num_descriptors
 
+    @property
+    def address(self) -> str:
+        """Where others join it; empty until it says that, or where nobody may."""
+        found = re.search(r"--join (tcp://\S+)", self.output.read_text())
+        return found[1] if found else ""
+
     def ports(self) -> list[int]:
         """Where strangers can knock."""
         return [
@@ -104,16 +113,21 @@ class ListeningRun:
 
 
 @contextmanager
-def listening_run() -> Iterator[ListeningRun]:
-    """A run that has trained for two epochs; it is ended after the block."""
-    with tempfile.TemporaryDirectory(prefix="dni-hostile-") as name:
+def listening_run(*, is_joined: bool = False) -> Iterator[ListeningRun]:
+    """A run that has trained for two epochs; it is ended after the block.
+
+    is_joined: one of its four workers joins it, so that others may as well; else all are its own.
+    """
+    with tempfile.TemporaryDirectory(prefix="dni-hostile-") as name, ExitStack() as stack:
         folder, output = Path(name) / "run", Path(name) / "output"
+        keys = Path(name) / "keys"
         flags = (
             "--epochs=1000000",
             "--no-baseline",
             "--width=64",
             "--norm=none",
             "--transport=tcp",
+            *(_joined_flags(keys) if is_joined else ()),
         )
         with output.open("wb") as out:
             process = subprocess.Popen(
@@ -125,9 +139,11 @@ def listening_run() -> Iterator[ListeningRun]:
         try:
             launcher = psutil.Process(process.pid)
             run = ListeningRun(launcher, [], folder, output)
+            joined = [stack.enter_context(_worker(run, keys))] if is_joined else []
             wait_until(lambda: run.num_epochs >= 2, "the run did not begin")
             children = launcher.children(recursive=True)
-            run.members = [launcher, *(c for c in children if c.name().startswith("dni-stage"))]
+            own = [each for each in children if each.name().startswith("dni-stage")]
+            run.members = [launcher, *own, *joined]
             yield run
         finally:
             process.send_signal(signal.SIGINT)
@@ -136,6 +152,29 @@ def listening_run() -> Iterator[ListeningRun]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _joined_flags(keys: Path) -> tuple[str, ...]:
+    """New keys, and what makes the last of four workers one that joins with them."""
+    write_keys(keys, coordinator=make_key_pair(), worker=make_key_pair())
+    workers = "--workers=local,local,local,remote"
+    return (workers, "--listen=tcp://127.0.0.1:0", f"--keys={keys}")
+
+
+@contextmanager
+def _worker(run: ListeningRun, keys: Path) -> Iterator[psutil.Process]:
+    """The worker that joins; it ends with the run."""
+    wait_until(lambda: run.address != "", "the run did not listen")
+    command = command_for(
+        "dni_async.workers.__main__", f"--join={run.address}", f"--keys={keys}", "--threads=1"
+    )
+    with (run.folder / "joined.log").open("wb") as log:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def wait_until(done: Callable[[], bool], complaint: str) -> None:

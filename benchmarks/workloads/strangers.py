@@ -10,7 +10,7 @@ from typing import Literal
 
 import zmq
 
-__all__ = ["KINDS", "greeting", "imposters", "raw_stranger"]
+__all__ = ["KINDS", "greeting", "imposters", "is_let_in", "knocking", "raw_stranger", "say"]
 
 KINDS = ("silent", "garbage", "http", "old", "null", "half", "large")
 _NULL_READY = b"\x04\x19\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
@@ -25,6 +25,12 @@ def greeting(mechanism: bytes, version: bytes = b"\x03\x00") -> bytes:
 def raw_stranger(port: int, kind: str, host: str = "127.0.0.1") -> socket.socket:
     """A connection that has said what its kind says: bytes that are no member of the run."""
     connection = socket.create_connection((host, port), timeout=10)
+    say(connection, kind)
+    return connection
+
+
+def say(connection: socket.socket, kind: str) -> None:
+    """What its kind says."""
     said = {
         "silent": b"",
         "garbage": bytes(range(256)) * 8,
@@ -36,7 +42,23 @@ def raw_stranger(port: int, kind: str, host: str = "127.0.0.1") -> socket.socket
     }
     with suppress(OSError):  # it may have hung up already
         connection.sendall(said[kind])
+
+
+def knocking(port: int, host: str = "127.0.0.1") -> socket.socket:
+    """A connection that is asked for; nobody waits for the answer."""
+    connection = socket.socket()
+    connection.setblocking(False)
+    connection.connect_ex((host, port))
     return connection
+
+
+def is_let_in(connection: socket.socket) -> bool:
+    """Whether the connection that was asked for stands."""
+    try:
+        connection.getpeername()
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager

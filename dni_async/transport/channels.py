@@ -14,6 +14,7 @@ from typing import Final
 import zmq
 
 from dni_async.errors import LinkError, WireError
+from dni_async.transport.door import Door
 from dni_async.transport.frame_parts import join_parts, split_frame
 from dni_async.transport.gate import Gate
 from dni_async.wire.codec import Buffer, decode, encode
@@ -39,7 +40,8 @@ class FrameSocket:
     """One end of a pair: whole multipart messages, in order, to and from exactly one peer.
 
     key: the listening end's public key, where strangers can connect to it; then frames travel in
-    parts. near: where it listens too, for a peer in the same place.
+    parts. door: of the listening end, over tcp; it is shut while the peer is there. near: where it
+    listens too, for a peer in the same place.
     """
 
     def __init__(
@@ -48,11 +50,13 @@ class FrameSocket:
         endpoint: str,
         *,
         gate: Gate | None = None,
+        door: Door | None = None,
         key: str = "",
         near: str = "",
     ) -> None:
         self.socket = socket
         self.endpoint = endpoint
+        self._door = door
         self.near = near
         self.key = key
         self.gate = gate
@@ -78,7 +82,11 @@ class FrameSocket:
         if self.gate is not None:
             self.gate.answer()
         if not is_readable(self.socket):
+            if self._door is not None and self._door.look(time.monotonic()):
+                self._door.await_somebody(True)
             return None
+        if self._door is not None:  # whoever has something to say is who was awaited
+            self._door.await_somebody(False)
         # Not recv_multipart: it asks the socket after each frame what the frame itself knows.
         frame = self.socket.recv(_DONT_WAIT, copy=False)
         frames = [frame.buffer]
@@ -181,14 +189,27 @@ class ControlClient:
 class ControlServer:
     """The coordinator's end: tells workers apart by the routing id that each one connects with.
 
-    A connection takes a bounded number of messages, as a ControlClient's does.
+    A connection takes a bounded number of messages, as a ControlClient's does. door: over tcp.
     """
 
-    def __init__(self, socket: zmq.Socket[bytes], endpoint: str, gate: Gate | None = None) -> None:
+    def __init__(
+        self,
+        socket: zmq.Socket[bytes],
+        endpoint: str,
+        *,
+        gate: Gate | None = None,
+        door: Door | None = None,
+    ) -> None:
         self.socket = socket
         self.endpoint = endpoint
         self.gate = gate
+        self._door = door
         self._waiting: dict[bytes, deque[Sequence[Buffer]]] = {}
+
+    def await_workers(self, are_awaited: bool) -> None:
+        """Whether anybody may connect who has not yet."""
+        if self._door is not None:
+            self._door.await_somebody(are_awaited)
 
     def send(self, peer: bytes, message: Message) -> None:
         """Queue message for peer; never blocks. Raises LinkError when peer is not connected."""
@@ -227,6 +248,8 @@ class ControlServer:
         for waited_for in list(self._waiting):
             with suppress(LinkError):  # it has gone, and what waited for it goes too
                 self._flush(waited_for)
+        if self._door is not None:
+            self._door.look(time.monotonic())
         if self.gate is not None:
             self.gate.answer()
         if not is_readable(self.socket):

@@ -8,6 +8,8 @@ message of its is read, and none is sent to it.
 
 from __future__ import annotations
 
+import secrets
+import struct
 from collections.abc import Callable, Collection
 from typing import Final
 
@@ -16,7 +18,7 @@ from zmq.utils import z85
 
 from dni_async.transport.keys import KeyPair
 
-__all__ = ["Gate", "protect_client", "protect_server"]
+__all__ = ["Gate", "Visitors", "protect_client", "protect_server"]
 
 _MAX_NAMED: Final = 32  # addresses that are named when they are refused
 _MAX_ANSWERS: Final = 64  # in one go: whoever asks also has other things to do
@@ -73,6 +75,38 @@ class Gate:
         self._named.add(address)
         where = address.decode(errors="replace")
         self._tell(f"a connection from {where} was refused, as its key is not of this run")
+
+
+class Visitors:
+    """Counts who comes to a listening socket over tcp, and who goes, whoever they are."""
+
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], listening: zmq.Socket[bytes]
+    ) -> None:
+        address = f"inproc://visitors-{secrets.token_hex(8)}"
+        listening.monitor(address, zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
+        self._listening = listening
+        self._socket: zmq.Socket[bytes] = context.socket(zmq.PAIR)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVHWM, 0)  # the I/O thread would wait for who counts
+        self._socket.connect(address)
+
+    def count(self) -> tuple[int, int]:
+        """How many have come, and how many have gone, since it was asked last."""
+        counts = {zmq.EVENT_ACCEPTED: 0, zmq.EVENT_DISCONNECTED: 0}
+        while True:
+            try:
+                event, *_ = self._socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return counts[zmq.EVENT_ACCEPTED], counts[zmq.EVENT_DISCONNECTED]
+            kind = struct.unpack_from("=H", event)[0]
+            if kind in counts:
+                counts[kind] += 1
+
+    def close(self) -> None:
+        """Count no more; before the listening socket is closed."""
+        self._listening.monitor(None, 0)  # it would wait for ever to tell of them
+        self._socket.close()
 
 
 def protect_server(socket: zmq.Socket[bytes], own: KeyPair) -> None:

@@ -25,8 +25,9 @@ from dni_async.transport.channels import (
     FrameSocket,
     is_readable,
 )
+from dni_async.transport.door import Door, listen
 from dni_async.transport.frame_parts import PART_BYTES
-from dni_async.transport.gate import Gate, protect_client, protect_server
+from dni_async.transport.gate import Gate, Visitors, protect_client, protect_server
 from dni_async.transport.interface import ControlChannel, FrameChannel
 from dni_async.transport.keys import KeyPair, KeyRing
 from dni_async.transport.rings import make_key_pair
@@ -46,6 +47,7 @@ LINGER_MS: Final = 2000  # long enough for last words, short enough for Ctrl-C
 HANDSHAKE_MS: Final = 5000  # how long a connection may take to say who it is
 SEALED_BYTES: Final = 1024  # more than encryption adds to a frame
 MAX_WAITING: Final = 64  # control messages of one worker that the coordinator has not read
+MAX_QUEUED: Final = 1024  # messages of a link that are not read: four of the widest windows
 MAX_UNSENT: Final = 32  # control messages that a connection holds; of parts of files 1.5 MB
 
 Watched = FrameChannel | ControlChannel | Channel | int
@@ -112,6 +114,7 @@ class Sockets:
         self._tell = tell
         self._gate: Gate | None = None
         self._sockets: list[zmq.Socket[bytes]] = []  # one that nobody holds closes unasked
+        self._doors: dict[zmq.Socket[bytes], tuple[Door, Visitors]] = {}  # of those on tcp
 
     def control_server(self, address: str) -> ControlServer:
         """Listen for workers on address (ipc://PATH, or tcp://HOST:0 for any free port).
@@ -123,7 +126,8 @@ class Sockets:
         socket.setsockopt(zmq.RCVHWM, MAX_WAITING)  # more waits in the worker that sends it
         socket.setsockopt(zmq.SNDHWM, MAX_UNSENT)
         gate = self._protect(socket, address)
-        return ControlServer(socket, _bind(socket, address), gate)
+        endpoint, door = self._open(socket, address)
+        return ControlServer(socket, endpoint, gate=gate, door=door)
 
     def control_client(self, address: str, peer: bytes) -> ControlClient:
         """Connect to the coordinator under the routing id peer. Raises LinkError."""
@@ -142,21 +146,19 @@ class Sockets:
         Over tcp it is known by a key pair that was made for it alone: nobody connects who was not
         told its public key.
         """
-        socket = self._make(zmq.DEALER, _frame_bytes(address))
-        _widen(socket, address)
+        socket = self._make_link(address)
         own = make_key_pair() if _is_guarded(address) else None
         gate = self._protect(socket, address, own)
-        endpoint = _bind(socket, address)
+        endpoint, door = self._open(socket, address)
         if near:
             assert own is not None  # others can connect there
             _bind(socket, near)
         key = "" if own is None else own.public.decode()
-        return FrameSocket(socket, endpoint, gate=gate, key=key, near=near)
+        return FrameSocket(socket, endpoint, gate=gate, door=door, key=key, near=near)
 
     def connected(self, address: str, key: str = "") -> FrameSocket:
         """The end that connects. key: the listener's, over tcp. Raises LinkError for no key."""
-        socket = self._make(zmq.DEALER, _frame_bytes(address))
-        _widen(socket, address)
+        socket = self._make_link(address)
         if _is_guarded(address):
             own = self._ring_for(address).own
             try:
@@ -174,7 +176,8 @@ class Sockets:
         socket.setsockopt(zmq.RCVHWM, MAX_WAITING)
         gate = self._protect(socket, address)
         key = "" if self._ring is None else self._ring.own.public.decode()
-        return FrameServer(socket, _bind(socket, address), key, gate)
+        endpoint, _ = self._open(socket, address)
+        return FrameServer(socket, endpoint, key, gate)
 
     def waiting(self) -> Poller:
         """What waits for these sockets."""
@@ -184,7 +187,36 @@ class Sockets:
         """Close one socket at once; what it has not sent is for nobody any more."""
         socket = _own(channel).socket
         self._sockets.remove(socket)
+        self._close_door(socket)
         socket.close(linger=0)
+
+    def close_doors(self) -> None:
+        """Give up the ports that are still listened on, before their context closes the sockets."""
+        for socket in list(self._doors):
+            self._close_door(socket)
+
+    def _close_door(self, socket: zmq.Socket[bytes]) -> None:
+        if socket in self._doors:
+            door, visitors = self._doors.pop(socket)
+            visitors.close()
+            door.close()
+
+    def _open(self, socket: zmq.Socket[bytes], address: str) -> tuple[str, Door | None]:
+        """Listen on address: where that is, and over tcp its door. Raises LinkError."""
+        if not address.startswith("tcp://"):
+            return _bind(socket, address), None
+        widths = (send_buffer(), receive_buffer()) if is_exposed(address) else ()
+        try:
+            listener = listen(address, *(width.ask_bytes for width in widths))
+        except OSError as error:
+            raise LinkError(f"cannot listen on {address}: {error.strerror}") from error
+        visitors = Visitors(self._context, socket)
+        door = Door(listener.dup(), visitors.count)
+        self._doors[socket] = (door, visitors)
+        socket.setsockopt(zmq.USE_FD, listener.detach())
+        endpoint = _bind(socket, address)
+        socket.setsockopt(zmq.USE_FD, -1)  # it may listen elsewhere too
+        return endpoint, door
 
     def _ring_for(self, address: str) -> KeyRing:
         if self._ring is None:
@@ -207,6 +239,13 @@ class Sockets:
         protect_server(socket, own or ring.own)
         socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         return self._gate
+
+    def _make_link(self, address: str) -> zmq.Socket[bytes]:
+        """For one end of a pair; what is more than is ever expected waits with who sends it."""
+        socket = self._make(zmq.DEALER, _frame_bytes(address))
+        socket.setsockopt(zmq.RCVHWM, MAX_QUEUED)
+        _widen(socket, address)
+        return socket
 
     def _make(self, kind: int, max_frame_bytes: int) -> zmq.Socket[bytes]:
         try:
@@ -235,6 +274,7 @@ def open_sockets(
     try:
         yield sockets
     finally:
+        sockets.close_doors()
         context.destroy(linger=LINGER_MS)
 
 

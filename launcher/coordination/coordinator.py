@@ -168,6 +168,7 @@ class Coordinator:
         self._performer.look()
         self.handle(Ticked(self._outside.clock()))
         self._performer.show_awaited(*self._machine.awaited)
+        self._outside.control.await_workers(self._machine.awaits_workers)
 
     def _hear_rest(self) -> None:
         """What was said of epochs before the end, however that came: it is in the report too."""

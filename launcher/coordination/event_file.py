@@ -49,6 +49,11 @@ class RecordedRun:
         return actions
 
     @property
+    def awaits_workers(self) -> bool:
+        """As the machine has it."""
+        return self._machine.awaits_workers
+
+    @property
     def num_unheard(self) -> int:
         """As the machine has it."""
         return self._machine.num_unheard

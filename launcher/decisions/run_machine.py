@@ -76,6 +76,13 @@ class RunMachine:
         return actions[: ends[0] + 1]
 
     @property
+    def awaits_workers(self) -> bool:
+        """Whether anybody may connect who has not: a stage has no worker, or spares may come."""
+        state = self._state
+        has_remote = any(map(state.terms.is_remote, range(state.terms.num_stages)))
+        return has_remote or not state.roster.all_admitted
+
+    @property
     def num_unheard(self) -> int:
         """How many messages were not listened to so far."""
         return self._hearing.refusals.total + self._state.num_refused

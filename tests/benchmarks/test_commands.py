@@ -305,4 +305,15 @@ def test_hostile(start: Callable[..., Command]) -> None:
     (row,) = command.result()["rows"]
     assert row["decoded_messages"] + row["decoded_refused"] == 6000
     assert row["decoded_refused"] > 3000
-    assert row["lines_about_strangers"] == 1
+    assert (row["let_in"], row["lines_about_strangers"]) == (0, 0)
+
+
+@slow
+def test_hostile_members(start: Callable[..., Command]) -> None:
+    command = start("hostile", "--by", "members", "--frames", "6000")
+    assert_clean_end(command)
+    (row,) = command.result()["rows"]
+    assert (row["forged_accepted"], row["forged_figures_stand"]) == (0, True)
+    assert row["flood_not_heard"] > 3000
+    assert row["offered_messages"] > 1000
+    assert row["epochs_with_forged_figures"] == 0

@@ -22,6 +22,7 @@ from dni_async.launcher.decisions.actions import (
     EnterEpoch,
     EnterStart,
     KeepSaved,
+    Note,
     RunAction,
 )
 from dni_async.launcher.decisions.events import Begun, Closed, RunEvent
@@ -37,7 +38,7 @@ from dni_async.launcher.run_folder.resume import stage_files
 from dni_async.wire.messages import CoordinatorMessage, Heartbeat, Message
 from tests.simulation.network import Control, Wire, short
 from tests.simulation.scenario import Scenario
-from tests.simulation.world import Killed, Process
+from tests.simulation.world import Killed, Process, Violation
 
 __all__ = ["LauncherProcess", "plan_of"]
 
@@ -106,6 +107,9 @@ class _Server:
         self._launcher = launcher
         self.wires: dict[str, Wire] = {}
         self.heard: deque[tuple[bytes, Message]] = deque()
+
+    def await_workers(self, are_awaited: bool) -> None:
+        pass
 
     def receive(self) -> tuple[bytes, Message] | None:
         return self.heard.popleft() if self.heard else None
@@ -364,10 +368,16 @@ class _Heard:
     def num_unheard(self) -> int:
         return self._machine.num_unheard
 
+    @property
+    def awaits_workers(self) -> bool:
+        return self._machine.awaits_workers
+
     def handle(self, event: RunEvent) -> Iterator[RunAction]:
         launcher, world = self._launcher, self._launcher.world
         for action in self._machine.handle(event):
             launcher.op()
+            if isinstance(action, Note) and " was refused: " in action.text:
+                raise Violation("a worker that keeps to the protocol was refused", action.text)
             if isinstance(action, EnterEpoch | EnterStart | EnterDeath | KeepSaved):
                 world.moved()
                 world.note(launcher.name, _brief(action))

@@ -60,6 +60,7 @@ class Channel:
     owner: Process
     endpoint: str
     near: str = ""
+    key: str = ""
     is_open: bool = True
     is_taken: bool = False
     out: Wire | None = None

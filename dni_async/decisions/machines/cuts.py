@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from dni_async.decisions.actions import Batch, Cut, Item, Mark
+from collections.abc import Iterable
+from typing import Final
 
-__all__ = ["Cuts"]
+from dni_async.decisions.actions import Batch, Cut, Item, Mark
+from dni_async.errors import LinkError
+
+__all__ = ["MAX_CUTS", "Cuts", "check_waiting"]
+
+MAX_CUTS: Final = 256  # that wait: between two there are batches, but for those that are skipped
 
 
 class Cuts:
@@ -48,3 +54,9 @@ class Cuts:
         if not self.saves_tests or mark.kind != "evaluated" or not has_tested:
             return None
         return Cut(mark.next_batch_id, mark.epoch + 1, 0)
+
+
+def check_waiting(queue: Iterable[Item], *, below: int) -> None:
+    """Raise LinkError where stage below has sent more cuts than may wait: they need no place."""
+    if sum(isinstance(each, Cut) for each in queue) >= MAX_CUTS:
+        raise LinkError(f"stage {below} sent {MAX_CUTS} cuts past one another")

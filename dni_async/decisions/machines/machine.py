@@ -36,7 +36,7 @@ from dni_async.decisions.actions import (
     Turn,
     WindowSet,
 )
-from dni_async.decisions.machines.cuts import Cuts
+from dni_async.decisions.machines.cuts import Cuts, check_waiting
 from dni_async.decisions.machines.markers import END, Markers
 from dni_async.decisions.machines.position import Position
 from dni_async.decisions.rules import Rule
@@ -55,23 +55,21 @@ class StageMachine:
     ``_queue`` in the order they came; the link below has as many places, so at most that many of
     them are unreleased. Both are checked.
 
-    Credits are owed and given several at once, for a message costs more than what it says: when
-    half a window is owed, before a marker goes down, and before the worker waits. So the stage
-    below is never kept waiting by one that waits.
+    Credits are owed and given several at once, as a message costs more than what it says: when half
+    a window is owed, before a marker goes down, and before the worker waits, which keeps nobody up.
 
     A neighbour may be replaced at any moment by one that knows nothing. What was in flight to the
     stage above is given up then, and a marker on its way is raised again. What the stage below had
     sent is still worked on, but no answer goes to its successor, and a marker that this one raises
     once more is answered once more. So at most what was in flight is lost.
 
-    A cut is taken up in its place among the batches, and when a batch could be: so with a window
-    of 1 nothing is in flight then. It goes up, never comes back, and nobody waits for it. Where
-    tests are saved, a stage is cut by itself when the marker that ends one is back.
+    A cut is taken up in its place, when a batch could be: with a window of 1 nothing is in flight
+    then. It goes up and never comes back. Where tests are saved, a stage is cut by itself when the
+    marker that ends one is back.
 
     window: the places of either link; rules may want fewer. first_window: how many of them may be
-    taken until WindowSet says otherwise; None is all.
-    work: the source's order of work (schedule.plan_work); None for every other stage.
-    next_batch_id: of a replacement, where the stage above expects the work to go on.
+    taken until WindowSet says otherwise; None is all. work: the source's order of work; None for
+    every other stage. next_batch_id: of a replacement, where the stage above expects it to go on.
     """
 
     def __init__(
@@ -314,7 +312,9 @@ class StageMachine:
             self._held.add(item.batch_id)
             self._marks.hear_batch()
             self.next_batch_id = max(self.next_batch_id, item.batch_id + 1)
-        elif isinstance(item, Mark):  # the batches before it may have been skipped
+        elif isinstance(item, Cut):
+            check_waiting(self._queue, below=self.stage - 1)
+        else:  # the batches before it may have been skipped
             self.next_batch_id = max(self.next_batch_id, item.next_batch_id)
 
     def _release(self, batch_id: int) -> None:

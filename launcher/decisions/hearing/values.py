@@ -73,7 +73,8 @@ def _address(message: Hello | InboxMoved) -> str:
 
 def _progress(terms: RunTerms, message: Progress) -> str:
     counters, work = message.counters, message.counters.work
-    if work.epoch > terms.epochs or not _is_within(terms, work.next_batch_id):
+    after_last = terms.epochs + 1  # where what is resumed behind the last test would go on
+    if work.epoch > after_last or not _is_within(terms, work.next_batch_id):
         return f"epoch {work.epoch} and batch {work.next_batch_id} are beyond the run"
     for figure in FIGURES:
         value = figure.raw(counters)

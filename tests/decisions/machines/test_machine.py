@@ -14,6 +14,7 @@ from dni_async.decisions.actions import (
     Batch,
     CarryBack,
     Credited,
+    Cut,
     Drained,
     Evaluate,
     Event,
@@ -35,6 +36,7 @@ from dni_async.decisions.actions import (
     Update,
     WindowSet,
 )
+from dni_async.decisions.machines.cuts import MAX_CUTS
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.machines.position import Position
 from dni_async.decisions.rules import (
@@ -352,6 +354,15 @@ def test_a_neighbour_that_breaks_the_rules_is_a_link_error(
     machine = given_middle(*before)
     with pytest.raises(LinkError, match=message):
         machine.handle(event)
+
+
+def test_cuts_do_not_pile_up() -> None:
+    """They need no place of the window; a neighbour that floods with them is a broken one."""
+    machine = make("middle", BootstrapRule())
+    for batch_id in range(MAX_CUTS):
+        assert machine.handle(Arrived(Cut(batch_id, 1, batch_id))) == []
+    with pytest.raises(LinkError, match="stage 0 sent 256 cuts past one another"):
+        machine.handle(Arrived(Cut(MAX_CUTS, 1, MAX_CUTS)))
 
 
 def test_a_place_that_was_freed_may_be_taken_again() -> None:

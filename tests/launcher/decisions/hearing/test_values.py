@@ -114,7 +114,7 @@ def test_what_cannot_be_is_refused(message: WorkerMessage, changes: dict[str, An
 @pytest.mark.parametrize(
     "counters",
     [
-        Counters(work=Work(epoch=6)),
+        Counters(work=Work(epoch=7)),
         Counters(work=Work(next_batch_id=61)),
         Counters(work=Work(updates=2**60)),
         Counters(times=Times(busy_s=INF)),
