@@ -106,18 +106,31 @@ def _dismiss(state: RunState, stage: int, gone: Gone) -> list[RunAction]:
 
 def _lose(state: RunState, cause: Cause) -> list[RunAction]:
     """Have the worker that died replaced; else that is the cause by which the run ends."""
+    if _may_start_over(state, cause):
+        actions = succession.start_over(state, cause.stage, cause.text)
+        return [*actions, Note(f"{cause.text}; another one is started ({_count(state)})")]
     if not _is_replaceable(state, cause):
         if state.cause is None:
             state.cause = dataclasses.replace(cause, text=cause.text + _why_final(state))
         return []
     actions = succession.vacate(state, cause.stage, cause.text, cause.code)
     state.updates_at_start.pop(cause.stage, None)
-    count = f"{len(state.vacancies.deaths)} of {state.vacancies.max_restarts}"
     return [
         *actions,
         EnterDeath(cause.stage, cause.text, state.since_start_s),
-        Note(f"{cause.text}; it is replaced ({count})"),
+        Note(f"{cause.text}; it is replaced ({_count(state)})"),
     ]
+
+
+def _count(state: RunState) -> str:
+    """How many have died, of those that may."""
+    return f"{len(state.vacancies.deaths)} of {state.vacancies.max_restarts}"
+
+
+def _may_start_over(state: RunState, cause: Cause) -> bool:
+    """Whether a worker has died, not by itself, before anybody could learn: under any rule."""
+    is_killed = cause.exit_code < 0 and state.cause is None
+    return is_killed and not state.has_started and not state.vacancies.are_used_up
 
 
 def _is_replaceable(state: RunState, cause: Cause) -> bool:
@@ -167,6 +180,8 @@ def _why_final(state: RunState) -> str:
     terms = state.terms
     if terms.max_restarts == 0 or may_replace(state):
         return ""
+    if state.vacancies.are_used_up and not state.has_started:
+        return _used_up(state)
     if terms.rule_forbids:
         return (
             f"; with rule {terms.rule}, {terms.rule_forbids}, no worker is replaced: --resume "
@@ -174,5 +189,9 @@ def _why_final(state: RunState) -> str:
         )
     if terms.is_unlocked:
         return "; with --unlock forward no worker is replaced"
+    return _used_up(state)
+
+
+def _used_up(state: RunState) -> str:
     first = state.vacancies.deaths[0]
-    return f"; max_restarts {terms.max_restarts} is used up, and this came first:\n{first}"
+    return f"; max_restarts {state.terms.max_restarts} is used up, and this came first:\n{first}"

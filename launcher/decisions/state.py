@@ -188,9 +188,13 @@ class Vacancies:
         vacancy = self.untried[stage] = self.open.pop(stage)
         return vacancy
 
-    def _vacate(self, stage: int, now: float, begins_at: float, why: str, code: int) -> Vacancy:
+    def succeed(self, stage: int) -> int:
+        """The stage's next incarnation."""
         self._incarnations[stage] = self.incarnation(stage) + 1
-        vacancy = Vacancy(stage, self._incarnations[stage], now, begins_at, why, code)
+        return self._incarnations[stage]
+
+    def _vacate(self, stage: int, now: float, begins_at: float, why: str, code: int) -> Vacancy:
+        vacancy = Vacancy(stage, self.succeed(stage), now, begins_at, why, code)
         self.open[stage] = vacancy
         return vacancy
 

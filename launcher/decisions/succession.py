@@ -11,7 +11,16 @@ from dni_async.launcher.decisions.actions import EndRun, RunAction, SendWelcome,
 from dni_async.launcher.decisions.state import RunState, Vacancy
 from dni_async.wire.messages import Drain, InboxMoved, NeighbourReplaced, Start, Stop
 
-__all__ = ["begin_again", "fill", "hear_inbox", "seat", "start", "vacate", "welcome"]
+__all__ = [
+    "begin_again",
+    "fill",
+    "hear_inbox",
+    "seat",
+    "start",
+    "start_over",
+    "vacate",
+    "welcome",
+]
 
 
 def start(state: RunState, stage: int, incarnation: int) -> list[RunAction]:
@@ -47,6 +56,27 @@ def welcome(state: RunState, stage: int) -> list[RunAction]:
 def vacate(state: RunState, stage: int, why: str, code: int) -> list[RunAction]:
     """The stage's worker has died; code: the run's, if that ends it after all."""
     return _open(state, state.vacancies.lose(stage, state.now, why, code))
+
+
+def start_over(state: RunState, stage: int, why: str) -> list[RunAction]:
+    """The stage's worker has died, and nobody has begun: another one is started.
+
+    So are all others, if they were told of it: they wait for it in the middle of their handshake,
+    and know nothing yet that could be lost.
+    """
+    state.vacancies.deaths.append(why)
+    is_known = state.roster.all_admitted
+    state.is_welcoming, state.waiting_since = False, state.now
+    actions: list[RunAction] = []
+    for each in range(state.terms.num_stages) if is_known else (stage,):
+        if each != stage:
+            stop = Stop(state.terms.run_id, "a worker has died before the start", again=True)
+            actions += state.send(each, stop)
+            state.joined.dismiss(each)
+        state.roster.vacate(each, state.vacancies.succeed(each))
+        state.roster.pids.pop(each, None)
+        actions += start(state, each, state.vacancies.incarnation(each))
+    return actions
 
 
 def begin_again(state: RunState, stage: int) -> list[RunAction]:

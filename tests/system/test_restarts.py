@@ -168,6 +168,28 @@ def test_when_launcher_and_second_fork_server_go_so_do_the_workers_of_the_first(
     assert list(run.temporary.iterdir()) == []
 
 
+@pytest.mark.parametrize("rule", ["dni", pytest.param("backprop", marks=pytest.mark.slow)])
+def test_a_worker_that_is_killed_while_all_start_is_started_again(
+    launch: Callable[..., Launch], rule: str
+) -> None:
+    run = launch("--no-baseline", f"--rule={rule}", "--epochs=2")
+    own = psutil.Process(run.process.pid)
+    deadline = time.monotonic() + DEADLINE_S
+    found: list[psutil.Process] = []
+    while not found:
+        assert time.monotonic() < deadline, run.output
+        below = own.children(recursive=True)
+        found = [each for each in below if each.name() == "dni-stage-1"]
+        psutil.wait_procs(below, timeout=0.005)
+    found[0].kill()
+    run.wait_for(r"was killed by SIGKILL; its log is \S+; another one is started \(1 of 3\)")
+    assert run.end() == 0, run.output
+    row = decoupled(run)
+    assert row["restarts"] == [], "nothing had been learnt"
+    assert [epoch["epoch"] for epoch in row["epochs"]] == [1, 2]
+    run.assert_nothing_left()
+
+
 def test_when_restarts_are_used_up_the_first_cause_is_shown(launch: Callable[..., Launch]) -> None:
     """And the run can be resumed with more of them."""
     run = launch(*COMMON, "--epochs=100000", "--max-restarts=1", "--checkpoint-every=10")

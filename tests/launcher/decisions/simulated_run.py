@@ -96,8 +96,8 @@ class SimulatedRun:
 
     A batch passes while all stages train and all links are joined. The end of the run goes down
     from the head, and each stage leaves as it passes. target: the epoch that reaches it, if any.
-    is_stopped: it was asked to stop, as some are, at any moment. is_spoilt: somebody has died
-    before the start.
+    is_stopped: it was asked to stop, as some are, at any moment. num_early: have
+    died before the start.
     """
 
     def __init__(self, seed: int) -> None:
@@ -115,7 +115,8 @@ class SimulatedRun:
         self.now = 0.0
         self.ending: EndRun | None = None
         self.workers: dict[int, Worker] = {}  # the newest of each stage
-        self.has_started = self.is_spoilt = self.is_stopped = False
+        self.has_started = self.is_stopped = False
+        self.num_early = 0
         self.left: set[int] = set()
         self.entered: list[int] = []
         self.reached_at: int | None = None  # how many batches had passed then, or at a stop
@@ -141,7 +142,7 @@ class SimulatedRun:
         """At any moment of a run as long as this one would be without; neighbours together too."""
         training_s = (self.epochs if not self.target else self.target) * BATCHES * BATCH_S
         for _ in range(self.draw.randint(0, 5)):
-            begin_s = 0.0 if self.draw.random() < 0.05 else 1.2
+            begin_s = 0.0 if self.draw.random() < 0.3 else 1.2
             when = begin_s + self.draw.random() * (training_s + 1.5)
             first = self.draw.randrange(self.num_stages)
             together = self.draw.choice((1, 1, 1, 2, 3))
@@ -173,7 +174,8 @@ class SimulatedRun:
         """Have the machine decide, and do that."""
         actions = self.machine.handle(event)
         self.log.append((event, actions))
-        self.is_spoilt |= isinstance(event, WorkerExited) and not self.has_started
+        is_killed = isinstance(event, WorkerExited) and event.code < 0
+        self.num_early += is_killed and not self.has_started
         self.has_started |= any(isinstance(action, EnterStart) for action in actions)
         for action in actions:
             self.perform(action)

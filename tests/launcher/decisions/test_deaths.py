@@ -9,13 +9,14 @@ import pytest
 from dni_async.launcher.decisions.actions import (
     EndRun,
     EnterDeath,
+    EnterStart,
     Note,
     Send,
     SendWelcome,
     StartWorker,
 )
 from dni_async.launcher.decisions.events import WorkerExited
-from dni_async.wire.messages import Bye, Failed, Start
+from dni_async.wire.messages import Bye, Failed, Start, Stop
 from tests.launcher.decisions.runs import RUN, Run, training
 
 LOG = "its log is logs/worker-1.log"
@@ -200,9 +201,75 @@ def test_a_death_after_the_last_epoch_or_a_bye_ends_the_run(stage: int) -> None:
     assert isinstance(run.tick(0.5)[-1], EndRun)
 
 
-@pytest.mark.parametrize("code", [-9, 1])
-def test_a_death_before_the_start_ends_the_run(code: int) -> None:
-    run = Run(2)
+@pytest.mark.parametrize("changes", [{}, {"rule_forbids": "which is exact"}, {"is_unlocked": True}])
+def test_one_that_is_killed_before_others_know_of_it_is_started_again(
+    changes: dict[str, Any],
+) -> None:
+    run = Run(2, **changes)
+    run.begin()
+    for stage in (0, 1):
+        run.start(stage, 100 + stage)
+    run.hello(0)
+    text = "stage 0 (cpu, pid 100) was killed by SIGKILL; its log is logs/worker-0.log"
+    again, note = run.exit(0)
+    assert again == StartWorker(0, 1)
+    assert note == Note(f"{text}; another one is started (1 of 9)")
+    assert run.hello(1) == []
+    run.start(0, 200)
+    assert [type(action) for action in run.hello(0, 1)] == [SendWelcome] * 2
+    run.ready(0, 1)
+    run.ready(1)
+    assert run.tick()[-1] == EnterStart((200, 101))
+
+
+def test_one_that_is_killed_in_the_handshake_has_all_begin_again() -> None:
+    run = Run(3)
+    run.begin()
+    for stage in run.stages:
+        run.start(stage, 100 + stage)
+        run.hello(stage)
+    run.ready(2)
+    *actions, note = run.exit(1)
+    stop = Stop(RUN, "a worker has died before the start", again=True)
+    assert actions == [
+        Send("stage-0", stop),
+        StartWorker(0, 1),
+        StartWorker(1, 1),
+        Send("stage-2", stop),
+        StartWorker(2, 1),
+    ]
+    assert isinstance(note, Note)
+    assert run.exit(0, 0) == []
+    for stage in run.stages:
+        run.start(stage, 200 + stage)
+    assert run.exit(2, 0) == []
+    assert run.ready(0) == [], "the first one said so before it heard"
+    for stage in run.stages:
+        welcomes = run.hello(stage, 1)
+    assert [type(action) for action in welcomes] == [SendWelcome] * 3
+    for stage in run.stages:
+        assert not any(isinstance(action, EnterStart) for action in run.tick())
+        run.ready(stage, 1)
+    assert run.tick()[-1] == EnterStart((200, 201, 202))
+
+
+def test_deaths_before_the_start_use_restarts_up() -> None:
+    run = Run(2, max_restarts=1)
+    run.begin()
+    run.start(0, 100)
+    run.exit(0)
+    run.start(0, 200)
+    run.exit(0, pid=200)
+    (end,) = run.tick(0.5)
+    assert isinstance(end, EndRun)
+    assert "; max_restarts 1 is used up, and this came first:\nstage 0 (cpu, pid 100)" in end.why
+
+
+@pytest.mark.parametrize(("code", "changes"), [(1, {}), (-9, {"max_restarts": 0})])
+def test_one_that_fails_by_itself_before_the_start_ends_the_run(
+    code: int, changes: dict[str, Any]
+) -> None:
+    run = Run(2, **changes)
     run.begin()
     run.start(0, 100)
     run.hello(0)
