@@ -34,6 +34,7 @@ from dni_async.launcher.commands.options import (
 from dni_async.launcher.commands.telling import tell
 from dni_async.launcher.interruption import Interrupted
 from dni_async.launcher.report.terminal.console import open_console
+from dni_async.launcher.run_folder.trust import check_contents
 from dni_async.system import output
 from dni_async.wire.foreign_text import without_password
 
@@ -61,6 +62,8 @@ def _read_run(ctx: click.Context, _param: click.Parameter, path: Path | None) ->
     if path is not None and not (path / names.CONFIG).is_file():
         hint = did_you_mean_file(path) or "; dni-report FOLDER lists the runs that there are"
         raise ConfigError(f"resume: {path} holds no run{hint}")
+    if path is not None:
+        check_contents(path)
     _read_file(ctx, _param, None if path is None else path / names.CONFIG)
     return path
 

@@ -36,6 +36,7 @@ from dni_async.launcher.run_folder.model import join_model
 from dni_async.launcher.run_folder.resume import Resumption, find_resumption, stage_files
 from dni_async.launcher.run_folder.returned import disagreement, trained_figures
 from dni_async.launcher.run_folder.trace import phase_seconds, read_spans, write_trace
+from dni_async.launcher.run_folder.trust import check_contents
 
 if TYPE_CHECKING:
     from dni_async.launcher.places.ray.cluster import RayCluster
@@ -153,6 +154,7 @@ def _resume(plan: Plan, folder: RunFolder, display: Display) -> tuple[Plan, Resu
     def note(sentence: str) -> None:
         display.note(f"passed over: {sentence}")
 
+    check_contents(folder.path)
     folder.take()
     try:
         resumption = find_resumption(plan, folder, note)

@@ -30,6 +30,7 @@ else:
 
 __all__ = ["RunConfig", "read_toml"]
 
+MAX_CHARACTERS = 2**20  # of a file of settings
 MAX_AUTO_WINDOW = 256
 """As wide as --window auto makes any: 50 ms there and back, and a batch every 0.2 ms."""
 
@@ -143,7 +144,11 @@ def read_toml(path: Path) -> dict[str, Any]:
     Raises ConfigError when the file is missing, is no TOML, holds an unknown key or a wrong type.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_CHARACTERS + 1)
+        if len(text) > MAX_CHARACTERS:
+            raise ConfigError(f"{path}: has more than {MAX_CHARACTERS:,} characters")
+        values = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror}{did_you_mean_file(path)}"

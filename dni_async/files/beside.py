@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import safetensors
 
 from dni_async.errors import DniError
+from dni_async.files.reading import check_regular
 
 __all__ = ["METADATA", "OWN", "apart", "read_values"]
 
@@ -31,6 +32,7 @@ def apart(tensors: Mapping[str, _Tensor]) -> tuple[dict[str, _Tensor], dict[str,
 def read_values(path: Path) -> dict[str, Any]:
     """The JSON values of a file; none where it has none. Raises DniError if it is no such file."""
     try:
+        check_regular(path)
         with safetensors.safe_open(path, framework="numpy") as file:
             values = json.loads((file.metadata() or {}).get(METADATA, "{}"))
     except (OSError, ValueError, RecursionError, safetensors.SafetensorError) as error:

@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -22,11 +23,13 @@ from typing import Any
 
 from dni_async.errors import CheckpointError
 from dni_async.files import names
+from dni_async.files.reading import open_regular, read_bounded
 from dni_async.files.writing import sync_folder, write_whole
 
 __all__ = [
     "Manifest",
     "ShardFile",
+    "check_shards",
     "digest_of",
     "drop_checkpoint",
     "drop_partial",
@@ -40,6 +43,8 @@ __all__ = [
 
 FORMAT = 1
 _READ_BYTES = 1 << 20
+_NUMBER = re.compile(r"[0-9]{1,19}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +107,7 @@ def find_newest(
         try:
             manifest = read_manifest(folder)
             _check_run(folder, manifest.run, run)
-            for stage, shard in enumerate(manifest.shards):
-                _check_shard(manifest.path(stage), shard)
+            check_shards(manifest)
         except CheckpointError as error:
             refuse(str(error))
         else:
@@ -118,14 +122,14 @@ def find_begun(root: Path) -> list[int]:
     """
     newest = max(map(_number, _numbered(root)), default=-1)
     found = [folder.name.removesuffix(names.PART) for folder in root.glob(f"*{names.PART}")]
-    begun = [int(name) for name in found if name.isdecimal()]
+    begun = [int(name) for name in found if _NUMBER.fullmatch(name)]
     return sorted((batch_id for batch_id in begun if batch_id > newest), reverse=True)
 
 
 def digest_of(path: Path) -> tuple[int, str]:
     """A file's size in bytes and its sha256. Raises OSError."""
     digest, size_bytes = hashlib.sha256(), 0
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while part := file.read(_READ_BYTES):
             digest.update(part)
             size_bytes += len(part)
@@ -147,6 +151,8 @@ def prune(root: Path, keep: int, *, newest: int | None = None, spare: Collection
 
 def drop_partial(root: Path) -> None:
     """Remove what was begun and is no checkpoint; nobody may be at it."""
+    if root.is_symlink():  # it is not this run's
+        return
     for part in root.glob(f"*{names.PART}"):
         shutil.rmtree(part, ignore_errors=True)
 
@@ -158,7 +164,12 @@ def drop_checkpoint(folder: Path) -> None:
 
 
 def _numbered(root: Path) -> list[Path]:
-    return [folder for folder in root.glob("*") if folder.name.isdecimal() and folder.is_dir()]
+    """Folders that are named as checkpoints are, and lie there: a link may lead anywhere."""
+    return [
+        folder
+        for folder in root.glob("*")
+        if _NUMBER.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink()
+    ]
 
 
 def _number(folder: Path) -> int:
@@ -169,18 +180,35 @@ def read_manifest(folder: Path) -> Manifest:
     """What a checkpoint says of itself; its files are not looked at. Raises CheckpointError."""
     path = folder / names.MANIFEST
     try:
-        told = json.loads(path.read_bytes())
+        told = json.loads(read_bounded(path))
         if told.pop("format") != FORMAT:
             raise CheckpointError(f"{path}: is of another format than {FORMAT}")
-        shards = tuple(ShardFile(**shard) for shard in told.pop("shards"))
+        shards = tuple(_shard_of(**shard) for shard in told.pop("shards"))
         manifest = Manifest(**told, shards=shards, folder=folder)
+        _check_numbers(manifest.batch_id, manifest.epoch, manifest.index)
+        if not isinstance(manifest.run, dict):
+            raise TypeError("run is no object")
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path}: is no manifest: {error}") from error
     if manifest.batch_id != _number(folder):
         raise CheckpointError(f"{path}: is of checkpoint {manifest.batch_id}")
     return manifest
+
+
+def _shard_of(first_layer: int, end_layer: int, size_bytes: int, sha256: str) -> ShardFile:
+    """Raises TypeError, ValueError."""
+    _check_numbers(first_layer, end_layer, size_bytes)
+    if not _SHA256.fullmatch(sha256):
+        raise ValueError("sha256 is not 64 hexadecimal digits")
+    return ShardFile(first_layer, end_layer, size_bytes, sha256)
+
+
+def _check_numbers(*values: object) -> None:
+    for value in values:
+        if type(value) is not int or value < 0:
+            raise TypeError(f"{value!r:.40} is no count")
 
 
 def _check_run(folder: Path, made_by: Mapping[str, Any], run: Mapping[str, Any]) -> None:
@@ -193,12 +221,19 @@ def _check_run(folder: Path, made_by: Mapping[str, Any], run: Mapping[str, Any])
             )
 
 
+def check_shards(manifest: Manifest) -> None:
+    """Raises CheckpointError for the first file that is not as the manifest says."""
+    for stage, shard in enumerate(manifest.shards):
+        _check_shard(manifest.path(stage), shard)
+
+
 def _check_shard(path: Path, shard: ShardFile) -> None:
     try:
-        size_bytes, sha256 = digest_of(path)
+        size_bytes = path.stat().st_size  # before all of it is read, whatever that may be
+        if size_bytes != shard.size_bytes:
+            raise CheckpointError(f"{path}: has {size_bytes} bytes, needs {shard.size_bytes}")
+        _, sha256 = digest_of(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    if size_bytes != shard.size_bytes:
-        raise CheckpointError(f"{path}: has {size_bytes} bytes, needs {shard.size_bytes}")
     if sha256 != shard.sha256:
         raise CheckpointError(f"{path}: is damaged: its sha256 is not the manifest's")

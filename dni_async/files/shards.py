@@ -18,6 +18,7 @@ import safetensors
 import torch
 
 from dni_async.errors import CheckpointError
+from dni_async.files.reading import check_regular
 
 __all__ = ["OPTIMIZER", "RNG", "Shard", "cut_anew", "pack", "read_shard"]
 
@@ -78,10 +79,13 @@ def pack(shard: Shard) -> list[memoryview]:
 def read_shard(path: Path) -> Shard:
     """Read a file that pack made. Raises CheckpointError if it is none."""
     try:
+        check_regular(path)
         with safetensors.safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {})["facts"])
+            if not isinstance(facts, dict):
+                raise ValueError("its facts are no JSON object")
             return Shard({name: file.get_tensor(name) for name in file.keys()}, facts)  # noqa: SIM118
-    except (OSError, ValueError, KeyError, safetensors.SafetensorError) as error:
+    except (OSError, ValueError, KeyError, RecursionError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"{path}: is no shard of a checkpoint: {error}") from error
 
 

@@ -17,6 +17,7 @@ import safetensors
 
 from dni_async.errors import DniError
 from dni_async.files.beside import OWN, read_values
+from dni_async.files.reading import check_regular
 
 __all__ = ["TensorForm", "WeightsForm", "check_weights", "merged"]
 
@@ -97,6 +98,7 @@ def check_weights(path: Path, form: WeightsForm) -> dict[str, Any]:
     """
     values = read_values(path)
     try:
+        check_regular(path)
         with safetensors.safe_open(path, framework="numpy") as file:
             found = {name: _form_of(file.get_slice(name)) for name in file.keys()}  # noqa: SIM118
     except (OSError, ValueError, safetensors.SafetensorError) as error:

@@ -17,9 +17,11 @@ def whole(path: Path, *, writer: str = "") -> Iterator[Path]:
     """Where to write what appears at path when the block ends well; else nothing of it is left.
 
     writer: tells this one apart where several may write path at a time. A process that is killed
-    leaves nothing at path; a machine that loses power may, see write_whole.
+    leaves nothing at path; a machine that loses power may, see write_whole. What lies where it is
+    to be written is removed, so that a link there leads nowhere. Raises OSError.
     """
     part = partial(path, writer)
+    part.unlink(missing_ok=True)
     try:
         yield part
         os.replace(part, path)
@@ -36,7 +38,7 @@ def write_whole(path: Path, *content: bytes | memoryview) -> None:
     """
     os.makedirs(path.parent, exist_ok=True)
     with whole(path) as part:
-        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        file = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             for each in content:
                 left = memoryview(each)

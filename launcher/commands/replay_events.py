@@ -9,7 +9,9 @@ from dni_async.decisions import event_log
 from dni_async.decisions.event_lines import Divergence
 from dni_async.errors import ConfigError
 from dni_async.files import names
+from dni_async.files.reading import open_regular
 from dni_async.launcher.decisions import run_log
+from dni_async.launcher.run_folder.trust import check_owner
 
 __all__ = ["replay_run"]
 
@@ -17,8 +19,10 @@ __all__ = ["replay_run"]
 def replay_run(run_dir: Path) -> dict[str, tuple[int, Divergence | None]]:
     """By file: how many events were replayed, and the first that led to something else.
 
-    Raises ConfigError when nothing was recorded, or what there is cannot be read.
+    Raises ConfigError when nothing was recorded, or what there is cannot be read, or is another
+    user's: rules of a user's own are imported, by the names that the events have for them.
     """
+    check_owner(run_dir, "a replay runs the code that its events name")
     folder = run_dir / names.EVENTS
     paths = sorted(folder.glob(names.events("*")), key=lambda path: (len(path.name), path))
     paths += folder.glob(names.RUN_EVENTS)
@@ -29,7 +33,8 @@ def replay_run(run_dir: Path) -> dict[str, tuple[int, Divergence | None]]:
 
 def _replay(path: Path) -> tuple[int, Divergence | None]:
     try:
-        with path.open(encoding="utf-8") as lines:
+        with open_regular(path) as file:
+            lines = (line.decode() for line in file)
             if path.name == names.RUN_EVENTS:
                 return run_log.replay(lines)
             return event_log.replay(lines, make_recorded_machine)

@@ -1,4 +1,4 @@
-"""Sends workers that do not see the run directory the files that they start from."""
+"""Sends workers that have joined from elsewhere the files that they start from."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from dni_async.config.metric_names import traits_of_metric
 from dni_async.files import names
+from dni_async.files.reading import open_regular
 from dni_async.launcher.dashboard.curves import learning_of
 from dni_async.launcher.dashboard.line import written_line
 from dni_async.launcher.dashboard.pace import ROW
@@ -120,7 +121,7 @@ def _row(seconds: float, before: Mapping[str, Any], told: Mapping[str, Any]) -> 
 def _lines(path: Path) -> Iterator[Mapping[str, Any]]:
     """The whole lines of a file of metrics, as far as they are what we write."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(max(0, path.stat().st_size - MAX_METRICS_BYTES))
             for text in file:
                 try:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dni_async.files import names
+from dni_async.files.reading import open_regular
 from dni_async.launcher.report.html.timeline.recorded import (
     ACTIVATION_USES,
     GRADIENT_USES,
@@ -66,7 +67,7 @@ def read_told(folder: Path, opened_s: float, length_s: float = TOLD_S) -> Told |
 def _whole_lines(path: Path) -> list[bytes]:
     """Those at the end of a file that is being written."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             file.seek(max(0, path.stat().st_size - MAX_BYTES))
             lines = file.read().split(b"\n")[:-1]
     except OSError:

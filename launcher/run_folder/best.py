@@ -12,7 +12,8 @@ from typing import Any, Final
 from dni_async.decisions.goal import Goal
 from dni_async.errors import CheckpointError
 from dni_async.files import names
-from dni_async.files.checkpoint import Manifest, read_manifest
+from dni_async.files.checkpoint import Manifest, check_shards, read_manifest
+from dni_async.files.reading import read_bounded
 from dni_async.files.writing import write_whole
 from dni_async.wire.foreign_text import parsed
 
@@ -82,7 +83,7 @@ class BestCheckpoint:
 def read_best(root: Path) -> Best | None:
     """The best of the checkpoints under root, if any is kept for that and is still there."""
     try:
-        best = Best(**parsed((root / names.BEST).read_bytes()))
+        best = Best(**parsed(read_bounded(root / names.BEST)))
         best.check()
         is_there = (root / str(best.batch_id) / names.MANIFEST).is_file()
     except (OSError, ValueError, TypeError, RecursionError):
@@ -102,7 +103,7 @@ def forget_later(root: Path, newest: int) -> int | None:
 def best_state(root: Path) -> tuple[dict[str, Any], Any] | None:
     """Weights and OwnState of the best network, as trained_state has them; None without one.
 
-    Raises CheckpointError for a file that is none, and OSError.
+    Raises CheckpointError for a file that is none, or not what its stage saved, and OSError.
     """
     from dni_async.files.beside import apart
     from dni_async.files.shards import read_shard
@@ -112,6 +113,7 @@ def best_state(root: Path) -> tuple[dict[str, Any], Any] | None:
     if best is None:
         return None
     manifest = read_manifest(root / str(best.batch_id))
+    check_shards(manifest)
     weights: dict[str, Any] = {}
     values: dict[str, Any] = {}
     tensors: dict[str, Any] = {}

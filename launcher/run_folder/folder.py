@@ -16,6 +16,7 @@ from dni_async.errors import ConfigError, DniError
 from dni_async.files import names
 from dni_async.files.checkpoint import drop_partial
 from dni_async.files.writing import whole, write_whole
+from dni_async.launcher.run_folder.trust import check_places
 
 __all__ = ["RunFolder"]
 
@@ -46,11 +47,11 @@ class RunFolder:
         return cls(path)
 
     def check_free(self, *, overwrite: bool) -> None:
-        """Raises ConfigError if there is a run, or something that is no folder, in the place."""
+        """Raises ConfigError if there is a run, or what a run could not replace, in the place."""
         if self.path.exists() and not self.path.is_dir():
             raise ConfigError(f"run_dir: {self.path} is a file")
         if not (self.path / names.CONFIG).exists():
-            foreign = [name for name in names.OF_RUN if (self.path / name).exists()]
+            foreign = [name for name in names.OF_RUN if os.path.lexists(self.path / name)]
             if foreign:
                 raise ConfigError(
                     f"run_dir: {self.path} holds no run, but {foreign[0]!r}, which a run would "
@@ -60,6 +61,7 @@ class RunFolder:
             raise ConfigError(
                 f"run_dir: {self.path} already holds a run; choose another or say --overwrite"
             )
+        check_places(self.path)
 
     def create(self, config_toml: str) -> None:
         """Make the folder, clear an earlier run's files out of it, write the configuration.
@@ -78,7 +80,7 @@ class RunFolder:
             self._metrics = (self.path / names.METRICS).open("w", encoding="utf-8")
         except OSError as error:
             self._release()
-            raise ConfigError(f"run_dir: {self.path}: {error.strerror}") from error
+            raise ConfigError(f"run_dir: {self.path}: {error.strerror or error}") from error
 
     def reopen(self, config_toml: str, metrics: str) -> None:
         """Go on with the run in the folder, once taken: the metrics begin with those lines.
@@ -96,7 +98,7 @@ class RunFolder:
             self._metrics = (self.path / names.METRICS).open("a", encoding="utf-8")
         except OSError as error:
             self._release()
-            raise ConfigError(f"run_dir: {self.path}: {error.strerror}") from error
+            raise ConfigError(f"run_dir: {self.path}: {error.strerror or error}") from error
 
     def take(self) -> None:
         """Keep other launchers out until close, or the end of this process.

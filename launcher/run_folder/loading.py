@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from dni_async.config import given
+from dni_async.config.extensions import is_extension
 from dni_async.config.meant import did_you_mean_file
 from dni_async.config.run_config import RunConfig, read_toml
 from dni_async.errors import ConfigError, DniError
@@ -19,6 +20,7 @@ from dni_async.launcher.report.reading import read_report
 from dni_async.launcher.run_folder.best import best_state
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.returned import trained_state
+from dni_async.launcher.run_folder.trust import check_owner
 from dni_async.network.building import build_module
 from dni_async.stage.own_state import OwnState, is_extra, load_trained
 
@@ -79,6 +81,12 @@ def _rebuilt(config: RunConfig, run_dir: Path) -> nn.Module:
             f"model: the network of {run_dir} was given to dni_async.train as an object, of which "
             "no code is kept; give one of the same kind, dni_async.load(run_dir, model=...), or "
             "load model.safetensors into it"
+        )
+    if is_extension(str(config.model)):
+        check_owner(
+            run_dir,
+            f"its settings name code to run ({config.model}), which dni_async.load(run_dir, "
+            "model=...) does not",
         )
     data = read_report(run_dir)["data"]
     shape = data.get("input_shape")

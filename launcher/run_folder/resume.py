@@ -11,6 +11,7 @@ from dni_async.config.run_config import RunConfig, read_toml
 from dni_async.errors import CheckpointError, ConfigError
 from dni_async.files import names
 from dni_async.files.checkpoint import Manifest, find_newest, seal
+from dni_async.files.reading import read_bounded
 from dni_async.files.writing import write_whole
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.curves import CurvePoint, Told
@@ -21,6 +22,9 @@ from dni_async.wire.foreign_text import parsed
 from dni_async.wire.messages import BoundaryEpoch
 
 __all__ = ["Resumption", "find_resumption", "identity", "stage_files"]
+
+MAX_METRICS_BYTES = 2**30
+_NOT_OURS = (AttributeError, KeyError, TypeError, ValueError)  # what lines of others lead to
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,22 @@ def find_resumption(plan: Plan, folder: RunFolder, note: Callable[[str], None]) 
                 f"but {_said(asked[name])} was asked for; leave it out"
             )
     path = folder.path / names.METRICS
-    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    try:
+        text = read_bounded(path, MAX_METRICS_BYTES).decode(errors="replace")
+    except FileNotFoundError:
+        text = ""
+    except OSError as error:
+        raise CheckpointError(f"resume: {path}: cannot be read: {error.strerror}") from error
+    try:
+        return _resumption(plan, folder, text, note)
+    except _NOT_OURS as error:
+        raise CheckpointError(f"resume: {path}: holds what no run writes: {error!r}") from error
+
+
+def _resumption(
+    plan: Plan, folder: RunFolder, text: str, note: Callable[[str], None]
+) -> Resumption:
+    """text: of the metrics."""
     _seal_last(plan, folder, text, note)
     manifest = find_newest(folder.checkpoints, identity(plan), note)
     if manifest is None:

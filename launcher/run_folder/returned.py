@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dni_async.config.extensions import is_extension
 from dni_async.config.metric_names import LOSS, traits_of_metric
 from dni_async.files.beside import read_values
+from dni_async.files.reading import check_regular
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.results import RunResult
 from dni_async.launcher.report.rows import figure_text
@@ -58,6 +59,7 @@ def trained_state(folder: RunFolder) -> tuple[dict[str, Any], Any]:
     if folder.model_state.exists():
         values = read_values(folder.model_state)
         state = OwnState(values, safetensors.torch.load_file(folder.model_state))
+    check_regular(folder.model)
     return safetensors.torch.load_file(folder.model), state
 
 

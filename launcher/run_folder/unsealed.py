@@ -15,6 +15,7 @@ from dni_async.files.checkpoint import (
     find_begun,
     partial_folder,
 )
+from dni_async.files.reading import check_regular
 
 __all__ = ["unsealed"]
 
@@ -44,7 +45,7 @@ def _read(root: Path, batch_id: int, run: Mapping[str, Any], num_layers: int) ->
             cut, layers = _facts(path)
             cuts.add(cut)
             shards.append(ShardFile(min(layers), max(layers) + 1, *digest_of(path)))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     ends = [0, *(shard.end_layer for shard in shards)]
     is_complete = ends[-1] == num_layers and ends[:-1] == [shard.first_layer for shard in shards]
@@ -58,6 +59,7 @@ def _facts(path: Path) -> tuple[tuple[int, int, int], set[int]]:
     import safetensors
 
     try:
+        check_regular(path)
         with safetensors.safe_open(path, framework="np") as file:
             facts = json.loads(file.metadata()["facts"])
     except safetensors.SafetensorError as error:

@@ -28,6 +28,7 @@ MAX_SPARES: Final = 256
 MAX_AHEAD: Final = 4096  # tested epochs that one stage tells of before others do
 BURST: Final = 256  # of what comes twice a second: two minutes in which the launcher stood still
 PER_S: Final = 8.0
+MAX_ASKED: Final = 3  # for the shard that it starts from, which may come damaged
 MAX_SENDINGS: Final = 8  # of one file: what came with something missing is sent again
 LATE: Final[tuple[Verdict, str]] = ("passed over", "")
 HEARD: Final[tuple[Verdict, str]] = ("heard", "")
@@ -63,14 +64,14 @@ class _File:
 
 @dataclass(slots=True)
 class _Account:
-    """What one worker has said. saved: the batch of its last part of a checkpoint. inbox: the
-    incarnation that it listens for. files: the last one of each kind.
+    """What one worker has said. saved: the batch of its last part of a checkpoint. asked: how often
+    for its shard. inbox: the incarnation that it listens for. files: the last one of each kind.
     """
 
     progress: Rate = field(default_factory=Rate)
     points: int = 0
     saved: int = -1
-    has_asked: bool = False
+    asked: int = 0
     inbox: int = -1
     files: dict[str, _File] = field(default_factory=dict)
 
@@ -166,9 +167,9 @@ class Dues:
     def _wanted(self, sender: Sender, account: _Account) -> tuple[Verdict, str]:
         if not self._state.terms.is_remote(sender.stage or 0):
             return "refused", "its worker sees the run directory"
-        if account.has_asked:
+        if account.asked == MAX_ASKED:
             return "refused", "it was sent what it wants"
-        account.has_asked = True
+        account.asked += 1
         return HEARD
 
     def _inbox(self, account: _Account, message: InboxMoved) -> tuple[Verdict, str]:

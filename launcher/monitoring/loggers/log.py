@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from dni_async.files.reading import read_bounded
 from dni_async.files.writing import write_whole
 from dni_async.wire.foreign_text import parsed
 
@@ -47,7 +48,7 @@ class Row:
 def kept_in(path: Path) -> dict[str, Any]:
     """What a file of a run directory says of a logger; nothing where it is not there."""
     try:
-        told = parsed(path.read_text(encoding="utf-8"))
+        told = parsed(read_bounded(path))
     except (OSError, ValueError, RecursionError):
         return {}
     return told if isinstance(told, dict) else {}

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from dni_async.files.reading import open_regular
 from dni_async.wire.foreign_text import parsed
 
 __all__ = [
@@ -85,8 +86,8 @@ def read_trace(path: Path) -> Trace | None:
     starts: dict[Any, tuple[float, int]] = {}
     num_tracks = 0
     try:
-        with path.open(encoding="utf-8") as file:
-            for event in _events(file):
+        with open_regular(path) as file:
+            for event in _events(line.decode() for line in file):
                 if event["ph"] == "M":  # in front of all marks
                     num_tracks += event["name"] == "thread_name"
                 elif event["ph"] == "X":

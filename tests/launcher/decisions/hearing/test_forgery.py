@@ -142,14 +142,15 @@ def test_saved_that_fills_memory_is_refused() -> None:
     assert len(notes(unasked.hear("stage-1", Saved(RUN, 1, 12, 2, 0, 0, "", "")))) == 1
 
 
-def test_a_file_is_sent_once_however_often_it_is_wanted() -> None:
+def test_a_file_is_sent_three_times_however_often_it_is_wanted() -> None:
     run = remote(2)
     for stage in run.stages:
         run.join(f"joiner {stage}", stage)
     run.tick()
     for stage in run.stages:
         run.hello(stage)
-    assert run.hear("stage-1", FileWanted(RUN, 1)) == [SendShard("stage-1", 1)]
+    for _ in range(3):  # it may come damaged
+        assert run.hear("stage-1", FileWanted(RUN, 1)) == [SendShard("stage-1", 1)]
     again = [run.hear("stage-1", FileWanted(RUN, 1)) for _ in range(12)]
     assert sum(len(notes(each)) for each in again) == 1
 
