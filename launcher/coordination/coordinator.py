@@ -135,6 +135,8 @@ class Coordinator:
     def run(self) -> None:
         """From the first process to the last Bye. Raises HandshakeError, WorkerDied."""
         pollers = self._outside.pollers()
+        for poller in pollers:
+            poller.watch(self._performer.errands.fileno())
         try:
             self.handle(Begun(self._outside.clock()))
             while self._performer.ending is None:

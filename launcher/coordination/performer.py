@@ -52,7 +52,7 @@ __all__ = ["Chronicle", "Performer"]
 
 
 class Performer:
-    """Of one run. ending: how the run ends, once it does.
+    """Of one run. ending: how the run ends, once it does. errands: what is done of files meanwhile.
 
     ring: the keys of workers that are started here.
     """
@@ -74,6 +74,7 @@ class Performer:
         self._chronicle = chronicle
         self._stacks = Stacks(folder)
         self.shards = ShardSender(outside.control, run_id, chronicle.note)
+        self.errands = chronicle.kept.errands
         self.ending: EndRun | None = None
 
     def take_stop(self) -> str | None:

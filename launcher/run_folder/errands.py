@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
@@ -33,6 +35,13 @@ class Errands:
         self._ended: SimpleQueue[Any] = SimpleQueue()
         self._awaited: deque[Callable[[Any], None]] = deque()
         self._thread: threading.Thread | None = None
+        self._bell: tuple[int, int] | None = None
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when something has been done, until the next look."""
+        if self._bell is None:
+            self._bell = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        return self._bell[0]
 
     def run(self, errand: Errand[T], done: Callable[[T | OSError], None]) -> None:
         """See Runner."""
@@ -44,17 +53,26 @@ class Errands:
 
     def look(self) -> None:
         """Call done of what has been done."""
+        if self._bell is not None:
+            with suppress(BlockingIOError):
+                os.read(self._bell[0], 1 << 16)
         while self._awaited and not self._ended.empty():
             self._hand_over()
 
     def finish(self) -> None:
-        """Wait until all is done, that too which was asked for on the way; the thread ends."""
+        """Wait until all is done, that too which was asked for on the way.
+
+        Then the thread ends, and the descriptor is closed.
+        """
         while self._awaited:
             self._hand_over()
         if self._thread is not None:
             self._asked.put(None)
             self._thread.join()
             self._thread = None
+        for end in self._bell or ():
+            os.close(end)
+        self._bell = None
 
     def _hand_over(self) -> None:
         outcome = self._ended.get()
@@ -63,6 +81,9 @@ class Errands:
     def _work(self) -> None:
         while (errand := self._asked.get()) is not None:
             self._ended.put(errand())
+            if self._bell is not None:
+                with suppress(BlockingIOError):  # it rings already
+                    os.write(self._bell[1], b"!")
 
 
 def _outcome(errand: Errand[T]) -> T | OSError:

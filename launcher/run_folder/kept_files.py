@@ -22,8 +22,8 @@ __all__ = ["KeptFiles"]
 class KeptFiles:
     """Keeps them in folder, beside the coordinator's loop where that takes long.
 
-    note: told in a sentence of what cannot be kept. best: which checkpoint holds the best network,
-    where that is asked for.
+    errands: that take a disk long. note: told in a sentence of what cannot be kept. best: which
+    checkpoint holds the best network, where that is asked for.
     """
 
     def __init__(
@@ -36,17 +36,17 @@ class KeptFiles:
     ) -> None:
         config = plan.config
         self._best = best
-        self._errands = errands or Errands()
+        self.errands = errands or Errands()
         self._received = ReceivedFiles(
             folder,
-            self._errands,
+            self.errands,
             note,
             has_shards=config.checkpoint_every is not None or config.keep_best,
         )
         self._checkpoints = OpenCheckpoints(
             folder.checkpoints,
             CheckpointTerms(identity(plan), plan.layer_ranges, config.keep_checkpoints),
-            self._errands,
+            self.errands,
             sync=folder.sync_metrics,
             note=note,
             best=best,
@@ -60,7 +60,7 @@ class KeptFiles:
 
     def keep_saved(self, saved: Saved) -> None:
         """Make a checkpoint whole with the last part of it, behind all files so far."""
-        self._errands.run(lambda: None, partial(self._enter, saved))
+        self.errands.run(lambda: None, partial(self._enter, saved))
 
     def _enter(self, saved: Saved, _: object) -> None:
         self._checkpoints.enter(self._received.check(saved))
@@ -68,9 +68,9 @@ class KeptFiles:
     def look(self, *, is_last: bool = False) -> None:
         """Say what has been kept meanwhile; is_last: wait for what is under way."""
         if is_last:
-            self._errands.finish()
+            self.errands.finish()
         else:
-            self._errands.look()
+            self.errands.look()
 
     def lend(self, stage: int, otherwise: Path | None) -> Path | None:
         """What a worker of stage is to start from: of the newest checkpoint that this launch has

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 
@@ -62,6 +63,21 @@ def test_what_fails_is_told_and_the_next_is_done() -> None:
         "No space left on device",
         "ValueError: of ours",
     ]
+
+
+def test_the_loop_is_woken_when_something_has_been_done() -> None:
+    errands, poll = Errands(), select.poll()
+    heard: list[object] = []
+    poll.register(errands.fileno(), select.POLLIN)
+    assert poll.poll(0) == []
+    errands.run(lambda: "done", heard.append)
+    assert poll.poll(PATIENCE_S * 1000)
+    while not heard:
+        errands.look()
+    assert poll.poll(0) == []
+    errands.run(lambda: "last", heard.append)
+    errands.finish()
+    assert heard == ["done", "last"]
 
 
 def test_without_errands_there_is_no_thread() -> None:
