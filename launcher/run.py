@@ -269,11 +269,15 @@ def _check_profiled_stage(plan: Plan) -> None:
 
 def _merge_spans(folder: RunFolder, display: Display, ours: RunResult) -> None:
     """Make one trace of what the workers left, however the run has ended."""
-    recorded = {spans.stage: spans for spans in read_spans(folder.profile)}
+    recorded = {spans.stage: spans for spans in read_spans(folder.profile, display.note)}
     if not recorded:
         folder.drop_spans()
         return
-    write_trace(folder.trace, list(recorded.values()))
+    try:
+        write_trace(folder.trace, list(recorded.values()))
+    except OSError as error:
+        display.note(f"trace: cannot be written: {error.strerror or error}")
+        return
     ours.workers = [
         dataclasses.replace(worker, phases=phase_seconds(recorded[worker.stage]))
         if worker.stage in recorded

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from dni_async.config.assembly import make_recorded_machine
+from dni_async.config.extensions import is_extension
+from dni_async.config.run_config import read_toml
 from dni_async.decisions import event_log
 from dni_async.decisions.event_lines import Divergence
+from dni_async.decisions.machines.machine import StageMachine
 from dni_async.errors import ConfigError
 from dni_async.files import names
 from dni_async.files.reading import open_regular
@@ -28,16 +31,29 @@ def replay_run(run_dir: Path) -> dict[str, tuple[int, Divergence | None]]:
     paths += folder.glob(names.RUN_EVENTS)
     if not paths:
         raise ConfigError(f"replay: {run_dir} holds no events; a run with --record-events does")
-    return {path.stem: _replay(path) for path in paths}
+    rule = _rule_of(run_dir)
+    return {path.stem: _replay(path, rule) for path in paths}
 
 
-def _replay(path: Path) -> tuple[int, Divergence | None]:
+def _rule_of(run_dir: Path) -> str:
+    """By what the run's settings say; a worker from elsewhere may have written its events."""
+    path = run_dir / names.CONFIG
+    return str(read_toml(path).get("rule", "")) if path.is_file() else ""
+
+
+def _replay(path: Path, rule: str) -> tuple[int, Divergence | None]:
+    def make(header: event_log.Header) -> StageMachine:
+        named = str(header.config.get("rule", ""))
+        if is_extension(named) and named != rule:
+            raise ConfigError(f"its rule {named} is not the run's, and is not run")
+        return make_recorded_machine(header)
+
     try:
         with open_regular(path) as file:
             lines = (line.decode() for line in file)
             if path.name == names.RUN_EVENTS:
                 return run_log.replay(lines)
-            return event_log.replay(lines, make_recorded_machine)
+            return event_log.replay(lines, make)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"replay: {path}: cannot be read: {error}") from error
     except ConfigError as error:

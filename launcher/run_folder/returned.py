@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dni_async.config.extensions import is_extension
 from dni_async.config.metric_names import LOSS, traits_of_metric
+from dni_async.errors import DniError
 from dni_async.files.beside import read_values
 from dni_async.files.reading import check_regular
 from dni_async.launcher.plan.plan import Plan
@@ -45,7 +46,13 @@ def _with(plan: Plan, weights: dict[str, Any], state: Any) -> Any:
     from dni_async.stage.own_state import load_trained
 
     network = build_module(plan.config, plan.input_shape, plan.form.output_shape)
-    load_trained(network, weights, state)
+    try:
+        load_trained(network, weights, state)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise DniError(
+            f"model: what the stages left does not go into the network: {error!r}; it stays in the "
+            "run directory"
+        ) from error
     return network
 
 

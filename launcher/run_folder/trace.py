@@ -10,14 +10,16 @@ Times are microseconds since the earliest span.
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dni_async.files import names
+from dni_async.files.reading import read_bounded
 from dni_async.files.writing import whole
 from dni_async.launcher.report.html.timeline.recorded import (
     ACTIVATION_USES,
@@ -36,6 +38,8 @@ __all__ = [
 ]
 
 PROCESS = 1  # all tracks lie in one group
+MAX_SPANS_BYTES = 2**30
+_WORDS = re.compile(r"[a-z0-9: ]{1,40}")  # kinds, and devices
 INSIDE_NS = 1000  # an arrow's end lies this far within its span, clear of the neighbouring ones
 
 
@@ -69,16 +73,45 @@ class WorkerSpans:
     counts: Sequence[Count] = ()
 
 
-def read_spans(folder: Path) -> list[WorkerSpans]:
-    """What the workers left in folder, by stage."""
+def read_spans(folder: Path, note: Callable[[str], None]) -> list[WorkerSpans]:
+    """What the workers left in folder, by stage; note is told of what is no such file."""
     found = []
     for path in folder.glob(names.spans("*")):
-        left = json.loads(path.read_text(encoding="utf-8"))
-        spans = [Span(*values) for values in left["spans"]]
-        head = (left["stage"], left["pid"], left["device"], left["dropped"])
-        counts = tuple(Count(*values) for values in left["counts"])
-        found.append(WorkerSpans(*head, spans, counts))
+        try:
+            found.append(_spans_in(path))
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            reason = getattr(error, "strerror", None) or error
+            note(f"{path.name} is not what a worker records, and left out of the trace: {reason}")
     return sorted(found, key=lambda worker: worker.stage)
+
+
+def _spans_in(path: Path) -> WorkerSpans:
+    """Raises OSError, ValueError, KeyError, TypeError."""
+    left = json.loads(read_bounded(path, MAX_SPANS_BYTES))
+    worker = WorkerSpans(
+        **_checked(left, {"stage": int, "pid": int, "device": str, "dropped": int}),
+        spans=[Span(*_row(values, Span)) for values in left["spans"]],
+        counts=tuple(Count(*_row(values, Count)) for values in left["counts"]),
+    )
+    if path.name != names.spans(worker.stage) or not _WORDS.fullmatch(worker.device):
+        raise ValueError(f"stage {worker.stage} on {worker.device!r:.40} is another")
+    return worker
+
+
+def _checked(left: Any, kinds: Mapping[str, type]) -> dict[str, Any]:
+    for name, kind in kinds.items():
+        if type(left[name]) is not kind:
+            raise TypeError(f"{name} is {left[name]!r:.40}")
+    return {name: left[name] for name in kinds}
+
+
+def _row(values: Any, kind: type[Span] | type[Count]) -> Sequence[Any]:
+    """A name and whole numbers."""
+    name, *numbers = values
+    is_ours = len(values) == len(kind._fields) and {*map(type, numbers)} == {int}
+    if not is_ours or not _WORDS.fullmatch(name):
+        raise ValueError(f"{values!r:.60} is none of ours")
+    return [name, *numbers]
 
 
 def phase_seconds(worker: WorkerSpans) -> dict[str, float]:

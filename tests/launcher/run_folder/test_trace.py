@@ -165,7 +165,7 @@ def test_what_workers_left_is_read_and_the_trace_is_json(tmp_path: Path) -> None
         (tmp_path / f"stage-{worker.stage}.json").write_text(json.dumps(left))
     (tmp_path / "torch-stage-1.json").write_text("{}")
     (tmp_path / "stage-9.4711.part").write_text("half a fi")
-    assert read_spans(tmp_path) == [BELOW, ABOVE]
+    assert read_spans(tmp_path, pytest.fail) == [BELOW, ABOVE]
     write_trace(tmp_path / "trace.json", [BELOW, ABOVE])
     trace = json.loads((tmp_path / "trace.json").read_text())
     assert trace["traceEvents"] == list(trace_events([BELOW, ABOVE]))
@@ -186,3 +186,40 @@ def test_phases_are_per_update_and_leave_evaluation_out() -> None:
     phases = phase_seconds(WorkerSpans(0, 1, "cpu", 0, spans))
     assert phases == pytest.approx({"forward": 4e-6, "optimize": 2e-6})
     assert phase_seconds(WorkerSpans(0, 1, "cpu", 0, spans[3:5])) == {}
+
+
+RECORDED = {
+    "stage": 2,
+    "pid": 1,
+    "device": "cpu",
+    "dropped": 0,
+    "spans": [["forward", 1, 0, 5, 6]],
+    "counts": [["window", 1, 5]],
+}
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        json.dumps(RECORDED | {"stage": 1}),
+        json.dumps(RECORDED | {"pid": "x"}),
+        json.dumps(RECORDED | {"device": "\x1b[2J"}),
+        json.dumps(RECORDED | {"spans": [["forward", 1]]}),
+        json.dumps(RECORDED | {"spans": [["forward", 1, 0, 5, 6.5]]}),
+        json.dumps(RECORDED | {"spans": [["<script>", 1, 0, 5, 6]]}),
+        json.dumps(RECORDED | {"spans": [[3, 1, 0, 5, 6]]}),
+        json.dumps(RECORDED | {"counts": 7}),
+        json.dumps({"stage": 2}),
+    ],
+)
+def test_what_a_worker_would_not_record_is_left_out_and_told(tmp_path: Path, left: str) -> None:
+    """It may come from another host; the run ends as it would without."""
+    (tmp_path / "stage-2.json").write_text(left)
+    (tmp_path / "stage-3.json").write_text(json.dumps(RECORDED | {"stage": 3}))
+    said: list[str] = []
+    assert [worker.stage for worker in read_spans(tmp_path, said.append)] == [3]
+    assert len(said) == 1
+    assert said[0].startswith("stage-2.json is not what a worker records, and left out of the tra")

@@ -296,6 +296,19 @@ def test_another_users_run_names_no_code_that_is_run(tmp_path: Path, evil: Path)
     assert network(torch.ones(1, 4)).shape == (1, 2)
 
 
+def test_events_name_no_code_but_the_runs_own_rule(tmp_path: Path, evil: Path) -> None:
+    """A worker from elsewhere may have written its events."""
+    folder = tmp_path / "run"
+    (folder / "events").mkdir(parents=True)
+    (folder / "config.toml").write_text(RunConfig().to_toml())
+    config = RunConfig().to_dict() | {"rule": f"{evil.stem}:make"}
+    header = {"stage": 0, "num_stages": 1, "seed": 0, "num_batches": [1, 0], "config": config}
+    (folder / "events" / "stage-0.jsonl").write_text(json.dumps(header | {"format": 2}) + "\n")
+    with pytest.raises(ConfigError, match=r"its rule .*:make is not the run's, and is not run"):
+        replay_run(folder)
+    assert not (tmp_path / "ran").exists()
+
+
 REPORTED: list[Callable[[Path], list[str]]] = [
     lambda folder: [str(folder)],
     lambda folder: ["--json", str(folder)],
