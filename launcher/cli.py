@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from dni_async.config.meant import did_you_mean, did_you_mean_file, misspelt
+from dni_async.config.meant import did_you_mean, did_you_mean_file
 from dni_async.config.run_config import RunConfig, read_toml
 from dni_async.config.settings import SETTINGS
 from dni_async.errors import ConfigError, WorkerDied
@@ -27,11 +26,11 @@ from dni_async.launcher.commands.options import (
     GroupedOption,
     as_settings,
     check_report,
+    check_variables,
     gone_options,
     run_place,
     run_settings,
 )
-from dni_async.launcher.commands.telling import tell
 from dni_async.launcher.interruption import Interrupted
 from dni_async.launcher.report.terminal.console import open_console
 from dni_async.launcher.run_folder.trust import check_contents
@@ -124,7 +123,7 @@ def command(
     from dni_async.launcher.run import run
     from dni_async.launcher.run_folder.folder import RunFolder
 
-    _warn_of_variables(ctx)
+    check_variables()
     settings = as_settings(settings)
     if resume is not None and "remote" not in settings["workers"]:
         for name in ("listen", "keys"):  # were of remote workers
@@ -162,13 +161,6 @@ def command(
     print_report(result, console)
     say(console, f"run directory: {folder.path}")
     return 0
-
-
-def _warn_of_variables(ctx: click.Context) -> None:
-    """Say which environment variables were meant for this command, it seems, and are not read."""
-    known = [f"DNI_{param.name}".upper() for param in ctx.command.params]
-    for warning in misspelt(os.environ, known):
-        tell(f"Warning: {warning}", to_stderr=True)
 
 
 def describe(ctx: click.Context, config_file: Path | None) -> str:

@@ -33,7 +33,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-MARK = "DNI_TEST_MARK"
+MARK = "MARK_OF_DNI_TESTS"
 ROOT = Path(__file__).resolve().parents[1]
 FOREIGN = ("sklearn.datasets", "cloudpickle", "pytest", "tensorboard.compat.proto.event_pb2")
 _path: list[str] = []

@@ -68,7 +68,8 @@ def _refuse(_ctx: click.Context, param: click.Parameter, is_given: bool) -> None
     "--stage",
     type=click.IntRange(min=0),
     metavar="STAGE",
-    help="The only stage to host, from 0 at the data.  [default: RANK or SLURM_PROCID, else any]",
+    help="The only stage to host, from 0 at the data.  [default: RANK or SLURM_PROCID, or any "
+    "where another worker has that]",
 )
 @click.option(
     "--device",
@@ -170,6 +171,7 @@ def main(
             address=address,
             ring=ring_from(keys, os.environ),
             device=find_device(device, rank_from(os.environ, LOCAL_RANK_NAMES) or 0),
+            is_exact=stage is not None,
             interface=interface or route_to(address),
             stage=rank_from(os.environ, RANK_NAMES) if stage is None else stage,
             num_threads=threads or 0,
@@ -212,10 +214,15 @@ def address_from(environment: Mapping[str, str]) -> str | None:
 
 
 def rank_from(environment: Mapping[str, str], names: tuple[str, ...]) -> int | None:
-    """The first of these numbers that the environment holds."""
+    """The first of these numbers that the environment holds. Raises click.UsageError for none."""
     for name in names:
-        if environment.get(name, "").isdecimal():
-            return int(environment[name])
+        if text := environment.get(name, "").strip():
+            if not re.fullmatch("[0-9]{1,9}", text):
+                raise click.UsageError(
+                    f"{name} in the environment must be a whole number from 0 on, but is {text!r}; "
+                    "unset it, or say --stage and --device"
+                )
+            return int(text)
     return None
 
 

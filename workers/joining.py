@@ -33,7 +33,8 @@ ASK_AGAIN_S = 5.0
 class Offer:
     """What is offered to whom. address: tcp://HOST:PORT of the coordinator; ring: the run's keys.
 
-    device: of this host, resolved. stage: the only one to host, None for any. num_threads: 0 for a
+    device: of this host, resolved. stage: the only one to host, None for any; unless is_exact, any
+    where another hosts it. num_threads: 0 for a
     fair share. interface: the address of this host that the stage below connects to. advertised:
     what that stage is told instead. patience_s: how long to wait for an answer. token: by which
     the coordinator knows this process again.
@@ -44,6 +45,7 @@ class Offer:
     device: str
     interface: str
     stage: int | None = None
+    is_exact: bool = True
     num_threads: int = 0
     advertised: str = ""
     data_dir: str = ""
@@ -61,7 +63,7 @@ class Offer:
             num_threads=self.num_threads,
             device=self.device,
             stage=self.stage or 0,
-            is_for_any=self.stage is None,
+            is_for_any=self.stage is None or not self.is_exact,
             token=self.token,
         )
 
@@ -163,7 +165,8 @@ def _ask(
             case Heartbeat():
                 control.send(Alive(join.pid))
                 if not hearing.has_begun:
-                    _say("the coordinator has answered; waiting for a stage to host")
+                    alone = "a stage" if join.is_for_any else f"stage {join.stage} alone"
+                    _say(f"the coordinator has answered; waiting for {alone} to host")
                 hearing.last_at, hearing.has_begun = time.monotonic(), True
             case None:
                 poller.wait(1.0)

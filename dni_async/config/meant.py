@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["GONE", "did_you_mean", "did_you_mean_file", "misspelt", "nearest"]
+__all__ = ["GONE", "OTHERS", "did_you_mean", "did_you_mean_file", "nearest"]
+__all__ += ["unknown_variables"]
 
 NEAR = 0.7  # of two words alike, as difflib measures it
-NEARER = 0.8  # the same, where others may well have meant what they wrote
 PREFIX = "DNI_"
 GONE = {
     "insecure_without_keys": "is gone, as every run has keys: those of --keys DIR, or its own, "
     "which the line that it prints for others holds; leave it out"
 }
 """Settings that there were: what is said of each who uses it."""
+# Of this project, beside its settings: what launchers hand on, and what docker/ reads.
+OTHERS = (
+    "GIVEN", "INVITATION", "SCRATCH", "WORKER_[A-Z_]+",
+    "IMAGE", "USER", "STAGE_CPUS", "STAGE_MEMORY", "COORDINATOR_CPUS", "COORDINATOR_MEMORY",
+    "PATIENCE_S",
+)  # fmt: skip
+_OF_SERVICES = r"[A-Z0-9_]+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
+_OTHERS = re.compile(f"{PREFIX}({'|'.join((*OTHERS, _OF_SERVICES))})")
 
 
 def nearest(word: str, known: Iterable[str], *, near: float = NEAR) -> str | None:
@@ -61,19 +70,20 @@ def _nearest_file(path: Path, pattern: str) -> Path | None:
     return meant if meant.exists() else folder / near
 
 
-def misspelt(environment: Iterable[str], known: Collection[str]) -> Iterator[str]:
-    """A sentence for each environment variable that is none of ours, and nearly one.
+def unknown_variables(environment: Iterable[str], known: Collection[str]) -> Iterator[str]:
+    """A sentence for each environment variable that begins as a setting's does, and is none.
 
-    Others may begin as ours do: Kubernetes makes some from the names of services. known: ours,
-    which begin with DNI_.
+    known: the settings' names, which begin with DNI_. What is no setting and has a meaning all the
+    same is left alone: see OTHERS, and what Kubernetes makes from the name of a service.
     """
     endings = {name.removeprefix(PREFIX): name for name in known}
-    for name in environment:
-        if not name.startswith(PREFIX) or name in known:
+    for name in sorted(environment):
+        if not name.startswith(PREFIX) or name in known or _OTHERS.fullmatch(name):
             continue
-        found = nearest(name.removeprefix(PREFIX), endings, near=NEARER)
-        if found is not None:
-            yield (
-                f"{name} in the environment changes nothing, as there is no such setting; did you "
-                f"mean {endings[found]!r}?"
-            )
+        ending = name.removeprefix(PREFIX)
+        if (gone := GONE.get(ending.lower())) is not None:
+            yield f"{name} in the environment {gone}"
+            continue
+        found = nearest(ending, endings)
+        hint = "" if found is None else f"; did you mean {endings[found]!r}?"
+        yield f"{name} in the environment is no setting{hint or '; unset it'}"

@@ -43,7 +43,8 @@ FileKind = Literal["weights", "shard", "profile", "torch-profile", "events"]
 class Join:
     """Somebody on any host offers to be a worker.
 
-    stage: the only one it would host, unless is_for_any. machine: those of one computer name the
+    stage: the only one it would host, or with is_for_any the one that it would rather have than any
+    other. machine: those of one computer name the
     same one, and share its num_cores. num_threads: it asks for so many, 0 for a fair share.
     token: this process's own; pids of containers may be the same.
     """

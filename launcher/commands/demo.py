@@ -20,6 +20,7 @@ from dni_async.launcher.commands.options import (
     GroupedCommand,
     as_settings,
     check_report,
+    check_variables,
     run_place,
     run_settings,
 )
@@ -64,6 +65,7 @@ def demo_command(
     began = time.monotonic()
     output.carry_on(GOES_ON)
     console = open_console()
+    check_variables()
     settings = as_settings(settings)
     check_report(report)
     _check(settings)

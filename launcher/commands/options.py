@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from dni_async.config.coercion import listed
-from dni_async.config.meant import GONE, did_you_mean
+from dni_async.config.meant import GONE, did_you_mean, unknown_variables
 from dni_async.config.setting import Setting
 from dni_async.config.settings import SETTINGS
 from dni_async.errors import ConfigError
@@ -23,6 +24,7 @@ __all__ = [
     "GroupedOption",
     "as_settings",
     "check_report",
+    "check_variables",
     "gone_options",
     "number_or_auto",
     "run_place",
@@ -164,6 +166,15 @@ def check_report(report: Path | None) -> None:
     """Raises ConfigError where --report names a file in no folder."""
     if report is not None and not report.absolute().parent.is_dir():
         raise ConfigError(f"report: the folder {report.absolute().parent} does not exist")
+
+
+def check_variables() -> None:
+    """Raises ConfigError for what stands in the environment as a setting does, and is none."""
+    places = ("DNI_RUN_DIR", "DNI_OVERWRITE", "DNI_REPORT", "DNI_RESUME")
+    known = {*(each.variable for each in SETTINGS.values()), *places}
+    unknown = list(unknown_variables(os.environ, known))
+    if unknown:
+        raise ConfigError("; ".join(unknown))
 
 
 def _option(each: Setting) -> Callable[[F], F]:

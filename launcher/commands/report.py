@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
 from dni_async.errors import ConfigError
+from dni_async.files import names
 from dni_async.launcher.commands.completion import complete_run_dirs
 from dni_async.launcher.commands.exits import exit_code_of
 from dni_async.launcher.commands.replay_events import replay_run
@@ -25,6 +27,7 @@ from dni_async.launcher.report.shelf.naming import named
 from dni_async.launcher.report.shelf.printing import WIDE, print_comparison, print_listing
 from dni_async.launcher.report.terminal.console import open_console
 from dni_async.launcher.report.terminal.tables import print_diagnosis, print_report
+from dni_async.launcher.run_folder.unreported import said_of_unreported
 
 __all__ = ["main"]
 
@@ -131,7 +134,7 @@ def _check_drawn(option: str, drawn: dict[str, bool]) -> None:
 
 def _show(path: Path, html: Path | None, picture: Path | None, *, as_json: bool) -> None:
     """The report of one run."""
-    report = read_report(path)
+    report = _read(path)
     folder = path if path.is_dir() else path.parent
     if picture is not None:
         _write("picture", picture, draw_picture(folder, report))
@@ -148,6 +151,14 @@ def _show(path: Path, html: Path | None, picture: Path | None, *, as_json: bool)
             console.print(f"{name}: {file}", soft_wrap=True)
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """The report of a run. Raises ConfigError, which of one without a report says what there is."""
+    folder = path.parent if path.name == names.REPORT else path
+    if (folder / names.CONFIG).is_file() and not (folder / names.REPORT).exists():
+        raise ConfigError(said_of_unreported(folder))
+    return read_report(path)
+
+
 def _compare(paths: tuple[Path, ...], *, as_json: bool) -> None:
     """Several reports side by side; what has none is named and passed over."""
     found, faults = [], []
@@ -155,7 +166,7 @@ def _compare(paths: tuple[Path, ...], *, as_json: bool) -> None:
         try:
             if path.is_dir() and not is_run(path):
                 raise ConfigError(f"{path}: holds no run")
-            found.append((path, read_report(path)))
+            found.append((path, _read(path)))
         except ConfigError as error:
             faults.append(str(error))
     if len(found) < 2:

@@ -113,12 +113,13 @@ def look(state: RunState) -> list[RunAction]:
         _wait_anew(state)
     waited_s = state.now - state.waiting_since
     if waited_s > limit_s:
-        why = f"waited {limit_s:.0f} s for {roster.missing()}; logs are in {state.terms.logs}"
+        missing = f"{roster.missing()}{state.joined.set_on}"
+        why = f"waited {limit_s:.0f} s for {missing}; logs are in {state.terms.logs}"
         return [EndRun("nobody joined", why)]
     if state.now < state.next_nag:
         return []
     state.next_nag += NAG_S
-    return [Note(f"{waited_s:.0f} s: waiting for {roster.missing()}")]
+    return [Note(f"{waited_s:.0f} s: waiting for {roster.missing()}{state.joined.set_on}")]
 
 
 def _start(state: RunState) -> list[RunAction]:

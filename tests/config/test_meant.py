@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from dni_async.config.meant import did_you_mean, did_you_mean_file, misspelt, nearest
+from dni_async.config.meant import (
+    did_you_mean,
+    did_you_mean_file,
+    nearest,
+    unknown_variables,
+)
 from dni_async.config.settings import SETTINGS
 
 
@@ -47,10 +53,27 @@ def test_a_file_that_is_not_there_is_looked_for_beside_it(tmp_path: Path) -> Non
     assert meant("x" * 300) == meant("x" * 300 + "/plain") == ""  # longer than a name can be
 
 
-def test_only_what_is_nearly_a_setting_is_taken_for_one() -> None:
+def test_what_begins_as_a_setting_and_is_none_is_named() -> None:
     known = [each.variable for each in SETTINGS.values()]
-    foreign = ["DNI_COORDINATOR_PORT", "DNI_COORDINATOR_SERVICE_HOST", "DNI_IMAGE", "DNI_USER"]
-    foreign += ["DNI_INVITATION", "DNI_GIVEN", "DNI_WORKER_JOIN", "DNI_WORKER_NAME", "BATCH_SIZ"]
-    assert list(misspelt([*known, *foreign], known)) == []
-    (said,) = misspelt(["DNI_BATCH_SIZ"], known)
-    assert said.endswith("; did you mean 'DNI_BATCH_SIZE'?")
+    foreign = ["DNI_COORDINATOR_SERVICE_HOST", "DNI_COORDINATOR_PORT", "DNI_A_PORT_5555_TCP_ADDR"]
+    foreign += ["DNI_A_SERVICE_PORT_HTTP", "DNI_IMAGE", "DNI_USER", "DNI_GIVEN", "DNI_INVITATION"]
+    foreign += ["DNI_WORKER_JOIN", "DNI_WORKER_NAME", "BATCH_SIZ", "_DNI_LAUNCH_COMPLETE", "DNIX"]
+    assert list(unknown_variables([*known, *foreign], known)) == []
+    one, other = unknown_variables(["DNI_QUITE_ANOTHER", "DNI_BATCH_SIZ"], known)
+    assert one == "DNI_BATCH_SIZ in the environment is no setting; did you mean 'DNI_BATCH_SIZE'?"
+    assert other == "DNI_QUITE_ANOTHER in the environment is no setting; unset it"
+    (gone,) = unknown_variables(["DNI_INSECURE_WITHOUT_KEYS"], known)
+    assert gone.startswith("DNI_INSECURE_WITHOUT_KEYS in the environment is gone, as every run has")
+
+
+def test_what_docker_reads_is_no_mistake() -> None:
+    known = [each.variable for each in SETTINGS.values()]
+    docker = Path(__file__).parents[2] / "docker"
+    read = {
+        name
+        for path in docker.iterdir()
+        if path.suffix in (".yaml", "") and path.is_file()
+        for name in re.findall(r"DNI_[A-Z_]+", path.read_text())
+    }
+    assert len(read) > 5
+    assert list(unknown_variables(read, known)) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -31,12 +32,18 @@ def test_the_first_host(environment: dict[str, str], expected: str | None) -> No
         ({"RANK": "3"}, RANK_NAMES, 3),
         ({"SLURM_PROCID": "2"}, RANK_NAMES, 2),
         ({"RANK": "1", "SLURM_PROCID": "2"}, RANK_NAMES, 1),
-        ({"RANK": "none"}, RANK_NAMES, None),
+        ({"RANK": "", "SLURM_PROCID": "4"}, RANK_NAMES, 4),
         ({"SLURM_LOCALID": "1"}, LOCAL_RANK_NAMES, 1),
     ],
 )
 def test_ranks(environment: dict[str, str], names: tuple[str, ...], expected: int | None) -> None:
     assert rank_from(environment, names) == expected
+
+
+@pytest.mark.parametrize("rank", ["abc", "-1", "1.5", "\u0663", "9" * 30])
+def test_a_rank_that_is_no_number_is_a_sentence(rank: str) -> None:
+    with pytest.raises(click.UsageError, match="SLURM_PROCID in the environment must be a whole"):
+        rank_from({"SLURM_PROCID": rank}, RANK_NAMES)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,20 @@ class JoinedWorkers:
         """Who hosts no stage."""
         return sum(joiner.stage is None for joiner in self._joiners)
 
+    @property
+    def set_on(self) -> str:
+        """In words: how many wait for stages alone that others host; empty where nobody does."""
+        idle = [
+            each.join.stage
+            for each in self._joiners
+            if each.stage is None and not self._takes_any(each.join)
+        ]
+        taken = sorted(stage for stage in idle if stage not in self._wanted)
+        if not taken:
+            return ""
+        stages = ", ".join(map(str, dict.fromkeys(taken)))
+        return f"; {len(taken)} who joined would host stage {stages} alone, which another hosts"
+
     def knows(self, peer: str) -> bool:
         """Whether who is reached by that connection has joined."""
         return any(joiner.peer == peer for joiner in self._joiners)
@@ -184,12 +198,20 @@ class JoinedWorkers:
         return ""
 
     def _spare_for(self, stage: int) -> Joiner | None:
-        """Who wants just this stage, else who wants any, in the order of joining."""
+        """Who wants just this stage, who would rather have it, whose own is taken; as they came."""
         spares = [each for each in self._joiners if each.stage is None and each.peer is not None]
-        for joiner in spares:
-            if not joiner.join.is_for_any and joiner.join.stage == stage:
-                return joiner
-        for joiner in spares:
-            if joiner.join.is_for_any or joiner.join.stage >= self._num_stages:
-                return joiner
+        for may_take in (
+            lambda join: join.stage == stage and not join.is_for_any,
+            lambda join: join.stage == stage,
+            self._takes_any,
+        ):
+            for joiner in spares:
+                if may_take(joiner.join):
+                    return joiner
         return None
+
+    def _takes_any(self, join: Join) -> bool:
+        """Whether it takes whatever stage there is: that which it would rather have is hosted."""
+        if join.stage >= self._num_stages:
+            return True
+        return join.is_for_any and join.stage not in self._wanted

@@ -38,6 +38,7 @@ class _LegibleConsole(Console):
 
 
 def open_console(**settings: Any) -> Console:
-    """A console on standard output. settings: of rich's Console, such as its width."""
+    """A console on standard output. settings: of rich's Console, such as its width, or a file."""
     stream = None if sys.stdout is None else output.lasting(sys.stdout)
-    return _LegibleConsole(file=stream, markup=False, emoji=False, highlight=False, **settings)
+    settings = {"file": stream, **settings}
+    return _LegibleConsole(markup=False, emoji=False, highlight=False, **settings)

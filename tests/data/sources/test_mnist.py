@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import http.server
 import os
+import re
 import struct
 import threading
 from collections.abc import Iterator
@@ -226,3 +227,13 @@ def test_the_real_files_match_their_checksums(mnist_dir: Path) -> None:
         content = gzip.decompress(content) if path.suffix == ".gz" else content
         assert path.name.startswith(name)
         assert f"sha256:{hashlib.sha256(content).hexdigest()}" == known_hash
+
+
+@pytest.mark.parametrize("source", [MNIST, FASHION_MNIST], ids=lambda source: source.name)
+def test_what_is_downloaded_comes_by_https_and_is_checked_by_a_hash_that_cannot_be_forged(
+    source: IdxSource,
+) -> None:
+    assert source.url.startswith("https://")
+    assert len(source.hashes) == 4
+    for known in source.hashes.values():
+        assert re.fullmatch("sha256:[0-9a-f]{64}", known)

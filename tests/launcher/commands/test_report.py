@@ -109,7 +109,7 @@ def test_one_run_as_json_is_its_report(runs: Path) -> None:
     [
         (["foreign"], "foreign: holds no run\n"),
         (["broken"], "report.json: is not JSON"),
-        (["begun"], "this run has no report yet"),
+        (["begun"], "begun: this run has no report, so its launcher, or its machine, was ended"),
         (["new", "broken"], "there are fewer than two runs to compare\n"),
         (["new", "old", "--html", "x.html"], "Error: html: is for one run; name a single"),
         (["new", "old", "--replay"], "Error: replay: is for one run"),

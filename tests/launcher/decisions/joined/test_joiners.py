@@ -53,6 +53,28 @@ def test_who_gets_which_stage(
     assert joined.num_spares == len(wishes) - len(expected)
 
 
+def test_of_several_with_one_rank_each_gets_a_stage_and_no_rank_loses_its_own() -> None:
+    """As where SLURM_PROCID is the same for all, or a rank comes before those below it."""
+    joined = joined_with(wanted=(0, 1))
+    for pid, (peer, rank) in enumerate([("a", 1), ("b", 1), ("c", 0), ("d", 0)]):
+        joined.enter(peer, dataclasses.replace(offer(pid, rank), is_for_any=True), 0.0)
+        if peer == "a":
+            assert joined.assign(0.0) == [("a", 1, 0)]  # not stage 0, which is another's
+        if peer == "b":
+            assert joined.assign(0.0) == [("b", 0, 0)]  # as stage 1 is taken
+    assert joined.assign(0.0) == []
+    joined.want(1, 1)
+    assert joined.assign(0.0) == [("c", 1, 1)]
+    assert joined.set_on == ""
+
+
+def test_it_is_said_who_waits_for_a_stage_alone_that_another_hosts() -> None:
+    joined = joined_with(0, 0, 0, wanted=(0, 1))
+    assert joined.set_on == ""  # any of them may still get it
+    assert joined.assign(0.0) == [("a", 0, 0)]
+    assert joined.set_on == "; 2 who joined would host stage 0 alone, which another hosts"
+
+
 def test_another_protocol_is_refused() -> None:
     joined = joined_with()
     with pytest.raises(HandshakeError, match="host speaks protocol 1, this launcher"):
