@@ -99,16 +99,23 @@ class FrameSocket:
 class FrameServer:
     """Listens for any number of peers: multipart messages, none of 256 KB, and whose each is.
 
-    key: as of FrameSocket.
+    key: as of FrameSocket. door: over tcp.
     """
 
     def __init__(
-        self, socket: zmq.Socket[bytes], endpoint: str, key: str = "", gate: Gate | None = None
+        self,
+        socket: zmq.Socket[bytes],
+        endpoint: str,
+        key: str = "",
+        *,
+        gate: Gate | None = None,
+        door: Door | None = None,
     ) -> None:
         self.socket = socket
         self.endpoint = endpoint
         self.key = key
         self.gate = gate
+        self._door = door
 
     def send(self, peer: bytes, frames: Sequence[Buffer]) -> None:
         """Queue frames for peer; never blocks. Raises LinkError when peer is not connected."""
@@ -119,6 +126,8 @@ class FrameServer:
 
     def receive(self) -> tuple[bytes, list[memoryview]] | None:
         """The next (peer, frames), uncopied, or None."""
+        if self._door is not None:
+            self._door.look(time.monotonic())
         if self.gate is not None:
             self.gate.answer()
         if not is_readable(self.socket):

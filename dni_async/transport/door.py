@@ -16,10 +16,11 @@ from typing import Final
 
 from dni_async.transport.tcp_buffers import LEAVE
 
-__all__ = ["BURST", "PER_S", "Crowd", "Door", "listen"]
+__all__ = ["BURST", "MOST", "PER_S", "Crowd", "Door", "listen"]
 
 BURST: Final = 256  # who may come at once: the workers of a run, and as many again
 PER_S: Final = 20.0  # in the long run
+MOST: Final = 512  # connections that stand, those of strangers too, until they are cut off
 LOOK_S: Final = 0.05
 BACKLOG: Final = 64  # connections that the kernel holds until they are taken up
 
@@ -71,7 +72,8 @@ class Crowd:
 
 
 class Door:
-    """The port of a listening socket. It is open where somebody is awaited and there is no crowd.
+    """The port of a listening socket: open while somebody is awaited, room is left and no crowd has
+    come.
 
     listener: shared with who accepts; closed with the door. visitors: how many were let in, and how
     many have gone, since it was asked last.
@@ -82,6 +84,7 @@ class Door:
         self._listener = listener
         self._visitors = visitors
         self._crowd = Crowd()
+        self._present = 0
         self._is_shut = False
         self._next_look = 0.0
 
@@ -97,6 +100,7 @@ class Door:
             return False
         self._next_look = now + LOOK_S
         came, gone = self._visitors()
+        self._present += came - gone
         self._crowd.came(came, now)
         self._set()
         return gone > 0
@@ -111,7 +115,8 @@ class Door:
         self._listener.close()
 
     def _set(self) -> None:
-        is_shut = not self.is_awaited or self._crowd.is_crowd
+        is_full = self._present >= MOST
+        is_shut = not self.is_awaited or is_full or self._crowd.is_crowd
         if is_shut == self._is_shut:
             return
         self._is_shut = is_shut

@@ -46,7 +46,7 @@ _FD: Final = int(zmq.FD)  # the enum takes longer than the call
 LINGER_MS: Final = 2000  # long enough for last words, short enough for Ctrl-C
 HANDSHAKE_MS: Final = 5000  # how long a connection may take to say who it is
 SEALED_BYTES: Final = 1024  # more than encryption adds to a frame
-MAX_WAITING: Final = 64  # control messages of one worker that the coordinator has not read
+MAX_WAITING: Final = 32  # control messages of one worker that the coordinator has not read
 MAX_QUEUED: Final = 1024  # messages of a link that are not read: four of the widest windows
 MAX_UNSENT: Final = 32  # control messages that a connection holds; of parts of files 1.5 MB
 
@@ -176,8 +176,8 @@ class Sockets:
         socket.setsockopt(zmq.RCVHWM, MAX_WAITING)
         gate = self._protect(socket, address)
         key = "" if self._ring is None else self._ring.own.public.decode()
-        endpoint, _ = self._open(socket, address)
-        return FrameServer(socket, endpoint, key, gate)
+        endpoint, door = self._open(socket, address)
+        return FrameServer(socket, endpoint, key, gate=gate, door=door)
 
     def waiting(self) -> Poller:
         """What waits for these sockets."""

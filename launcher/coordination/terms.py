@@ -12,6 +12,9 @@ from dni_async.stage.compilation import COMPILE_S
 
 __all__ = ["terms_of"]
 
+PROFILE_BYTES = 4 * 2**30  # which no plan foretells
+SHARD_SHARE = 64  # times the weights
+
 
 def terms_of(
     plan: Plan, folder: RunFolder, run_id: str, result: RunResult, *, is_resumed: bool
@@ -37,6 +40,7 @@ def terms_of(
         num_updates=plan.num_updates // config.accumulate,
         log_every=config.log_every,
         saves=bool(config.checkpoint_every) or config.keep_best,
+        most_file_bytes=_most_file_bytes(plan),
         num_test=plan.num_test,
         **asdict(config.goal),
         best=outlook.best,
@@ -50,3 +54,10 @@ def terms_of(
         stuck_after_s=config.stuck_after_s,
         logs=str(folder.logs),
     )
+
+
+def _most_file_bytes(plan: Plan) -> int:
+    """Of weights, of a shard with all that optimizers and synthesizers keep, and of a profile."""
+    stages = (plan.layers[first:end] for first, end in plan.layer_ranges)
+    largest = max(sum(layer.size_bytes for layer in layers) for layers in stages)
+    return PROFILE_BYTES + SHARD_SHARE * largest

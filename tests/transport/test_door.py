@@ -11,7 +11,7 @@ import pytest
 
 from dni_async import LinkError
 from dni_async.transport.channels import FrameSocket
-from dni_async.transport.door import BURST, LOOK_S, PER_S, Crowd, Door, listen
+from dni_async.transport.door import BURST, LOOK_S, MOST, PER_S, Crowd, Door, listen
 from dni_async.transport.rings import make_rings
 from dni_async.transport.sockets import Sockets, open_sockets
 from dni_async.wire.messages import Alive
@@ -125,6 +125,17 @@ def test_a_door_counts_who_has_come() -> None:
         assert door.is_shut
         assert door.look(10.0)
         assert not door.is_shut
+
+
+def test_a_door_is_shut_while_there_is_no_room() -> None:
+    half = MOST // 2
+    told = iter([(half, 0), (half, 0), (0, 1), (1, 0), (0, MOST)])
+    with closing(Door(listen(LOOPBACK), lambda: next(told))) as door:
+        shut = []
+        for second in range(1, 6):
+            door.look(100.0 * second)
+            shut.append(door.is_shut)
+    assert shut == [False, True, False, True, False]
 
 
 def test_so_many_may_come_at_once_and_so_many_a_second() -> None:
