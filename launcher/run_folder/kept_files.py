@@ -69,6 +69,7 @@ class KeptFiles:
         """Say what has been kept meanwhile; is_last: wait for what is under way."""
         if is_last:
             self.errands.finish()
+            self._received.close()
         else:
             self.errands.look()
 

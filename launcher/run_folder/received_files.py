@@ -64,6 +64,12 @@ class ReceivedFiles:
         reason = self._failed.pop((saved.stage, saved.batch_id), "")
         return dataclasses.replace(saved, reason=reason) if reason else saved
 
+    def close(self) -> None:
+        """Remove what was begun, for no more of it comes."""
+        for arriving in self._open.values():
+            arriving.drop()
+        self._open.clear()
+
     def _arriving(self, part: FilePart, path: Path) -> _Arriving:
         """The file that part belongs to; one that it leaves unfinished is given up."""
         key = (part.stage, part.kind)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -55,7 +56,7 @@ def check_contents(run_dir: Path) -> None:
     check_places(run_dir)
     for entry in _entries(run_dir):
         status = entry.stat(follow_symlinks=False)
-        if status.st_uid not in (os.geteuid(), 0):
+        if not _is_ours(status.st_uid, run_dir):
             raise _foreign(Path(entry.path), status.st_uid, "it may have been put there")
         if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
             kind = "a symbolic link" if stat.S_ISLNK(status.st_mode) else "a pipe or a device"
@@ -71,8 +72,19 @@ def check_owner(run_dir: Path, why: str) -> None:
         owner = run_dir.stat().st_uid
     except OSError as error:
         raise ConfigError(f"run_dir: {run_dir}: {error.strerror}") from error
-    if owner not in (os.geteuid(), 0):
+    if not _is_ours(owner, run_dir):
         raise _foreign(run_dir, owner, why)
+
+
+def _is_ours(owner: int, run_dir: Path) -> bool:
+    """Whether that is this user, or root; or who this user is there, as on some file servers."""
+    if owner in (os.geteuid(), 0):
+        return True
+    try:
+        with tempfile.TemporaryFile(dir=run_dir) as file:
+            return os.fstat(file.fileno()).st_uid == owner
+    except OSError:
+        return False
 
 
 def _foreign(path: Path, owner: int, why: str) -> ConfigError:

@@ -96,7 +96,7 @@ class FileCourier:
         """
         if path.is_relative_to(self._folder) and path.is_file():
             self._unheard[kind] = path
-            self._queue.append(self._parts(kind, path, 0))
+            self._queue.append(self._sending(kind, path))
 
     def hear(self, message: FileHeard) -> None:
         """A file has arrived, or must be sent once more."""
@@ -104,7 +104,7 @@ class FileCourier:
         if path is None:
             return
         if message.again:
-            self._queue.append(self._parts(message.kind, path, 0))
+            self._queue.append(self._sending(message.kind, path))
         else:
             del self._unheard[message.kind]
             path.unlink(missing_ok=True)
@@ -126,7 +126,7 @@ class FileCourier:
     def push(self) -> None:
         """Send the next few parts, as far as the connection takes them."""
         if self.is_idle and self._unheard and self._clock() - self._drawn_at > UNHEARD_S:
-            self._queue.extend(self._parts(kind, path, 0) for kind, path in self._unheard.items())
+            self._queue.extend(self._sending(kind, path) for kind, path in self._unheard.items())
         for _ in range(PARTS_AT_ONCE):
             self._drawn = self._drawn or self._draw()
             if self._drawn is None or not self._control.offer(self._drawn):
@@ -140,6 +140,15 @@ class FileCourier:
                 return message
             self._queue.popleft()
         return None
+
+    def _sending(self, kind: FileKind, path: Path) -> Iterator[FilePart]:
+        """All of a file, once more where need be, unless it has arrived meanwhile."""
+        if kind not in self._unheard:
+            return
+        for part in self._parts(kind, path, 0):
+            if kind not in self._unheard:
+                return
+            yield part
 
     def _shard(self, path: Path, batch_id: int) -> Iterator[FilePart]:
         yield from self._parts("shard", path, batch_id)

@@ -138,6 +138,16 @@ def test_a_shard_that_is_left_unfinished_leaves_nothing(folder: RunFolder) -> No
     folder.close()
 
 
+def test_what_was_begun_and_does_not_end_leaves_nothing(folder: RunFolder) -> None:
+    folder.events.mkdir()
+    receiver = Receiver(folder)
+    receiver.enter(*parts("events")[:2])
+    assert len(list(folder.events.iterdir())) == 1
+    receiver.files.close()
+    assert list(folder.events.iterdir()) == []
+    folder.close()
+
+
 def test_what_cannot_be_written_is_told_once_and_its_sender_does_not_wait(
     folder: RunFolder,
 ) -> None:

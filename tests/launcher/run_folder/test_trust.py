@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,6 +171,23 @@ def test_what_is_another_users_is_not_gone_on_with(run_dir: Path, place: str, wh
         check_contents(run_dir)
     result = CliRunner().invoke(command, ["--resume", str(run_dir)])
     assert re.match(said, str(result.exception))
+
+
+@is_root
+def test_who_this_user_is_on_a_file_server_is_this_user() -> None:
+    """Where it takes root for somebody else, what root writes is that one's."""
+    with tempfile.TemporaryDirectory() as name:
+        run_dir, libc = Path(name), ctypes.CDLL(None)
+        (run_dir / "config.toml").touch()
+        for path in (run_dir, run_dir / "config.toml"):
+            os.chown(path, 65534, 65534)
+        with pytest.raises(ConfigError, match="belongs to user 65534"):
+            check_contents(run_dir)
+        libc.setfsuid(65534)
+        try:
+            check_contents(run_dir)
+        finally:
+            libc.setfsuid(0)
 
 
 def test_checkpoints_that_lead_elsewhere_are_none(run_dir: Path, elsewhere: Path) -> None:

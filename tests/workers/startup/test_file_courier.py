@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from dni_async.launcher.run_folder.folder import RunFolder
+from dni_async.launcher.run_folder.received_files import ReceivedFiles
 from dni_async.transport.channels import ControlServer
+from dni_async.transport.interface import ControlChannel
 from dni_async.transport.sockets import MAX_UNSENT, MAX_WAITING, Poller, open_sockets
-from dni_async.wire.messages import MAX_PART_BYTES, Bye, FileHeard, FilePart, Message, Welcome
+from dni_async.wire.messages import (
+    MAX_PART_BYTES,
+    Bye,
+    FileHeard,
+    FileKind,
+    FilePart,
+    Message,
+    Welcome,
+)
 from dni_async.workers.startup.file_courier import PARTS_AT_ONCE, UNHEARD_S, FileCourier, Incoming
+from tests.launcher.run_folder.at_once import AtOnce
 
 PATIENCE_S = 10.0
 
@@ -219,3 +233,70 @@ def test_a_shard_that_comes_is_whole_or_not(
         assert incoming.add(part) == is_last
     assert incoming.is_whole == is_whole
     assert not is_whole or incoming.path.read_bytes() == content
+
+
+class LossyWay:
+    """A way on which messages are lost or come twice, as random_ has it, until it is mended."""
+
+    def __init__(self, random_: random.Random) -> None:
+        self._arrived: list[Message] = []
+        self.is_mended = False
+        self._random = random_
+        self.silent_s = 0.0
+
+    def offer(self, message: Message) -> bool:
+        self._arrived += [message] * (1 if self.is_mended else self._random.choice([0, 1, 1, 2]))
+        return True
+
+    def take(self) -> list[Message]:
+        """What has arrived since."""
+        arrived, self._arrived = self._arrived, []
+        return arrived
+
+
+def sent_over(random_: random.Random, place: Path) -> int:
+    """How many of two files arrive over a way that is mended after a while: as they were."""
+    folder, now, said = RunFolder(place / "run"), [0.0], list[str]()
+    folder.create("")
+    folder.make_events()
+    way, back = LossyWay(random_), LossyWay(random_)
+    control = cast("ControlChannel", way)
+    courier = FileCourier(control, "run", 2, place / "own", lambda: now[0])
+    received = ReceivedFiles(folder, AtOnce(), said.append, has_shards=False)
+    files: dict[FileKind, bytes] = {
+        "weights": random_.randbytes(random_.randrange(4 * MAX_PART_BYTES)),
+        "events": random_.randbytes(random_.randrange(2 * MAX_PART_BYTES)),
+    }
+    for kind, content in files.items():
+        (place / "own" / kind).write_bytes(content)
+        courier.send(kind, place / "own" / kind)
+    for turn in range(100):
+        if courier.is_done:
+            break
+        way.is_mended = back.is_mended = turn > 3
+        courier.push()
+        for part in way.take():
+            received.enter(cast("FilePart", part), 0, back.offer)
+        for heard in back.take():
+            courier.hear(cast("FileHeard", heard))
+        now[0] += UNHEARD_S / 2
+    assert courier.is_done
+    kept = {"weights": folder.stage_weights(2), "events": folder.events / "stage-2.jsonl"}
+    for kind, path in kept.items():
+        is_given_up = any(f"its {kind} could not be kept" in each for each in said)
+        assert path.exists() or is_given_up
+        assert not path.exists() or path.read_bytes() == files[cast("FileKind", kind)]
+    count = sum(path.exists() for path in kept.values())
+    folder.close()
+    return count
+
+
+def test_whatever_is_lost_on_a_way_that_is_mended_files_arrive_as_they_were(tmp_path: Path) -> None:
+    """Parts and answers are lost and come twice; the worker leaves when all is on disk."""
+    random_ = random.Random(5)
+    count = 0
+    for turn in range(60):
+        place = tmp_path / str(turn)
+        place.mkdir()
+        count += sent_over(random_, place)
+    assert count > 100  # of 120; what comes damaged three times is given up, and that is said
