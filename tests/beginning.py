@@ -13,10 +13,15 @@ import resource
 import signal
 import subprocess
 import termios
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Beginning", "begin"]
+__all__ = ["Beginning", "begin", "remove_groups"]
+
+GROUPS, GROUP = Path("/sys/fs/cgroup/cpu"), "dni-test-"  # of version 1
 
 _NEW_MOUNTS, _NEW_NETWORK, _NEW_PIDS = 0x00020000, 0x40000000, 0x20000000
 _SET_DUMPABLE, _SET_KEEPCAPS = 4, 8  # of prctl
@@ -24,11 +29,21 @@ _CAPABILITIES, _MAY_READ = 0x20080522, 1 << 2  # the version, CAP_DAC_READ_SEARC
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
+@cache
+def _may_go_apart() -> bool:
+    try:
+        tried = subprocess.run(["unshare", "--net", "--mount", "--pid", "--fork", "true"])
+    except OSError:
+        return False
+    return os.geteuid() == 0 and not tried.returncode
+
+
 @dataclass(frozen=True)
 class Beginning:
     """ignored: signals. closed: descriptors. limits: (name, bytes or count), soft and hard.
 
-    stdout: a path that takes its place; stderr stays with the test. mounts: shell commands in a
+    stdout, stderr: paths that take their place; else the test reads them. quota: cores that a
+    group of its own grants. mounts: shell commands in a
     mount namespace of its own; network: the same in one without a network. user: its number. nice:
     added. is_first: process 1 of a namespace. is_bare: nothing is in the environment but what tests
     need. environment: beside that. folder: where it is. has_terminal: standard output is the
@@ -39,6 +54,8 @@ class Beginning:
     closed: tuple[int, ...] = ()
     limits: tuple[tuple[str, int], ...] = ()
     stdout: str = ""
+    stderr: str = ""
+    quota: float = 0.0
     mounts: str = ""
     network: str = ""
     user: int = 0
@@ -50,9 +67,11 @@ class Beginning:
     has_terminal: bool = False
 
     @property
-    def needs_root(self) -> bool:
-        """Whether nobody else may begin so."""
-        return bool(self.mounts or self.network or self.user or self.is_first)
+    def may_be(self) -> bool:
+        """Whether this process may begin others so."""
+        needs_root = self.mounts or self.network or self.user or self.is_first
+        is_able = not needs_root or _may_go_apart()
+        return is_able and (not self.quota or os.access(GROUPS / "cpu.cfs_quota_us", os.W_OK))
 
     def to_json(self) -> dict[str, Any]:
         """As the zygote is told."""
@@ -65,10 +84,11 @@ def begin(asked: dict[str, Any]) -> None:
     for name, limit in asked["limits"]:
         resource.setrlimit(getattr(resource, name), (limit, limit))
     os.nice(asked["nice"])
-    if asked["stdout"]:
-        opened = os.open(asked["stdout"], os.O_WRONLY)
-        os.dup2(opened, 1)
-        os.close(opened)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if asked[name]:
+            opened = os.open(asked[name], os.O_WRONLY)
+            os.dup2(opened, number)
+            os.close(opened)
     if asked["has_terminal"]:
         fcntl.ioctl(1, termios.TIOCSCTTY, 0)
     if asked["user"]:
@@ -88,6 +108,8 @@ def _go_apart(asked: dict[str, Any]) -> None:
     if asked["network"]:
         _unshare(_NEW_NETWORK)
         subprocess.run(["sh", "-ec", asked["network"]], check=True)
+    if asked["quota"]:
+        _join_group(asked["quota"])
     if asked["folder"]:
         os.chdir(os.fsencode(asked["folder"]))
     if asked["is_first"]:
@@ -107,6 +129,21 @@ def _be_user(number: int) -> None:
     if _LIBC.capset((ctypes.c_uint32 * 2)(_CAPABILITIES, 0), sets):
         raise OSError(ctypes.get_errno(), "capset")
     _LIBC.prctl(_SET_DUMPABLE, 1, 0, 0, 0)
+
+
+def _join_group(cores: float) -> None:
+    group = GROUPS / f"{GROUP}{os.getpid()}"
+    group.mkdir()
+    period = int((group / "cpu.cfs_period_us").read_text())
+    (group / "cpu.cfs_quota_us").write_text(str(int(cores * period)))
+    (group / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def remove_groups() -> None:
+    """Those that nobody is in any more."""
+    for group in GROUPS.glob(f"{GROUP}*"):
+        with suppress(OSError):
+            group.rmdir()
 
 
 def _unshare(flags: int) -> None:

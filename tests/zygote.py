@@ -171,8 +171,9 @@ def _code_of(program: str) -> int:
     try:
         if program.endswith(".py"):
             sys.path.insert(0, str(Path(program).parent))
-            unbuffered = io.FileIO(1, "w", closefd=False)
-            sys.stdout = io.TextIOWrapper(unbuffered, write_through=True)
+            if sys.stdout is not None:
+                unbuffered = io.FileIO(1, "w", closefd=False)
+                sys.stdout = io.TextIOWrapper(unbuffered, write_through=True)
             runpy.run_path(program, run_name="__main__")
         elif program.startswith("benchmarks."):
             runpy.run_module(program, run_name="__main__", alter_sys=True)

@@ -135,13 +135,21 @@ def launch(tmp_path: Path) -> Iterator[Callable[..., Launch]]:
 class Script(MarkedProcess):
     """A Python program of a user's in a folder of its own."""
 
-    def __init__(self, folder: Path, program: Path, *, is_cold: bool) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        program: Path,
+        *,
+        is_cold: bool,
+        beginning: Beginning | None = None,
+    ) -> None:
         self.folder = folder
         super().__init__(
             [sys.executable, "-u", str(program)],
             cwd=folder,
             environment={"PYTHONPATH": str(ROOT)},
             is_cold=is_cold,
+            beginning=beginning,
         )
 
     def left(self) -> list[str]:
@@ -155,14 +163,20 @@ def script(tmp_path: Path) -> Iterator[Callable[..., Script]]:
     """Start scripts; whatever the test does, all their processes are gone after it."""
     started: list[Script] = []
 
-    def start(program: str | Path, *, is_cold: bool = False, **files: str) -> Script:
+    def start(
+        program: str | Path,
+        *,
+        is_cold: bool = False,
+        beginning: Beginning | None = None,
+        **files: str,
+    ) -> Script:
         folder = tmp_path / f"script-{len(started)}"
         folder.mkdir()
         if isinstance(program, str):
             files["script"], program = program, folder / "script.py"
         for name, content in files.items():
             (folder / f"{name}.py").write_text(content, encoding="utf-8")
-        started.append(Script(folder, program, is_cold=is_cold))
+        started.append(Script(folder, program, is_cold=is_cold, beginning=beginning))
         return started[-1]
 
     yield start

@@ -32,13 +32,6 @@ def test_a_killed_worker_is_named_at_once(launch: Callable[..., Launch], stage: 
     run.assert_nothing_left()
 
 
-def test_a_killed_launcher_leaves_no_worker(launch: Callable[..., Launch]) -> None:
-    run = launch(*LONG)
-    run.wait_for("epoch   2")
-    run.process.kill()
-    run.assert_nothing_left()
-
-
 def test_a_launcher_killed_together_with_its_fork_server_leaves_no_worker(
     launch: Callable[..., Launch],
 ) -> None:

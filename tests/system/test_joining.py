@@ -18,6 +18,7 @@ import pytest
 
 from dni_async.launcher.places.local import command_for
 from dni_async.transport.rings import invitation_of, make_rings
+from tests.beginning import Beginning
 from tests.marked_process import MarkedProcess
 from tests.system.conftest import Launch
 from tests.transport.test_gate import FalseListener
@@ -33,9 +34,11 @@ def join(tmp_path: Path) -> Iterator[Join]:
     """Start workers that join the run of a launch; whatever the test does, they are gone after."""
     started: list[MarkedProcess] = []
 
-    def start(asked: Asked, *arguments: str) -> MarkedProcess:
+    def start(asked: Asked, *arguments: str, beginning: Beginning | None = None) -> MarkedProcess:
         command = command_for("dni_async.workers.__main__", f"--join={asked.address}", *arguments)
-        worker = MarkedProcess(command, cwd=tmp_path, environment=asked.environment)
+        worker = MarkedProcess(
+            command, cwd=tmp_path, environment=asked.environment, beginning=beginning
+        )
         started.append(worker)
         return worker
 
@@ -337,3 +340,23 @@ def test_a_port_that_is_taken_is_refused(launch: Callable[..., Launch]) -> None:
     assert f"listen: {address} cannot be listened on: Address already in use; take" in second.output
     first.interrupt()
     assert first.end() == 130
+
+
+def test_a_worker_that_prints_nowhere_trains_and_a_hangup_ends_it_unless_ignored(
+    launch: Callable[..., Launch], join: Join
+) -> None:
+    """As in a terminal that is closed, under nohup or not."""
+    run = launch(*REMOTE, "--layers=2", "--epochs=100000", "--max-restarts=0")
+    nowhere = Beginning(ignored=(signal.SIGHUP,), stdout="/dev/full", stderr="/dev/full")
+    kept = join(asked_by(run), "--stage=0", beginning=nowhere)
+    lost = join(asked_by(run), "--stage=1")
+    run.wait_for("epoch +2 ")
+    for worker in (kept, lost):
+        worker.interrupt(signal.SIGHUP)
+    assert lost.end() == 129, lost.output
+    assert run.end() != 0
+    assert kept.end() == 0
+    assert "Traceback" not in lost.output
+    for worker in (kept, lost):
+        assert list(worker.temporary.iterdir()) == []
+    run.assert_nothing_left()

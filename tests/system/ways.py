@@ -29,6 +29,7 @@ class Way:
     there is none, and no run directory where code is 2. says: a pattern in what was printed.
     keeps: it can be resumed. is_slow: not of the fast set. prepares: the folder that it is tried
     in, which {here} stands for. run_dir: where the run is kept, else run in that folder.
+    prefix: a command that starts it from nothing, as a user does.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Way:
     keeps: bool = False
     is_slow: bool = False
     run_dir: str = ""
+    prefix: tuple[str, ...] = ()
     prepares: Callable[[Path], object] = lambda here: None
 
     def begun_in(self, here: Path) -> Beginning:
@@ -312,7 +314,7 @@ def on_disk(size: str) -> Beginning:
 
 HOST: Final = (
     Way(
-        "`TMPDIR` with a path of 90 characters, or one that is no UTF-8",
+        "`TMPDIR` with a path of 90 characters",
         "a shorter folder holds the sockets",
         0,
         "finished",
@@ -441,6 +443,14 @@ HOST: Final = (
         prepares=lambda here: a_run_in(here / "run"),
     ),
     Way(
+        "a control group that grants 0.5 cores",
+        "a line says so, and the run goes on",
+        0,
+        "finished",
+        Beginning(quota=0.5),
+        says=r"quota: 1 of \d+ \(affinity \d+, quota 0\.5\): threads that use up the quota",
+    ),
+    Way(
         "`nice -n 10`",
         NOTHING_ELSE,
         0,
@@ -449,4 +459,107 @@ HOST: Final = (
         is_slow=True,
     ),
 )
-WAYS: Final = (*OUTPUT, *SIGNALS, *HOST)
+
+
+def kill_a_worker(signum: int) -> Callable[[Launch], None]:
+    """That of stage 1, while it trains."""
+
+    def then(run: Launch) -> None:
+        pid = run.worker_pids()[1]
+        run.wait_for("epoch +2 ")
+        os.kill(pid, signum)
+
+    return then
+
+
+def kill_the_launcher(run: Launch) -> None:
+    """It alone."""
+    trains_for_good(run)
+    run.process.kill()
+
+
+REPLACED: Final = "it is replaced, and the run goes on"
+KILLED: Final = (
+    Way(
+        "`kill -9` of a worker",
+        REPLACED,
+        0,
+        "finished",
+        flags=(*SHORT, "--epochs=100"),
+        then=kill_a_worker(signal.SIGKILL),
+        says="stage 1 .* was killed by SIGKILL",
+    ),
+    Way(
+        "`kill -40` of a worker, or any other signal",
+        REPLACED,
+        0,
+        "finished",
+        flags=(*SHORT, "--epochs=100"),
+        then=kill_a_worker(40),
+        says="stage 1 .* was killed by signal 40",
+        is_slow=True,
+    ),
+    Way(
+        "`kill -9` of a worker, with `--max-restarts 0`",
+        "the run ends with 128 + signal, and its report",
+        137,
+        "failed",
+        flags=(*LONG, "--max-restarts=0"),
+        then=kill_a_worker(signal.SIGKILL),
+        says="stage 1 .* was killed by SIGKILL",
+    ),
+    Way(
+        "`kill -9` of the launcher, without checkpoints",
+        "the workers leave within 5 s",
+        -signal.SIGKILL,
+        "",
+        flags=LONG,
+        then=kill_the_launcher,
+    ),
+)
+AS_USERS_DO: Final = (
+    Way(
+        "`timeout 20 dni-launch`",
+        "SIGTERM, as above; 124 is what `timeout` ends with",
+        124,
+        "interrupted",
+        flags=LONG,
+        prefix=("timeout", "20"),
+        is_slow=True,
+    ),
+    Way(
+        "`nohup setsid nice dni-launch`",
+        NOTHING_ELSE,
+        0,
+        "finished",
+        prefix=("nohup", "setsid", "--wait", "nice"),
+        is_slow=True,
+    ),
+    Way(
+        "`sh -c 'dni-launch & wait'`, then SIGINT",
+        "the signal is ignored",
+        0,
+        "finished",
+        flags=(*SHORT, "--epochs=200"),
+        then=signalled(signal.SIGINT),
+        prefix=("sh", "-c", 'trap "" INT; "$@" & wait $!', "sh"),
+        is_slow=True,
+    ),
+    Way(
+        "`bash -c 'set -o pipefail; dni-launch \\| head -2'`",
+        NOTHING_TO_SAY,
+        0,
+        "finished",
+        prefix=("bash", "-c", 'set -o pipefail; "$@" | head -2', "bash"),
+        is_slow=True,
+    ),
+    Way(
+        "`env -i dni-launch`, as cron starts it",
+        NOTHING_ELSE,
+        0,
+        "finished",
+        prefix=("env", "-i"),
+        is_slow=True,
+    ),
+)
+WAYS: Final = (*OUTPUT, *SIGNALS, *KILLED, *HOST, *AS_USERS_DO)
