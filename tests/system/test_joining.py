@@ -9,11 +9,12 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from dni_async.launcher.places.local import command_for
@@ -272,6 +273,33 @@ def test_who_listens_where_a_run_was_asked_for_gets_nothing(
         assert not false.router.poll(0)
     run = launch(*REMOTE, "--layers=2", f"--listen={asked.address}", f"--keys={keys}")
     assert run.end() == 0, run.output
+    assert_all_left(*workers)
+
+
+def names_of_sockets(pids: Iterable[int]) -> set[str]:
+    """The unix sockets that these processes hold, by path or @NAME; those without either apart."""
+    processes = [psutil.Process(pid) for pid in pids]
+    processes += [child for each in processes for child in each.children(recursive=True)]
+    found = [held.laddr for each in processes for held in each.net_connections(kind="unix")]
+    return {str(name) for name in found if name}
+
+
+def test_every_unix_socket_lies_in_a_private_folder_or_has_a_name_that_nobody_can_foretell(
+    launch: Callable[..., Launch], join: Join
+) -> None:
+    run = launch(*REMOTE, "--epochs=100000", "--width=256", "--workers=local,local,remote,remote")
+    workers = [join(asked_by(run)) for _ in range(2)]
+    run.wait_for("epoch +2 ")
+    names = names_of_sockets([run.process.pid, *(each.process.pid for each in workers)])
+    loose = {name for name in names if name.startswith("@")}
+    # For the link above each stage but the head: ZeroMQ's, and the memory's, new for each of them.
+    assert len(loose) == 2 * 3
+    assert all(re.fullmatch(r"@dni-[0-9a-f]{32}", name) for name in loose), loose
+    for name in names - loose:
+        folder = Path(name).parent.stat()
+        assert (folder.st_uid, stat.S_IMODE(folder.st_mode)) == (os.geteuid(), 0o700), name
+    run.interrupt()
+    assert run.end() == 130
     assert_all_left(*workers)
 
 
