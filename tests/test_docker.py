@@ -135,3 +135,46 @@ def test_neither_side_of_the_stack_has_the_other_s_secret() -> None:
     assert "coordinator-secret" in coordinator
     assert "coordinator-secret" not in stage
     assert "worker-secret" in stage
+
+
+def test_every_image_is_named_by_its_digest() -> None:
+    dockerfile = (DOCKER / "Dockerfile").read_text()
+    (base,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", dockerfile, re.MULTILINE)
+    named = [base, *re.findall(r"^ *image: (\S+)", metrics_compose(), re.MULTILINE)]
+    assert len(named) == 3
+    for image in named:
+        assert re.fullmatch(r"[a-z/]+:[a-z0-9.-]+@sha256:[0-9a-f]{64}", image), image
+    assert f"PYTHON_IMAGE: ${{PYTHON_IMAGE:-{base}}}" in (DOCKER / "compose.yaml").read_text()
+    begun = re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE)
+    assert begun == ["${PYTHON_IMAGE}"] * 2
+
+
+def test_every_package_of_the_image_is_checked_by_its_hash() -> None:
+    dockerfile = (DOCKER / "Dockerfile").read_text().replace("\\\n", " ")
+    installs = re.findall(r"pip install ([^&;|\n]*)", dockerfile)
+    assert len(installs) == 2
+    for arguments in installs:
+        assert "--no-deps" in arguments
+        if "locks/" in arguments:
+            assert "--require-hashes" in arguments
+        else:  # the package itself, by the setuptools that is there
+            assert arguments.split() == ["--no-deps", "--no-build-isolation", "."]
+
+
+def metrics_compose() -> str:
+    """The file with Prometheus and Grafana."""
+    return (DOCKER / "compose.metrics.yaml").read_text()
+
+
+def test_nobody_has_an_account_in_grafana() -> None:
+    set_to = dict(re.findall(r'^ +(GF_\w+): "?(\w+)', metrics_compose(), re.MULTILINE))
+    expected = {
+        "GF_SECURITY_DISABLE_INITIAL_ADMIN_CREATION": "true",
+        "GF_AUTH_ANONYMOUS_ENABLED": "true",
+        "GF_AUTH_ANONYMOUS_ORG_ROLE": "Viewer",
+        "GF_AUTH_BASIC_ENABLED": "false",
+        "GF_AUTH_DISABLE_LOGIN_FORM": "true",
+        "GF_USERS_ALLOW_SIGN_UP": "false",
+    }
+    assert {name: set_to.get(name) for name in expected} == expected
+    assert not [name for name in set_to if "PASSWORD" in name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.cookiejar
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -60,10 +61,21 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def image() -> str:
-    """Built from the sources as they are; TORCH_INDEX says where torch comes from."""
-    arguments = []
-    if "TORCH_INDEX" in os.environ:
-        arguments = ["--build-arg", f"TORCH_INDEX={os.environ['TORCH_INDEX']}"]
+    """Built from the sources as they are; TORCH_INDEX says where torch comes from.
+
+    On the pinned image of Python where it is there or can be had, else on what is there.
+    """
+    settings = {
+        name: os.environ[name] for name in ("TORCH_INDEX", "PYTHON_IMAGE") if name in os.environ
+    }
+    pinned = re.findall(
+        r"^ARG PYTHON_IMAGE=(\S+)", (ROOT / "docker" / "Dockerfile").read_text(), re.M
+    )[0]
+    if not any(succeeds("docker", *how, pinned) for how in (("image", "inspect"), ("pull", "-q"))):
+        settings.setdefault("PYTHON_IMAGE", "python:3.11-slim")
+    arguments = [
+        word for name, value in settings.items() for word in ("--build-arg", f"{name}={value}")
+    ]
     subprocess.run(
         ["docker", "build", "-q", "-f", "docker/Dockerfile", *arguments, "-t", IMAGE, "."],
         cwd=ROOT,
