@@ -16,6 +16,10 @@ from torch import nn
 import dni_async
 from dni_async import ConfigError, RunConfig
 from dni_async.config.extensions import find_callable
+from dni_async.files.checkpoint import Manifest, ShardFile, digest_of, partial_folder, seal
+from dni_async.files.names import shard
+from dni_async.files.shards import Shard, pack
+from dni_async.files.writing import write_whole
 from dni_async.network.building import build_network
 from tests.launcher.reports import report, worker
 
@@ -154,3 +158,22 @@ def test_a_damaged_file(run: Run, own: str, name: str, left: int) -> None:
     file.write_bytes(file.read_bytes()[:left])
     with pytest.raises(ConfigError, match=r"is damaged: "):
         dni_async.load(file.parent)
+
+
+def test_a_best_network_is_what_was_saved_of_it_or_one_sentence(run: Run, own: str) -> None:
+    folder = run(own)
+    root = folder / "checkpoints"
+    weights = {f"weights/{name}": value + 1 for name, value in WEIGHTS.items()}
+    write_whole(partial_folder(root, 5) / shard(0), *pack(Shard(weights, {})))
+    path = partial_folder(root, 5) / shard(0)
+    seal(root, Manifest(5, 2, 0, {}, (ShardFile(0, 1, *digest_of(path)),)))
+    told = {"epoch": 1, "metric": "accuracy", "mode": "max", "value": 0.5, "batch_id": 5}
+    (root / "best.json").write_text(json.dumps(told))
+    best = dni_async.load(folder, best=True)
+    assert torch.equal(best(torch.ones(1, 4)), torch.tensor([[9.0, 9.0]]))
+    path = root / "5" / shard(0)
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1  # a number that is as good as any other
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"is damaged: .*its sha256 is not the manifest's"):
+        dni_async.load(folder, best=True)
