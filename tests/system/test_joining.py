@@ -17,8 +17,12 @@ from typing import Any
 import psutil
 import pytest
 
+from benchmarks.workloads.forgeries import all_kinds
 from dni_async.launcher.places.local import command_for
-from dni_async.transport.rings import invitation_of, make_rings
+from dni_async.transport.rings import invitation_of, make_rings, read_invitation
+from dni_async.transport.sockets import open_sockets
+from dni_async.wire.messages import PROTOCOL, Heartbeat
+from dni_async.wire.messages import Join as Offer
 from tests.beginning import Beginning
 from tests.marked_process import MarkedProcess
 from tests.system.conftest import Launch
@@ -28,6 +32,7 @@ pytestmark = pytest.mark.system
 slow = pytest.mark.slow
 REMOTE = ("--workers=remote", "--listen=tcp://127.0.0.1:0", "--no-baseline", "--width=64")
 Join = Callable[..., MarkedProcess]
+PATIENCE_MS = 10_000
 
 
 @pytest.fixture
@@ -388,3 +393,38 @@ def test_a_worker_that_prints_nowhere_trains_and_a_hangup_ends_it_unless_ignored
     for worker in (kept, lost):
         assert list(worker.temporary.iterdir()) == []
     run.assert_nothing_left()
+
+
+def test_a_member_that_hosts_no_stage_forges_nothing(
+    launch: Callable[..., Launch], join: Join
+) -> None:
+    """Its words were the run's once: 10.83% became 100.00%, and the run ended at its target."""
+    run = launch(*REMOTE, "--epochs=100000", "--layers=2", "--target=0.999", "--early-stop")
+    asked = asked_by(run)
+    workers = [join(asked) for _ in range(2)]
+    run.wait_for("epoch +2 ")
+    with open_sockets(read_invitation(asked.invitation)) as sockets:
+        false = sockets.control_client(asked.address, b"join-false")
+        false.send(
+            Offer(PROTOCOL, 7, "host", "machine", 8, 0, "cpu", 0, is_for_any=True, token="t")
+        )
+        run_id = ""
+        while not run_id:
+            false.socket.poll(PATIENCE_MS)
+            heard = false.receive()
+            run_id = heard.run_id if isinstance(heard, Heartbeat) else ""
+        said = int(re.findall(r"epoch +(\d+)", run.output)[-1])
+        for epoch in range(said, said + 200):
+            for stage in range(2):
+                for message in all_kinds(run_id, stage, epoch):
+                    false.send(message)
+        run.wait_for("members that host no stage: Evaluated was refused: it is a spare")
+        run.wait_for(f"epoch +{said + 50} ")
+        sockets.close(false)
+    run.interrupt()
+    assert run.end() == 130, run.output
+    epochs = ours(run)["epochs"]
+    assert max(each["test_metrics"]["accuracy"] for each in epochs) < 0.999
+    assert min(each["train_loss"] for each in epochs) > 0.0
+    assert re.search(r"refused were of members that host no stage [\d,]+ \w+", run.output)
+    assert_all_left(*workers)

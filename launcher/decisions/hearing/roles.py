@@ -143,7 +143,7 @@ def _where(place: Place) -> str:
 def _what(role: Role) -> str:
     """What a sender is, who is refused for that."""
     return {
-        "stranger": "a member that hosts no stage",
+        "stranger": "a member that has not joined",
         "spare": "a spare",
         "starting": "a worker that has not said Ready",
         "waiting": "a worker that was not told to start",

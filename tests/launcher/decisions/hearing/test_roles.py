@@ -78,7 +78,7 @@ def test_what_was_under_way_when_its_sender_died_or_moved_on_is_passed_over() ->
 @pytest.mark.parametrize(
     ("sender", "kind", "why"),
     [
-        (Sender("stranger"), EpochLoss, "it is a member that hosts no stage"),
+        (Sender("stranger"), EpochLoss, "it is a member that has not joined"),
         (Sender("spare"), Progress, "it is a spare"),
         (Sender("training", SOURCE), EpochLoss, "it may come from the head alone"),
         (Sender("training", HEAD), EpochTrained, "it may come from the source alone"),
