@@ -200,9 +200,10 @@ def ring_from(keys: str | None, environment: Mapping[str, str]) -> KeyRing:
     if keys is not None:
         return read_keys(Path(keys), "worker")
     if not environment.get(INVITATION_VARIABLE):
+        old = "; DNI_RUN_ID is no password any more" if environment.get("DNI_RUN_ID") else ""
         raise click.UsageError(
             "without --keys DIR the invitation that dni-launch printed must be in the environment "
-            f"variable {INVITATION_VARIABLE}"
+            f"variable {INVITATION_VARIABLE}{old}"
         )
     return read_invitation(environment[INVITATION_VARIABLE])
 

@@ -18,6 +18,10 @@ GONE = {
     "which the line that it prints for others holds; leave it out"
 }
 """Settings that there were: what is said of each who uses it."""
+_GONE_VARIABLES = {
+    "DNI_RUN_ID": "is no password any more: start workers by the line that the launcher prints, or "
+    "both sides with --keys DIR, and unset it"
+}
 # Of this project, beside its settings: what launchers hand on, and what docker/ reads.
 OTHERS = (
     "GIVEN", "INVITATION", "SCRATCH", "WORKER_[A-Z_]+",
@@ -81,7 +85,7 @@ def unknown_variables(environment: Iterable[str], known: Collection[str]) -> Ite
         if not name.startswith(PREFIX) or name in known or _OTHERS.fullmatch(name):
             continue
         ending = name.removeprefix(PREFIX)
-        if (gone := GONE.get(ending.lower())) is not None:
+        if gone := _GONE_VARIABLES.get(name) or GONE.get(ending.lower()):
             yield f"{name} in the environment {gone}"
             continue
         found = nearest(ending, endings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 from dni_async.addresses import address_towards, another_place, try_listening
@@ -10,6 +11,7 @@ from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.files.homes import own_path
 from dni_async.transport.keys import read_keys
+from dni_async.transport.rings import INVITATION_VARIABLE
 from dni_async.transport.sockets import has_encryption
 
 __all__ = ["control_address", "own_address", "resolve_keys"]
@@ -47,6 +49,7 @@ def resolve_keys(config: RunConfig) -> str | None:
     elif config.transport == "tcp":
         _try_address("interface", config.interface, config.interface, 0)
     if config.keys is None:
+        _check_variables(config)
         return None
     folder = own_path(config.keys, setting="keys").resolve()
     if not folder.is_dir():
@@ -56,6 +59,15 @@ def resolve_keys(config: RunConfig) -> str | None:
     if "local" in config.workers:
         read_keys(folder, "worker")
     return str(folder)
+
+
+def _check_variables(config: RunConfig) -> None:
+    """Raises ConfigError where somebody hands a launcher what it would make itself."""
+    if config.has_remote and os.environ.get(INVITATION_VARIABLE):
+        raise ConfigError(
+            f"{INVITATION_VARIABLE} in the environment is for workers; the launcher takes --keys "
+            "DIR, the folder that it was printed for"
+        )
 
 
 def _try_address(name: str, asked: str, host: str, port: int) -> None:

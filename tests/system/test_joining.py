@@ -264,6 +264,7 @@ def test_nobody_listens(join: Join) -> None:
     assert "nobody answered at tcp://127.0.0.1:9 for 1 s; is dni-launch listening" in worker.output
 
 
+@slow  # connects anew every 5 s; tests/transport/test_gate.py has the first half
 def test_who_listens_where_a_run_was_asked_for_gets_nothing(
     launch: Callable[..., Launch], join: Join, tmp_path: Path
 ) -> None:
@@ -363,6 +364,23 @@ def test_what_cannot_be_listened_on_is_refused(
     run = launch(*flags)
     assert run.end() == 2
     assert sentence in run.output
+
+
+@pytest.mark.parametrize(
+    ("variable", "sentence"),
+    [
+        ("DNI_RUN_ID", "DNI_RUN_ID in the environment is no password any more"),
+        ("DNI_INVITATION", "DNI_INVITATION in the environment is for workers; the launcher takes"),
+    ],
+)
+def test_what_others_are_told_is_not_for_the_launcher_to_be_told(
+    launch: Callable[..., Launch], monkeypatch: pytest.MonkeyPatch, variable: str, sentence: str
+) -> None:
+    monkeypatch.setenv(variable, "a-word-of-both-sides")
+    run = launch(*REMOTE)
+    assert run.end() == 2
+    assert sentence in run.output
+    assert not run.run_dir.exists()
 
 
 def test_a_port_that_is_taken_is_refused(launch: Callable[..., Launch]) -> None:

@@ -51,6 +51,11 @@ def test_a_rank_that_is_no_number_is_a_sentence(rank: str) -> None:
     [
         ([], INVITED, "--join tcp://HOST:PORT says which run"),
         (["--join=tcp://127.0.0.1:1"], {}, "the environment variable DNI_INVITATION"),
+        (
+            ["--join=tcp://127.0.0.1:1"],
+            {"DNI_RUN_ID": "a" * 16},
+            "variable DNI_INVITATION; DNI_RUN_ID is no password any more",
+        ),
         (["--join=127.0.0.1:1"], INVITED, "--join must be tcp://HOST:PORT"),
         (
             ["--join=tcp://127.0.0.1:1"],
@@ -77,7 +82,9 @@ def test_a_rank_that_is_no_number_is_a_sentence(rank: str) -> None:
 def test_bad_input_is_refused(
     arguments: list[str], environment: dict[str, str], sentence: str
 ) -> None:
-    cleared = dict.fromkeys(["DNI_INVITATION", "MASTER_ADDR", *RANK_NAMES, *LOCAL_RANK_NAMES])
+    cleared = dict.fromkeys(
+        ["DNI_RUN_ID", "DNI_INVITATION", "MASTER_ADDR", *RANK_NAMES, *LOCAL_RANK_NAMES]
+    )
     result = CliRunner().invoke(main, arguments, env={**cleared, **environment})
     assert result.exit_code == 2
     assert sentence in result.output
