@@ -28,12 +28,13 @@ def make_stage_machine(
     num_batches: tuple[int, int] | None,
     start: tuple[int, int] = (1, 0),
     next_batch_id: int = 0,
+    is_replacement: bool = False,
 ) -> StageMachine:
     """The machine of one stage.
 
     num_batches: training and test batches of an epoch, where the stage reads the data and so knows
     the order of work; else None. start: epoch and index of the training batch with which a resumed
-    run goes on. next_batch_id: where a replacement does.
+    run goes on. next_batch_id: where a replacement does. is_replacement: a worker has died there.
     """
     work = None
     if num_batches is not None:
@@ -46,7 +47,19 @@ def make_stage_machine(
             tests_are_saved=config.keep_best,
             start=start,
         )
-    machine = _machine(config, rule, Position(stage, num_stages), work, next_batch_id)
+    position = Position(stage, num_stages)
+    if stage > 0 and work is not None:
+        machine: StageMachine = UnlockedMachine(
+            position=position,
+            window=config.places,
+            first_window=config.first_window,
+            rule=rule,
+            work=work,
+            next_batch_id=next_batch_id,
+            is_replacement=is_replacement,
+        )
+    else:
+        machine = _machine(config, rule, position, work, next_batch_id)
     machine.cuts.saves_tests = config.keep_best
     return machine
 
@@ -60,14 +73,6 @@ def _machine(
 ) -> StageMachine:
     """The one that the settings ask for."""
     window, first_window = config.places, config.first_window
-    if position.stage > 0 and work is not None:
-        return UnlockedMachine(
-            position=position,
-            window=window,
-            first_window=first_window,
-            rule=rule,
-            work=work,
-        )
     if config.when_full == "wait" and config.when_empty == "wait":
         return StageMachine(
             position=position,
@@ -119,4 +124,5 @@ def make_recorded_machine(header: Header) -> StageMachine:
         num_batches=batches,
         start=(header.start[0], header.start[1]),
         next_batch_id=header.next_batch_id,
+        is_replacement=header.is_replacement,
     )

@@ -39,6 +39,7 @@ class Header:
     config: dict[str, Any]
     start: list[int] = field(default_factory=lambda: [1, 0])
     next_batch_id: int = 0
+    is_replacement: bool = False
     format: int = FORMAT
 
     def to_dict(self) -> dict[str, Any]:

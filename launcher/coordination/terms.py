@@ -27,7 +27,6 @@ def terms_of(
         run_id=run_id,
         rule=config.rule,
         rule_forbids="" if rule.allows_replacement else why,
-        is_unlocked=config.unlock == "forward",
         devices=plan.devices,
         places=plan.hosts,
         may_be_near=config.transport == "auto",

@@ -86,9 +86,7 @@ def explain(state: RunState) -> list[RunAction]:
 
 def may_replace(state: RunState) -> bool:
     """Whether this run goes on when one of its workers dies."""
-    terms = state.terms
-    is_decoupled = not terms.rule_forbids and not terms.is_unlocked
-    return is_decoupled and not state.vacancies.are_used_up
+    return not state.terms.rule_forbids and not state.vacancies.are_used_up
 
 
 def _again(state: RunState, stage: int, incarnation: int) -> list[RunAction]:
@@ -187,8 +185,6 @@ def _why_final(state: RunState) -> str:
             f"; with rule {terms.rule}, {terms.rule_forbids}, no worker is replaced: --resume "
             "continues a run from its last checkpoint"
         )
-    if terms.is_unlocked:
-        return "; with --unlock forward no worker is replaced"
     return _used_up(state)
 
 

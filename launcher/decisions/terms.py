@@ -33,7 +33,6 @@ class RunTerms:
     run_id: str
     rule: str
     rule_forbids: str = ""
-    is_unlocked: bool = False
     devices: Sequence[str]
     places: Sequence[str]
     may_be_near: bool = True

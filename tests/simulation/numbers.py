@@ -233,7 +233,13 @@ def equipper(scenario: Scenario, ledger: Any) -> Callable[..., Equipment]:
     """What gives a stage its equipment, as startup.equipment.equip does. ledger: see Ledger."""
 
     def equip(
-        index: int, welcome: Any, config: Any, *, start: tuple[int, int], next_batch_id: int = 0
+        index: int,
+        welcome: Any,
+        config: Any,
+        *,
+        start: tuple[int, int],
+        next_batch_id: int = 0,
+        is_replacement: bool = False,
     ) -> Equipment:
         rule = make_stage_rule(config, scenario.seed + index)
         is_unlocked = index > 0 and scenario.is_unlocked
@@ -247,6 +253,7 @@ def equipper(scenario: Scenario, ledger: Any) -> Callable[..., Equipment]:
             num_batches=None if feed is None else feed.num_batches,
             start=start,
             next_batch_id=next_batch_id,
+            is_replacement=is_replacement,
         )
         if feed is not None:
             feed.machine = machine

@@ -113,6 +113,20 @@ def test_a_replacement_that_is_killed_while_it_joins_is_replaced(
     run.assert_nothing_left()
 
 
+def test_stages_that_predict_their_inputs_are_replaced_too(launch: Callable[..., Launch]) -> None:
+    run = launch(*COMMON, "--unlock=forward", "--epochs=60", "--max-restarts=4")
+    pids = run.worker_pids()
+    for count, stage in enumerate((1, 3, 0)):
+        run.wait_for(f"epoch +{4 * count + 1} ")
+        kill(run, pids, stage)
+    assert run.end(120) == 0, run.output
+    row = decoupled(run)
+    assert [restart["stage"] for restart in row["restarts"]] == [1, 3, 0]
+    assert [epoch["epoch"] for epoch in row["epochs"]] == list(range(1, 61))
+    assert row["test_metrics"]["accuracy"] > 0.9
+    run.assert_nothing_left()
+
+
 def test_a_stage_alone_is_replaced_too(launch: Callable[..., Launch]) -> None:
     """It goes on behind what it has told of, with the weights of the newest checkpoint."""
     run = launch(*COMMON, "--stages=1", "--epochs=60", "--checkpoint-every=20")

@@ -78,5 +78,6 @@ def make_recorder(seat: Seat, equipment: Equipment, start: tuple[int, int]) -> E
         config=seat.config.to_dict(),
         start=list(start),
         next_batch_id=seat.next_batch_id,
+        is_replacement=seat.is_replacement,
     )
     return EventRecorder(equipment.machine, events_path(seat), header)

@@ -59,13 +59,15 @@ def equip(
     *,
     start: tuple[int, int] = (1, 0),
     next_batch_id: int = 0,
+    is_replacement: bool = False,
     fetches: Literal["ahead", "in turn"] = "ahead",
 ) -> Equipment:
     """Build the stage that welcome assigns.
 
     start: epoch and index of the first training batch of a resumed run. next_batch_id: where a
-    replacement goes on. fetches: how the batches of a stream come. Draws the whole network so that
-    weights equal the baseline's, then keeps its own part. Raises DataError or ConfigError.
+    replacement goes on; is_replacement: a worker has died there. fetches: how the batches of a
+    stream come. Draws the whole network so that weights equal the baseline's, then keeps its own
+    part. Raises DataError or ConfigError.
     """
     prepare_torch(welcome.num_threads)
     seed = stage_seed(config.seed, index)
@@ -109,6 +111,7 @@ def equip(
         num_batches=None if feed is None else feed.num_batches,
         start=start,
         next_batch_id=next_batch_id,
+        is_replacement=is_replacement,
     )
     return Equipment(
         machine=machine,

@@ -156,8 +156,9 @@ class Batches:
         self._work[batch_id] = dataclasses.replace(self._copies[kept_id])
 
     def forget(self, batch_id: int) -> None:
-        """Drop what is kept of a batch."""
-        del self._work[batch_id]
+        """Drop what is kept of a batch, if anything is: what came again was never taken up."""
+        self._work.pop(batch_id, None)
+        self._targets.pop(batch_id, None)
 
     def _fetch(self, batch: Batch) -> None:
         assert self._feed is not None  # or there would be nothing to load

@@ -333,7 +333,12 @@ def make_loop(
     shard = read_shard(Path(seat.welcome.shard)) if seat.welcome.shard else None
     start = start_of(shard)
     equipment = equip(
-        seat.stage, seat.welcome, seat.config, start=start, next_batch_id=seat.next_batch_id
+        seat.stage,
+        seat.welcome,
+        seat.config,
+        start=start,
+        next_batch_id=seat.next_batch_id,
+        is_replacement=seat.is_replacement,
     )
     loop = WorkerLoop(seat, equipment, connections, start=start, clock=clock, writer=writer)
     if shard is not None:

@@ -274,9 +274,13 @@ class StageMachine:
         lost, self._in_flight = sorted(self._in_flight), set()
         actions: list[Action] = []
         for batch_id in lost:
-            actions += [*self._note(self._pass_on(batch_id)), Forget(batch_id)]
+            actions += self._lose_place(batch_id)
         raised = self._marks.raised
         return actions if raised is None else [*actions, RaiseMarker(raised)]
+
+    def _lose_place(self, batch_id: int) -> list[Action]:
+        """A batch was in flight to a stage that has died."""
+        return [*self._note(self._pass_on(batch_id)), Forget(batch_id)]
 
     def _disown(self) -> list[Action]:
         """The stage below is new: it awaits no answer, and raises a marker that waits here anew."""

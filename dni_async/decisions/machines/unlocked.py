@@ -54,6 +54,12 @@ class UnlockedMachine(StageMachine):
     The run may end before the work does: what was taken up ahead of the last marker then never gets
     its activation, and is given up.
 
+    A neighbour may be replaced, see StageMachine. What the new stage below sends begins later than
+    what the old one sent had ended: the batches in between get no activation, and are done without.
+    One that is_replacement itself begins with what comes from below first, and behind what the
+    stage above has had of the one before it (next_batch_id); what comes from below again it gives
+    back.
+
     work: the source's order of work (schedule.plan_work).
     """
 
@@ -65,12 +71,15 @@ class UnlockedMachine(StageMachine):
         rule: Rule,
         work: Iterator[Item],
         first_window: int | None = None,
+        next_batch_id: int = 0,
+        is_replacement: bool = False,
     ) -> None:
         super().__init__(
             position=position,
             window=window,
             rule=rule,
             first_window=first_window,
+            next_batch_id=next_batch_id,
         )
         self._ahead: Iterator[Batch | Mark] = (
             item
@@ -80,6 +89,9 @@ class UnlockedMachine(StageMachine):
         self._planned = next(self._ahead, None)
         self._targets: set[int] = set()  # arrived, their batches not yet taken up
         self._open: dict[int, _Open] = {}
+        self._had_above = next_batch_id  # of the one before it, the stage above has had all before
+        self._may_lack = self._awaits_first = is_replacement
+        self._reached = 0  # before this nothing comes from below any more
 
     @property
     def upcoming(self) -> Batch | None:
@@ -96,9 +108,10 @@ class UnlockedMachine(StageMachine):
     def _peek(self) -> Item | None:
         """The next batch of the plan; behind a marker only if its activation came before."""
         batch = self._planned
-        if not isinstance(batch, Batch) or self._marks.raised is not None:
+        may_go_ahead = self._marks.raised is None and not self._awaits_first
+        if not isinstance(batch, Batch) or not may_go_ahead:
             return self._queue[0] if self._queue else None
-        is_behind = batch.batch_id in self._targets
+        is_behind = batch.batch_id in self._targets or batch.batch_id < self._reached
         return self._queue[0] if self._queue and not is_behind else batch
 
     def _draw(self) -> Item:
@@ -114,15 +127,23 @@ class UnlockedMachine(StageMachine):
         actions = self._rule.on_batch(batch, has_below=True, has_above=self.has_above)
         actions = self._hold_back(batch_id, [Load(batch), SynthesizeInput(batch_id), *actions])
         if batch_id not in self._targets:
-            return self._note(actions)
+            if batch_id < self._reached:
+                self._open[batch_id].target = "given up"
+            return [*self._note(actions), *self._close(batch_id)]
         self._targets.remove(batch_id)
         return [*self._note(actions), *self._learn(batch_id)]
 
     def _accept(self, item: Item) -> list[Action]:
+        lost = self._reach(item) if self._may_lack else []
         if not isinstance(item, Batch) or item.purpose == "evaluate":
-            return super()._accept(item)
+            return lost + super()._accept(item)
+        return lost + self._accept_target(item)
+
+    def _accept_target(self, item: Batch) -> list[Action]:
         batch_id = item.batch_id
         self._admit(item)
+        if batch_id < self._had_above and batch_id not in self._open:
+            return [Forget(batch_id), *self._note([GiveCredit((batch_id,))])]
         opened = self._open.get(batch_id)
         if opened is not None and opened.target == "awaited":
             return self._learn(batch_id)
@@ -137,9 +158,63 @@ class UnlockedMachine(StageMachine):
         opened.target = "learnt"
         return [LearnInput(batch_id), *self._note(opened.held_back), *self._close(batch_id)]
 
+    def _reach(self, item: Item) -> list[Action]:
+        """What comes from below comes in order: what was awaited before item is lost.
+
+        A replacement's work begins there.
+        """
+        position = item.next_batch_id if isinstance(item, Mark) else item.batch_id
+        self._reached = max(self._reached, position)
+        if self._awaits_first:
+            self._awaits_first = False
+            while self._planned is not None and self._planned != item and self._is_passed(item):
+                self._planned = next(self._ahead, None)
+        return self._lose_awaited()
+
+    def _is_passed(self, item: Item) -> bool:
+        """Whether what is planned comes before item in the order of work, or need not be done."""
+        planned = self._planned
+        if isinstance(planned, Batch):
+            is_target = isinstance(item, Batch) and item.purpose == "train"
+            return planned.batch_id < max(self._reached, self._had_above if is_target else 0)
+        assert planned is not None
+        if isinstance(item, Mark):
+            return _order(planned) < _order(item)
+        return planned.next_batch_id <= self._reached
+
+    def _lose_awaited(self) -> list[Action]:
+        """Give up those whose activation does not come any more."""
+        lost = [b for b, each in self._open.items() if each.target == "awaited"]
+        actions: list[Action] = []
+        for batch_id in lost:
+            if batch_id < self._reached and batch_id not in self._targets:
+                actions += self._give_up_target(batch_id)
+        return actions
+
+    def _give_up_target(self, batch_id: int) -> list[Action]:
+        self._open[batch_id].target = "given up"
+        return self._close(batch_id)
+
+    def _disown(self) -> list[Action]:
+        """The stage below is new: of what the old one had to send no more comes."""
+        self._may_lack = True
+        return super()._disown()
+
+    def _lose_place(self, batch_id: int) -> list[Action]:
+        """The stage above is new, and does nothing with that batch; its place below is freed."""
+        opened = self._open.get(batch_id)
+        if opened is None:
+            return super()._lose_place(batch_id)
+        opened.awaits_above = False
+        actions = self._note(self._hold_back(batch_id, self._pass_on(batch_id)))
+        return [*actions, *self._close(batch_id)]
+
     def _pass_on(self, batch_id: int) -> list[Action]:
-        """Nothing: the rule's own credit may be held back, and no stage is replaced here."""
-        return []
+        """The credit of a batch whose gradient will not come; behind what the rule held back."""
+        opened = self._open.get(batch_id)
+        if opened is None or opened.target == "learnt":
+            return super()._pass_on(batch_id)
+        return [] if opened.held_back else [GiveCredit((batch_id,))]
 
     def _complete(self, batch_id: int, actions: list[Action]) -> list[Action]:
         opened = self._open.get(batch_id)
@@ -168,8 +243,11 @@ class UnlockedMachine(StageMachine):
 
     def _raise(self, mark: Mark) -> list[Action]:
         awaited = [b for b, opened in self._open.items() if opened.target == "awaited"]
+        is_again = self._may_lack and not awaited and _comes_behind(self._planned, mark)
         if mark.kind == "stop":
             self._planned, self._ahead = None, iter(())
+        elif is_again:
+            pass  # the one before this one has had it back
         elif mark == self._planned and not awaited:
             self._planned = next(self._ahead, None)
         else:
@@ -177,6 +255,17 @@ class UnlockedMachine(StageMachine):
             raise LinkError(f"stage {self.stage - 1} sent {mark} where {due} is due")
         given_up: list[Action] = []
         for batch_id in awaited:
-            self._open[batch_id].target = "given up"
-            given_up += self._close(batch_id)
+            given_up += self._give_up_target(batch_id)
         return given_up + super()._raise(mark)
+
+
+def _order(mark: Mark) -> tuple[int, bool, bool]:
+    """Markers by their place in the order of work."""
+    return mark.next_batch_id, mark.kind == "evaluated", mark.kind == "stop"
+
+
+def _comes_behind(planned: Batch | Mark | None, mark: Mark) -> bool:
+    """Whether what is planned comes behind mark in the order of work."""
+    if isinstance(planned, Batch):
+        return planned.batch_id >= mark.next_batch_id
+    return planned is None or _order(planned) > _order(mark)

@@ -59,7 +59,6 @@ def test_a_worker_that_is_killed_is_replaced_and_counted() -> None:
             {"rule_forbids": "which is exact", "rule": "backprop"},
             EXACT,
         ),
-        ({"is_unlocked": True}, "; with --unlock forward no worker is replaced"),
     ],
 )
 def test_where_no_worker_is_replaced_the_run_ends_half_a_second_later(
@@ -201,7 +200,7 @@ def test_a_death_after_the_last_epoch_or_a_bye_ends_the_run(stage: int) -> None:
     assert isinstance(run.tick(0.5)[-1], EndRun)
 
 
-@pytest.mark.parametrize("changes", [{}, {"rule_forbids": "which is exact"}, {"is_unlocked": True}])
+@pytest.mark.parametrize("changes", [{}, {"rule_forbids": "which is exact"}])
 def test_one_that_is_killed_before_others_know_of_it_is_started_again(
     changes: dict[str, Any],
 ) -> None:
