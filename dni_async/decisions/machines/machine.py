@@ -59,9 +59,8 @@ class StageMachine:
     a window is owed, before a marker goes down, and before the worker waits, which keeps nobody up.
 
     A neighbour may be replaced at any moment by one that knows nothing. What was in flight to the
-    stage above is given up then, and a marker on its way is raised again. What the stage below had
-    sent is still worked on, but no answer goes to its successor, and a marker that this one raises
-    once more is answered once more. So at most what was in flight is lost.
+    stage above is given up then, a marker on its way raised again. What the stage below had sent is
+    worked on, but not answered; a marker that comes again is. So at most what was in flight is lost.
 
     A cut is taken up in its place, when a batch could be: with a window of 1 nothing is in flight
     then. It goes up and never comes back. Where tests are saved, a stage is cut by itself when the
@@ -272,9 +271,7 @@ class StageMachine:
     def _give_up(self) -> list[Action]:
         """The stage above is new: nothing that was in flight comes back."""
         lost, self._in_flight = sorted(self._in_flight), set()
-        actions: list[Action] = []
-        for batch_id in lost:
-            actions += self._lose_place(batch_id)
+        actions = [action for batch_id in lost for action in self._lose_place(batch_id)]
         raised = self._marks.raised
         return actions if raised is None else [*actions, RaiseMarker(raised)]
 
@@ -284,8 +281,7 @@ class StageMachine:
 
     def _disown(self) -> list[Action]:
         """The stage below is new: it awaits no answer, and raises a marker that waits here anew."""
-        self._held.clear()
-        self._owed.clear()
+        self._held, self._owed = set(), []
         self._marks.meet_new_sender()
         if self._queue and isinstance(self._queue[-1], Mark):
             self._queue.pop()

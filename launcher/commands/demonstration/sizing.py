@@ -108,8 +108,6 @@ def unkillable(config: RunConfig, num_stages: int) -> str | None:
         return "with --max-restarts 0 nobody is replaced"
     if not rule.allows_replacement:
         return f"rule {config.rule} may lose no batch"
-    if config.unlock == "forward":
-        return "with --unlock forward nobody is replaced"
     return "there is only one worker" if num_stages == 1 else None
 
 

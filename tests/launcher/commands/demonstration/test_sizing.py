@@ -72,7 +72,7 @@ def test_the_second_act_trains_long_enough_to_be_killed_in(train_s: float) -> No
         ({"rule": "fdg"}, 4, None),
         ({"max_restarts": 0}, 4, "--max-restarts 0"),
         ({"rule": "backprop"}, 4, "rule backprop"),
-        ({"unlock": "forward"}, 4, "--unlock forward"),
+        ({"unlock": "forward"}, 4, None),
         ({}, 1, "only one worker"),
     ],
     ids=["default", "fdg", "no-restarts", "backprop", "forward", "one"],
