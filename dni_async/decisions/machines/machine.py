@@ -60,7 +60,7 @@ class StageMachine:
 
     A neighbour may be replaced at any moment by one that knows nothing. What was in flight to the
     stage above is given up then, a marker on its way raised again. What the stage below had sent is
-    worked on, but not answered; a marker that comes again is. So at most what was in flight is lost.
+    worked on, but not answered; a marker that comes again is. So only what was in flight is lost.
 
     A cut is taken up in its place, when a batch could be: with a window of 1 nothing is in flight
     then. It goes up and never comes back. Where tests are saved, a stage is cut by itself when the
