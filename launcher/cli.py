@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from dni_async.config.meant import did_you_mean, did_you_mean_file
 from dni_async.config.run_config import RunConfig, read_toml
 from dni_async.config.settings import SETTINGS
-from dni_async.errors import ConfigError, WorkerDied
+from dni_async.errors import ConfigError, DniError, WorkerDied
 from dni_async.files import names
 from dni_async.launcher.commands.completion import complete_run_dirs
 from dni_async.launcher.commands.demo import demo_command
@@ -143,7 +143,7 @@ def command(
     place = resume or run_dir
     folder = RunFolder.default() if place is None else RunFolder(place)
     try:
-        _, result = run(
+        done = run(
             config,
             folder,
             console,
@@ -158,8 +158,10 @@ def command(
                 f"it goes on from its newest checkpoint by\n  dni-launch --resume {folder.path}",
             )
         raise
-    print_report(result, console)
+    print_report(done.report, console)
     say(console, f"run directory: {folder.path}")
+    if done.failures:
+        raise DniError("\n".join(done.failures))
     return 0
 
 

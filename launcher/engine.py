@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from dni_async.config.run_config import RunConfig
+from dni_async.errors import DniError
 from dni_async.launcher.interruption import interruptible_call
 from dni_async.launcher.monitoring.callbacks import CallbackWatcher, MakeView
 from dni_async.launcher.monitoring.live.notebook import current_cell
@@ -44,7 +46,12 @@ def carry_out(
     console = open_console() if progress else quiet
     folder = RunFolder(run_dir)
     watcher = CallbackWatcher(callbacks, view) if callbacks else None
-    plan, report = run(config, folder, console, overwrite=overwrite, watcher=watcher)
+    done = run(config, folder, console, overwrite=overwrite, watcher=watcher)
+    plan, report = done.plan, done.report
+    if not folder.model.is_file():  # nothing took it
+        raise DniError("\n".join(done.failures))
+    for sentence in done.failures:
+        warnings.warn(sentence, RuntimeWarning, stacklevel=2)
     network: nn.Module = trained_network(plan, folder)
     best = best_network(plan, folder) if plan.config.keep_best else None
     return network.eval(), best, report

@@ -9,10 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from dni_async.errors import DniError
 from dni_async.system import output
 
-__all__ = ["Interrupted", "interruptible", "interruptible_call"]
+__all__ = ["Interrupted", "LastSteps", "before_leaving", "interruptible", "interruptible_call"]
 
+_Handler = Callable[[int, FrameType | None], object]
+_Hear = Callable[[int, int, FrameType | None, _Handler], None]  # the how manieth it is, first
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -84,6 +87,90 @@ def _raising(signals: Iterable[int], *, again: Callable[[int], None]) -> Iterato
         raise Interrupted(signum)
 
     before = {signum: signal.signal(signum, handle) for signum in signals}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+class LastSteps:
+    """What is done at the end of a run, each step by itself, whatever became of those before.
+
+    A signal that comes during a step waits until it is done; one more gives the step up, and the
+    next one is done. failures: what the user has to be told of them, at last. interrupted: the
+    first signal that came, to be raised when all is done.
+    """
+
+    def __init__(self) -> None:
+        self.failures: list[str] = []
+        self.interrupted: BaseException | None = None
+
+    def do(self, step: Callable[[], str | None]) -> bool:
+        """Whether step was done; it may give a sentence to be told."""
+        waiting: list[Callable[[], object]] = []
+
+        def hear(number: int, signum: int, frame: FrameType | None, handler: _Handler) -> None:
+            if number > 1:
+                waiting.clear()
+                handler(signum, frame)
+            waiting.append(lambda: handler(signum, None))
+
+        is_done = self._try(lambda: self._take(step, hear))
+        for heard in waiting:
+            self._try(heard)
+        return is_done
+
+    def _take(self, step: Callable[[], str | None], hear: _Hear) -> None:
+        with _hearing(hear):
+            sentence = step()
+            if sentence is not None:
+                self.failures.append(sentence)
+
+    def _try(self, what: Callable[[], object]) -> bool:
+        try:
+            what()
+        except (DniError, OSError) as error:
+            self.failures.append(str(error))
+            return False
+        except (Interrupted, KeyboardInterrupt, SystemExit) as interrupted:
+            self.interrupted = self.interrupted or interrupted
+            return False
+        return True
+
+
+@contextmanager
+def before_leaving(do: Callable[[], None]) -> Iterator[None]:
+    """Within the block, have do called at a second signal, before what that leads to."""
+
+    def hear(number: int, signum: int, frame: FrameType | None, handler: _Handler) -> None:
+        if number > 1:
+            do()
+        handler(signum, frame)
+
+    with _hearing(hear):
+        yield
+
+
+@contextmanager
+def _hearing(hear: _Hear) -> Iterator[None]:
+    """Have hear called at each signal that has a handler in Python, with that, and how many there
+    have been; in another thread than the main one, which alone hears signals, this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    found = {int(signum): signal.getsignal(signum) for signum in _SIGNALS}
+    before: dict[int, _Handler] = {at: each for at, each in found.items() if callable(each)}
+    num_heard = 0
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        nonlocal num_heard
+        num_heard += 1
+        hear(num_heard, signum, frame, before[signum])
+
+    for signum in before:
+        signal.signal(signum, handle)
     try:
         yield
     finally:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,33 +16,46 @@ from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.files.checkpoint import prune
 from dni_async.launcher.coordination.coordinator import train_decoupled
-from dni_async.launcher.interruption import Interrupted
+from dni_async.launcher.interruption import Interrupted, LastSteps, before_leaving
 from dni_async.launcher.jobs.balance import balance, needs_balance
-from dni_async.launcher.jobs.baseline_process import train_baseline, waiting_beside
+from dni_async.launcher.jobs.baseline_process import baseline_result, train_baseline
 from dni_async.launcher.monitoring.display import Display
+from dni_async.launcher.monitoring.headline import headline
 from dni_async.launcher.monitoring.live.screen import live_display
-from dni_async.launcher.monitoring.watchers import WatchedDisplay, Watchers, open_watchers
+from dni_async.launcher.monitoring.watchers import WatchedDisplay, open_watchers
 from dni_async.launcher.plan.host.asking import ask_host
 from dni_async.launcher.plan.plan import Plan, make_plan, regrouped
 from dni_async.launcher.plan.room import check_room
 from dni_async.launcher.plan.trial import try_regrouped
-from dni_async.launcher.report.building import build_report
+from dni_async.launcher.report.building import build_report, decoupled_result
 from dni_async.launcher.report.comparison import ALL_THREADS, ONE_THREAD
 from dni_async.launcher.report.results import RunResult
-from dni_async.launcher.report.rows import layer_range
+from dni_async.launcher.report.terminal.tables import print_report
 from dni_async.launcher.report.watcher import Watcher
 from dni_async.launcher.run_folder.best import forget_later
 from dni_async.launcher.run_folder.folder import RunFolder
+from dni_async.launcher.run_folder.merging import merge_spans
 from dni_async.launcher.run_folder.model import join_model
 from dni_async.launcher.run_folder.resume import Resumption, find_resumption, stage_files
 from dni_async.launcher.run_folder.returned import disagreement, trained_figures
-from dni_async.launcher.run_folder.trace import phase_seconds, read_spans, write_trace
 from dni_async.launcher.run_folder.trust import check_contents
 
 if TYPE_CHECKING:
     from dni_async.launcher.places.ray.cluster import RayCluster
 
-__all__ = ["run"]
+__all__ = ["Done", "run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a run has come to: the plan that was carried out, and what report.json holds.
+
+    failures: what could not be left where it belongs, a sentence each, with where it is.
+    """
+
+    plan: Plan
+    report: dict[str, Any]
+    failures: list[str]
 
 
 def run(
@@ -53,8 +67,8 @@ def run(
     resume: bool = False,
     report_copy: Path | None = None,
     watcher: Watcher | None = None,
-) -> tuple[Plan, dict[str, Any]]:
-    """Do what config asks; the plan that was carried out, and what report.json holds.
+) -> Done:
+    """Do what config asks.
 
     resume: go on with the run that folder holds, from its newest whole checkpoint. watcher: hears
     of the run beside those that config asks for, behind them.
@@ -71,8 +85,15 @@ def run(
         check_room(plan, folder.path)
         with open_watchers(plan.config, folder.tensorboard) as watchers:
             watchers.all += [] if watcher is None else [watcher]
-            return _carry_out(
-                plan, folder, display, watchers, cluster, resume=resume, report_copy=report_copy
+            resumption = None
+            if resume:
+                plan, resumption = _resume(plan, folder, display)
+            else:
+                folder.create(plan.config.to_toml())
+            _make_room(plan.config, folder)
+            watched = WatchedDisplay(display, watchers.all)
+            return _Run(plan, folder, watched, cluster, report_copy).carry_out(
+                resumption, watchers.notes
             )
 
 
@@ -93,50 +114,175 @@ def _connected(config: RunConfig, display: Display) -> Iterator[RayCluster | Non
         yield cluster
 
 
-def _carry_out(
-    plan: Plan,
-    folder: RunFolder,
-    shown: Display,
-    watchers: Watchers,
-    cluster: RayCluster | None,
-    *,
-    resume: bool,
-    report_copy: Path | None,
-) -> tuple[Plan, dict[str, Any]]:
-    config, resumption = plan.config, None
-    if resume:
-        plan, resumption = _resume(plan, folder, shown)
-    else:
-        folder.create(plan.config.to_toml())
-    if config.profile or config.torch_profiler is not None:
-        folder.make_profile()
-    if config.record_events:
-        folder.make_events()
-    runs: list[RunResult] = []
-    status = "failed"
-    display = WatchedDisplay(shown, watchers.all)
-    try:
-        if needs_balance(plan) and (resumption is None or not resumption.keeps_stages(plan)):
+class _Run:
+    """One run from its plan to its report. runs: what came of each network so far.
+
+    What it ends with are steps, and each is done, whatever became of those before it: the network,
+    the report, its copy, what others are told.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        folder: RunFolder,
+        display: Display,
+        cluster: RayCluster | None,
+        report_copy: Path | None,
+    ) -> None:
+        self.plan = plan
+        self.runs: list[RunResult] = []
+        self.steps = LastSteps()
+        self._folder = folder
+        self._display = display
+        self._cluster = cluster
+        self._report_copy = report_copy
+        self._status = "failed"
+        self._has_tried_to_join = False
+
+    def carry_out(self, resumption: Resumption | None, notes: Sequence[str]) -> Done:
+        """Train everything. notes: what else the user is told before it begins.
+
+        Raises what ended it before its end, once all of the end has been done.
+        """
+        with before_leaving(self._leave):
+            try:
+                self._begin(resumption, notes)
+                self._train(resumption)
+                self._status = "stopped" if any(run.stopped for run in self.runs) else "finished"
+            except BaseException as error:
+                is_asked = isinstance(error, Interrupted | KeyboardInterrupt)
+                self._status = "interrupted" if is_asked else "failed"
+                self._end()
+                for sentence in self.steps.failures:
+                    self._display.note(sentence)
+                raise
+            report = self._end()
+            if self.steps.interrupted is not None:
+                self.steps.do(lambda: print_report(report, self._display.console))
+                raise self.steps.interrupted
+        return Done(self.plan, report, self.steps.failures)
+
+    def _begin(self, resumption: Resumption | None, notes: Sequence[str]) -> None:
+        display = self._display
+        if needs_balance(self.plan) and (
+            resumption is None or not resumption.keeps_stages(self.plan)
+        ):
             display.waiting("measuring how long each layer takes")
-            plan, sentence = balance(plan)
+            self.plan, sentence = balance(self.plan)
+            plan = self.plan
             try_regrouped(plan.config, plan.layer_ranges, plan.output_shape, plan.form)
             _check_profiled_stage(plan)
             display.note(sentence)
-        display.lay_out(plan)
-        for note in (_headline(plan, folder), *plan.notes, *watchers.notes):
+        display.lay_out(self.plan)
+        for note in (headline(self.plan, self._folder.path), *self.plan.notes, *notes):
             display.note(note)
-        _train(plan, folder, display, runs, resumption, cluster)
-        status = "stopped" if any(run.stopped for run in runs) else "finished"
-    except Interrupted:
-        status = "interrupted"
-        raise
-    finally:
-        report = build_report(plan, runs, status=status)
-        with ExitStack() as last:  # whatever a watcher or the disk may raise
-            last.callback(folder.close)
-            last.callback(display.end, report)
-            folder.write_report(report, report_copy)
-    return plan, report
+
+    def _train(self, resumption: Resumption | None) -> None:
+        plan, folder, display = self.plan, self._folder, self._display
+        ours = decoupled_result(plan)
+        self.runs.append(ours)
+        shards = [] if resumption is None else self._go_on(ours, resumption)
+        display.waiting("starting the workers")
+        display.begin(ours)
+        try:
+            self._train_decoupled(ours, shards)
+        finally:
+            if plan.config.profile:
+                display.waiting("merging what the workers recorded into trace.json")
+                self.steps.do(lambda: merge_spans(folder, display.note, ours))
+        if self._join():
+            self._look_at(ours)
+        if plan.config.baseline:
+            self._train_baselines(ours)
+
+    def _go_on(self, ours: RunResult, resumption: Resumption) -> list[Path]:
+        """The files that stages start from; ours has what was told before."""
+        at = resumption.manifest
+        shards = stage_files(resumption, self.plan, self._folder)
+        ours.epochs, ours.boundaries = resumption.epochs, resumption.boundaries
+        ours.told, ours.began_at = resumption.told, at.batch_id
+        self._folder.add_metrics(resumption.line(ours.name))
+        self._display.note(
+            f"resumed from checkpoint {at.batch_id}: epoch {at.epoch}, batch {at.index + 1}"
+        )
+        return shards
+
+    def _train_decoupled(self, ours: RunResult, shards: Sequence[Path]) -> None:
+        plan, folder, display = self.plan, self._folder, self._display
+        if self._cluster is None:
+            train_decoupled(plan, folder, display, ours, shards)
+        else:
+            placed = dataclasses.replace(plan, config=_reachable(plan.config, self._cluster))
+            train_decoupled(placed, folder, display, ours, shards, self._cluster)
+
+    def _join(self) -> bool:
+        """Put the network together, if it was trained to its end; whether that could be done.
+
+        Raises Interrupted if a signal came meanwhile.
+        """
+        self._display.waiting("putting the trained network together")
+        has_model = self._put_together()
+        if self.steps.interrupted is not None:
+            raise self.steps.interrupted
+        return has_model
+
+    def _put_together(self) -> bool:
+        self._has_tried_to_join = True
+        return self.steps.do(lambda: join_model(self._folder, self.plan.stages))
+
+    def _look_at(self, ours: RunResult) -> None:
+        """Test the network that comes back, where that may be another than was reported on."""
+        sentence = disagreement(self.plan, self._folder, ours)
+        if sentence is not None:
+            self._display.note(sentence)
+            warnings.warn(sentence, RuntimeWarning, stacklevel=2)
+        if ours.stopped is not None:
+            figures = trained_figures(self.plan, self._folder)
+            ours.stopped.test_loss, ours.stopped.test_metrics = figures
+
+    def _train_baselines(self, ours: RunResult) -> None:
+        """As many epochs as the decoupled run has, where that was stopped; none where it has none.
+
+        One that is asked to stop is the last.
+        """
+        plan, last_epoch = self.plan, None
+        if ours.stopped is not None:
+            last_epoch = ours.epochs[-1].epoch if ours.epochs else 0
+        if last_epoch == 0:
+            self._display.note("no baseline is trained: the run has no whole epoch to be compared")
+            return
+        for name, num_threads in {ONE_THREAD: 1, ALL_THREADS: plan.cores}.items():
+            if ours.stop_asked is not None:  # when it was over already
+                return
+            baseline = baseline_result(plan, name, num_threads, ours)
+            self.runs.append(baseline)
+            self._display.begin(baseline)
+            train_baseline(plan, self._folder, self._display, baseline, last_epoch=last_epoch)
+            if baseline.stopped is not None:
+                return
+
+    def _end(self) -> dict[str, Any]:
+        """Do all that is left to do, whatever the run came to; the report."""
+        folder, display, copy = self._folder, self._display, self._report_copy
+        if not self._has_tried_to_join and folder.has_all_weights(self.plan.num_stages):
+            self._put_together()  # a signal came when all had left already
+        report = build_report(self.plan, self.runs, status=self._status)
+        self.steps.do(lambda: folder.write_report(report))
+        if copy is not None:
+            self.steps.do(lambda: folder.write_report(report, copy))
+        try:
+            self.steps.do(lambda: display.end(report))
+        finally:
+            self.steps.do(folder.close)
+        return report
+
+    def _leave(self) -> None:
+        """There is time for what is known alone."""
+        with suppress(Exception):
+            report = build_report(self.plan, self.runs, status="interrupted")
+            self._folder.write_report(report)
+            if not self._folder.has_all_weights(self.plan.num_stages):
+                self._folder.drop_weights()
 
 
 def _reachable(config: RunConfig, cluster: RayCluster) -> RunConfig:
@@ -171,91 +317,12 @@ def _resume(plan: Plan, folder: RunFolder, display: Display) -> tuple[Plan, Resu
     return plan, resumption
 
 
-def _train(
-    plan: Plan,
-    folder: RunFolder,
-    display: Display,
-    runs: list[RunResult],
-    resumption: Resumption | None,
-    cluster: RayCluster | None,
-) -> None:
-    config = plan.config
-    ours = RunResult(
-        name=config.rule,
-        kind="decoupled",
-        rule=config.rule,
-        num_workers=plan.num_stages,
-        num_threads=plan.num_stages * plan.threads_per_worker,
-        is_lockstep=plan.rule.is_lockstep,
-        goal=config.goal,
-    )
-    runs.append(ours)
-    shards: list[Path] = []
-    if resumption is not None:
-        at = resumption.manifest
-        shards = stage_files(resumption, plan, folder)
-        ours.epochs, ours.boundaries = resumption.epochs, resumption.boundaries
-        ours.told, ours.began_at = resumption.told, at.batch_id
-        folder.add_metrics(resumption.line(ours.name))
-        display.note(
-            f"resumed from checkpoint {at.batch_id}: epoch {at.epoch}, batch {at.index + 1}"
-        )
-    display.waiting("starting the workers")
-    display.begin(ours)
-    try:
-        if cluster is None:
-            train_decoupled(plan, folder, display, ours, shards)
-        else:
-            placed = dataclasses.replace(plan, config=_reachable(config, cluster))
-            train_decoupled(placed, folder, display, ours, shards, cluster)
-    finally:
-        if config.profile:
-            display.waiting("merging what the workers recorded into trace.json")
-            _merge_spans(folder, display, ours)
-    display.waiting("putting the trained network together")
-    join_model(folder, plan.stages)
-    sentence = disagreement(plan, folder, ours)
-    if sentence is not None:
-        display.note(sentence)
-        warnings.warn(sentence, RuntimeWarning, stacklevel=2)
-    if ours.stopped is not None:
-        ours.stopped.test_loss, ours.stopped.test_metrics = trained_figures(plan, folder)
-    if config.baseline:
-        _train_baselines(plan, folder, display, runs)
-
-
-def _train_baselines(
-    plan: Plan, folder: RunFolder, display: Display, runs: list[RunResult]
-) -> None:
-    """As many epochs as the decoupled run has, where that was stopped; none where it has none.
-
-    One that is asked to stop is the last.
-    """
-    (ours,) = runs
-    config, last_epoch = plan.config, None
-    if ours.stopped is not None:
-        last_epoch = ours.epochs[-1].epoch if ours.epochs else 0
-    if last_epoch == 0:
-        display.note("no baseline is trained: the run has no whole epoch to be compared")
-        return
-    budgets = {ONE_THREAD: 1, ALL_THREADS: plan.cores}
-    for name, num_threads in budgets.items():
-        if ours.stop_asked is not None:  # when it was over already
-            return
-        baseline = RunResult(
-            name=name,
-            kind="baseline",
-            rule="backprop",
-            num_workers=1,
-            num_threads=num_threads,
-            goal=config.goal,
-            waiting=waiting_beside(ours, plan, num_threads),
-        )
-        runs.append(baseline)
-        display.begin(baseline)
-        train_baseline(plan, folder, display, baseline, last_epoch=last_epoch)
-        if baseline.stopped is not None:
-            return
+def _make_room(config: RunConfig, folder: RunFolder) -> None:
+    """For what the run is asked to leave beside its results."""
+    if config.profile or config.torch_profiler is not None:
+        folder.make_profile()
+    if config.record_events:
+        folder.make_events()
 
 
 def _check_profiled_stage(plan: Plan) -> None:
@@ -265,60 +332,3 @@ def _check_profiled_stage(plan: Plan) -> None:
             f"torch_profiler: stage {stage} does not exist; there are {plan.num_stages} "
             f"(0 to {plan.num_stages - 1})"
         )
-
-
-def _merge_spans(folder: RunFolder, display: Display, ours: RunResult) -> None:
-    """Make one trace of what the workers left, however the run has ended."""
-    recorded = {spans.stage: spans for spans in read_spans(folder.profile, display.note)}
-    if not recorded:
-        folder.drop_spans()
-        return
-    try:
-        write_trace(folder.trace, list(recorded.values()))
-    except OSError as error:
-        display.note(f"trace: cannot be written: {error.strerror or error}")
-        return
-    ours.workers = [
-        dataclasses.replace(worker, phases=phase_seconds(recorded[worker.stage]))
-        if worker.stage in recorded
-        else worker
-        for worker in ours.workers
-    ]
-    for stage, spans in recorded.items():
-        if spans.dropped:
-            display.note(
-                f"stage {stage}: the first {len(spans.spans):,} spans are in the trace, "
-                f"{spans.dropped:,} more are not"
-            )
-    folder.drop_spans()
-    display.note(f"trace: {folder.trace} (for Perfetto or chrome://tracing)")
-
-
-def _targets(plan: Plan) -> str:
-    """What the data have for targets."""
-    if plan.num_classes:
-        return f"{plan.num_classes} classes"
-    shape = ", ".join(map(str, plan.form.shape))
-    return f"targets [{shape}], loss {plan.config.loss}" if shape else f"loss {plan.config.loss}"
-
-
-def _amount(plan: Plan) -> str:
-    """How much data there is."""
-    if plan.num_train is None or plan.config.updates_per_epoch is not None:
-        train = f"{plan.num_train_batches:,} training batches an epoch"
-    else:
-        train = f"{plan.num_train:,} training samples"
-    if plan.num_test is None:
-        return f"{train}, tests on batches as they come"
-    test = f"{plan.num_test:,} test samples" if plan.num_test else "nothing to test on"
-    return f"{train}, {test}"
-
-
-def _headline(plan: Plan, folder: RunFolder) -> str:
-    ranges = " ".join(layer_range(first, end) for first, end in plan.layer_ranges)
-    return (
-        f"{plan.dataset_name}: {_amount(plan)}, {_targets(plan)}\n"
-        f"{plan.num_stages} workers on {', '.join(dict.fromkeys(plan.devices))} with "
-        f"{plan.threads_per_worker} thread(s) each, {plan.cores} cores; layers by stage: {ranges}\n"
-        f"run directory: {folder.path}"
-    )

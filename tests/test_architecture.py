@@ -57,7 +57,7 @@ LAUNCHER = {
     "__init__": "|",
     "cli": "commands interruption report run run_folder | config errors files system wire",
     "options_page": "cli commands | config decisions system",
-    "engine": "interruption monitoring report run run_folder | config system",
+    "engine": "interruption monitoring report run run_folder | config errors system",
     "run": "coordination interruption jobs monitoring places plan report run_folder"
     " | config errors files",
     "commands": "dashboard decisions interruption plan report run run_folder"
@@ -75,7 +75,7 @@ LAUNCHER = {
     "report": "plan | config decisions errors files system wire",
     "plan": "| addresses config data decisions errors files network stage system transport",
     "decisions": "| decisions errors wire",
-    "interruption": "| system",
+    "interruption": "| errors system",
 }
 # Of the library and of the launcher, benchmarks may import what they measure; of the workers the
 # line in one process, which is their reference.

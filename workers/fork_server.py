@@ -173,7 +173,10 @@ class _ForkServer:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for fd in self._private_fds:
             os.close(fd)
-        log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError:  # of a full disk: the worker trains without one
+            log = os.open(os.devnull, os.O_WRONLY)
         os.dup2(log, 1)
         os.dup2(log, 2)
         os.close(log)

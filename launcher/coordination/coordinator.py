@@ -40,6 +40,7 @@ __all__ = ["Coordinator", "train_decoupled"]
 TURN_S = 0.1
 SENDING_S = 0.005  # a turn while a file is on its way
 STOP_S = 0.5
+WEIGHTS_S = 10.0
 
 
 def train_decoupled(
@@ -142,6 +143,7 @@ class Coordinator:
             while self._performer.ending is None:
                 self.turn(*pollers)
         finally:
+            self._await_weights(pollers)
             self._hear_rest()
             self.handle(Closed(self._outside.clock()))
             self._performer.tell_refused(self._machine.refusals)
@@ -171,6 +173,15 @@ class Coordinator:
         self.handle(Ticked(self._outside.clock()))
         self._performer.show_awaited(*self._machine.awaited)
         self._outside.control.await_workers(self._machine.awaits_workers)
+
+    def _await_weights(self, pollers: Sequence[Poller]) -> None:
+        """Whatever asks for the end when all is trained: the stages are about to leave it."""
+        deadline = self._outside.clock() + WEIGHTS_S
+        with suppress(WorkerDied):  # no more workers can be started, and none need be
+            while self._machine.is_trained and self._performer.ending is None:
+                if self._outside.clock() > deadline:
+                    return
+                self.turn(*pollers)
 
     def _hear_rest(self) -> None:
         """What was said of epochs before the end, however that came: it is in the report too."""

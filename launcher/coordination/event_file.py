@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +14,7 @@ from dni_async.launcher.decisions.actions import RunAction
 from dni_async.launcher.decisions.events import RunEvent
 from dni_async.launcher.decisions.run_machine import RunMachine
 from dni_async.launcher.decisions.terms import RunTerms
+from dni_async.system import output
 
 __all__ = ["RecordedRun", "recorded_run"]
 
@@ -45,7 +46,7 @@ class RecordedRun:
             self._write(run_log.entry(event.at - self._began, event, actions))
         if event.at - self._flushed_at > FLUSH_S:
             self._flushed_at = event.at
-            self._file.flush()
+            self._try(self._file.flush)
         return actions
 
     @property
@@ -64,6 +65,11 @@ class RecordedRun:
         return self._machine.refusals
 
     @property
+    def is_trained(self) -> bool:
+        """As the machine has it."""
+        return self._machine.is_trained
+
+    @property
     def awaited(self) -> tuple[bool, list[int]]:
         """As the machine has it."""
         return self._machine.awaited
@@ -71,7 +77,18 @@ class RecordedRun:
     def _write(self, line: object) -> None:
         text = json.dumps(line, separators=(",", ":"))
         self._left_bytes -= len(text)
-        self._file.write(f"{text}\n")
+        self._try(lambda: self._file.write(f"{text}\n"))
+
+    def _try(self, write: Callable[[], object]) -> None:
+        """What a full disk does not take ends the recording, and nothing else."""
+        if self._file.closed:
+            return
+        try:
+            write()
+        except OSError as error:
+            self._left = 0
+            _close(self._file)
+            output.complain(f"no more events of the run are recorded: {error.strerror or error}")
 
 
 @contextmanager
@@ -81,5 +98,14 @@ def recorded_run(terms: RunTerms, path: Path) -> Iterator[RunMachine | RecordedR
     if not path.parent.is_dir():
         yield machine
         return
-    with path.open("w", encoding="utf-8") as file:
+    file = path.open("w", encoding="utf-8")
+    try:
         yield RecordedRun(machine, terms, file)
+    finally:
+        _close(file)
+
+
+def _close(file: IO[str]) -> None:
+    """What the disk does not take is lost, and nothing else is."""
+    with suppress(OSError):
+        file.close()

@@ -93,6 +93,15 @@ class RunMachine:
         return self._hearing.refusals.summary()
 
     @property
+    def is_trained(self) -> bool:
+        """Whether nothing is left to be learnt, and all workers are there to leave what they have
+        learnt.
+        """
+        state = self._state
+        is_whole = state.cause is None and not state.vacancies.open
+        return is_whole and state.has_started and state.last_epoch >= state.terms.epochs
+
+    @property
     def awaited(self) -> tuple[bool, list[int]]:
         """Before the start: whether everybody has joined, and whose stages are not there yet."""
         state = self._state

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final, Literal
@@ -23,12 +23,25 @@ from dni_async.launcher.report.results import EpochResult, RunResult, StopResult
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.wire.points import Point
 
-__all__ = ["train_baseline", "waiting_beside"]
+__all__ = ["baseline_result", "train_baseline", "waiting_beside"]
 
 _SAID: Final = {
     "spin": "threads with nothing to do spin for a while, as OpenMP has it",
     "sleep": "threads with nothing to do sleep, because other programs want the cores",
 }
+
+
+def baseline_result(plan: Plan, name: str, num_threads: int, ours: RunResult) -> RunResult:
+    """Of a baseline, which has yet to begin."""
+    return RunResult(
+        name=name,
+        kind="baseline",
+        rule="backprop",
+        num_workers=1,
+        num_threads=num_threads,
+        goal=plan.config.goal,
+        waiting=waiting_beside(ours, plan, num_threads),
+    )
 
 
 def waiting_beside(
@@ -73,12 +86,14 @@ def train_baseline(
         "weights_path": None if weights_path is None else str(weights_path),
     }
     log = folder.logs / f"{result.name}.log"
-    with log.open("w") as errors, ExitStack() as after:
+    with ExitStack() as after:
+        errors = _open_log(log)
+        after.callback(os.close, errors)
         scratch = make_scratch().path
         after.callback(remove_scratch, scratch)
         if result.waiting is not None:
-            errors.write(f"{_SAID[result.waiting]}\n")
-            errors.flush()
+            with suppress(OSError):
+                os.write(errors, f"{_SAID[result.waiting]}\n".encode())
         sleeps = result.waiting == "sleep"
         environment = thread_environment(result.num_threads, shares_cores=sleeps)
         if not sleeps:
@@ -106,6 +121,14 @@ def train_baseline(
             f"{result.name} exited with code {code}:\n{read_from(log, 0)}",
             code if code > 0 else 128 - code,
         )
+
+
+def _open_log(path: Path) -> int:
+    """A descriptor to write to; what a full disk has no log of is trained all the same."""
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)
 
 
 def _follow(

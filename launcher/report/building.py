@@ -14,7 +14,7 @@ from dni_async.launcher.report.comparison import ALL_THREADS, ONE_THREAD, compar
 from dni_async.launcher.report.results import RunResult
 from dni_async.wire.foreign_text import without_password
 
-__all__ = ["SCHEMA", "build_report", "shown_settings"]
+__all__ = ["SCHEMA", "build_report", "decoupled_result", "shown_settings"]
 
 SCHEMA = 1
 
@@ -25,6 +25,20 @@ def shown_settings(config: RunConfig) -> dict[str, Any]:
     if config.mlflow is not None:
         settings["mlflow"] = without_password(config.mlflow)
     return settings
+
+
+def decoupled_result(plan: Plan) -> RunResult:
+    """Of the decoupled run, which has yet to begin."""
+    config = plan.config
+    return RunResult(
+        name=config.rule,
+        kind="decoupled",
+        rule=config.rule,
+        num_workers=plan.num_stages,
+        num_threads=plan.num_stages * plan.threads_per_worker,
+        is_lockstep=plan.rule.is_lockstep,
+        goal=config.goal,
+    )
 
 
 def build_report(

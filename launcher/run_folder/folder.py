@@ -15,7 +15,8 @@ from typing import IO, Any
 from dni_async.errors import ConfigError, DniError
 from dni_async.files import names
 from dni_async.files.checkpoint import drop_partial
-from dni_async.files.writing import whole, write_whole
+from dni_async.files.elsewhere import clear_elsewhere, found, write_somewhere
+from dni_async.files.writing import write_whole
 from dni_async.launcher.run_folder.trust import check_places
 
 __all__ = ["RunFolder"]
@@ -74,6 +75,7 @@ class RunFolder:
             earlier = self.path.glob(names.earlier_events("*"))
             for old in (*(self.path / name for name in names.OF_RUN), *earlier):
                 shutil.rmtree(old) if old.is_dir() else old.unlink(missing_ok=True)
+            self._forget_elsewhere()
             self.logs.mkdir()
             self.weights.mkdir()
             (self.path / names.CONFIG).write_text(config_toml, encoding="utf-8")
@@ -88,6 +90,7 @@ class RunFolder:
         Raises ConfigError when the place cannot be written to.
         """
         try:
+            self._forget_elsewhere()
             for again in (self.weights, self.tensorboard):
                 shutil.rmtree(again, ignore_errors=True)
             self.weights.mkdir()
@@ -99,6 +102,11 @@ class RunFolder:
         except OSError as error:
             self._release()
             raise ConfigError(f"run_dir: {self.path}: {error.strerror or error}") from error
+
+    def _forget_elsewhere(self) -> None:
+        """What an earlier run here has left there would be taken for this one's."""
+        for path in (self.path / names.MODEL, self.weights / names.weights(0)):
+            clear_elsewhere(path)
 
     def take(self) -> None:
         """Keep other launchers out until close, or the end of this process.
@@ -167,8 +175,8 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        """The whole network's weights, once the run has ended well."""
-        return self.path / names.MODEL
+        """The whole network's weights, once the run has ended well; see elsewhere."""
+        return found(self.path / names.MODEL)
 
     @property
     def model_state(self) -> Path:
@@ -176,7 +184,7 @@ class RunFolder:
 
         JSON in the metadata, and the tensors that it refers to.
         """
-        return self.path / names.MODEL_STATE
+        return found(self.path / names.MODEL_STATE)
 
     @property
     def trace(self) -> Path:
@@ -212,8 +220,8 @@ class RunFolder:
             path.unlink()
 
     def stage_weights(self, stage: int) -> Path:
-        """Where a stage saves its part of the model."""
-        return self.weights / names.weights(stage)
+        """Where a stage saves its part of the model, and where that is; see elsewhere."""
+        return found(self.weights / names.weights(stage))
 
     def log(self, stage: int) -> Path:
         """A worker's standard output and error."""
@@ -245,26 +253,25 @@ class RunFolder:
         self._metrics.flush()
         os.fsync(self._metrics.fileno())
 
-    def write_report(self, report: Mapping[str, Any], copy_to: Path | None = None) -> None:
-        """Write report.json, and a copy where ``--report`` asked for one.
+    def write_report(self, report: Mapping[str, Any], path: Path | None = None) -> str | None:
+        """Write the report to path, report.json where there is none; if it is elsewhere, say where.
 
-        Raises DniError when a place does not take it.
+        Raises DniError when nothing takes it.
         """
         text = json.dumps(report, indent=1) + "\n"
+        path = path or self.path / names.REPORT
         try:
-            self._write_text(text, copy_to)
-        except OSError as error:
-            raise DniError(f"report: cannot be written: {error.strerror}") from error
-
-    def _write_text(self, text: str, copy_to: Path | None) -> None:
-        for path in (self.path / names.REPORT, copy_to):
-            if path is None:
-                continue
             if path.exists() and not path.is_file():  # a pipe or a device is written to
                 path.write_text(text, encoding="utf-8")
-                continue
-            with whole(path) as part:
-                part.write_text(text, encoding="utf-8")
+                return None
+            place, why = write_somewhere(path, lambda part: part.write_text(text, encoding="utf-8"))
+        except OSError as error:
+            raise DniError(f"report: {path} cannot be written: {error.strerror}") from error
+        return f"report: {path} cannot be written: {why}; it is {place}" if why else None
+
+    def has_all_weights(self, num_stages: int) -> bool:
+        """Whether every stage has left its part of the network."""
+        return all(self.stage_weights(stage).is_file() for stage in range(num_stages))
 
     def keep_weights(self) -> None:
         """Have the stages' weights stay after close: they are all that there is of the network."""
@@ -275,7 +282,13 @@ class RunFolder:
         if self._metrics is not None:
             with suppress(OSError):
                 self._metrics.close()
-        drop_partial(self.checkpoints)
+        with suppress(OSError):
+            drop_partial(self.checkpoints)
         self._release()
         if not self._keeps_weights:
-            shutil.rmtree(self.weights, ignore_errors=True)
+            self.drop_weights()
+
+    def drop_weights(self) -> None:
+        """Remove what the stages left of the network, here and elsewhere."""
+        clear_elsewhere(self.weights / names.weights(0))
+        shutil.rmtree(self.weights, ignore_errors=True)

@@ -8,7 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from dni_async.launcher.interruption import interruptible_call
+from dni_async.launcher.interruption import (
+    Interrupted,
+    LastSteps,
+    before_leaving,
+    interruptible_call,
+)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -98,3 +103,58 @@ def test_in_another_thread_no_handler_is_touched() -> None:
     thread.start()
     thread.join(10)
     assert seen == [before]
+
+
+def test_a_step_that_fails_costs_none_of_the_others() -> None:
+    steps, done = LastSteps(), []
+
+    def fail() -> None:
+        raise OSError(28, "No space left on device")
+
+    def say() -> str:
+        done.append("said")
+        return "it is elsewhere"
+
+    assert [steps.do(fail), steps.do(say), steps.do(lambda: done.append("last"))] == [
+        False,
+        True,
+        True,
+    ]
+    assert steps.failures == ["[Errno 28] No space left on device", "it is elsewhere"]
+    assert done == ["said", "last"]
+    assert steps.interrupted is None
+
+
+def test_a_signal_waits_for_a_step_and_a_second_one_gives_it_up() -> None:
+    steps, done = LastSteps(), []
+
+    def step(num_signals: int) -> None:
+        for _ in range(num_signals):
+            signal.raise_signal(signal.SIGTERM)
+        done.append(num_signals)
+
+    with interruptible_call():
+        before = handlers()
+        assert steps.do(lambda: step(1))
+        assert handlers() == before
+    assert isinstance(steps.interrupted, Interrupted)
+    assert done == [1]
+
+    steps = LastSteps()
+    with interruptible_call():
+        assert not steps.do(lambda: step(2))
+        assert steps.do(lambda: step(0))
+    assert isinstance(steps.interrupted, Interrupted)
+    assert done == [1, 0]
+
+
+def test_a_second_signal_is_heard_before_it_ends_everything() -> None:
+    heard: list[str] = []
+    handler = signal.signal(signal.SIGTERM, lambda *_: heard.append("as before"))
+    try:
+        with before_leaving(lambda: heard.append("before it")):
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert heard == ["as before", "before it", "as before"]

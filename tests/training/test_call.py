@@ -29,7 +29,7 @@ def no_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def refuse(*_: object) -> None:
         pytest.fail("a run was started")
 
-    monkeypatch.setattr(run, "_train", refuse)
+    monkeypatch.setattr(run._Run, "_train", refuse)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from dni_async.decisions.actions import Action, Event
@@ -50,18 +52,30 @@ class EventRecorder:
 
     def flush(self) -> None:
         """Hand what is written to the system, where it outlives this process."""
-        self._file.flush()
+        if not self._file.closed:
+            self._try(self._file.flush)
 
     def _note(self, began: float, event: Event, outcome: list[Action] | LinkError) -> None:
         if self._left == 0:
             return
         self._left -= 1
         self._write(entry(began - self._began, event, outcome))
-        if self._left == 0:
+        if self._left == 0 and not self._file.closed:
             output.complain(f"the first {MAX_EVENTS:,} events are recorded, no more")
 
     def _write(self, line: object) -> None:
-        self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+        text = json.dumps(line, separators=(",", ":")) + "\n"
+        self._try(lambda: self._file.write(text))
+
+    def _try(self, write: Callable[[], object]) -> None:
+        """What a full disk does not take ends the recording, and nothing else."""
+        try:
+            write()
+        except OSError as error:
+            self._left = 0
+            with suppress(OSError):
+                self._file.close()
+            output.complain(f"no more events are recorded: {error.strerror or error}")
 
 
 def make_recorder(seat: Seat, equipment: Equipment, start: tuple[int, int]) -> EventRecorder | None:

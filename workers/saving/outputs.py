@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from dni_async.files.writing import whole
+from dni_async.files.elsewhere import found, write_somewhere
 from dni_async.stage.stage import Stage
+from dni_async.system import output
 from dni_async.workers.reporting.event_recorder import events_path
 from dni_async.workers.reporting.instruments import Instruments, profile_path, torch_profile_path
 from dni_async.workers.saving.stage_state import save_weights
@@ -17,9 +17,14 @@ __all__ = ["send_outputs", "write_profiles", "write_weights"]
 
 
 def write_weights(path: Path, stage: Stage) -> None:
-    """Write the stage's weights, whole or not at all."""
-    with whole(path, writer=str(os.getpid())) as part:
-        save_weights(stage, part)
+    """Write the stage's weights, whole or not at all; elsewhere, if the place does not take them.
+
+    Where nothing does, that is in the log, and the launcher finds none.
+    """
+    try:
+        write_somewhere(path, lambda part: save_weights(stage, part))
+    except OSError as error:
+        output.complain(f"the weights cannot be written to {path}: {error.strerror or error}")
 
 
 def write_profiles(seat: Seat, instruments: Instruments) -> None:
@@ -27,14 +32,17 @@ def write_profiles(seat: Seat, instruments: Instruments) -> None:
     if not seat.welcome.profile_folder:
         return
     device = seat.welcome.device
-    instruments.spans.write(profile_path(seat), stage=seat.stage, device=device)
-    if instruments.torch_profile is not None:
-        instruments.torch_profile.finish()
+    try:
+        instruments.spans.write(profile_path(seat), stage=seat.stage, device=device)
+        if instruments.torch_profile is not None:
+            instruments.torch_profile.finish()
+    except OSError as error:
+        output.complain(f"the profile cannot be written: {error.strerror or error}")
 
 
 def send_outputs(seat: Seat, courier: FileCourier) -> None:
     """Have sent what was left in files that the coordinator cannot see."""
-    courier.send("weights", Path(seat.welcome.weights_path))
+    courier.send("weights", found(Path(seat.welcome.weights_path)))
     courier.send("profile", profile_path(seat))
     courier.send("torch-profile", torch_profile_path(seat))
     courier.send("events", events_path(seat))

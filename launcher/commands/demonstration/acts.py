@@ -16,7 +16,7 @@ from dni_async.launcher.commands.demonstration.sizing import second_epochs, unki
 from dni_async.launcher.commands.demonstration.words import of_killing, seen
 from dni_async.launcher.report.terminal.sentences import say
 from dni_async.launcher.report.terminal.tables import print_comparison
-from dni_async.launcher.run import run
+from dni_async.launcher.run import Done, run
 from dni_async.launcher.run_folder.folder import RunFolder
 
 __all__ = ["first_act", "second_act"]
@@ -40,12 +40,13 @@ def first_act(
     what = "beside plain backpropagation in one process" if config.baseline else "by itself"
     _title(console, f"First act: every layer in a process of its own, {what}")
     folder = RunFolder(run_dir)
-    _, report = run(
+    done = run(
         config, folder, console, overwrite=overwrite, report_copy=copy, watcher=Curtain(ends_at)
     )
-    print_comparison(report, console)
-    say(console, seen(report))
-    return report
+    print_comparison(done.report, console)
+    say(console, seen(done.report))
+    _complain(done, console)
+    return done.report
 
 
 def second_act(
@@ -74,8 +75,15 @@ def second_act(
         baseline=False,
         checkpoint_every=config.checkpoint_every or CHECKPOINT_EVERY,
     )
-    _, report = run(again, RunFolder(run_dir), console, overwrite=overwrite, watcher=killing)
-    say(console, of_killing(killing.killed, killing.restart, report["runs"][0]))
+    done = run(again, RunFolder(run_dir), console, overwrite=overwrite, watcher=killing)
+    say(console, of_killing(killing.killed, killing.restart, done.report["runs"][0]))
+    _complain(done, console)
+
+
+def _complain(done: Done, console: Console) -> None:
+    """Say what could not be left where it belongs."""
+    for sentence in done.failures:
+        say(console, sentence)
 
 
 def _title(console: Console, text: str) -> None:

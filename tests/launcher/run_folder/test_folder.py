@@ -150,7 +150,7 @@ def test_a_reopened_folder_goes_on_with_what_stays_and_drops_what_was_half_made(
 def test_a_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.create("")
-    with pytest.raises(DniError, match="report: cannot be written: No space left on device"):
+    with pytest.raises(DniError, match="report: /dev/full cannot be written: No space left"):
         folder.write_report({}, Path("/dev/full"))
     folder.close()
 

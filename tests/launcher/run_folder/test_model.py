@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import safetensors.numpy
 
 from dni_async import DniError
 from dni_async.files.beside import read_values
+from dni_async.files.elsewhere import elsewhere
 from dni_async.files.weights import TensorForm, WeightsForm
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.model import join_model
@@ -58,8 +61,8 @@ def leave(folder: RunFolder, *parts: Weights, beside: dict[str, Any] | None = No
 
 def test_the_stages_weights_become_one_model(folder: RunFolder) -> None:
     leave(folder, lower(), upper())
-    path = join_model(folder, STAGES)
-    assert path == folder.path / "model.safetensors"
+    assert join_model(folder, STAGES) is None
+    path = folder.path / "model.safetensors"
     whole = safetensors.numpy.load_file(path)
     assert whole.keys() == {"0.weight", "0.bias", "2.weight"}
     for name, array in (lower() | upper()).items():
@@ -74,7 +77,8 @@ def test_what_modules_keep_beside_their_weights_lies_in_a_file_beside_them(
     mean = np.full(2, 5, np.float32)
     values = {"2.mean": {"tensor": "2.mean/0"}, "2.temperature": 0.5, "2._extra_state": [1]}
     leave(folder, lower(), upper() | {"own/2.mean/0": mean}, beside=values)
-    assert "own/2.mean/0" not in safetensors.numpy.load_file(join_model(folder, STAGES))
+    join_model(folder, STAGES)
+    assert "own/2.mean/0" not in safetensors.numpy.load_file(folder.model)
     beside = safetensors.numpy.load_file(folder.model_state)
     assert beside.keys() == {"2.mean/0"}
     assert np.array_equal(beside["2.mean/0"], mean)
@@ -124,7 +128,6 @@ def test_what_is_not_the_stages_own_is_one_sentence_and_all_stays(
 @pytest.mark.parametrize(
     "damage",
     [
-        Path.unlink,
         lambda path: path.write_bytes(b""),
         lambda path: path.write_bytes(path.read_bytes()[:-1]),
         lambda path: path.write_bytes(b"\xff" * 100),
@@ -143,10 +146,56 @@ def test_a_broken_file_is_one_sentence_too(
     assert folder.stage_weights(1).is_file()
 
 
-def test_a_model_that_cannot_be_written_leaves_the_weights_of_the_stages(folder: RunFolder) -> None:
+def test_weights_that_no_place_took_are_asked_for_in_the_stages_log(folder: RunFolder) -> None:
     leave(folder, lower(), upper())
-    (folder.path / "model.safetensors.part").mkdir()
-    with pytest.raises(DniError, match=rf"model: cannot be written: .*; .* in {folder.weights}"):
+    folder.stage_weights(0).unlink()
+    with pytest.raises(DniError, match=rf"stage 0 left no weights; .*: {folder.log(0)}"):
+        join_model(folder, STAGES)
+    folder.close()
+    assert folder.stage_weights(1).is_file()
+
+
+@pytest.fixture
+def no_model(folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The run directory takes no model; gives the folder for what is elsewhere."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (folder.path / f"model.safetensors.{os.getpid()}.part").mkdir()
+    return elsewhere(folder.model).parent
+
+
+def test_a_model_that_its_place_does_not_take_is_elsewhere(
+    folder: RunFolder, no_model: Path
+) -> None:
+    leave(folder, lower(), upper())
+    said = join_model(folder, STAGES)
+    assert said == (
+        f"model: {folder.path}/model.safetensors cannot be written: Is a directory; "
+        f"it is {no_model}/model.safetensors"
+    )
+    assert folder.model == no_model / "model.safetensors"
+    assert len(safetensors.numpy.load_file(folder.model)) == 3
+    assert not folder.weights.exists()
+    folder.close()
+    assert folder.model.is_file()
+
+
+def test_a_model_that_nothing_takes_leaves_the_weights_of_the_stages(
+    folder: RunFolder, no_model: Path
+) -> None:
+    leave(folder, lower(), upper())
+    no_model.write_text("")
+    with pytest.raises(DniError, match=rf"cannot be written: .*; the stages' .* {folder.weights}"):
         join_model(folder, STAGES)
     folder.close()
     assert folder.stage_weights(0).is_file()
+
+
+def test_stages_weights_that_are_elsewhere_are_joined(folder: RunFolder, no_model: Path) -> None:
+    leave(folder, lower(), upper())
+    other = elsewhere(folder.stage_weights(0))
+    other.parent.mkdir(mode=0o700)
+    folder.stage_weights(0).rename(other)
+    assert folder.stage_weights(0) == other
+    assert join_model(folder, STAGES) is not None
+    assert len(safetensors.numpy.load_file(folder.model)) == 3
+    assert not other.exists()
