@@ -1,8 +1,8 @@
 """Sockets: control between coordinator and workers, frames between neighbours.
 
-With ``channels``, the ends that it makes, and ``gate``, which asks who may connect, the only
-modules that know ZeroMQ. Every socket has one peer (a ROUTER apart), never blocks on sending (the
-window bounds what is in flight) and lingers a bounded time.
+With ``channels``, the ends that it makes, ``gate``, which asks who may connect, and ``rings``,
+which makes keys, the only modules that know ZeroMQ. Every socket has one peer (a ROUTER apart),
+never blocks on sending (the window bounds what is in flight) and lingers a bounded time.
 """
 
 from __future__ import annotations
