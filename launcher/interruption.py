@@ -84,8 +84,10 @@ def _raising(signals: Iterable[int], *, again: Callable[[int], None]) -> Iterato
             again(signum)
             return
         seen.append(signum)
+        output.hurry(is_on=True)
         raise Interrupted(signum)
 
+    output.hurry(is_on=False)
     before = {signum: signal.signal(signum, handle) for signum in signals}
     try:
         yield

@@ -76,14 +76,15 @@ class MarkedProcess:
                 pytest.fail(f"{pattern!r} did not appear in:\n{self.output}")
         return found
 
-    def wait_until(self, has_come: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+    def wait_until(self, has_come: Callable[[], bool], *, reads: bool = True) -> None:
         """Read output, if any comes, until that is so; the process must not end before."""
-        deadline = time.monotonic() + deadline_s
+        deadline = time.monotonic() + DEADLINE_S
         while not has_come():
             if time.monotonic() > deadline or self.process.poll() is not None:
                 pytest.fail(f"it did not come in:\n{self.output}")
             assert self.process.stdout is not None
-            if select.select([self.process.stdout], [], [], 0.05)[0]:
+            heard = [self.process.stdout] if reads else []
+            if select.select(heard, [], [], 0.05)[0]:
                 self._read(deadline)
 
     def finds(self, pattern: str) -> bool:

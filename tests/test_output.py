@@ -85,6 +85,20 @@ def test_a_descriptor_that_does_not_wait_gets_all_of_it() -> None:
     assert len(done.stdout) == 1_000_001
 
 
+def test_a_reader_that_stands_still_holds_nobody_up_who_is_in_a_hurry() -> None:
+    read, write = os.pipe()
+    with at(write) as stream:
+        lasting = output.lasting(stream)
+        output.hurry(is_on=True)
+        try:
+            print("x" * 1_000_000, file=lasting, flush=True)
+        finally:
+            output.hurry(is_on=False)
+    os.close(write)
+    with os.fdopen(read, "rb") as heard:
+        assert 0 < len(heard.read()) < 1_000_000
+
+
 def test_letters_that_an_encoding_lacks_are_escaped() -> None:
     read, write = os.pipe()
     with os.fdopen(write, "w", encoding="ascii") as stream:

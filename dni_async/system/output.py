@@ -22,6 +22,7 @@ __all__ = [
     "fill_descriptors",
     "flush",
     "has_terminal",
+    "hurry",
     "last",
     "lasting",
     "lasting_output",
@@ -32,6 +33,8 @@ __all__ = [
 
 _SHOW_CURSOR = b"\x1b[?25h\r\n"
 _WAIT_S = 1.0  # for a descriptor that does not wait by itself, and looked at again then
+_AT_ONCE = select.PIPE_BUF  # bytes that are taken without waiting where any are
+_hurry = {"is_on": False}
 # Of standard output: why not all could be written, what is said then, and where.
 _lost: dict[str, Any] = {"error": None, "remark": "", "beside": None}
 
@@ -73,6 +76,14 @@ def carry_on(remark: str) -> None:
     It names the reason and ends with remark, on standard error where that can be written.
     """
     _lost["remark"] = remark
+
+
+def hurry(*, is_on: bool) -> None:
+    """Whether who reads and does not (Ctrl-S, a pager that stands) may hold this process up.
+
+    In a hurry, as when a signal has asked for its end, what is not taken within a second is lost.
+    """
+    _hurry["is_on"] = is_on
 
 
 def unwritten() -> OSError | None:
@@ -146,16 +157,29 @@ class _Descriptor(io.FileIO):
     def __init__(self, number: int, lost: Callable[[OSError], None]) -> None:
         super().__init__(number, "w", closefd=False)
         self._lost = lost
+        self._patience_s = _WAIT_S  # in a hurry, with a reader that is there and does not read
 
     def write(self, data: Any, /) -> int:
         """Number of bytes that are done with. Waits where another made the descriptor not wait."""
+        size = memoryview(data).nbytes
         try:
-            while (count := super().write(data)) is None:
+            while True:
+                if _hurry["is_on"] and not self._has_room():
+                    return size
+                count = super().write(data[:_AT_ONCE] if _hurry["is_on"] else data)
+                if count is not None:
+                    return count
                 select.select([], [self], [], _WAIT_S)
         except OSError as error:
             self._lost(error)
-            return memoryview(data).nbytes
-        return count
+            return size
+
+    def _has_room(self) -> bool:
+        """Whether so much is taken at once, now or in a moment; waited for once."""
+        if select.select([], [self], [], self._patience_s)[1]:
+            return True
+        self._patience_s = 0.0
+        return False
 
 
 class _Lasting(io.TextIOWrapper):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import os
 import signal
+import struct
+import termios
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,6 +125,21 @@ def stop_reading(run: Launch) -> None:
     run.hang_up()
 
 
+def stand_still(run: Launch) -> None:
+    """As a pager or a terminal does that was stopped: the pipe fills up, and nobody reads."""
+    assert run.process.stdout is not None
+    pipe = run.process.stdout.fileno()
+    fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, 4096)
+    run.wait_until(lambda: held(pipe) > 4096 - 100, reads=False)  # an epoch's line has no room
+    run.interrupt()
+    run.process.wait(20)
+
+
+def held(pipe: int) -> int:
+    """Bytes that wait in it."""
+    return struct.unpack("i", fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)))[0]
+
+
 NOTHING_ELSE: Final = "nothing else than otherwise"
 NOTHING_TO_SAY: Final = "the run goes on quietly to its end"
 HANGUP_IGNORED: Final = Beginning(ignored=(signal.SIGHUP,))
@@ -164,6 +182,14 @@ OUTPUT: Final = (
         (*SHORT, "--epochs=60"),
         hang_up,
         columns=80,
+    ),
+    Way(
+        "a reader that does not read (`\\| less`, Ctrl-S), then Ctrl-C",
+        "the workers train on; at the signal what is not read within a second is lost",
+        130,
+        "interrupted",
+        flags=LONG,
+        then=stand_still,
     ),
     Way(
         "`PYTHONIOENCODING=ascii`, or a locale with few letters",
