@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dni_async.wire.codec import Buffer
-from dni_async.wire.messages import Hello, Message
+from dni_async.wire.messages import Hello, Message, Progress
 from tests.simulation.world import Process, Violation, World
 
 __all__ = ["Channel", "Control", "Network", "Transport", "Waiting", "Wire", "short"]
@@ -110,6 +110,8 @@ class Control:
             world.note(self.owner.name, f"says {short(message)}")
         if self.out is not None and self.is_open:
             self.out.say((self.peer, message))
+        if not isinstance(message, Progress):
+            self.owner.said()
 
     def offer(self, message: Message) -> bool:
         """As send: it is always taken."""

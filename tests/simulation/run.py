@@ -29,6 +29,7 @@ __all__ = ["Outcome", "SimulatedRun", "simulate"]
 FORK_S = 0.01  # a process runs after up to this
 REAP_S = 0.003  # its end is known after up to this
 SERVER_S = 2.0  # there is another fork server after up to this
+KNOWN_S = 0.3  # the first update is told at once
 PARTING_S = 4.0  # see the fork server
 STILL_S = 90.0  # longer than every time-out: nobody brings the run on any more
 MAX_LAUNCHES = 30
@@ -246,19 +247,18 @@ class SimulatedRun:
     # --- deaths ----------------------------------------------------------------------------------
 
     def arm(self, process: Process | None = None) -> None:
-        """Deaths at somebody's n-th doing."""
+        """Deaths at somebody's n-th doing or word."""
         for death in list(self._deaths):
-            is_ours = death.op and (
-                (death.role == "launcher" and process is None)
-                or (
-                    death.role == "worker"
-                    and isinstance(process, WorkerProcess)
-                    and process.stage == death.stage
-                )
-            )
-            if is_ours:
+            if not death.op and not death.word:
+                continue
+            who: Process | None = None
+            if death.role == "launcher" and process is None:
+                who = self.launcher
+            elif death.role == "worker" and isinstance(process, WorkerProcess):
+                who = process if process.stage == death.stage else None
+            if who is not None and who.dies_at is None and not who.words:
                 self._deaths.remove(death)
-                (process or self.launcher).dies_at = death.op  # type: ignore[union-attr]
+                who.dies_at, who.words = death.op or None, death.word
 
     def after_death(self) -> None:
         """Deaths that follow on the one that has just been."""
@@ -273,7 +273,7 @@ class SimulatedRun:
         share = (batch_id + 1) / self.scenario.num_ids
         is_last = batch_id + 1 >= self.scenario.num_ids - self.scenario.test_batches
         for death in list(self._deaths):
-            if death.op or death.after_s >= 0:
+            if death.op or death.word or death.after_s >= 0:
                 continue
             if death.work <= share:
                 self._deaths.remove(death)
@@ -296,6 +296,7 @@ class SimulatedRun:
     def _ask_to_stop(self) -> None:
         if self.launcher is not None:
             self.launcher.ask_to_stop()
+        self.after_death()
 
     def _kill(self, death: Death) -> None:
         launcher = self.launcher
@@ -304,10 +305,10 @@ class SimulatedRun:
             case "worker":
                 worker = self.workers.get(death.stage)
                 if worker is not None and worker.is_alive:
-                    worker.dies_at = worker.ops + self.world.draw.randint(0, 3)
                     if self.world.random() < 0.5:
                         worker.kill()
                     else:
+                        worker.dies_at = worker.ops + self.world.draw.randint(1, 4)
                         self.world.soon(0.02, worker.kill)
             case "launcher":
                 if launcher is not None and launcher.is_alive:
@@ -362,8 +363,18 @@ class SimulatedRun:
     def learnt(self, stage: int, batch_id: int) -> None:
         """A stage has learnt from a batch."""
         self.world.moved()
+        worker = self.workers[stage]
+        if worker.learnt_at is None:
+            worker.learnt_at = self.world.now
         if stage + 1 == self.scenario.num_stages:
             self.head_learnt.add(batch_id)
+
+    def dies(self, stage: int, waits_s: float) -> None:
+        """A worker's death is known, and its replacement is to wait for so long."""
+        worker = self.workers.get(stage)
+        learnt_at = None if worker is None else worker.learnt_at
+        if waits_s > 0 and learnt_at is not None and self.world.now - learnt_at > KNOWN_S:
+            raise Violation("a replacement waits though the one before had learnt", f"{waits_s} s")
 
     def begins_at(self, batch_id: int) -> None:
         """A launch goes on with that batch: what was learnt from there on is forgotten."""

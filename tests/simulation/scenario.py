@@ -21,14 +21,16 @@ class Death:
     """Somebody is killed. role: "machine" is everybody, and what is not on disk is gone.
 
     work: when the source is that far in the order of work, from 0 to 1; beyond 1, so many seconds
-    after the last batch. op: or, where it is not 0, instead of its op-th doing. after_s: or, where
-    it is not negative, so long after the death before.
+    after the last batch. op: or, where it is not 0, instead of its op-th doing. word: or, where it
+    is not 0, around its word-th word to the coordinator that is no Progress. after_s: or, where it
+    is not negative, so long after the death before, or the wish to end.
     """
 
     role: Role
     stage: int = 0
     work: float = 0.0
     op: int = 0
+    word: int = 0
     after_s: float = -1.0
 
 
@@ -171,7 +173,7 @@ def draw(seed: int) -> Scenario:
         speeds=tuple(chance.choice((0.001, 0.004, 0.02)) for _ in range(num_stages)),
         losses=tuple(round(chance.uniform(0.1, 1.0), 3) for _ in range(epochs)),
         latency_s=chance.choice((0.0005, 0.003, 0.003, 0.02)),
-        stop_at=chance.random() * 1.1 if chance.random() < 0.12 else 2.0,
+        stop_at=chance.random() * 1.1 if chance.random() < 0.2 else 2.0,
         bad_writes=chance.choice((0.0, 0.0, 0.0, 0.0, 0.02, 0.2)),
         deaths=_deaths(chance, num_stages),
         stalls=_stalls(chance, num_stages),
@@ -191,7 +193,7 @@ def _learning(chance: random.Random) -> dict[str, Any]:
 
 
 def _checkpoints(chance: random.Random) -> dict[str, Any]:
-    found: dict[str, Any] = {"keep_checkpoints": chance.choice((1, 1, 2, 3))}
+    found: dict[str, Any] = {"keep_checkpoints": chance.choice((1, 1, 1, 2, 3))}
     kind = chance.random()
     if kind < 0.4:
         found["checkpoint_every"] = str(chance.randint(1, 8))
@@ -210,22 +212,23 @@ def _endings(chance: random.Random, epochs: int) -> dict[str, Any]:
 
 
 def _deaths(chance: random.Random, num_stages: int) -> tuple[Death, ...]:
-    """None, one or several; at any moment, or around another."""
+    """None, one or several; at any moment, or around a word or another death."""
     deaths: list[Death] = []
     for place in range(chance.choice((0, 1, 1, 1, 2, 2, 3, 5))):
-        role: Role = "worker"
-        kind = chance.random()
-        if kind > 0.75:
-            role = "launcher" if kind < 0.86 else "machine" if kind < 0.97 else "fork server"
+        role: Role = chance.choices(
+            ("worker", "launcher", "machine", "fork server"), (76, 9, 9, 6)
+        )[0]
         stage = chance.randrange(num_stages)
-        around = chance.random()
-        if place and around < 0.4:
+        kind = chance.random()
+        if place and kind < 0.4:
             after_s = 10 ** chance.uniform(-3.5, 0.5)
-            if around < 0.2:  # a neighbour, together with it
+            if kind < 0.25:  # a neighbour, together with it
                 stage = max(0, min(num_stages - 1, deaths[-1].stage + chance.choice((-1, 0, 1))))
             deaths.append(Death(role, stage, after_s=after_s))
-        elif around > 0.93:
+        elif kind > 0.95:
             deaths.append(Death(role, stage, op=chance.randint(1, 12)))
+        elif kind > 0.75 and role == "worker":
+            deaths.append(Death(role, stage, word=chance.randint(1, 12)))
         else:
             deaths.append(Death(role, stage, work=round(chance.random() * 1.08, 4)))
     return tuple(deaths)
@@ -235,5 +238,6 @@ def _stalls(chance: random.Random, num_stages: int) -> tuple[Stall, ...]:
     if chance.random() < 0.8:
         return ()
     plane: Literal["link", "control"] = chance.choice(("link", "control"))
-    seconds = 10 ** chance.uniform(-2, 0.7)
+    # A process and the launcher on one host; last words are waited for half a second.
+    seconds = 10 ** chance.uniform(-2, 0.7 if plane == "link" else -0.4)
     return (Stall(plane, chance.randrange(num_stages), chance.random(), seconds),)

@@ -103,6 +103,7 @@ class WorkerProcess(Process):
         self._then: Callable[[Any], None] = self._seated
         self._is_waiting = False
         self.has_computed = False
+        self.learnt_at: float | None = None
 
     def begin(self) -> None:
         """The process runs."""

@@ -63,7 +63,8 @@ class World:
 
 class Process:
     """Whatever can be killed. name: for people. ops: how many things it has done so far that
-    others see; dies_at: it dies instead of the one with that number.
+    others see; dies_at: it dies instead of the one with that number. words: how many words of it
+    until its death is near; 0: it is not.
     """
 
     pid = 0
@@ -74,6 +75,14 @@ class Process:
         self.is_alive = True
         self.ops = 0
         self.dies_at: int | None = None
+        self.words = 0
+
+    def said(self) -> None:
+        """It has said a word."""
+        if self.words:
+            self.words -= 1
+            if not self.words:
+                self.dies_at = self.ops + self.world.draw.randint(1, 4)
 
     def op(self) -> None:
         """It is about to do something that others see."""
