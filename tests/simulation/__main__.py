@@ -1,47 +1,75 @@
-"""``python -m tests.simulation``: simulate runs by the seeds of their scenarios."""
+"""``python -m tests.simulation``: simulate whole runs, by the seeds of their scenarios."""
 
 from __future__ import annotations
 
 import argparse
-import time
-import traceback
+from contextlib import nullcontext
+from pathlib import Path
 
+from tests.simulation.faults import FAULTS, put_back
+from tests.simulation.long_run import Sums, of_moments, of_seeds
+from tests.simulation.moments import ROLES
 from tests.simulation.run import simulate
 from tests.simulation.scenario import Scenario, draw
-from tests.simulation.world import Violation
+from tests.simulation.shrinking import shrunk
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--scenario")
-    parser.add_argument("--seeds", type=int, default=200)
-    parser.add_argument("--first", type=int, default=0)
-    options = parser.parse_args()
-    if options.seed is not None or options.scenario:
-        scenario = Scenario.from_json(options.scenario) if options.scenario else draw(options.seed)
-        print(scenario)
-        trace: list[str] = []
-        try:
-            print(simulate(scenario, trace=trace))
-            print("\n".join(trace))
-        except BaseException:
-            print("\n".join(trace))
-            raise
-        return 0
-    began, failures = time.process_time(), {}
-    for seed in range(options.first, options.first + options.seeds):
-        try:
-            simulate(draw(seed))
-        except Violation as violation:
-            failures.setdefault(violation.kind, []).append((seed, str(violation)))
-        except Exception as error:
-            failures.setdefault(f"crash {error!r}"[:100], []).append((seed, traceback.format_exc()))
-    took = time.process_time() - began
-    print(f"{options.seeds} seeds in {took:.1f} s, {1000 * took / options.seeds:.1f} ms each")
-    for kind, seen in failures.items():
-        print(f"== {kind}: {len(seen)}: seeds {[s for s, _ in seen][:12]}\n{seen[0][1]}")
-    return 1 if failures else 0
+    """The exit code: 1 where something happened that must not."""
+    options = _options()
+    with put_back(options.fault) if options.fault else nullcontext():
+        if options.seed is not None or options.scenario:
+            scenario = draw(options.seed or 0)
+            if options.scenario:
+                scenario = Scenario.from_json(options.scenario)
+            _show(shrunk(scenario) if options.shrink else scenario)
+            return 0
+        if options.moments:
+            for role in [options.role] if options.role else ROLES:
+                out = options.out
+                if out is not None:
+                    out = out.with_name(f"{out.stem}-{role.replace(' ', '-')}{out.suffix}")
+                print(f"{role}: ", end="")
+                sums = of_moments(role, options.moments, options.first, options.processes, out)
+                _tell(sums)
+            return 0
+        sums = of_seeds(options.first, options.seeds, options.processes, options.out)
+        _tell(sums)
+        return 1 if sums.counts else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    add = parser.add_argument
+    add("--seed", type=int, help="simulate this one and print all that happens")
+    add("--scenario", help="the same of one that is given as JSON")
+    add("--shrink", action="store_true", help="before it is shown, make it as small as it can be")
+    add("--seeds", type=int, default=1000, help="simulate so many")
+    add("--first", type=int, default=0, help="the first of them")
+    add("--moments", type=int, help="instead: so many moments at which one of a role dies")
+    add("--role", choices=ROLES, help="only that role")
+    add("--processes", type=int, default=1)
+    add("--out", type=Path, help="where to keep what came of it, as JSON")
+    add("--fault", choices=FAULTS, help="with this fault put back")
+    return parser.parse_args()
+
+
+def _show(scenario: Scenario) -> None:
+    print(scenario.to_json())
+    trace: list[str] = []
+    try:
+        outcome = simulate(scenario, trace=trace)
+    finally:
+        print("\n".join(line for line in trace if "says Progress" not in line))
+    print(outcome)
+
+
+def _tell(sums: Sums) -> None:
+    print(", ".join(f"{count:,} {what}" for what, count in sorted(sums.totals.items())))
+    for kind, count in sums.counts.most_common():
+        _, text, scenario = next(each for each in sums.failures if each[0] == kind)
+        print(f"{kind}: {count}, such as\n  {text}\n  --seed {scenario.seed}")
+        print(f"  --scenario '{shrunk(scenario).to_json()}'")
 
 
 if __name__ == "__main__":

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest import mock
@@ -17,8 +19,10 @@ from dni_async.decisions.words import KeptWords
 from dni_async.launcher.decisions import deaths, succession
 from dni_async.launcher.decisions.state import BACK_OFF_S, MAX_BACK_OFF_S, Vacancies
 from dni_async.launcher.run_folder.checkpoints import OpenCheckpoints
+from dni_async.workers.reporting.telling import Telling
+from tests.simulation.scenario import Death, Scenario, draw
 
-__all__ = ["FAULTS", "put_back"]
+__all__ = ["FAULTS", "Fault", "put_back"]
 
 Patches = Callable[[], list[AbstractContextManager[Any]]]
 
@@ -31,20 +35,23 @@ def _two_ends() -> list[AbstractContextManager[Any]]:
             is_end = isinstance(item, Mark) and item.kind == "stop"
             yield dataclasses.replace(item, epoch=epochs) if is_end else item
 
-    return [mock.patch("dni_async.config.assembly.plan_work", plan)]
+    return [
+        mock.patch("dni_async.config.assembly.plan_work", plan),
+        mock.patch.object(Telling, "may_end", return_value=True),  # else it has no time to show
+    ]
 
 
 def _unverified() -> list[AbstractContextManager[Any]]:
     """A checkpoint is sealed whatever was read back of its parts."""
-    return [mock.patch("dni_async.launcher.run_folder.checkpoints.fault_in", lambda *_: None)]
+    return [mock.patch("dni_async.launcher.run_folder.checkpoints.fault_in", return_value=None)]
 
 
 def _not_told_again() -> list[AbstractContextManager[Any]]:
     """What a worker said in the instant of its death is said by nobody else."""
     return [
-        mock.patch.object(KeptWords, "hand_over", lambda *_: []),
-        mock.patch.object(KeptWords, "again", lambda *_: []),
-        mock.patch("dni_async.launcher.decisions.progress.ask_again", lambda *_: []),
+        mock.patch.object(KeptWords, "hand_over", return_value=[]),
+        mock.patch.object(KeptWords, "again", return_value=[]),
+        mock.patch("dni_async.launcher.decisions.progress.ask_again", return_value=[]),
     ]
 
 
@@ -53,7 +60,8 @@ def _always_back_off() -> list[AbstractContextManager[Any]]:
 
     def delay_s(self: Vacancies, stage: int, *, has_failed: bool) -> float:
         before = self._delays.get(stage)
-        self._delays[stage] = 0.0 if before is None else min(max(2 * before, BACK_OFF_S), MAX_BACK_OFF_S)
+        longer_s = min(max(2 * (before or 0.0), BACK_OFF_S), MAX_BACK_OFF_S)
+        self._delays[stage] = 0.0 if before is None else longer_s
         return self._delays[stage]
 
     return [mock.patch.object(Vacancies, "_delay_s", delay_s)]
@@ -61,7 +69,7 @@ def _always_back_off() -> list[AbstractContextManager[Any]]:
 
 def _pruned() -> list[AbstractContextManager[Any]]:
     """A checkpoint may go that a worker was told to start from."""
-    return [mock.patch.object(OpenCheckpoints, "lend", lambda *_: None)]
+    return [mock.patch.object(OpenCheckpoints, "lend", return_value=None)]
 
 
 def _bye_beside_a_death() -> list[AbstractContextManager[Any]]:
@@ -97,27 +105,103 @@ def _marker_lost() -> list[AbstractContextManager[Any]]:
 
 def _neighbours_of_the_dead() -> list[AbstractContextManager[Any]]:
     """A replacement that waits for a neighbour which has died meanwhile is left to wait."""
-    return [mock.patch.object(succession, "_beside", lambda *_: [])]
+    return [mock.patch.object(succession, "_beside", return_value=[])]
 
 
-FAULTS: Final[Mapping[str, Patches]] = {
-    "two names for the end": _two_ends,
-    "sealed unverified": _unverified,
-    "words are not told again": _not_told_again,
-    "every death backs off": _always_back_off,
-    "pruned while a worker starts from it": _pruned,
-    "Bye beside a death": _bye_beside_a_death,
-    "not synced": _unsynced,
-    "a marker is lost with a death": _marker_lost,
-    "who waits for the dead": _neighbours_of_the_dead,
+def _source_dies_at_the_end(chance: random.Random, scenario: Scenario) -> Scenario:
+    """When it has come to its end, and is asked to end."""
+    settings = {"rule": "dni", "targets": "bootstrap"}
+    return dataclasses.replace(
+        scenario,
+        settings=settings,
+        num_stages=max(3, scenario.num_stages),
+        test_batches=0,
+        latency_s=0.05,
+        stop_at=1.0,
+        deaths=(Death("worker", after_s=chance.uniform(0.0, 0.3)),),
+        stalls=(),
+        max_restarts=99,
+    )
+
+
+def _dies_around_a_word(chance: random.Random, scenario: Scenario) -> Scenario:
+    """The head, or the one below it."""
+    num_stages = max(2, scenario.num_stages)
+    death = Death("worker", num_stages - 1, word=chance.randint(4, 12))
+    settings = {"rule": "dni", "targets": "bootstrap"}
+    return dataclasses.replace(
+        scenario, settings=settings, num_stages=num_stages, deaths=(death,), stop_at=2.0,
+        max_restarts=99,
+    )  # fmt: skip
+
+
+def _dies_behind_checkpoints(chance: random.Random, scenario: Scenario) -> Scenario:
+    """Of which one is kept, and many are made."""
+    num_stages = max(2, scenario.num_stages)
+    death = Death("worker", chance.randrange(num_stages), work=chance.uniform(0.3, 0.9))
+    settings = {
+        "rule": "dni",
+        "targets": "bootstrap",
+        "checkpoint_every": "1",
+        "keep_checkpoints": 1,
+    }
+    return dataclasses.replace(
+        scenario, settings=settings, num_stages=num_stages, deaths=(death,), stop_at=2.0,
+        max_restarts=99, bad_writes=0.0,
+    )  # fmt: skip
+
+
+def _fork_server_dies(chance: random.Random, scenario: Scenario) -> Scenario:
+    """Towards the end."""
+    return dataclasses.replace(
+        scenario, deaths=(Death("fork server", work=chance.uniform(0.7, 1.02)),), stop_at=2.0
+    )
+
+
+def _stage_dies_twice(chance: random.Random, scenario: Scenario) -> Scenario:
+    """The second time when it has learnt for a while."""
+    stage = chance.randrange(scenario.num_stages)
+    deaths = (
+        Death("worker", stage, work=0.1),
+        Death("worker", stage, after_s=chance.uniform(0.3, 1)),
+    )
+    settings = {"rule": "dni", "targets": "bootstrap"}
+    return dataclasses.replace(
+        scenario, settings=settings, deaths=deaths, epochs=5, train_batches=9, stop_at=2.0,
+        max_restarts=99,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fault:
+    """patches: what puts it back. focus: makes of a scenario one in which it shows sooner, where
+    any one does so seldom.
+    """
+
+    patches: Patches
+    focus: Callable[[random.Random, Scenario], Scenario] | None = None
+
+    def scenario(self, seed: int) -> Scenario:
+        """The seed's, or one of the fault's own."""
+        drawn = draw(seed)
+        return drawn if self.focus is None else self.focus(random.Random(f"focus {seed}"), drawn)
+
+
+FAULTS: Final[Mapping[str, Fault]] = {
+    "sealed unverified": Fault(_unverified),
+    "every death backs off": Fault(_always_back_off, _stage_dies_twice),
+    "pruned while a worker starts from it": Fault(_pruned, _dies_behind_checkpoints),
+    "not synced": Fault(_unsynced),
+    "a marker is lost with a death": Fault(_marker_lost),
+    "who waits for the dead": Fault(_neighbours_of_the_dead),
 }
-"""What each makes of the program: its first sentence says it."""
+"""What each makes of the program: the first sentence of its patches says it."""
 
 
 @contextmanager
 def put_back(name: str) -> Iterator[None]:
     """Within the block the program has that fault."""
     with ExitStack() as stack:
-        for patch in FAULTS[name]():
+        for patch in FAULTS[name].patches():
             stack.enter_context(patch)
         yield

@@ -378,7 +378,9 @@ class _Heard:
             launcher.op()
             if isinstance(action, Note) and " was refused: " in action.text:
                 raise Violation("a worker that keeps to the protocol was refused", action.text)
-            if isinstance(action, EnterDeath):
+            if isinstance(action, EnterEpoch):
+                launcher.host.enters(action.epoch.epoch, action.epoch.num_samples)
+            elif isinstance(action, EnterDeath):
                 vacancy = self._machine._state.vacancies.open[action.stage]
                 launcher.host.dies(action.stage, vacancy.begins_at - world.now)
             if isinstance(action, EnterEpoch | EnterStart | EnterDeath | KeepSaved):

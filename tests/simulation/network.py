@@ -111,7 +111,7 @@ class Control:
         if self.out is not None and self.is_open:
             self.out.say((self.peer, message))
         if not isinstance(message, Progress):
-            self.owner.said()
+            self.owner.said(message)
 
     def offer(self, message: Message) -> bool:
         """As send: it is always taken."""

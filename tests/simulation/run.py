@@ -14,6 +14,7 @@ from typing import Any
 from dni_async.files import names
 from dni_async.launcher.places.local import Exited, Started
 from dni_async.launcher.run_folder.resume import identity
+from dni_async.wire.messages import EpochLoss, EpochTrained
 from dni_async.workers.startup.assignment import Assignment
 from tests.simulation import checks
 from tests.simulation.disk import Disk
@@ -77,6 +78,9 @@ class SimulatedRun:
         self._stalls = list(scenario.stalls)
         self._after = 0  # the first death that may wait for the one before
         self.had_worker_deaths = 0
+        self._losses: dict[int, WorkerProcess] = {}  # who has told of the loss of an epoch
+        self._known: set[int] = set()  # epochs whose loss is known to two
+        self._deaths_now = 0  # of workers, in this launch
         self.server_until = 0.0  # there is no fork server before then
         self.stop_asked = False
 
@@ -121,6 +125,9 @@ class SimulatedRun:
         self._lifeline = os.pipe()
         self.workers.clear()
         self._all.clear()
+        self._losses.clear()
+        self._known.clear()
+        self._deaths_now = 0
         launcher = self.launcher = self.network.launcher = LauncherProcess(self, number, self._path)
         self.arm()
         self.world.note(launcher.name, "begins")
@@ -181,6 +188,7 @@ class SimulatedRun:
         if code < 0:
             self.outcome.deaths += 1
             self.had_worker_deaths += 1
+            self._deaths_now += 1
         role = f"worker {worker.stage}"
         self.outcome.ops[role] = self.outcome.ops.get(role, 0) + worker.ops
         self.world.soon(REAP_S, self._reaped, launcher, worker, code)
@@ -375,6 +383,21 @@ class SimulatedRun:
         learnt_at = None if worker is None else worker.learnt_at
         if waits_s > 0 and learnt_at is not None and self.world.now - learnt_at > KNOWN_S:
             raise Violation("a replacement waits though the one before had learnt", f"{waits_s} s")
+
+    def said(self, worker: WorkerProcess, message: object) -> None:
+        """A worker has said a word; of a marker behind it a neighbour knows, and of the word."""
+        match message:
+            case EpochLoss(epoch=epoch, num_samples=0):  # the one before had not passed it on
+                self._losses.pop(epoch, None)
+            case EpochLoss(epoch=epoch):
+                self._losses[epoch] = worker
+            case EpochTrained(epoch=epoch) if epoch in self._losses:
+                self._known.add(epoch)
+
+    def enters(self, epoch: int, num_samples: int) -> None:
+        """An epoch is entered: what was said of it is not lost, unless two have died together."""
+        if epoch in self._known and not num_samples and self._deaths_now <= 1:
+            raise Violation("what was said of an epoch is lost", f"of epoch {epoch}")
 
     def begins_at(self, batch_id: int) -> None:
         """A launch goes on with that batch: what was learnt from there on is forgotten."""

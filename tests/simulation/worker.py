@@ -43,6 +43,9 @@ class Host(Protocol):
     def ended(self, worker: WorkerProcess, code: int) -> None:
         """The process has ended; code: minus the signal that killed it."""
 
+    def said(self, worker: WorkerProcess, message: object) -> None:
+        """A worker has said a word."""
+
     def written(self, path: Path) -> None:
         """A shard has been written there."""
 
@@ -112,6 +115,11 @@ class WorkerProcess(Process):
     def wake(self) -> None:
         """Something has come, to be heard as soon as it is not busy."""
         self._wake_by(max(self.world.now, self._busy_until))
+
+    def said(self, message: object) -> None:
+        """As any process; and what it was may be asked for later."""
+        super().said(message)
+        self.host.said(self, message)
 
     def launcher_has_ended(self) -> None:
         """The lifeline tells it."""

@@ -77,7 +77,7 @@ class Process:
         self.dies_at: int | None = None
         self.words = 0
 
-    def said(self) -> None:
+    def said(self, message: object) -> None:
         """It has said a word."""
         if self.words:
             self.words -= 1

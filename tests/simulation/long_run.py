@@ -1,0 +1,136 @@
+"""Many scenarios on several processes, and what they came to."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+import traceback
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.harness.facts import machine
+from tests.simulation.moments import moments
+from tests.simulation.run import Outcome, simulate
+from tests.simulation.scenario import Scenario, draw
+from tests.simulation.shrinking import shrunk
+from tests.simulation.world import Violation
+
+__all__ = ["Sums", "of_moments", "of_seeds"]
+
+CHUNK = 50
+MOST_SHOWN = 20  # failures that are shrunk and kept
+
+
+@dataclass
+class Sums:
+    """Of all that was simulated. failures: kind, what was seen, the scenario; counts: by kind."""
+
+    scenarios: int = 0
+    totals: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[str, str, Scenario]] = field(default_factory=list)
+
+    def add(self, other: Sums) -> None:
+        """What another process has done."""
+        self.scenarios += other.scenarios
+        self.totals += other.totals
+        self.counts += other.counts
+        self.failures += other.failures[: max(0, MOST_SHOWN - len(self.failures))]
+
+    def enter(self, outcome: Outcome) -> None:
+        """What one came to."""
+        self.totals["launches"] += outcome.launches
+        self.totals["workers killed"] += outcome.deaths
+        self.totals["workers replaced"] += outcome.replaced
+        self.totals["runs that were resumed"] += outcome.launches > 1
+        self.totals["runs that ended early"] += outcome.is_early
+        self.totals["batches lost with a death"] += outcome.lost
+        self.totals["epochs missing"] += len(outcome.missing)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it is kept; failures as small as they could be made."""
+        kinds: dict[str, Any] = {}
+        for kind, text, scenario in self.failures:
+            if kind not in kinds:
+                small = shrunk(scenario).to_json()
+                kinds[kind] = {"seed": scenario.seed, "seen": text[:500], "smallest": small}
+        return {
+            "scenarios": self.scenarios,
+            "totals": dict(self.totals),
+            "failures": sum(self.counts.values()),
+            "by_kind": dict(self.counts),
+            "shown": kinds,
+        }
+
+
+def of_seeds(first: int, count: int, processes: int, out: Path | None) -> Sums:
+    """The scenarios of that many seeds."""
+    starts = range(first, first + count, CHUNK)
+    chunks = [range(start, min(start + CHUNK, first + count)) for start in starts]
+    return _run(partial(_seeds), chunks, processes, out, {"first_seed": first, "seeds": count})
+
+
+def of_moments(role: str, count: int, first: int, processes: int, out: Path | None) -> Sums:
+    """That many moments at which one of that role dies."""
+    chunks = [(role, seed) for seed in range(first, first + count)]
+    return _run(_moments, chunks, processes, out, {"role": role, "moments": count}, most=count)
+
+
+def _seeds(chunk: range) -> Sums:
+    return _all(map(draw, chunk))
+
+
+def _moments(chunk: tuple[str, int]) -> Sums:
+    return _all(moments(*chunk))
+
+
+def _all(scenarios: Iterator[Scenario]) -> Sums:
+    sums = Sums()
+    for scenario in scenarios:
+        sums.scenarios += 1
+        try:
+            sums.enter(simulate(scenario))
+        except Violation as violation:
+            sums.counts[violation.kind] += 1
+            sums.failures.append((violation.kind, str(violation), scenario))
+        except Exception as error:
+            kind = f"broken: {type(error).__name__}"
+            sums.counts[kind] += 1
+            sums.failures.append((kind, traceback.format_exc()[-500:], scenario))
+    return sums
+
+
+def _run(
+    work: Any,
+    chunks: list[Any],
+    processes: int,
+    out: Path | None,
+    asked: dict[str, Any],
+    *,
+    most: int | None = None,
+) -> Sums:
+    began, sums = time.perf_counter(), Sums()
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
+        for part in pool.imap_unordered(work, chunks):
+            sums.add(part)
+            took_s = time.perf_counter() - began
+            each_ms = 1000 * took_s / max(1, sums.scenarios)
+            print(
+                f"\r{sums.scenarios:,} scenarios, {sum(sums.counts.values())} failures, "
+                f"{each_ms:.1f} ms each",
+                end="",
+                flush=True,
+            )
+            if most is not None and sums.scenarios >= most:
+                pool.terminate()
+                break
+    print()
+    if out is not None:
+        told = {"facts": machine(), **asked, "processes": processes, "seconds": took_s}
+        out.write_text(json.dumps(told | sums.to_dict(), indent=1) + "\n", encoding="utf-8")
+    return sums

@@ -1,0 +1,34 @@
+"""The simulation finds the faults that the program had, each among a few seeds."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.faults import FAULTS, put_back
+from tests.simulation.run import simulate
+from tests.simulation.world import Violation
+
+# What is seen of each, and among how many seeds at most.
+SEEN = {
+    "sealed unverified": ("the newest checkpoint does not load", 400),
+    "every death backs off": ("a replacement waits though the one before had learnt", 40),
+    "pruned while a worker starts from it": ("a worker failed: CheckpointError", 100),
+    "not synced": ("no checkpoint is found, though one was whole", 400),
+    "a marker is lost with a death": ("nobody goes on", 100),
+    "who waits for the dead": ("somebody was waited for in vain", 400),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_that_is_put_back_is_found(name: str) -> None:
+    kind, most = SEEN[name]
+    kinds = []
+    with put_back(name):
+        for seed in range(most):
+            try:
+                simulate(FAULTS[name].scenario(seed))
+            except Violation as violation:
+                kinds.append(violation.kind)
+                if kind in kinds:
+                    return
+    pytest.fail(f"{most} seeds show {kinds}")
