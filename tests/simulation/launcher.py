@@ -376,7 +376,8 @@ class _Heard:
         launcher, world = self._launcher, self._launcher.world
         for action in self._machine.handle(event):
             launcher.op()
-            if isinstance(action, Note) and " was refused: " in action.text:
+            is_refused = isinstance(action, Note) and " was refused: " in action.text
+            if is_refused and not launcher.host.may_be_late(action.text):
                 raise Violation("a worker that keeps to the protocol was refused", action.text)
             if isinstance(action, EnterEpoch):
                 launcher.host.enters(action.epoch.epoch, action.epoch.num_samples)

@@ -394,6 +394,11 @@ class SimulatedRun:
             case EpochTrained(epoch=epoch) if epoch in self._losses:
                 self._known.add(epoch)
 
+    def may_be_late(self, text: str) -> bool:
+        """Whether what was refused is of one that has died, and another was asked for."""
+        early = ("Hello without the ticket", "Ready was refused", "is awaited in incarnation")
+        return any(each in text for each in early) and self._deaths_now > 0
+
     def enters(self, epoch: int, num_samples: int) -> None:
         """An epoch is entered: what was said of it is not lost, unless two have died together."""
         if epoch in self._known and not num_samples and self._deaths_now <= 1:
