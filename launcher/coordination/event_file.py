@@ -19,7 +19,7 @@ from dni_async.system import output
 __all__ = ["RecordedRun", "recorded_run"]
 
 MAX_EVENTS = 200_000  # some 40 MB, and five hours of ticks
-MAX_BYTES = 256 * 2**20
+MAX_BYTES = 128 * 2**20
 FLUSH_S = 0.5
 
 

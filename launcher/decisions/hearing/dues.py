@@ -15,6 +15,7 @@ from dni_async.wire.messages import (
     EpochTrained,
     Evaluated,
     FileWanted,
+    Hello,
     InboxMoved,
     Join,
     Progress,
@@ -87,6 +88,8 @@ class Dues:
     def judge(self, sender: Sender, peer: str, message: WorkerMessage) -> tuple[Verdict, str]:
         """Whether this one more may be, after all that came before it."""
         match message:
+            case Hello():
+                return self._hello(message)
             case Join():
                 return self._join(peer)
             case Alive():
@@ -142,6 +145,11 @@ class Dues:
             return "refused", f"{MAX_SPARES} spares are enough"
         self._spares = {each: rate for each, rate in self._spares.items() if joined.knows(each)}
         return HEARD
+
+    def _hello(self, message: Hello) -> tuple[Verdict, str]:
+        """Of one that was found dead before this was read another has the place by now."""
+        awaited = self._state.roster.incarnations.get(message.stage, 0)
+        return LATE if message.incarnation < awaited else HEARD
 
     def _ahead(self, epoch: int) -> tuple[Verdict, str]:
         terms = self._state.terms

@@ -213,3 +213,12 @@ def test_nobody_joins_a_run_whose_workers_are_all_its_own() -> None:
     offer = Join(PROTOCOL, 7, "h", "m", 8, 0, "cpu", 0, is_for_any=True, token="t")
     (note,) = notes(run.hear("stranger", offer))
     assert note.endswith("all workers of this run are the launcher's own")
+
+
+def test_a_hello_that_was_read_after_its_sender_had_died_is_passed_over() -> None:
+    run = training(2)
+    run.exit(1)
+    run.tick()
+    run.start(1, 201)
+    run.exit(1, pid=201)
+    assert notes(run.hello(1, 1)) == []
