@@ -15,6 +15,7 @@ from dni_async.errors import WorkerDied
 from dni_async.files.scratch import SCRATCH, make_scratch, remove_scratch
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.others import OthersWatch
+from dni_async.launcher.places.lines import lines_of
 from dni_async.launcher.places.local import command_for, read_from, thread_environment
 from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.comparison import disturbed
@@ -108,7 +109,7 @@ def train_baseline(
             start_new_session=True,
         )
         try:
-            _follow(process, job, result, folder, display)
+            _follow(process, job, result, folder, display, plan.config.stuck_after_s)
         finally:
             if process.poll() is None:
                 process.kill()
@@ -137,19 +138,17 @@ def _follow(
     result: RunResult,
     folder: RunFolder,
     display: Display,
+    stuck_after_s: float,
 ) -> None:
     began, others, curves = time.perf_counter(), OthersWatch(result), Curves()
     display.waiting(f"starting the process of {result.name}")
     assert process.stdin is not None
-    assert process.stdout is not None
     try:
         json.dump(job, process.stdin)
         process.stdin.close()
     except BrokenPipeError:
         pass  # it died at once; its code and log say why
-    for line in process.stdout:
-        if not line.endswith("\n"):
-            break  # it was killed in the middle of it
+    for line in lines_of(process, result.name, stuck_after_s):
         row = json.loads(line)
         if "started" in row:
             result.startup_seconds = time.perf_counter() - began
