@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from dni_async.launcher.plan.plan import Plan
 from dni_async.launcher.report.curves import CurvePoint, Told
 from dni_async.launcher.report.results import EpochResult
 from dni_async.launcher.run_folder.folder import RunFolder
-from dni_async.launcher.run_folder.unsealed import unsealed
+from dni_async.launcher.run_folder.unsealed import unsealed, untold
 from dni_async.wire.foreign_text import parsed
 from dni_async.wire.messages import BoundaryEpoch
 
@@ -97,7 +98,7 @@ def _resumption(
     plan: Plan, folder: RunFolder, text: str, note: Callable[[str], None]
 ) -> Resumption:
     """text: of the metrics."""
-    _seal_last(plan, folder, text, note)
+    _seal_last(plan, folder, note)
     manifest = find_newest(folder.checkpoints, identity(plan), note)
     if manifest is None:
         raise CheckpointError(
@@ -111,16 +112,9 @@ def _said(value: object) -> str:
     return "its default" if value is None else repr(value)
 
 
-def _seal_last(plan: Plan, folder: RunFolder, metrics: str, note: Callable[[str], None]) -> None:
-    """Make the checkpoint whole that the workers of a killed launcher have left, if they have.
-
-    It can be used if the launcher still wrote down what the epochs before it came to.
-    """
+def _seal_last(plan: Plan, folder: RunFolder, note: Callable[[str], None]) -> None:
+    """Make the checkpoint whole that the workers of a killed launcher have left, if they have."""
     for manifest in unsealed(folder.checkpoints, identity(plan), plan.num_layers):
-        history = _history(plan, manifest, metrics).epochs
-        if len(history) < (manifest.epoch - 1) // plan.config.evaluate_every:
-            note(f"{manifest.folder}: was made after the launcher's end, in a later epoch")
-            continue
         try:
             seal(folder.checkpoints, manifest)
         except OSError as error:
@@ -169,6 +163,13 @@ def _history(plan: Plan, manifest: Manifest, text: str) -> Resumption:
         elif "boundary" in told:
             boundaries.append(BoundaryEpoch(**told["boundary"]))
         kept.append(line)
+    missing = untold(plan, manifest, {epoch.epoch for epoch in epochs})
+    for epoch in missing.epochs:
+        kept.append(json.dumps({"run": plan.config.rule, **asdict(epoch)}) + "\n")
+    for boundary in missing.boundaries:
+        kept.append(json.dumps({"run": plan.config.rule, "boundary": asdict(boundary)}) + "\n")
+    epochs = sorted([*epochs, *missing.epochs], key=lambda epoch: epoch.epoch)
+    boundaries += missing.boundaries
     return Resumption(
         manifest, "".join(kept), epochs, boundaries, _told(plan.config.rule, text, points)
     )

@@ -1,9 +1,11 @@
-"""Checkpoints of which every shard is on disk, but which nobody was left to make whole."""
+"""What nobody was left to write down: whole checkpoints' manifests, and what epochs came to."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,11 @@ from dni_async.files.checkpoint import (
     partial_folder,
 )
 from dni_async.files.reading import check_regular
+from dni_async.launcher.plan.plan import Plan
+from dni_async.launcher.report.results import EpochResult
+from dni_async.wire.messages import BoundaryEpoch
 
-__all__ = ["unsealed"]
+__all__ = ["Untold", "unsealed", "untold"]
 
 
 def unsealed(root: Path, run: Mapping[str, Any], num_layers: int) -> Iterator[Manifest]:
@@ -42,8 +47,10 @@ def _read(root: Path, batch_id: int, run: Mapping[str, Any], num_layers: int) ->
     try:
         for stage in range(num_files):
             path = partial / names.shard(stage)
-            cut, layers = _facts(path)
-            cuts.add(cut)
+            facts = _facts(path)
+            before, epoch, index = facts["cut"]
+            layers = set(facts["layers"].values())
+            cuts.add((before, epoch, index))
             shards.append(ShardFile(min(layers), max(layers) + 1, *digest_of(path)))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
@@ -54,15 +61,61 @@ def _read(root: Path, batch_id: int, run: Mapping[str, Any], num_layers: int) ->
     return Manifest(*min(cuts), run, tuple(shards), root / str(batch_id))
 
 
-def _facts(path: Path) -> tuple[tuple[int, int, int], set[int]]:
-    """The cut that a shard stands at, and its layers. Raises OSError, ValueError, KeyError."""
+def _facts(path: Path) -> dict[str, Any]:
+    """What a shard says of itself. Raises OSError, ValueError, KeyError."""
     import safetensors
 
     try:
         check_regular(path)
         with safetensors.safe_open(path, framework="np") as file:
-            facts = json.loads(file.metadata()["facts"])
+            facts: dict[str, Any] = json.loads(file.metadata()["facts"])
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path}: {error}") from error
-    batch_id, epoch, index = facts["cut"]
-    return (batch_id, epoch, index), set(facts["layers"].values())
+    return facts
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """epochs: in order; boundaries: of those."""
+
+    epochs: list[EpochResult] = field(default_factory=list)
+    boundaries: list[BoundaryEpoch] = field(default_factory=list)
+
+
+def untold(plan: Plan, manifest: Manifest, known: Collection[int]) -> Untold:
+    """What the shards know of epochs that were tested before the checkpoint and are not known.
+
+    A stage keeps its words until the launcher has entered their epoch. What was lost with them is
+    null, and the epoch is there all the same. Raises OSError, ValueError, KeyError, TypeError for
+    shards that are none.
+    """
+    found, words = Untold(), _words(manifest)
+    epoch = plan.config.tested_at(1)
+    while epoch < manifest.epoch:
+        if epoch not in known:
+            here = [(kind, told) for kind, told in words if told["epoch"] == epoch]
+            found.epochs.append(_epoch(epoch, dict(here)))
+            boundaries = (BoundaryEpoch(**told) for kind, told in here if kind == "BoundaryEpoch")
+            found.boundaries.extend(each for each in boundaries if each.num_gradients)
+        epoch = plan.config.tested_at(epoch + 1)
+    return found
+
+
+def _words(manifest: Manifest) -> list[tuple[str, dict[str, Any]]]:
+    facts = [_facts(manifest.path(stage)) for stage in range(len(manifest.shards))]
+    return [(kind, told) for each in facts for kind, told in each["run"].get("words", ())]
+
+
+def _epoch(epoch: int, told: dict[str, dict[str, Any]]) -> EpochResult:
+    """told: by kind; what is not there is lost."""
+    loss, tested = told.get("EpochLoss", {}), told.get("Evaluated", {})
+    train_loss = loss.get("loss", math.nan)
+    return EpochResult(
+        epoch=epoch,
+        seconds=told.get("EpochTrained", {}).get("seconds", 0.0),
+        train_loss=None if math.isnan(train_loss) else train_loss,
+        test_loss=tested["loss"] if tested.get("num_samples") else None,
+        test_metrics=tested.get("metrics", {}),
+        num_samples=loss.get("num_samples", 0),
+        num_tested=tested.get("num_samples", 0),
+    )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 import safetensors.torch
 import torch
 
+from tests.marked_process import DEADLINE_S
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system
@@ -59,6 +62,33 @@ def test_the_workers_of_a_killed_launcher_leave_a_last_checkpoint(
     row = resumed.report()["runs"][0]
     assert [epoch["epoch"] for epoch in row["epochs"]] == [1, 2, 3, 4]
     resumed.assert_nothing_left()
+
+
+def test_epochs_that_a_launcher_slept_through_are_in_the_report(
+    launch: Callable[..., Launch],
+) -> None:
+    """It stands still for some, and is killed then: the last checkpoint is of a later epoch."""
+    run = launch("--no-baseline", "--epochs=100000", "--checkpoint-every=10")
+    run.wait_for("epoch   3")
+    run.process.send_signal(signal.SIGSTOP)
+    batches = 12 + 2  # of an epoch and its test
+    seen = 10 * batches
+    deadline = time.monotonic() + DEADLINE_S
+    while not any(int(each.stem) > seen for each in run.run_dir.glob("checkpoints/*.part")):
+        assert time.monotonic() < deadline
+        psutil.wait_procs([psutil.Process(run.process.pid)], timeout=0.01)
+    run.process.kill()
+    run.process.wait()
+    assert run.left_after(SOON_S) == []
+    resumed = launch("--resume", str(run.run_dir))
+    said = resumed.wait_for(r"resumed from checkpoint (\d+): epoch (\d+)")
+    assert int(said.group(2)) > 8
+    resumed.wait_for(f"epoch +{int(said.group(2)) + 1} ")
+    resumed.interrupt()
+    assert resumed.end() == 130, resumed.output
+    epochs = resumed.report()["runs"][0]["epochs"]
+    assert [epoch["epoch"] for epoch in epochs] == list(range(1, len(epochs) + 1))
+    assert all(epoch["num_tested"] and epoch["train_loss"] for epoch in epochs)
 
 
 @pytest.mark.slow

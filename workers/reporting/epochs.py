@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -62,7 +63,8 @@ class Epochs:
 
     def state(self, cut: Cut) -> dict[str, Any]:
         """What a run that goes on at cut must know of what went before, since the last test."""
-        known: dict[str, Any] = {"curve": self.curve.state()}
+        words = [[type(word).__name__, asdict(word)] for word in self.telling.kept.own]
+        known: dict[str, Any] = {"curve": self.curve.state(), "words": words}
         if self._seat.inbox is None:
             is_first = cut.index == 0 and self._is_after_test(cut.epoch)
             known["seconds"] = 0.0 if is_first else self.seconds

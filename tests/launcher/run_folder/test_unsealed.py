@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
 
+from dni_async.config.run_config import RunConfig
 from dni_async.files import names
-from dni_async.files.checkpoint import find_newest, partial_folder, seal
+from dni_async.files.checkpoint import Manifest, ShardFile, find_newest, partial_folder, seal
 from dni_async.files.shards import Shard, pack
 from dni_async.files.writing import write_whole
-from dni_async.launcher.run_folder.unsealed import unsealed
+from dni_async.launcher.report.results import EpochResult
+from dni_async.launcher.run_folder.unsealed import unsealed, untold
+from dni_async.wire.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
 
 RUN = {"rule": "dni", "num_layers": 3}
 LAYERS = ({"0": 0, "1": 0}, {"2": 1, "3": 1, "4": 2})
@@ -96,3 +102,26 @@ def test_other_layers_are_another_network(tmp_path: Path) -> None:
     save(tmp_path, 7)
     assert list(unsealed(tmp_path, RUN, 4)) == []
     assert list(unsealed(tmp_path / "missing", RUN, 3)) == []
+
+
+def test_what_stages_remember_of_epochs_that_nobody_wrote_down(tmp_path: Path) -> None:
+    """All that is lost of one is null; none is left out, and what is known is not told anew."""
+    boundary = BoundaryEpoch("run", 0, 4, 3, 0.5, 0.9, 0.4, 2, 7)
+    words: list[list[Any]] = [
+        [EpochTrained("run", 4, 1.5), boundary, EpochTrained("run", 6, 2.5)],
+        [EpochLoss("run", 4, 0.25, 100), Evaluated("run", 4, 0.5, {"accuracy": 0.75}, 20)],
+    ]
+    folder = tmp_path / "60"
+    for stage, told in enumerate(words):
+        plain = [[type(word).__name__, asdict(word)] for word in told]
+        facts = {"layers": LAYERS[stage], "cut": [60, 8, 0], "run": {"words": plain}}
+        write_whole(folder / names.shard(stage), *pack(Shard({"a": torch.zeros(1)}, facts)))
+    files = tuple(ShardFile(at, at + 1, 1, "") for at in range(2))
+    config = RunConfig(epochs=20, evaluate_every=2)
+    plan = cast("Any", SimpleNamespace(config=config))
+    found = untold(plan, Manifest(60, 8, 0, {}, files, folder), {2})
+    assert found.epochs == [
+        EpochResult(4, 1.5, 0.25, 0.5, {"accuracy": 0.75}, 100, 20),
+        EpochResult(6, 2.5, None, None, {}, 0, 0),
+    ]
+    assert found.boundaries == [boundary]
