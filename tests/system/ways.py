@@ -291,6 +291,15 @@ SIGNALS: Final = (
         keeps=True,
     ),
     Way(
+        "Ctrl-C twice",
+        "the same",
+        130,
+        "interrupted",
+        flags=KEPT,
+        then=signalled(signal.SIGINT, signal.SIGINT),
+        keeps=True,
+    ),
+    Way(
         "Ctrl-C with `--unlock forward`",
         "the same",
         130,
