@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 COPY_BYTES: Final = 64 * 1024
+SILENT_S: Final = 30.0  # from a peer, until it may have lost its connection unnoticed at this end
 # As plain numbers: the enums take longer than the calls they are passed to.
 _EVENTS: Final = int(zmq.EVENTS)
 _READABLE: Final = int(zmq.POLLIN)
@@ -57,6 +58,7 @@ class FrameSocket:
         self.socket = socket
         self.endpoint = endpoint
         self._door = door
+        self._heard_at = time.monotonic()
         self.near = near
         self.key = key
         self.gate = gate
@@ -82,11 +84,12 @@ class FrameSocket:
         if self.gate is not None:
             self.gate.answer()
         if not is_readable(self.socket):
-            if self._door is not None and self._door.look(time.monotonic()):
-                self._door.await_somebody(True)
+            if self._door is not None:
+                self._look_out(self._door, time.monotonic())
             return None
         if self._door is not None:  # whoever has something to say is who was awaited
             self._door.await_somebody(False)
+            self._heard_at = time.monotonic()
         # Not recv_multipart: it asks the socket after each frame what the frame itself knows.
         frame = self.socket.recv(_DONT_WAIT, copy=False)
         frames = [frame.buffer]
@@ -94,6 +97,11 @@ class FrameSocket:
             frame = self.socket.recv(_DONT_WAIT, copy=False)
             frames.append(frame.buffer)
         return join_parts(frames) if self.key else frames
+
+    def _look_out(self, door: Door, now: float) -> None:
+        """Open where the peer has gone, or may have without a word: it would connect again."""
+        if door.look(now) or now - self._heard_at > SILENT_S:
+            door.await_somebody(True)
 
 
 class FrameServer:

@@ -75,6 +75,23 @@ def test_an_inbox_is_shut_while_its_neighbour_is_there(ends: tuple[Sockets, Sock
     assert not knock(inbox.endpoint)
 
 
+def test_an_inbox_of_whom_nothing_is_heard_for_long_is_open(
+    ends: tuple[Sockets, Sockets], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its neighbour may have lost the connection without this end having seen it."""
+    _, worker = ends
+    inbox = worker.listening(LOOPBACK)
+    outbox = join(worker, inbox)
+    assert inbox.receive() is None
+    assert not knock(inbox.endpoint)
+    monkeypatch.setattr("dni_async.transport.channels.SILENT_S", 0.0)
+    assert inbox.receive() is None
+    assert knock(inbox.endpoint)
+    outbox.send([b"up"])
+    assert receive(inbox) == [b"up"]
+    assert not knock(inbox.endpoint)
+
+
 def join(worker: Sockets, inbox: FrameSocket) -> FrameSocket:
     """A neighbour that has said something."""
     outbox = worker.connected(inbox.endpoint, inbox.key)
