@@ -139,6 +139,7 @@ FORBIDDEN_BUILTINS = {"eval", "exec"}
 # Call -> in which folders it is not made, and the modules there that make it all the same. What
 # anybody may have written is read, and printed, in one place each.
 READERS = "launcher/report launcher/dashboard launcher/commands launcher/monitoring"
+COMMANDS = "launcher/commands"
 ONE_PLACE = {
     "json.loads": (READERS, ""),
     "json.load": (READERS, ""),
@@ -147,6 +148,11 @@ ONE_PLACE = {
     "Text.from_ansi": ("launcher", ""),
     "click.echo": ("launcher", ""),
     "click.secho": ("launcher", ""),
+    "output.say": (
+        "launcher",
+        f"{COMMANDS}/completion.py launcher/options_page.py",
+    ),
+    "output.complain": ("launcher", f"{COMMANDS}/exits.py launcher/coordination/event_file.py"),
 }
 # What prints where the caller's output is, and may raise; and the only places that may.
 PRINTERS = {"print", "pprint", "print_exc", "print_exception", "echo", "secho"}

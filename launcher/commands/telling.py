@@ -18,4 +18,4 @@ def tell(text: str, *, to_stderr: bool = False) -> None:
 
 def tell_json(value: Any) -> None:
     """A value for programs; what commands a terminal is spelt as JSON spells it."""
-    output.say(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))
+    tell(json.dumps(value, indent=1).replace("\x7f", "\\u007f"))
