@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import safetensors.torch
 
+from tests.marked_process import DEADLINE_S
 from tests.system.conftest import Launch, Script
 
 pytestmark = pytest.mark.system
@@ -75,8 +78,11 @@ def test_files_that_may_not_be_large_cost_no_figure(launch: Callable[..., Launch
 
 def test_two_interrupts_leave_a_report(launch: Callable[..., Launch]) -> None:
     run = launch("--no-baseline", "--epochs=100000")
+    pids = run.worker_pids()
     run.wait_for("epoch +3 ")
+    os.kill(pids[1], signal.SIGSTOP)  # it is waited for
     run.process.send_signal(signal.SIGINT)
+    psutil.wait_procs([psutil.Process(pids[0])], timeout=DEADLINE_S)
     run.process.send_signal(signal.SIGINT)
     assert run.end(30) == 130, run.output
     assert run.report()["status"] == "interrupted"
