@@ -165,6 +165,22 @@ def test_a_fork_server_that_is_gone_is_replaced_and_hides_no_death(
     run.assert_nothing_left()
 
 
+def test_a_fork_server_that_is_killed_before_it_is_ready_is_replaced(
+    launch: Callable[..., Launch],
+) -> None:
+    run = launch("--no-baseline", "--rule=backprop", "--epochs=2")
+    own = psutil.Process(run.process.pid)
+    deadline = time.monotonic() + DEADLINE_S
+    while not (below := own.children()):
+        assert time.monotonic() < deadline, run.output
+        psutil.wait_procs([], timeout=0.005)
+    below[0].kill()
+    run.wait_for("the fork server was killed by SIGKILL; .* another one is started")
+    assert run.end() == 0, run.output
+    assert len(decoupled(run)["epochs"]) == 2
+    run.assert_nothing_left()
+
+
 def test_when_launcher_and_second_fork_server_go_so_do_the_workers_of_the_first(
     launch: Callable[..., Launch],
 ) -> None:
