@@ -117,13 +117,13 @@ class Epochs:
         """Tell what is known now that mark has passed."""
         is_source, is_head = self._seat.inbox is None, self._seat.outbox is None
         if mark.kind == "trained":
+            if is_head:  # first: of a stage alone, nobody can tell it again once the rest is known
+                self._announce_loss(mark.epoch)
             if is_source:
                 self.telling.tell(EpochTrained(self._seat.run_id, mark.epoch, self.seconds))
             else:
                 self.epoch = mark.epoch
-            if is_head:
-                self._announce_loss(mark.epoch)
-            else:
+            if not is_head:
                 self._announce_boundary(mark.epoch)
         elif mark.kind == "evaluated":
             if is_head:
