@@ -12,33 +12,17 @@ from types import SimpleNamespace
 from typing import Any, Final
 from unittest import mock
 
-from dni_async.decisions.actions import Item, LinkRemade, Mark, RaiseMarker
+from dni_async.decisions.actions import LinkRemade, RaiseMarker
 from dni_async.decisions.machines.machine import StageMachine
-from dni_async.decisions.schedule import plan_work
 from dni_async.decisions.words import KeptWords
-from dni_async.launcher.decisions import deaths, succession
+from dni_async.launcher.decisions import succession
 from dni_async.launcher.decisions.state import BACK_OFF_S, MAX_BACK_OFF_S, Vacancies
 from dni_async.launcher.run_folder.checkpoints import OpenCheckpoints
-from dni_async.workers.reporting.telling import Telling
 from tests.simulation.scenario import Death, Scenario, draw
 
 __all__ = ["FAULTS", "Fault", "put_back"]
 
 Patches = Callable[[], list[AbstractContextManager[Any]]]
-
-
-def _two_ends() -> list[AbstractContextManager[Any]]:
-    """A source that is told to end, and one that comes to it, raise different markers."""
-
-    def plan(epochs: int, *args: Any, **settings: Any) -> Iterator[Item]:
-        for item in plan_work(epochs, *args, **settings):
-            is_end = isinstance(item, Mark) and item.kind == "stop"
-            yield dataclasses.replace(item, epoch=epochs) if is_end else item
-
-    return [
-        mock.patch("dni_async.config.assembly.plan_work", plan),
-        mock.patch.object(Telling, "may_end", return_value=True),  # else it has no time to show
-    ]
 
 
 def _unverified() -> list[AbstractContextManager[Any]]:
@@ -72,18 +56,6 @@ def _pruned() -> list[AbstractContextManager[Any]]:
     return [mock.patch.object(OpenCheckpoints, "lend", return_value=None)]
 
 
-def _bye_beside_a_death() -> list[AbstractContextManager[Any]]:
-    """An end that nobody has seen is a death, though Bye may be on its way."""
-
-    def hear_exit(state: Any, event: Any) -> Any:
-        if event.code < 0 and not event.signal:
-            event = dataclasses.replace(event, signal="nobody knows what")
-        return real(state, event)
-
-    real = deaths.hear_exit
-    return [mock.patch.object(deaths, "hear_exit", hear_exit)]
-
-
 def _unsynced() -> list[AbstractContextManager[Any]]:
     """Shards are renamed before they are on disk."""
     forgetful = SimpleNamespace(**{**vars(os), "fsync": lambda _: None})
@@ -108,31 +80,24 @@ def _neighbours_of_the_dead() -> list[AbstractContextManager[Any]]:
     return [mock.patch.object(succession, "_beside", return_value=[])]
 
 
-def _source_dies_at_the_end(chance: random.Random, scenario: Scenario) -> Scenario:
-    """When it has come to its end, and is asked to end."""
-    settings = {"rule": "dni", "targets": "bootstrap"}
+def _dies_around_a_word(chance: random.Random, scenario: Scenario) -> Scenario:
+    """The head, over slow connections."""
+    num_stages = max(2, scenario.num_stages)
+    death = Death("worker", num_stages - 1, word=chance.randint(3, 10))
     return dataclasses.replace(
         scenario,
-        settings=settings,
-        num_stages=max(3, scenario.num_stages),
-        test_batches=0,
+        settings={"rule": "dni", "targets": "bootstrap"},
+        num_stages=num_stages,
+        epochs=5,
+        train_batches=2,
+        evaluate_every=1,
         latency_s=0.05,
-        stop_at=1.0,
-        deaths=(Death("worker", after_s=chance.uniform(0.0, 0.3)),),
+        speeds=(0.001,) * num_stages,
+        deaths=(death,),
+        stop_at=2.0,
+        max_restarts=99,
         stalls=(),
-        max_restarts=99,
     )
-
-
-def _dies_around_a_word(chance: random.Random, scenario: Scenario) -> Scenario:
-    """The head, or the one below it."""
-    num_stages = max(2, scenario.num_stages)
-    death = Death("worker", num_stages - 1, word=chance.randint(4, 12))
-    settings = {"rule": "dni", "targets": "bootstrap"}
-    return dataclasses.replace(
-        scenario, settings=settings, num_stages=num_stages, deaths=(death,), stop_at=2.0,
-        max_restarts=99,
-    )  # fmt: skip
 
 
 def _dies_behind_checkpoints(chance: random.Random, scenario: Scenario) -> Scenario:
@@ -149,13 +114,6 @@ def _dies_behind_checkpoints(chance: random.Random, scenario: Scenario) -> Scena
         scenario, settings=settings, num_stages=num_stages, deaths=(death,), stop_at=2.0,
         max_restarts=99, bad_writes=0.0,
     )  # fmt: skip
-
-
-def _fork_server_dies(chance: random.Random, scenario: Scenario) -> Scenario:
-    """Towards the end."""
-    return dataclasses.replace(
-        scenario, deaths=(Death("fork server", work=chance.uniform(0.7, 1.02)),), stop_at=2.0
-    )
 
 
 def _stage_dies_twice(chance: random.Random, scenario: Scenario) -> Scenario:
@@ -188,6 +146,7 @@ class Fault:
 
 
 FAULTS: Final[Mapping[str, Fault]] = {
+    "words are not told again": Fault(_not_told_again, _dies_around_a_word),
     "sealed unverified": Fault(_unverified),
     "every death backs off": Fault(_always_back_off, _stage_dies_twice),
     "pruned while a worker starts from it": Fault(_pruned, _dies_behind_checkpoints),

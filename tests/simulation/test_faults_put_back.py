@@ -11,6 +11,7 @@ from tests.simulation.world import Violation
 # What is seen of each, from which seed on, and among how many at most.
 SEEN = {
     "sealed unverified": ("the newest checkpoint does not load", 60, 400),
+    "words are not told again": ("what was said of an epoch is lost", 0, 300),
     "every death backs off": ("a replacement waits though the one before had learnt", 0, 40),
     "pruned while a worker starts from it": ("a worker failed: CheckpointError", 0, 100),
     "not synced": ("no checkpoint is found, though one was whole", 90, 400),

@@ -127,10 +127,10 @@ class WorkerProcess(Process):
         if self.is_alive:
             self.wake()
 
-    def kill(self, signal: int = 9) -> None:
+    def kill(self) -> None:
         """It ends on the spot."""
         if self.is_alive:
-            self._end(-signal)
+            self._end(-9)
 
     def guarded(self, what: Callable[[], None]) -> None:
         """Do it as the process does: with its exits."""

@@ -81,8 +81,14 @@ class Process:
         """It has said a word."""
         if self.words:
             self.words -= 1
-            if not self.words:
+            if not self.words and self.world.random() < 0.5:
                 self.dies_at = self.ops + self.world.draw.randint(1, 4)
+            elif not self.words:
+                self.world.soon(0.01, self.kill)
+
+    def kill(self) -> None:
+        """It ends on the spot."""
+        raise NotImplementedError
 
     def op(self) -> None:
         """It is about to do something that others see."""
