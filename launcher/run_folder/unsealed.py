@@ -90,14 +90,13 @@ def untold(plan: Plan, manifest: Manifest, known: Collection[int]) -> Untold:
     shards that are none.
     """
     found, words = Untold(), _words(manifest)
-    epoch = plan.config.tested_at(1)
-    while epoch < manifest.epoch:
-        if epoch not in known:
+    tested = sorted({plan.config.tested_at(epoch) for epoch in range(1, plan.config.epochs + 1)})
+    for epoch in tested:
+        if epoch < manifest.epoch and epoch not in known:
             here = [(kind, told) for kind, told in words if told["epoch"] == epoch]
             found.epochs.append(_epoch(epoch, dict(here)))
             boundaries = (BoundaryEpoch(**told) for kind, told in here if kind == "BoundaryEpoch")
             found.boundaries.extend(each for each in boundaries if each.num_gradients)
-        epoch = plan.config.tested_at(epoch + 1)
     return found
 
 

@@ -125,3 +125,13 @@ def test_what_stages_remember_of_epochs_that_nobody_wrote_down(tmp_path: Path) -
         EpochResult(6, 2.5, None, None, {}, 0, 0),
     ]
     assert found.boundaries == [boundary]
+
+
+def test_a_checkpoint_behind_the_last_epoch_is_behind_all_that_are_tested(tmp_path: Path) -> None:
+    """As --keep-best makes one."""
+    write_whole(
+        tmp_path / names.shard(0), *pack(Shard({}, {"layers": {}, "cut": [9, 4, 0], "run": {}}))
+    )
+    plan = cast("Any", SimpleNamespace(config=RunConfig(epochs=3, evaluate_every=2)))
+    found = untold(plan, Manifest(9, 4, 0, {}, (ShardFile(0, 1, 1, ""),), tmp_path), {2})
+    assert [epoch.epoch for epoch in found.epochs] == [3]
