@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psutil
+
 from tests.beginning import Beginning
 from tests.system.conftest import Launch
 
@@ -30,8 +32,9 @@ class Way:
 
     code: of the launcher, minus the signal where one killed it. status: of report.json; "" where
     there is none, and no run directory where code is 2. says: a pattern in what was printed.
-    keeps: it can be resumed. is_slow: not of the fast set. prepares: the folder that it is tried
-    in, which {here} stands for. run_dir: where the run is kept, else run in that folder.
+    keeps: it can be resumed. is_slow: not of the fast set. is_tidy: nothing is half written.
+    prepares: the folder that it is tried in, which {here} stands for. run_dir: where the run is
+    kept, else run in that folder.
     prefix: a command that starts it from nothing, as a user does.
     """
 
@@ -46,6 +49,7 @@ class Way:
     columns: int = 0
     keeps: bool = False
     is_slow: bool = False
+    is_tidy: bool = True
     run_dir: str = ""
     prefix: tuple[str, ...] = ()
     prepares: Callable[[Path], object] = lambda here: None
@@ -109,6 +113,7 @@ def signalled(*signums: int, at: str = "") -> Callable[[Launch], None]:
             trains_for_good(run)
         for signum in signums:
             run.interrupt(signum)
+            psutil.wait_procs(run.alive(), timeout=0.1)  # at once they would be one
 
     return then
 
@@ -292,12 +297,13 @@ SIGNALS: Final = (
     ),
     Way(
         "Ctrl-C twice",
-        "the same",
+        "the same; a checkpoint that was being made may stay unfinished until `--resume`",
         130,
         "interrupted",
         flags=KEPT,
         then=signalled(signal.SIGINT, signal.SIGINT),
         keeps=True,
+        is_tidy=False,
     ),
     Way(
         "Ctrl-C with `--unlock forward`",
