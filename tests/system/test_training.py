@@ -294,9 +294,12 @@ def test_a_run_and_its_baselines_stop_at_the_target(launch: Callable[..., Launch
     run = launch("--epochs=500", "--target=0.8", "--early-stop")
     assert run.end() == 0, run.output
     for each in run.report()["runs"]:
-        assert each["epochs"][-1]["test_metrics"]["accuracy"] >= 0.8
-        assert all(epoch["test_metrics"]["accuracy"] < 0.8 for epoch in each["epochs"][:-1])
-        assert each["seconds_to_target"] == pytest.approx(each["train_seconds"], abs=1e-3)
+        reached = [epoch["test_metrics"]["accuracy"] >= 0.8 for epoch in each["epochs"]]
+        first = reached.index(True)
+        # Workers hear of it a little later: what they have begun meanwhile is finished and tested.
+        assert len(reached) - first <= (1 if each["kind"] == "baseline" else 3)
+        seconds = sum(epoch["seconds"] for epoch in each["epochs"][: first + 1])
+        assert each["seconds_to_target"] == pytest.approx(seconds, abs=1e-3)
     assert "the target is reached: accuracy is 0.8" in run.output
     assert (run.run_dir / "model.safetensors").is_file()
     run.assert_nothing_left()
