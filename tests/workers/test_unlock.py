@@ -16,6 +16,7 @@ from dni_async.seeding import stage_seed
 from dni_async.stage.descent.making import make_optimizer
 from dni_async.synthesizers.input_synthesizer import make_input_synthesizer
 from dni_async.transport.link import open_outbox
+from dni_async.transport.slots.host import can_share_memory
 from dni_async.transport.sockets import Poller, Sockets, open_sockets
 from dni_async.wire.messages import (
     Activation,
@@ -86,7 +87,8 @@ def _start(folder: Path, sockets: Sockets, window: int) -> Iterator[Head]:
         )  # fmt: skip
         control.send(stage.peer, welcome)
         link.send(LinkHello(RUN_ID, 0, window))
-        assert stage.hear_link()[0] == LinkReady(RUN_ID, 1)
+        slots = f"{folder}/stage-1.slots" if can_share_memory() else ""
+        assert stage.hear_link()[0] == LinkReady(RUN_ID, 1, 0, slots)
         stage.hear_control(Ready)
         control.send(stage.peer, Start(RUN_ID))
         yield stage
