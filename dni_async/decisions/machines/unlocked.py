@@ -118,8 +118,15 @@ class UnlockedMachine(StageMachine):
         batch = self.upcoming
         if batch is None:
             return self._queue.popleft()
-        self._planned = next(self._ahead, None)
+        self._plan_next()
         return batch
+
+    def _plan_next(self) -> None:
+        """Go on in the order of work, past all that the stage above has had."""
+        self._planned = next((each for each in self._ahead if not self._was_had(each)), None)
+
+    def _was_had(self, planned: Batch | Mark) -> bool:
+        return isinstance(planned, Batch) and planned.batch_id < self._had_above
 
     def _train(self, batch: Batch) -> list[Action]:
         batch_id = batch.batch_id
@@ -168,15 +175,14 @@ class UnlockedMachine(StageMachine):
         if self._awaits_first:
             self._awaits_first = False
             while self._planned is not None and self._planned != item and self._is_passed(item):
-                self._planned = next(self._ahead, None)
+                self._plan_next()
         return self._lose_awaited()
 
     def _is_passed(self, item: Item) -> bool:
         """Whether what is planned comes before item in the order of work, or need not be done."""
         planned = self._planned
         if isinstance(planned, Batch):
-            is_target = isinstance(item, Batch) and item.purpose == "train"
-            return planned.batch_id < max(self._reached, self._had_above if is_target else 0)
+            return planned.batch_id < self._reached or self._was_had(planned)
         assert planned is not None
         if isinstance(item, Mark):
             return _order(planned) < _order(item)
@@ -249,7 +255,7 @@ class UnlockedMachine(StageMachine):
         elif is_again:
             pass  # the one before this one has had it back
         elif mark == self._planned and not awaited:
-            self._planned = next(self._ahead, None)
+            self._plan_next()
         else:
             due = f"batch {awaited[0]}" if awaited else self._planned
             raise LinkError(f"stage {self.stage - 1} sent {mark} where {due} is due")

@@ -12,6 +12,7 @@ from dni_async.decisions.actions import (
     Action,
     Arrived,
     Batch,
+    Cut,
     Forget,
     GiveCredit,
     Item,
@@ -19,6 +20,7 @@ from dni_async.decisions.actions import (
     LinkRemade,
     Load,
     Mark,
+    MarkerReturned,
     Turn,
 )
 from dni_async.decisions.machines.machine import StageMachine
@@ -130,6 +132,24 @@ def test_a_replacement_begins_with_what_comes_first_and_gives_back_what_was_had(
     again = machine.handle(Arrived(Batch(4, "train")))
     assert again == [Forget(4), GiveCredit((4,))]
     assert taken_up(machine) == [5, 6, 7]
+
+
+def test_a_replacement_that_begins_with_a_cut_does_not_do_again_what_was_had() -> None:
+    machine = machine_of(next_batch_id=5)
+    machine.handle(Arrived(Cut(4, 1, 4)))
+    again = machine.handle(Arrived(Batch(4, "train")))
+    assert again == [Forget(4), GiveCredit((4,))]
+    assert taken_up(machine) == [5, 6, 7]
+
+
+def test_a_replacement_that_hears_a_marker_again_does_not_do_again_what_was_had() -> None:
+    """The dead had the marker back and went ahead, but the stage below has not heard of it."""
+    machine = machine_of(next_batch_id=12)
+    evaluated = Mark("evaluated", 1, 10)
+    machine.handle(Arrived(evaluated))
+    machine.handle(Turn())
+    assert machine.handle(MarkerReturned(evaluated))
+    assert taken_up(machine) == [12, 13, 14]
 
 
 @pytest.mark.parametrize(
