@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -58,7 +59,8 @@ def test_the_workers_of_a_killed_launcher_leave_a_last_checkpoint(
     resumed = launch("--resume", str(run.run_dir))
     assert resumed.end() == 0, resumed.output
     assert "resumed from checkpoint" in resumed.output
-    assert ": epoch 3, batch " in resumed.output
+    # A source that skips may be through with it before the head has told of the one before.
+    assert re.search(": epoch [34], batch ", resumed.output), resumed.output
     row = resumed.report()["runs"][0]
     assert [epoch["epoch"] for epoch in row["epochs"]] == [1, 2, 3, 4]
     resumed.assert_nothing_left()
