@@ -55,7 +55,8 @@ def _take_part(assignment: Assignment) -> int:
             seat = join(connections, assignment)
             device = seat.welcome.device
             loop = make_loop(seat, connections)
-            loop.run(is_drained=await_start(seat, connections))
+            await_start(seat, connections)
+            loop.run()
             control.flush(LAST_WORDS_S)
         except Orphaned:
             transport.close(control)

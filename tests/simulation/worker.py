@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from dni_async.decisions.actions import Cut, Drained
+from dni_async.decisions.actions import Cut
 from dni_async.files.shards import Shard
 from dni_async.wire.messages import Message
 from dni_async.workers.saving.shard_writer import ShardWriter
@@ -198,12 +198,9 @@ class WorkerProcess(Process):
 
     def _started(self, _: None) -> None:
         assert self.loop is not None
-        assert self._ear is not None
         self.world.note(self.name, "trains")
         self.world.moved()
         self.loop.begin()
-        if self._ear.is_drained:
-            self.loop._handle(Drained())
         self._is_waiting = False
         self._ear = None
         self.wake()

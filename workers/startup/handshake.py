@@ -19,7 +19,7 @@ from dni_async.transport.interface import ControlChannel
 from dni_async.transport.link import Link
 from dni_async.wire.messages import (
     PROTOCOL,
-    Drain,
+    Assigned,
     FilePart,
     FileWanted,
     Heartbeat,
@@ -41,6 +41,7 @@ from dni_async.workers.startup.seat import Orphaned, Seat, Stopped
 __all__ = ["Awaited", "Ear", "await_start", "join", "taking_seat", "waiting_for_start"]
 
 MAX_TRIES = 3  # to be sent the shard that a stage starts from
+OF_HANDSHAKE = (Assigned, Welcome, FilePart, Start)  # all else is an order for who trains
 DEADLINE_S = 120.0  # the coordinator's own deadline is shorter and names who is missing
 
 
@@ -147,14 +148,11 @@ def _fetch(
     raise HandshakeError(f"stage {stage}: the shard to start from came damaged {MAX_TRIES} times")
 
 
-def await_start(seat: Seat, connections: Connections) -> bool:
-    """Say Ready and wait for Start; whether Drain came before it, as to a source that takes the
-    place of one in a run that is ending early. Raises Stopped or HandshakeError.
-    """
+def await_start(seat: Seat, connections: Connections) -> None:
+    """Say Ready and wait for Start. Raises Stopped or HandshakeError."""
     deadline_s = seat.config.start_timeout_s + COMPILE_S  # others may still be building
     ear = Ear(seat.stage, connections, deadline_s)
     ear.through(waiting_for_start(seat, connections))
-    return ear.is_drained
 
 
 def waiting_for_start(seat: Seat, connections: Connections) -> Steps[None]:
@@ -166,7 +164,8 @@ def waiting_for_start(seat: Seat, connections: Connections) -> Steps[None]:
 class Ear:
     """Hears one message at a time, listening to the coordinator all the while.
 
-    is_drained: Drain has come among them.
+    The coordinator need not know how far the handshake is: an order for who trains may come at any
+    of its steps, and is kept in ``connections.early``.
     """
 
     def __init__(
@@ -180,8 +179,8 @@ class Ear:
         self._deadline_s = deadline_s
         self._is_patient = is_patient
         self._stage = stage
-        self.is_drained = False
         self._control = connections.control
+        self._early = connections.early
         self._waiting = connections.waiting
         self._lifeline = connections.lifeline
         self._deadline = time.monotonic() + deadline_s
@@ -202,23 +201,27 @@ class Ear:
 
         Raises Stopped where the coordinator says so, HandshakeError where another comes.
         """
+        message = self._heard_of_coordinator()
         if awaited.source is not self._control:
-            stop = self._control.receive()
-            if isinstance(stop, Stop):
-                raise Stopped(stop.reason, again=stop.again)
-        received = awaited.source.receive()
-        message = received[0] if isinstance(received, tuple) else received
+            received = awaited.source.receive()
+            message = received[0] if isinstance(received, tuple) else received
+        if message is None or isinstance(message, awaited.kind):
+            return message
+        raise HandshakeError(
+            f"stage {self._stage}: {awaited.who} sent {type(message).__name__}, "
+            f"awaited was {awaited.kind.__name__}"
+        )
+
+    def _heard_of_coordinator(self) -> Message | None:
+        """Its word, if that is of the handshake; an order is kept. Raises Stopped."""
+        message = self._control.receive()
         if isinstance(message, Stop):
             raise Stopped(message.reason, again=message.again)
-        self.is_drained = self.is_drained or isinstance(message, Drain)
-        if message is None or isinstance(message, Heartbeat | Drain):
-            return None
-        if not isinstance(message, awaited.kind):
-            raise HandshakeError(
-                f"stage {self._stage}: {awaited.who} sent {type(message).__name__}, "
-                f"awaited was {awaited.kind.__name__}"
-            )
-        return message
+        if message is None or isinstance(message, OF_HANDSHAKE):
+            return message
+        if not isinstance(message, Heartbeat):
+            self._early.append(message)
+        return None
 
     def _await(self, awaited: Awaited) -> Message:
         while (message := self.heard(awaited)) is None:

@@ -18,6 +18,7 @@ from dni_async.wire.messages import (
     Drain,
     EpochEntered,
     FileHeard,
+    Message,
     NeighbourReplaced,
     TellAgain,
 )
@@ -94,15 +95,13 @@ class WorkerLoop:
         self._first_version = 1
         self._told_first_update = False
 
-    def run(self, *, is_drained: bool = False) -> None:
-        """Train until the line has drained; a source that is_drained has nothing to begin.
+    def run(self) -> None:
+        """Train until the line has drained.
 
         Raises Stopped when the coordinator says so or is gone, NonFiniteError, LinkError,
         WireError; whatever is raised, nothing wrong has been applied.
         """
         self.begin()
-        if is_drained:
-            self._handle(Drained())
         try:
             while (outcome := self.step()) != "finished":
                 if outcome == "idle":
@@ -116,7 +115,7 @@ class WorkerLoop:
         self.end()
 
     def begin(self) -> None:
-        """The run begins here."""
+        """The run begins here; a source that was told to drain has nothing to begin."""
         self._first_version = self._equipment.stage.version + 1
         self._tally.begin()
         self._send_progress()  # what it starts from
@@ -124,6 +123,8 @@ class WorkerLoop:
         self.instruments.epochs.start()
         self._telling.begin()
         self._plan_checkpoint()
+        for order in self._orders.early():
+            self._obey(order)
 
     def step(self) -> Outcome:
         """Hear what has come, then do one thing, if there is one to do without waiting."""
@@ -177,16 +178,16 @@ class WorkerLoop:
             self._next_control = now + CONTROL_S
             self._look_for_launcher()
             self._tell_saved()
-            self._obey()
+            self._obey(self._orders.hear())
         has_heard = False
         for event in self._events.arrived():
             has_heard = True
             self._handle(event)
         return has_heard
 
-    def _obey(self) -> None:
+    def _obey(self, order: Message | None) -> None:
         """Do what the coordinator says, if it says anything."""
-        match self._orders.hear():
+        match order:
             case Drain():
                 self._handle(Drained())
             case NeighbourReplaced() as message:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from collections.abc import Iterator
 
 from dni_async.wire.messages import Message, Stop
 from dni_async.workers.startup.connections import Connections
@@ -21,12 +22,18 @@ class Orders:
         self.is_parting = False
         self._seat = seat
         self._control = connections.control
+        self._early = connections.early
         self._waiting = connections.waiting
         self._lifeline = connections.lifeline
         self._is_far = connections.lifeline is None
         self._launcher_end = select.poll()
         if connections.lifeline is not None:
             self._launcher_end.register(connections.lifeline, select.POLLIN)
+
+    def early(self) -> Iterator[Message]:
+        """What was said before Start, in order, once."""
+        while self._early:
+            yield self._early.pop(0)
 
     def hear(self) -> Message | None:
         """The next order but Stop, if there is one.
