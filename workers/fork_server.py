@@ -11,7 +11,8 @@ killed then; and ``{"ping": true}``, answered by ``{"pong": true}``. To the laun
 unsaid, the workers may take leave; what is left after a few seconds is killed, and the folders are
 removed.
 
-When this process dies, its workers go on, watched by the launcher and its next fork server.
+When this process dies, its workers go on, watched by the launcher and its next fork server. Who
+loses its parent below this process becomes its child, and is reaped here.
 
 This process never opens a ZeroMQ context, starts a thread or computes with torch: a fork would
 inherit them broken.
@@ -32,7 +33,7 @@ from contextlib import suppress
 from typing import Any
 
 from dni_async.files.scratch import remove_scratch
-from dni_async.system import name_process, output
+from dni_async.system import adopt_orphans, name_process, output
 
 PARTING_S = 4.0  # for a last checkpoint when the launcher has gone without a word
 LOOK_S = 0.1  # between looks at workers that are not this process's children
@@ -43,6 +44,7 @@ def serve(socket_fd: int, lifeline_fd: int) -> None:
     import dni_async.workers.worker  # noqa: F401 - imports torch and all that a worker needs, once
 
     name_process("dni-fork-server")
+    adopt_orphans(is_on=True)  # what a dead worker leaves is reaped here, not by a user's process
     gc.freeze()  # what is imported is shared with the workers; collecting would copy it
     launcher = socket.socket(fileno=socket_fd)
     wake, wake_write = os.pipe()
@@ -115,12 +117,13 @@ class _ForkServer:
         return bool(received)
 
     def reap(self) -> None:
-        """Report every child that has exited."""
-        for pid in list(self._children):
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
-                who = _who(self._children.pop(pid))
-                self.say({"exited": pid, "code": os.waitstatus_to_exitcode(status), **who})
+        """Report every worker that has exited; what one has left behind has no parent but this."""
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                pid, status = ended
+                if pid in self._children:
+                    who = _who(self._children.pop(pid))
+                    self.say({"exited": pid, "code": os.waitstatus_to_exitcode(status), **who})
 
     def clean_up(self) -> None:
         """Kill what is left, wait for what is this process's own, remove the run's folders."""

@@ -6,10 +6,11 @@ import os
 import selectors
 import signal
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Ends", "ended_with", "has_ended", "reap", "state_of"]
+__all__ = ["Ends", "adopted", "await_end", "ended_with", "has_ended", "reap", "state_of"]
 
 LOOK_S = 0.5  # between looks at processes that have no descriptor
 WORD_S = 1.0  # for the word of a parent that has reaped its child
@@ -94,6 +95,17 @@ class Ends:
             self._watched[pid] = None
 
 
+def await_end(pid: int, timeout_s: float) -> None:
+    """Until that process has ended, or so long. It stays a zombie."""
+    deadline = time.monotonic() + timeout_s
+    with selectors.DefaultSelector() as selector:
+        ends = Ends(selector)
+        ends.watch(pid)
+        while not ends.found() and (left_s := deadline - time.monotonic()) > 0:
+            selector.select(min(left_s, LOOK_S))
+        ends.close()
+
+
 def ended_with(pid: int) -> int | None:
     """Of one that has ended: its exit code, or minus the signal that killed it.
 
@@ -130,6 +142,22 @@ def reap(pid: int) -> bool:
         return os.waitpid(pid, os.WNOHANG)[0] == pid
     except ChildProcessError:
         return False
+
+
+def adopted(sessions: Collection[int]) -> list[int]:
+    """Children of this process in sessions of others, each named by who leads it, but the leaders.
+
+    A session is entered by birth alone. So nobody is among them whom this process has started, as
+    long as a leader that has ended is not reaped: until then its number is no other session's.
+    """
+    with suppress(OSError):  # not Linux, where nobody is adopted
+        ours, found = str(os.getpid()), []
+        for pid in (int(name) for name in os.listdir("/proc") if name.isdecimal()):
+            fields = _fields(pid)
+            if fields[1:2] == [ours] and int(fields[3]) in sessions and pid not in sessions:
+                found.append(pid)
+        return found
+    return []
 
 
 def _fields(pid: int) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 from dni_async.config.given import given_folder
 from dni_async.errors import WorkerDied
 from dni_async.files.scratch import SCRATCH, make_scratch, remove_scratch
-from dni_async.launcher.places.exits import Ends, reap
+from dni_async.launcher.places.exits import Ends
 from dni_async.launcher.places.server import ForkServer, ForkServers
 from dni_async.system import adopt_orphans, output
 from dni_async.transport.keys import KeyRing
@@ -143,7 +143,6 @@ class WorkerProcesses:
         self._lifeline_read, self._lifeline = os.pipe()
         self._selector = selectors.DefaultSelector()
         self._ends = Ends(self._selector)
-        self._ended: set[int] = set()  # not known to be reaped
         self._known: set[tuple[int, int]] = set()  # stage and incarnation
         self._adopted_before = adopt_orphans(is_on=True)
         try:
@@ -192,18 +191,18 @@ class WorkerProcesses:
         """
         found = [event for told in self._servers.hear() for event in self._parse(told)]
         found += [event for pid, code in self._ends.found() for event in self._end(pid, code)]
-        self._ended = {pid for pid in self._ended if not reap(pid)}
+        self._servers.sweep(self.alive)
         return found
 
     def close(self) -> None:
         """Kill every worker that is left, wait for the fork servers, remove the folder."""
         os.close(self._lifeline)
-        self._servers.end({"remove": [self.folder], "kill": True}, GRACE_S)
-        self._ends.kill_all()
-        for pid in (*self._ended, *self.alive):
-            reap(pid)
-        self._ends.close()
-        self._give_back()
+        try:
+            self._servers.end({"remove": [self.folder], "kill": True}, GRACE_S)
+            self._ends.kill_all()
+            self._ends.close()
+        finally:
+            self._give_back()
 
     def _give_back(self) -> None:
         """What the system lent, but the processes."""
@@ -260,13 +259,11 @@ class WorkerProcesses:
             self.alive[pid] = message["stage"]
             yield Started(message["stage"], pid)
         yield from self._end(pid, message["code"])
-        self._ended.discard(pid)
 
     def _end(self, pid: int, code: int | None) -> Iterator[Exited]:
         """Tell of it once."""
         if pid in self.alive:
             self._ends.forget(pid)
-            self._ended.add(pid)
             yield Exited(self.alive.pop(pid), pid, code)
 
 

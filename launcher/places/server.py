@@ -9,17 +9,25 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any, Protocol
 
 from dni_async.errors import WorkerDied
 from dni_async.launcher.decisions.silence import STACK_S, Silence
-from dni_async.launcher.places.exits import ended_with, has_ended, state_of
+from dni_async.launcher.places.exits import (
+    adopted,
+    await_end,
+    ended_with,
+    has_ended,
+    reap,
+    state_of,
+)
 
 __all__ = ["ForkServer", "ForkServers"]
 
 PING_S = 0.5
+SWEEP_S = 1.0  # between looks at all processes there are, which take milliseconds
 SILENT_S = 2.0  # one that answers no question for so long, and STACK_S more, is replaced
 MAX_UNREADY = 5  # killed in a row before they were ready
 
@@ -101,13 +109,10 @@ class ForkServer:
         self.is_open = False
         self._socket.close()
 
-    def wait(self, timeout_s: float) -> bool:
-        """Whether it has ended by then; if so it is no zombie any more."""
-        try:
+    def reap(self, timeout_s: float) -> None:
+        """Its number may be another's from now on, if it ends by then."""
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
 
 
 class ForkServers:
@@ -135,7 +140,7 @@ class ForkServers:
         self._said: list[Request] = []  # to every server
         self._asked: dict[tuple[int, int], Request] = {}  # by stage and incarnation, not made yet
         self._silence = Silence(SILENT_S)
-        self._next_ping = 0.0
+        self._next_ping = self._next_sweep = 0.0
         self._num_unready = 0
         self._present = self._start()
 
@@ -166,12 +171,29 @@ class ForkServers:
         self._present.say(parting)
         for server in (*self._former, self._present):
             self._leave(server)
-        for server in self._former:
+        await_end(self._present.pid, grace_s)
+        servers = [*self._former, self._present]
+        for server in servers:
             server.kill_group()
-            server.wait(grace_s)
-        if not self._present.wait(grace_s):
-            self._present.kill_group()
-            self._present.wait(grace_s)
+        deadline = time.monotonic() + grace_s
+        sessions = {server.pid for server in servers}
+        while (left := adopted(sessions)) and (left_s := deadline - time.monotonic()) > 0:
+            for pid in left:
+                await_end(pid, left_s)
+                reap(pid)
+        for server in servers:
+            server.reap(grace_s)
+
+    def sweep(self, awaited: Collection[int]) -> None:
+        """Forget what former servers' processes have left to this one and has ended, but those
+        whose end is still to be told. The present server does so itself.
+        """
+        sessions = {server.pid for server in self._former if not server.is_open}
+        if sessions and time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + SWEEP_S
+            for pid in adopted(sessions):
+                if pid not in awaited:
+                    reap(pid)
 
     def _start(self) -> ForkServer:
         server = self._begin()

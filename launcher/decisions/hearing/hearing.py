@@ -35,7 +35,11 @@ class Hearing:
         if verdict == "heard":
             if sender.stage is not None:
                 self._remember(sender.stage, peer)
+            elif isinstance(message, Hello) and message.stage in self._state.roster.peers:
+                self._remember(message.stage, self._state.roster.peers[message.stage])
             return True, []
+        if verdict == "passed over" and isinstance(message, Hello):
+            self._former.append(peer)  # of one that is dead, whose Ready may come as well
         return False, self._refuse(sender, type(message).__name__, verdict, why)
 
     def hears_part(self, part: PartHeard) -> tuple[bool, list[RunAction]]:

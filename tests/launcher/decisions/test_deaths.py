@@ -252,6 +252,40 @@ def test_one_that_is_killed_in_the_handshake_has_all_begin_again() -> None:
     assert run.tick()[-1] == EnterStart((200, 201, 202))
 
 
+@pytest.mark.parametrize(
+    ("said", "late", "again"),
+    [
+        ([], ["hello", "ready"], []),
+        ([], ["hello"], ["ready"]),
+        (["hello"], ["ready"], []),
+        (["hello"], [], ["ready"]),
+        (["hello", "ready"], [], []),
+    ],
+    ids=["nothing heard", "Ready last", "Hello heard", "Ready after the next Hello", "all heard"],
+)
+def test_late_words_of_one_that_died_before_the_start_are_passed_over_in_silence(
+    said: list[str], late: list[str], again: list[str]
+) -> None:
+    """said: before it dies; late: when that is known; again: when the next one has said Hello."""
+    run = Run(2)
+    run.begin()
+    for stage in run.stages:
+        run.start(stage, 100 + stage)
+    for word in said:
+        getattr(run, word)(1)
+    run.exit(1)
+    for word in late:
+        assert getattr(run, word)(1) == []
+    run.start(1, 201)
+    assert run.hello(1, 1) == []
+    for word in again:
+        assert getattr(run, word)(1) == []
+    assert len(run.hello(0)) == 2
+    run.ready(1, 1)
+    run.ready(0)
+    assert run.tick()[-1] == EnterStart((100, 201))
+
+
 def test_deaths_before_the_start_use_restarts_up() -> None:
     run = Run(2, max_restarts=1)
     run.begin()
