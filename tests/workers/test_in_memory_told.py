@@ -54,6 +54,20 @@ def test_a_gradient_that_updates_and_teaches_has_one_staleness() -> None:
     assert [counters.staleness.max_staleness for counters in line.counters.values()] == [0] * 4
 
 
+@pytest.mark.parametrize(
+    "settings", [{}, {"anchor_every": 2, "anchor_updates": True, "window": 1}], ids=named
+)
+def test_the_first_update_is_told_at_once(settings: dict[str, Any]) -> None:
+    """One that a gradient from above made as well, though a turn made the next one."""
+    line = build_line(RunConfig(**{**SMALL, **settings}))  # type: ignore[arg-type]
+    versions = [0] * 4
+    while min(versions) < 3:
+        for stage, equipment in enumerate(line.equipments):
+            line.step(stage)
+            versions[stage] = equipment.stage.version
+            assert min(versions[stage], 1) <= line.counters[stage].work.updates
+
+
 def test_a_slow_stage_lets_those_below_run_a_window_ahead() -> None:
     """Stage 2 has one turn in forty; stages 0 and 1 fill their windows, and nobody stops."""
     line = build_line(RunConfig(**{**SMALL, "window": 6}))  # type: ignore[arg-type]

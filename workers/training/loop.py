@@ -131,12 +131,12 @@ class WorkerLoop:
         outcome: Outcome = "worked" if self._listen() else "idle"
         if self._machine.has_turn and not self._awaits_data and self._may_end:
             self._handle(Turn())
-            self._tell_first_update()
             outcome = "worked"
         elif self._machine.finished:
             return "finished"
         elif self._work_ahead():
             outcome = "worked"
+        self._tell_first_update()
         self._keep_time()
         return outcome
 
@@ -290,9 +290,9 @@ class WorkerLoop:
             courier.push()
 
     def _tell_first_update(self) -> None:
-        """Report at once that the first update has been made."""
-        is_first = self._equipment.stage.version == self._first_version
-        if is_first and not self._told_first_update:
+        """Report at once that the first update has been made, in a turn or by a gradient."""
+        has_updated = self._equipment.stage.version >= self._first_version
+        if has_updated and not self._told_first_update:
             self._told_first_update = True
             self._report()
 

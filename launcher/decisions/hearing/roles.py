@@ -96,7 +96,9 @@ def sender_of(state: RunState, peer: str, was_worker: Callable[[str], bool]) -> 
         if was_worker(peer):
             return Sender("replaced")
         return Sender("spare" if state.joined.knows(peer) else "stranger")
-    return Sender(_phase(state, stage), stage, roster.incarnations.get(stage, 0))
+    role, incarnation = _phase(state, stage), roster.incarnations.get(stage, 0)
+    # That of a dead one's successor is awaited already; its last words are not the successor's.
+    return Sender(role, stage, incarnation - 1 if role == "dead" else incarnation)
 
 
 def _phase(state: RunState, stage: int) -> Role:

@@ -7,7 +7,13 @@ import tracemalloc
 
 import pytest
 
-from dni_async.launcher.decisions.actions import EnterEpoch, Note, RunAction, SendShard
+from dni_async.launcher.decisions.actions import (
+    EnterEpoch,
+    KeepSaved,
+    Note,
+    RunAction,
+    SendShard,
+)
 from dni_async.launcher.decisions.epochs import OpenEpochs, WholeEpoch
 from dni_async.launcher.decisions.events import PartHeard
 from dni_async.wire.messages import (
@@ -140,6 +146,22 @@ def test_saved_that_fills_memory_is_refused() -> None:
         assert notes(run.hear("stage-1", dataclasses.replace(true, batch_id=batch_id))) == []
     unasked = training(2, saves=False)
     assert len(notes(unasked.hear("stage-1", Saved(RUN, 1, 12, 2, 0, 0, "", "")))) == 1
+
+
+def test_what_the_dead_had_saved_does_not_count_against_its_successor() -> None:
+    """Its last words may be read when its death is known."""
+    run = training(2, num_batches=(10, 2))
+    saved = Saved(RUN, 1, 2, 1, 2, 100, "a" * 64, "")
+    later = dataclasses.replace(saved, batch_id=4, index=4)
+    run.exit(1)
+    for peer in ("stage-1", "stage-1.1"):
+        for word in (saved, later):
+            assert [type(action) for action in run.hear(peer, word)] == [KeepSaved]
+        run.tick()
+        run.start(1, 201)
+        run.hello(1, 1)
+        run.tick()
+        run.ready(1, 1)
 
 
 def test_a_file_is_sent_three_times_however_often_it_is_wanted() -> None:
