@@ -32,10 +32,11 @@ def interruptible() -> Iterator[None]:
     """Raise Interrupted in the main thread at the first SIGINT, SIGTERM or SIGHUP.
 
     One that whoever started this process had it ignore (nohup, & in a script) stays ignored. At
-    the second the process ends on the spot; its fork server then kills the workers.
+    the second the process ends on the spot; its fork server then kills the workers. So it does
+    behind the block as well, while Python tidies up: there an exception would only be printed.
     """
     taken = [signum for signum in _SIGNALS if signal.getsignal(signum) != signal.SIG_IGN]
-    with _raising(taken, again=_leave):
+    with _raising(taken, again=_leave, is_last=True):
         yield
 
 
@@ -75,8 +76,13 @@ def _is_ours_to_take(signum: int) -> bool:
 
 
 @contextmanager
-def _raising(signals: Iterable[int], *, again: Callable[[int], None]) -> Iterator[None]:
-    """Raise Interrupted at the first of the signals, call again at every further one."""
+def _raising(
+    signals: Iterable[int], *, again: Callable[[int], None], is_last: bool = False
+) -> Iterator[None]:
+    """Raise Interrupted at the first of the signals, call again at every further one.
+
+    is_last: nothing but the process's end follows once one has come, so again stays for those.
+    """
     seen: list[int] = []
 
     def handle(signum: int, _frame: FrameType | None) -> None:
@@ -92,8 +98,9 @@ def _raising(signals: Iterable[int], *, again: Callable[[int], None]) -> Iterato
     try:
         yield
     finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+        if not (is_last and seen):
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
 
 
 class LastSteps:

@@ -79,13 +79,14 @@ class InMemoryLine:
     """Stages from source to head, joined by links.
 
     told: what each stage has told the coordinator, in order, but for its counters. counters: of
-    each stage, as told last; points: all that it told.
+    each stage, as told last; longest_s: so too, see Progress; points: all that it told.
     """
 
     def __init__(self, config: RunConfig, parts: Sequence[Part]) -> None:
         self.config = config
         self.told: list[tuple[int, Message]] = []
         self.counters: dict[int, Counters] = {}
+        self.longest_s: dict[int, float] = {}
         self.points: dict[int, list[Point]] = defaultdict(list)
         self._transport = InMemoryTransport()
         ticks = itertools.count()
@@ -202,6 +203,7 @@ class InMemoryLine:
                     member.outcome = "worked"
                 elif isinstance(message, Progress):
                     self.counters[stage] = message.counters
+                    self.longest_s[stage] = message.longest_s
                     self.points[stage] += message.points
                 else:
                     self.told.append((stage, message))

@@ -9,6 +9,7 @@ import signal
 import struct
 import termios
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -112,7 +113,8 @@ def signalled(*signums: int, at: str = "") -> Callable[[Launch], None]:
         else:
             trains_for_good(run)
         for signum in signums:
-            run.interrupt(signum)
+            with suppress(ProcessLookupError):  # it may have ended by the first already
+                run.interrupt(signum)
             psutil.wait_procs(run.alive(), timeout=0.1)  # at once they would be one
 
     return then

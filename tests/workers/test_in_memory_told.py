@@ -68,6 +68,16 @@ def test_the_first_update_is_told_at_once(settings: dict[str, Any]) -> None:
             assert min(versions[stage], 1) <= line.counters[stage].work.updates
 
 
+def test_how_long_a_thing_may_take_is_told_anew_as_soon_as_it_is_done() -> None:
+    """Else a stage that stops after its first test is waited for as if it were still at it."""
+    line = build_line(RunConfig(**SMALL))  # type: ignore[arg-type]
+    while not line.is_finished:
+        for stage, equipment in enumerate(line.equipments):
+            line.step(stage)
+            is_training = 0 < equipment.stage.version < 2 * NUM_BATCHES
+            assert line.longest_s[stage] >= 0.0 or not is_training
+
+
 def test_a_slow_stage_lets_those_below_run_a_window_ahead() -> None:
     """Stage 2 has one turn in forty; stages 0 and 1 fill their windows, and nobody stops."""
     line = build_line(RunConfig(**{**SMALL, "window": 6}))  # type: ignore[arg-type]

@@ -202,11 +202,14 @@ class WorkerLoop:
 
     def _handle(self, event: Event) -> None:
         for action in self._decide(event):
-            if self._pace.foresee(action):
+            is_foreseen = self._pace.foresee(action)
+            if is_foreseen:
                 self._send_progress()
             began = self._clock()
             self._performer.perform(action)
             self._pace.did(action, self._clock() - began)
+            if is_foreseen:
+                self._next_progress = 0.0  # it is over: what follows takes as long as ever
             if self._orders.is_parting and isinstance(action, Save):
                 self._writer.finish()
                 raise Orphaned("the launcher is gone, and this was its last checkpoint")

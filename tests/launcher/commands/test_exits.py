@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import click
 import pytest
 
@@ -35,3 +38,23 @@ def test_the_last_words_of_a_worker_do_not_command_the_terminal(
 ) -> None:
     ends_with(DniError("stage 1: \x1b[2Jall is well\n  traceback"))
     assert capfd.readouterr().err == "Error: stage 1: \\x1b[2Jall is well\n  traceback\n"
+
+
+INTERRUPTED_TWICE = """
+import atexit, signal, sys
+import click
+from dni_async.launcher.commands.exits import exit_code_of
+
+@click.command()
+def command():
+    signal.raise_signal(signal.SIGINT)
+
+atexit.register(signal.raise_signal, signal.SIGINT)
+sys.exit(exit_code_of(command, [], "dni-test"))
+"""
+
+
+def test_a_second_ctrl_c_while_python_tidies_up_ends_it_without_a_traceback() -> None:
+    command = [sys.executable, "-c", INTERRUPTED_TWICE]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "dni-test: ended by SIGINT\n")
