@@ -39,7 +39,7 @@ from benchmarks.workloads.simulation.lengths import (
 from benchmarks.workloads.simulation.projection import print_curve, project
 from benchmarks.workloads.simulation.stage_times import StageTimes, measure_stages
 from dni_async.config.run_config import RunConfig
-from dni_async.system import available_cores
+from dni_async.system.machine import available_cores
 
 __all__ = ["main"]
 

@@ -32,7 +32,7 @@ from benchmarks.rivals.arms import Trained, train_arm
 from benchmarks.workloads.simulation.stage_times import measure_stages
 from benchmarks.workloads.slow_network import SETTING
 from dni_async.config.run_config import RunConfig
-from dni_async.system import available_cores
+from dni_async.system.machine import available_cores
 
 __all__ = ["main"]
 

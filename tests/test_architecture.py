@@ -29,7 +29,7 @@ LIBRARY = {
     "network": "config errors stage",
     "data": "config errors files seeding system",  # what fetches dies with its process
     "decisions": "errors wire",
-    "transport": "addresses errors system wire",
+    "transport": "addresses decisions errors system wire",
     "wire": "errors",
     "files": "errors",
     "config": "addresses decisions errors",  # what settings mean is for the rules to say
@@ -65,7 +65,7 @@ LAUNCHER = {
     "doctor": "commands places plan report"
     " | addresses config decisions errors files system transport wire",
     "coordination": "decisions monitoring places plan report run_folder"
-    " | errors stage system transport wire",
+    " | decisions errors stage system transport wire",
     "jobs": "monitoring places plan report run_folder"
     " | config data decisions errors files network stage synthesizers system wire",
     "places": "decisions plan | config errors files system transport",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dni_async.system import (
+from dni_async.system.machine import (
     CoreUse,
     available_bytes,
     available_cores,

@@ -13,7 +13,8 @@ import click
 
 from dni_async.addresses import is_tcp_address
 from dni_async.errors import DniError
-from dni_async.system import die_with_parent, output
+from dni_async.system import output
+from dni_async.system.machine import die_with_parent
 from dni_async.wire.foreign_text import legible
 
 if TYPE_CHECKING:
@@ -229,7 +230,7 @@ def rank_from(environment: Mapping[str, str], names: tuple[str, ...]) -> int | N
 
 def find_device(asked: str, local_rank: int) -> str:
     """The device by its index. Raises click.UsageError when there is none."""
-    from dni_async.system import has_nvidia_device
+    from dni_async.system.machine import has_nvidia_device
 
     if asked == "cpu" or (asked == "auto" and not has_nvidia_device()):
         return "cpu"

@@ -33,7 +33,8 @@ from contextlib import suppress
 from typing import Any
 
 from dni_async.files.scratch import remove_scratch
-from dni_async.system import adopt_orphans, name_process, output
+from dni_async.system import output
+from dni_async.system.machine import adopt_orphans, name_process
 
 PARTING_S = 4.0  # for a last checkpoint when the launcher has gone without a word
 LOOK_S = 0.1  # between looks at workers that are not this process's children

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from dni_async.addresses import address_towards
 from dni_async.errors import ConfigError, HandshakeError
-from dni_async.system import available_cores, keep_memory, machine_id, output
+from dni_async.system import output
+from dni_async.system.machine import available_cores, keep_memory, machine_id
 from dni_async.transport.channels import ControlClient
 from dni_async.transport.keys import KeyRing
 from dni_async.transport.sockets import Poller, open_sockets

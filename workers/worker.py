@@ -8,7 +8,8 @@ import traceback
 from types import FrameType
 
 from dni_async.errors import DataError, LinkError
-from dni_async.system import STACK_SIGNAL, compute_in_long_slices, name_process, output
+from dni_async.system import output
+from dni_async.system.machine import STACK_SIGNAL, compute_in_long_slices, name_process
 from dni_async.transport.interface import ControlChannel, Transport
 from dni_async.transport.sockets import open_sockets
 from dni_async.wire.foreign_text import legible

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dni_async.launcher.report.comparison import BUSY, TAKEN
-from dni_async.system import available_cores, core_use
+from dni_async.system.machine import available_cores, core_use
 
 __all__ = ["Observation", "Spread", "why_not"]
 

@@ -26,7 +26,7 @@ from dni_async.launcher.plan.plan import make_plan
 from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
 from dni_async.launcher.run_folder.folder import RunFolder
-from dni_async.system import available_cores
+from dni_async.system.machine import available_cores
 
 __all__ = ["ALL_ARMS", "ARMS", "Trained", "num_ranks_of", "train_arm", "train_rival_on"]
 

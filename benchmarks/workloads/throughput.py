@@ -17,7 +17,7 @@ from benchmarks.rivals.arms import Trained, train_arm
 from benchmarks.workloads.simulation.stage_times import StageTimes, ceiling, measure_stages
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import DniError
-from dni_async.system import available_cores
+from dni_async.system.machine import available_cores
 
 __all__ = ["Cell", "measure_cell", "print_cell"]
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from dni_async.decisions.allowance import Allowance
 from dni_async.transport.tcp_buffers import LEAVE
 
 __all__ = ["BURST", "MOST", "PER_S", "Crowd", "Door", "listen"]
@@ -56,18 +57,16 @@ class Crowd:
     """How many have come of late, and whether that is more than there can be of ours. No clock."""
 
     def __init__(self) -> None:
-        self._left = float(BURST)
-        self._at: float | None = None
+        self._allowance = Allowance(BURST, PER_S)
         self.is_crowd = False
 
     def came(self, count: int, now: float) -> None:
         """So many more. A crowd is over when it is PER_S in the long run, and for a second more."""
-        since = 0.0 if self._at is None else max(0.0, now - self._at)
-        self._at = now
-        self._left = min(float(BURST), self._left + since * PER_S) - count
-        if self._left < 0:
+        self._allowance.left(now)
+        left = self._allowance.spend(count)
+        if left < 0:
             self.is_crowd = True
-        elif self._left >= PER_S:
+        elif left >= PER_S:
             self.is_crowd = False
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from dni_async.decisions.allowance import Allowance
+
 __all__ = ["Pace"]
 
 BURST: Final = 512  # messages that are late, or of a mistake, by all workers at once
@@ -18,20 +20,19 @@ class Pace:
     """Counts the messages that were not listened to; more than PER_S of them are a flood."""
 
     def __init__(self) -> None:
+        self._allowance = Allowance(BURST, PER_S)
         self._left = float(BURST)
-        self._at = 0.0
         self._in_turn = 0
 
     def begin_turn(self, now: float) -> bool:
         """The loop goes round; whether there is a flood, so that words need not wake it."""
-        self._left = min(float(BURST), self._left + (now - self._at) * PER_S)
-        self._at = now
+        self._left = self._allowance.left(now)
         self._in_turn = 0
         return self._is_flood
 
     def is_enough(self, num_unheard: int) -> bool:
         """So many more were not listened to; whether the rest is left for the next turn."""
-        self._left = max(0.0, self._left - num_unheard)
+        self._left = self._allowance.spend(min(num_unheard, self._left))
         self._in_turn += num_unheard
         return self._is_flood and self._in_turn >= A_TURN
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dni_async.launcher.places.exits import state_of
 from dni_async.launcher.places.local import read_from, size_of
 from dni_async.launcher.run_folder.folder import RunFolder
-from dni_async.system import STACK_SIGNAL
+from dni_async.system.machine import STACK_SIGNAL
 
 __all__ = ["Stacks"]
 

@@ -30,6 +30,7 @@ def terms_of(
         devices=plan.devices,
         places=plan.hosts,
         may_be_near=config.transport == "auto",
+        over_tcp=config.over_tcp,
         actors=config.engine == "ray",
         num_threads=plan.threads_per_worker,
         asked_threads=config.threads_per_worker or 0,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dni_async.files import names
-from dni_async.system import STACK_SIGNAL
+from dni_async.system.machine import STACK_SIGNAL
 
 __all__ = ["Stacks", "list_logs", "tail_of", "worker_pid"]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-__all__ = ["LEAST_S", "LOOK_S", "STACK_S", "TIMES", "Silence", "Step", "Worker"]
+__all__ = ["LEAST_S", "LOOK_S", "STACK_S", "TCP_LEAST_S", "TIMES", "Silence", "Step", "Worker"]
 
 LOOK_S = 1.0  # the most that counts as silence from one look to the next
 STACK_S = 1.0  # how long a worker may take to write down where it stands
 LEAST_S = 10.0  # of silence, before anybody is taken for stuck who may be so for longer
+TCP_LEAST_S = 30.0  # over tcp, where what was cut off is sent again after up to twice the cut
 TIMES = 100  # as long as what it is at has taken before, nobody is stuck for so many times that
 
 Step = Literal["ask", "kill"]
@@ -22,11 +23,13 @@ class Silence:
     So a launcher that was stopped itself, or a host that was, blames nobody: of the time between
     two looks at most LOOK_S counts.
 
-    most_s: from when on a silent worker is taken for stuck whatever it is at; 0: never.
+    most_s: from when on a silent worker is taken for stuck whatever it is at; 0: never. least_s:
+    before that nobody is who has said how long it may take; more where networks may be silent.
     """
 
-    def __init__(self, most_s: float) -> None:
+    def __init__(self, most_s: float, least_s: float = LEAST_S) -> None:
         self._most_s = most_s
+        self._least_s = least_s
         self._after_s: dict[Worker, float] = {}  # of those who have said how long it may take
         self._silent_s: dict[Worker, float] = {}
         self._asked: set[Worker] = set()
@@ -36,7 +39,7 @@ class Silence:
         """It has told of its progress, and how long what it is at has taken before, if it can."""
         self._silent_s.pop(worker, None)
         self._asked.discard(worker)
-        after_s = max(LEAST_S, TIMES * longest_s) if longest_s >= 0 else self._most_s
+        after_s = max(self._least_s, TIMES * longest_s) if longest_s >= 0 else self._most_s
         self._after_s[worker] = min(after_s, self._most_s)
 
     def after_s(self, worker: Worker) -> float:

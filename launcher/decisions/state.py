@@ -12,7 +12,7 @@ from dni_async.launcher.decisions.actions import Note, RunAction, Send
 from dni_async.launcher.decisions.epochs import OpenEpochs
 from dni_async.launcher.decisions.joined.actors import Actors
 from dni_async.launcher.decisions.joined.joiners import JoinedWorkers
-from dni_async.launcher.decisions.silence import Silence
+from dni_async.launcher.decisions.silence import LEAST_S, TCP_LEAST_S, Silence
 from dni_async.launcher.decisions.source_clock import SourceClock
 from dni_async.launcher.decisions.terms import RunTerms
 from dni_async.wire.messages import PROTOCOL, CoordinatorMessage, Hello, InboxMoved, Progress
@@ -238,7 +238,7 @@ class RunState:
         self.joined = JoinedWorkers(terms.num_stages, terms.silent_after_s)
         self.actors = Actors()
         self.vacancies = Vacancies(terms.max_restarts)
-        self.silence = Silence(terms.stuck_after_s)
+        self.silence = Silence(terms.stuck_after_s, TCP_LEAST_S if terms.over_tcp else LEAST_S)
         self.source = SourceClock(terms.tested_at)
         self.epochs = OpenEpochs(
             terms.num_stages,

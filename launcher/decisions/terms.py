@@ -19,15 +19,16 @@ class RunTerms:
 
     rule_forbids: why the rule lets no worker be replaced, as half a sentence; "" where it does.
     devices: what each stage computes on, and places: "local" or "remote", by stage. may_be_near:
-    workers in the same place talk by what they share; else over tcp too. actors: a cluster places
-    the remote workers. num_threads: of a local worker; asked_threads: as the user asked for, 0
-    where not. num_batches: of an epoch's training and of a test, None where that is not known.
-    num_updates: of the run; log_every: as asked for, of them from one point of a curve to the next.
-    saves: checkpoints were asked for. most_file_bytes: of one file of a worker that has joined.
-    num_test: how many samples a whole test has, None where that is not known. metric, mode,
-    target, ends_early, patience: the run's Goal. last_epoch: the last one that a resumed run
-    has behind it, 0 without; best, best_epoch: its best test until then. is_resumed: its stages
-    have made updates before. logs: the folder of the logs, as the user is told of it.
+    workers in the same place talk by what they share; else over tcp too. over_tcp: so do workers
+    and launcher. actors: a cluster places the remote workers. num_threads: of a local worker;
+    asked_threads: as the user asked for, 0 where not. num_batches: of an epoch's training and of a
+    test, None where that is not known. num_updates: of the run; log_every: as asked for, of them
+    from one point of a curve to the next. saves: checkpoints were asked for. most_file_bytes: of
+    one file of a worker that has joined. num_test: how many samples a whole test has, None where
+    that is not known. metric, mode, target, ends_early, patience: the run's Goal. last_epoch: the
+    last one that a resumed run has behind it, 0 without; best, best_epoch: its best test until
+    then. is_resumed: its stages have made updates before. logs: the folder of the logs, as the user
+    is told of it.
     """
 
     run_id: str
@@ -36,6 +37,7 @@ class RunTerms:
     devices: Sequence[str]
     places: Sequence[str]
     may_be_near: bool = True
+    over_tcp: bool = False
     actors: bool = False
     num_threads: int = 1
     asked_threads: int = 0

@@ -36,7 +36,8 @@ from dni_async.stage.making import make_stage
 from dni_async.stage.stage import Stage
 from dni_async.stage.threads import prepare_torch
 from dni_async.stage.values import Hidden, each, gathered
-from dni_async.system import die_with_parent, name_process, output
+from dni_async.system import output
+from dni_async.system.machine import die_with_parent, name_process
 from dni_async.wire.points import Point
 
 __all__ = ["main", "train"]

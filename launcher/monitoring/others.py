@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from dni_async.launcher.report.results import RunResult
-from dni_async.system import CoreUse, core_use
+from dni_async.system.machine import CoreUse, core_use
 
 __all__ = ["OthersWatch"]
 

@@ -20,7 +20,8 @@ from dni_async.errors import WorkerDied
 from dni_async.files.scratch import SCRATCH, make_scratch, remove_scratch
 from dni_async.launcher.places.exits import Ends
 from dni_async.launcher.places.server import ForkServer, ForkServers
-from dni_async.system import adopt_orphans, output
+from dni_async.system import output
+from dni_async.system.machine import adopt_orphans
 from dni_async.transport.keys import KeyRing
 from dni_async.transport.rings import told_ring
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dni_async.errors import ConfigError
-from dni_async.system import has_nvidia_device
+from dni_async.system.machine import has_nvidia_device
 
 __all__ = ["resolve_devices"]
 

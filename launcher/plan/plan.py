@@ -40,7 +40,7 @@ from dni_async.launcher.plan.trial import (
 from dni_async.network.partition import deal_devices, split_layers
 from dni_async.network.split.kept import recordings_kept
 from dni_async.stage.compilation import check_compiler
-from dni_async.system import available_cores
+from dni_async.system.machine import available_cores
 
 __all__ = ["Plan", "make_plan", "regrouped"]
 

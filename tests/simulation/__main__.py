@@ -6,6 +6,7 @@ import argparse
 from contextlib import nullcontext
 from pathlib import Path
 
+from dni_async.launcher.interruption import Interrupted, interruptible
 from tests.simulation.faults import FAULTS, put_back
 from tests.simulation.long_run import Sums, of_moments, of_seeds
 from tests.simulation.moments import ROLES
@@ -17,25 +18,36 @@ from tests.simulation.shrinking import shrunk
 def main() -> int:
     """The exit code: 1 where something happened that must not."""
     options = _options()
-    with put_back(options.fault) if options.fault else nullcontext():
-        if options.seed is not None or options.scenario:
-            scenario = draw(options.seed or 0)
-            if options.scenario:
-                scenario = Scenario.from_json(options.scenario)
-            _show(shrunk(scenario) if options.shrink else scenario)
-            return 0
-        if options.moments:
-            for role in [options.role] if options.role else ROLES:
-                out = options.out
-                if out is not None:
-                    out = out.with_name(f"{out.stem}-{role.replace(' ', '-')}{out.suffix}")
-                print(f"{role}: ", end="")
-                sums = of_moments(role, options.moments, options.first, options.processes, out)
-                _tell(sums)
-            return 0
-        sums = of_seeds(options.first, options.seeds, options.processes, options.out)
-        _tell(sums)
-        return 1 if sums.counts else 0
+    try:
+        with interruptible(), put_back(options.fault) if options.fault else nullcontext():
+            if options.seed is not None or options.scenario:
+                return _one(options)
+            return (
+                _moments(options)
+                if options.moments
+                else _tell(of_seeds(options.first, options.seeds, options.processes, options.out))
+            )
+    except Interrupted as interrupted:
+        return interrupted.exit_code
+
+
+def _one(options: argparse.Namespace) -> int:
+    """All that happens in one scenario."""
+    scenario = draw(options.seed or 0)
+    if options.scenario:
+        scenario = Scenario.from_json(options.scenario)
+    _show(shrunk(scenario) if options.shrink else scenario)
+    return 0
+
+
+def _moments(options: argparse.Namespace) -> int:
+    """Of one role, or of all, each in a file of its own."""
+    code, out = 0, options.out
+    for role in [options.role] if options.role else ROLES:
+        named = out and out.with_name(f"{out.stem}-{role.replace(' ', '-')}{out.suffix}")
+        print(f"{role}: ", end="")
+        code |= _tell(of_moments(role, options.moments, options.first, options.processes, named))
+    return code
 
 
 def _options() -> argparse.Namespace:
@@ -64,12 +76,14 @@ def _show(scenario: Scenario) -> None:
     print(outcome)
 
 
-def _tell(sums: Sums) -> None:
+def _tell(sums: Sums) -> int:
+    """What many came to; 1 where something happened that must not."""
     print(", ".join(f"{count:,} {what}" for what, count in sorted(sums.totals.items())))
     for kind, count in sums.counts.most_common():
         _, text, scenario = next(each for each in sums.failures if each[0] == kind)
         print(f"{kind}: {count}, such as\n  {text}\n  --seed {scenario.seed}")
         print(f"  --scenario '{shrunk(scenario).to_json()}'")
+    return 1 if sums.counts else 0
 
 
 if __name__ == "__main__":

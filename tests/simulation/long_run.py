@@ -9,7 +9,6 @@ import traceback
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ def of_seeds(first: int, count: int, processes: int, out: Path | None) -> Sums:
     """The scenarios of that many seeds."""
     starts = range(first, first + count, CHUNK)
     chunks = [range(start, min(start + CHUNK, first + count)) for start in starts]
-    return _run(partial(_seeds), chunks, processes, out, {"first_seed": first, "seeds": count})
+    return _run(_seeds, chunks, processes, out, {"first_seed": first, "seeds": count})
 
 
 def of_moments(role: str, count: int, first: int, processes: int, out: Path | None) -> Sums:

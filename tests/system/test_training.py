@@ -16,7 +16,7 @@ import torch
 from dni_async.config.run_config import RunConfig
 from dni_async.data import load_dataset
 from dni_async.network.building import build_network
-from dni_async.system import available_cores
+from dni_async.system.machine import available_cores
 from tests.system.conftest import Launch
 
 pytestmark = pytest.mark.system

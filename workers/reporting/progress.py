@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from dni_async.system import peak_rss_bytes
+from dni_async.system.machine import peak_rss_bytes
 from dni_async.wire.counters import Counters, LinkAbove, Memory, Traffic, WindowUse, Work
 from dni_async.wire.messages import Progress
 from dni_async.workers.reporting.epochs import Epochs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dni_async.system import place_id
+from dni_async.system.machine import place_id
 from dni_async.transport.interface import Transport
 from dni_async.transport.link import Link, open_inbox
 from dni_async.transport.slots.greeting import new_name

@@ -20,7 +20,7 @@ from benchmarks.workloads.simulation.calibration import LinkTimes, line_of
 from benchmarks.workloads.simulation.simulation import simulate
 from benchmarks.workloads.simulation.stage_times import StageTimes, measure_stages, middle
 from dni_async.config.run_config import RunConfig
-from dni_async.system import available_cores
+from dni_async.system.machine import available_cores
 
 __all__ = ["Length", "Mode", "Setting", "boundary_cost", "measure_lengths"]
 

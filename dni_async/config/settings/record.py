@@ -48,7 +48,7 @@ class FailureSettings:
         120.0,
         "Seconds without a sign of progress after which a worker is shown with its stack, killed "
         "and replaced, whatever it is at; a hundred times as long as that took before, and 10 s at "
-        "least, are enough. 0 is never.",
+        "least (30 s over tcp), are enough. 0 is never.",
         why="the slowest honest pause is shorter (0061)",
         check=NOT_NEGATIVE,
         resumable=True,

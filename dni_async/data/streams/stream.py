@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from dni_async.data.streams.states import decoded, encoded
 from dni_async.files.scratch import use_scratch
-from dni_async.system import die_with_parent, name_process
+from dni_async.system.machine import die_with_parent, name_process
 
 __all__ = ["HeldBatches", "Loader", "Stream", "generators_from", "iterated"]
 

@@ -10,7 +10,7 @@ import struct
 from typing import Final
 
 from dni_async.errors import LinkError
-from dni_async.system import unix_address
+from dni_async.system.machine import unix_address
 
 __all__ = [
     "DEVICE_MAGIC",

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from dni_async.errors import LinkError
-from dni_async.system import unix_address
+from dni_async.system.machine import unix_address
 from dni_async.transport.slots.device import accept_device_slots, offer_device_slots
 from dni_async.transport.slots.greeting import (
     DEVICE_MAGIC,

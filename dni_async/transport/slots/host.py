@@ -23,7 +23,7 @@ from typing import Final
 import torch
 
 from dni_async.errors import LinkError
-from dni_async.system import available_bytes
+from dni_async.system.machine import available_bytes
 from dni_async.transport.slots.greeting import (
     HANDOVER_TIMEOUT_S,
     HOST_MAGIC,

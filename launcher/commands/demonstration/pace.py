@@ -7,7 +7,7 @@ import time
 import torch
 
 from dni_async.launcher.commands.demonstration.sizing import BATCH_SIZE, LAYER_WIDTH, Machine
-from dni_async.system import available_bytes, available_cores
+from dni_async.system.machine import available_bytes, available_cores
 
 __all__ = ["measure_machine"]
 

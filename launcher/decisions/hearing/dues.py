@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
+from dni_async.decisions.allowance import Allowance
 from dni_async.launcher.decisions.events import PartHeard
 from dni_async.launcher.decisions.hearing.roles import Sender, Verdict
 from dni_async.launcher.decisions.state import RunState
@@ -23,7 +24,7 @@ from dni_async.wire.messages import (
     WorkerMessage,
 )
 
-__all__ = ["MAX_AHEAD", "MAX_SPARES", "Dues", "Rate"]
+__all__ = ["MAX_AHEAD", "MAX_SPARES", "Dues"]
 
 MAX_SPARES: Final = 256
 MAX_AHEAD: Final = 4096  # tested epochs that one stage tells of before others do
@@ -35,23 +36,9 @@ LATE: Final[tuple[Verdict, str]] = ("passed over", "")
 HEARD: Final[tuple[Verdict, str]] = ("heard", "")
 
 
-class Rate:
-    """So many at once, and so many a second in the long run."""
-
-    def __init__(self, burst: int = BURST, per_s: float = PER_S) -> None:
-        self._burst = self._left = float(burst)
-        self._per_s = per_s
-        self._at: float | None = None
-
-    def take(self, now: float) -> bool:
-        """Whether one more may be."""
-        since = 0.0 if self._at is None else now - self._at
-        self._at = now
-        self._left = min(self._burst, self._left + since * self._per_s)
-        if self._left < 1.0:
-            return False
-        self._left -= 1.0
-        return True
+def _rate() -> Allowance:
+    """Of what comes twice a second."""
+    return Allowance(BURST, PER_S)
 
 
 @dataclass(slots=True)
@@ -69,7 +56,7 @@ class _Account:
     for its shard. inbox: the incarnation that it listens for. files: the last one of each kind.
     """
 
-    progress: Rate = field(default_factory=Rate)
+    progress: Allowance = field(default_factory=_rate)
     points: int = 0
     saved: int = -1
     asked: int = 0
@@ -83,7 +70,7 @@ class Dues:
     def __init__(self, state: RunState) -> None:
         self._state = state
         self._accounts: dict[int, tuple[int, _Account]] = {}  # by stage, with the incarnation
-        self._spares: dict[str, Rate] = {}
+        self._spares: dict[str, Allowance] = {}
 
     def judge(self, sender: Sender, peer: str, message: WorkerMessage) -> tuple[Verdict, str]:
         """Whether this one more may be, after all that came before it."""
@@ -93,7 +80,7 @@ class Dues:
             case Join():
                 return self._join(peer)
             case Alive():
-                return self._often(self._spares.setdefault(peer, Rate()))
+                return self._often(self._spares.setdefault(peer, _rate()))
             case EpochTrained() | EpochLoss() | BoundaryEpoch() | Evaluated():
                 return self._ahead(message.epoch)
         if sender.stage is None:
@@ -134,13 +121,13 @@ class Dues:
             self._accounts[sender.stage] = (sender.incarnation, account)
         return account
 
-    def _often(self, rate: Rate) -> tuple[Verdict, str]:
+    def _often(self, rate: Allowance) -> tuple[Verdict, str]:
         return HEARD if rate.take(self._state.now) else ("refused", "it comes too often")
 
     def _join(self, peer: str) -> tuple[Verdict, str]:
         joined = self._state.joined
         if joined.knows(peer):
-            return self._often(self._spares.setdefault(peer, Rate()))
+            return self._often(self._spares.setdefault(peer, _rate()))
         if joined.num_spares >= MAX_SPARES:
             return "refused", f"{MAX_SPARES} spares are enough"
         self._spares = {each: rate for each, rate in self._spares.items() if joined.knows(each)}

@@ -40,7 +40,7 @@ from dni_async.launcher.doctor.link.reach import Address
 from dni_async.launcher.places.local import ask
 from dni_async.launcher.plan.host.facts import look_at_cores, look_at_loopback, look_at_temporary
 from dni_async.launcher.plan.host.findings import judge_memory, judge_threads
-from dni_async.system import available_bytes, available_cores, has_nvidia_device
+from dni_async.system.machine import available_bytes, available_cores, has_nvidia_device
 from dni_async.transport.sockets import has_encryption, library_version
 
 __all__ = [

@@ -16,7 +16,7 @@ import torch
 
 from dni_async.errors import LinkError
 from dni_async.launcher.places.answers import keep_for_answers
-from dni_async.system import die_with_parent
+from dni_async.system.machine import die_with_parent
 from dni_async.transport.slots.device import offer_device_slots
 from dni_async.transport.slots.handover import SlotListener
 from dni_async.transport.slots.host import can_share_memory, offer_host_slots

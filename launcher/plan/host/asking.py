@@ -23,7 +23,7 @@ from dni_async.launcher.plan.host.findings import (
     judge_memory,
     judge_threads,
 )
-from dni_async.system import available_bytes
+from dni_async.system.machine import available_bytes
 
 __all__ = ["ask_host"]
 

@@ -9,7 +9,7 @@ import socket
 from dni_async.files.scratch import make_scratch
 from dni_async.launcher.plan.host.finding import Finding
 from dni_async.launcher.plan.host.findings import judge_cores, judge_loopback, judge_temporary
-from dni_async.system import available_cores, cgroup_quota
+from dni_async.system.machine import available_cores, cgroup_quota
 
 __all__ = ["look_at_cores", "look_at_loopback", "look_at_temporary"]
 

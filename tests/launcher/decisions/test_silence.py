@@ -8,6 +8,7 @@ from dni_async.launcher.decisions.silence import (
     LEAST_S,
     LOOK_S,
     STACK_S,
+    TCP_LEAST_S,
     TIMES,
     Silence,
     Step,
@@ -108,6 +109,17 @@ def test_who_is_stuck_when_goes_by_how_long_it_took_before(
     assert silence.after_s(ONE) == expected_s
     decided = steps_of(silence, 130.0, [ONE], {})
     assert decided == [(expected_s, ONE, "ask"), (expected_s + STACK_S, ONE, "kill")]
+
+
+def test_over_tcp_a_cut_of_ten_seconds_is_nobodys_standing_still() -> None:
+    """What was cut off for 10 s is heard 2.8 s later: tcp asks again 0.2, 0.4, ... 12.8 s on."""
+    silence = Silence(120.0, TCP_LEAST_S)
+    silence.look(0.0, [ONE])
+    silence.hear(ONE, 0.004)
+    assert steps_of(silence, 25.0, [ONE], {}) == []
+    assert silence.after_s(ONE) == TCP_LEAST_S
+    silence.hear(ONE, 0.5)
+    assert silence.after_s(ONE) == 50.0
 
 
 def test_what_was_said_last_counts_and_of_a_replacement_nothing_is_known() -> None:

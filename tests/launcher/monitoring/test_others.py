@@ -8,7 +8,7 @@ import pytest
 
 from dni_async.launcher.monitoring.others import OthersWatch
 from dni_async.launcher.report.results import RunResult
-from dni_async.system import core_use
+from dni_async.system.machine import core_use
 
 
 @pytest.mark.skipif(core_use() is None, reason="needs Linux's account of cores and children")

@@ -12,7 +12,7 @@ import pytest
 
 from dni_async.launcher.places.exits import Ends, ended_with, has_ended, reap, state_of
 from dni_async.launcher.places.local import signal_name
-from dni_async.system import adopt_orphans
+from dni_async.system.machine import adopt_orphans
 
 PATIENCE_S = 10.0
 HARMLESS = {"SIGCHLD", "SIGCONT", "SIGURG", "SIGWINCH", "SIGSTOP", "SIGTSTP", "SIGTTIN", "SIGTTOU"}

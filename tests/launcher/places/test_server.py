@@ -17,7 +17,7 @@ import pytest
 from dni_async.launcher.places.exits import adopted, state_of
 from dni_async.launcher.places.local import worker_processes
 from dni_async.launcher.places.server import ForkServer, ForkServers
-from dni_async.system import adopt_orphans
+from dni_async.system.machine import adopt_orphans
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="nobody is adopted elsewhere")
 PATIENCE_S = 10.0

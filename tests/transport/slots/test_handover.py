@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dni_async.system import unix_address
+from dni_async.system.machine import unix_address
 from dni_async.transport.link import Link, open_inbox, open_outbox
 from dni_async.transport.slots.greeting import new_name
 from dni_async.transport.slots.handover import SlotListener

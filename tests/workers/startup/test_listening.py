@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dni_async.system import place_id
+from dni_async.system.machine import place_id
 from dni_async.transport.sockets import open_sockets
 from dni_async.workers.startup.listening import InboxAddress, inbox_beside, inbox_on
 from tests.transport.ring import lone_ring
