@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import random
+import statistics
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from socket import socket
 from typing import Any
@@ -15,7 +17,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from benchmarks.harness.facts import Observation
+from benchmarks.harness.facts import Observation, Spread
 from benchmarks.harness.report import (
     benchmark_options,
     enter,
@@ -36,7 +38,8 @@ NUM_IMPOSTERS = 20
 MOST_GROWTH = 64 * 2**20  # bytes of one process, from after its start to the end
 MOST_GROWTH_BY_MEMBERS = 10 * 2**20
 MOST_SLOWER = {"strangers": 0.10, "crowd": 0.10, "members": 0.05}  # of the run's rate before
-WATCHED_S = 30.0  # before and after
+WATCHED_S = 8.0  # at a time
+ROUNDS = 5  # with them, each between two without
 
 
 @click.command(name="hostile")
@@ -55,7 +58,7 @@ WATCHED_S = 30.0  # before and after
     help="Mutated frames, or messages.  [default: 1,000,000]",
 )
 @click.option(
-    "--connections", type=click.IntRange(min=1), help="Strange connections.  [default: 10,000]"
+    "--connections", type=click.IntRange(min=1), help="Strange connections.  [default: 50,000]"
 )
 @click.option(
     "--per-second",
@@ -73,16 +76,16 @@ def main(
     per_second: float | None,
     seed: int,
 ) -> None:
-    """What do others cost a run? Its rate, memory and descriptors before, beside and after them."""
+    """What do others cost a run? Its rate, memory and descriptors without and beside them."""
     num_frames = frames or (20_000 if quick else 1_000_000)
-    num_connections = connections or (300 if quick else 10_000)
+    num_connections = connections or (300 if quick else 50_000)
     console = make_console()
     observation = Observation()
     rows = []
     for number in range(repeats or 1):
         chance = random.Random(seed + number)
         siege = Siege(num_connections, num_frames, 1 / per_second if per_second else 0.0)
-        watched_s = 5.0 if quick else WATCHED_S
+        watched_s = 2.0 if quick else WATCHED_S
         if by == "members":
             judged = {**judge_forgeries(num_frames), **judge_floods(num_frames)}
             with listening_run(is_joined=True) as run:
@@ -113,7 +116,8 @@ def print_row(console: Console, row: Mapping[str, Any], *, by: str, may_compare:
     """What one run came to beside them."""
     made = table(f"a run and its {by}", ["what", "figure"])
     for name, value in row.items():
-        made.add_row(name.replace("_", " "), f"{value:,}" if value is not None else "-")
+        if not isinstance(value, dict):
+            made.add_row(name.replace("_", " "), f"{value:,}" if value is not None else "-")
     console.print(made)
     for sentence in verdicts(row, MOST_SLOWER[by]) if may_compare else ():
         console.print(sentence, highlight=False)
@@ -121,7 +125,7 @@ def print_row(console: Console, row: Mapping[str, Any], *, by: str, may_compare:
 
 @dataclass(slots=True)
 class Siege:
-    """Strangers at the ports of a run. interval_s: from one to the next, at least."""
+    """Strangers at a run's ports, in ROUNDS parts. interval_s: from one to the next, at least."""
 
     num_connections: int
     num_frames: int
@@ -140,7 +144,7 @@ class Siege:
         ports, rss = run.ports(), run.rss_bytes
         open_now: deque[socket] = deque()
         began = time.perf_counter()
-        for number in range(self.num_connections):
+        for number in range(self.num_connections // ROUNDS):
             time.sleep(max(0.0, began + number * self.interval_s - time.perf_counter()))
             stranger = knocking(ports[number % len(ports)])
             if is_let_in(stranger):
@@ -153,29 +157,60 @@ class Siege:
                 open_now.popleft().close()
             if number % 100 == 0:
                 self.most_growth = max(self.most_growth, growth(rss, run.rss_bytes))
-        self.seconds = time.perf_counter() - began
+        self.seconds += time.perf_counter() - began
         return list(open_now)
+
+
+class Rounds:
+    """A run's pace without them and beside them, in turn."""
+
+    def __init__(self, run: ListeningRun, watched_s: float) -> None:
+        self.run = run
+        self.watched_s = watched_s
+        self.without: list[Pace] = []
+        self.beside: list[Pace] = []
+
+    def __iter__(self) -> Iterator[None]:
+        """For each round, in which one pace beside them is to be added."""
+        for _ in range(ROUNDS):
+            self.without.append(self.run.watch(self.watched_s))
+            yield
+        self.without.append(self.run.watch(self.watched_s))
+
+    def told(self) -> dict[str, Any]:
+        """As a row has it: medians, and how much slower each round was than those around it."""
+        figures: dict[str, Any] = {}
+        for name in ("epochs_per_second", "cpu_seconds_per_epoch"):
+            without = [getattr(pace, name) for pace in self.without]
+            beside = [getattr(pace, name) for pace in self.beside]
+            figures[f"{name}_without"] = round(statistics.median(without), 4)
+            figures[f"{name}_beside"] = round(statistics.median(beside), 4)
+            around = map(statistics.fmean, pairwise(without))
+            shares = [during / usual for during, usual in zip(beside, around, strict=True)]
+            figures[f"{name}_share"] = Spread.of(shares).to_dict()
+        return figures
 
 
 def besiege(
     run: ListeningRun, siege: Siege, chance: random.Random, *, watched_s: float
 ) -> dict[str, Any]:
-    """What the strangers cost the run, which is watched for watched_s before and after."""
-    before, rss, descriptors = run.watch(watched_s), run.rss_bytes, run.num_descriptors
-    start = run.mark()
-    with imposters(f"tcp://127.0.0.1:{run.ports()[0]}", NUM_IMPOSTERS):
-        open_now = siege.lay(run, chance)
-        during = run.mark().since(start)
-    for stranger in open_now:
-        stranger.close()
+    """What the strangers cost the run, which is watched for watched_s between their sieges."""
+    rss, descriptors, rounds = run.rss_bytes, run.num_descriptors, Rounds(run, watched_s)
+    for _ in rounds:
+        start = run.mark()
+        with imposters(f"tcp://127.0.0.1:{run.ports()[0]}", NUM_IMPOSTERS):
+            open_now = siege.lay(run, chance)
+            rounds.beside.append(run.mark().since(start))
+        for stranger in open_now:
+            stranger.close()
+        run.settled(descriptors)
     left_over = max(b - a for a, b in zip(descriptors, run.settled(descriptors), strict=True))
-    paces = {"before": before, "during": during, "after": run.watch(watched_s)}
     return {
         "connections": siege.num_connections,
         "let_in": siege.let_in,
         "frames_sent": siege.frames_each * siege.let_in,
         "siege_seconds": round(siege.seconds, 1),
-        **told_paces(paces),
+        **rounds.told(),
         "most_growth_bytes": siege.most_growth,
         "growth_bytes_after": growth(rss, run.rss_bytes),
         "descriptors_left_over": left_over,
@@ -184,35 +219,25 @@ def besiege(
 
 
 def flood(run: ListeningRun, *, watched_s: float) -> dict[str, Any]:
-    """What members cost the run that say all they can for watched_s, watched as long before and
-    after.
-    """
-    before, rss = run.watch(watched_s), run.rss_bytes
+    """What members cost the run that say all they can for watched_s at a time."""
+    rss, offered, most, rounds = run.rss_bytes, 0, 0, Rounds(run, watched_s)
     keys = run.folder.with_name("keys")
-    with false_members(run.address, keys) as members:
-        during, most = run.mark(), 0
-        for _ in range(10):
-            paces = {"before": before, "during": run.watch(watched_s / 10)}
-            most = max(most, growth(rss, run.rss_bytes))
-        paces["during"] = run.mark().since(during)
-    paces["after"] = run.watch(watched_s)
+    for _ in rounds:
+        with false_members(run.address, keys) as members:
+            start = run.mark()
+            for _ in range(4):
+                run.watch(watched_s / 4)
+                most = max(most, growth(rss, run.rss_bytes))
+            rounds.beside.append(run.mark().since(start))
+        offered += members.offered
     return {
-        "offered_messages": members.offered,
-        **told_paces(paces),
+        "offered_messages": offered,
+        **rounds.told(),
         "most_growth_bytes": most,
         "launcher_growth_bytes": run.rss_bytes[0] - rss[0],
         "growth_bytes_after": growth(rss, run.rss_bytes),
         "lines_about_members": told(run),
         "epochs_with_forged_figures": forged(run),
-    }
-
-
-def told_paces(paces: Mapping[str, Pace]) -> dict[str, float]:
-    """Each as a row has it."""
-    rates = {f"epochs_per_second_{at}": round(p.epochs_per_second, 2) for at, p in paces.items()}
-    return rates | {
-        f"cpu_seconds_per_epoch_{at}": round(pace.cpu_seconds_per_epoch, 4)
-        for at, pace in paces.items()
     }
 
 
@@ -235,15 +260,15 @@ def told(run: ListeningRun) -> int:
 
 def verdicts(row: Mapping[str, Any], most: float) -> list[str]:
     """How much slower the run was, and how much more processor time an epoch took it."""
-    rate, cpu = (
-        row[f"{name}_during"] / row[f"{name}_before"]
-        for name in ("epochs_per_second", "cpu_seconds_per_epoch")
-    )
+    rate, cpu = (row[f"{each}_share"] for each in ("epochs_per_second", "cpu_seconds_per_epoch"))
+    slower = [1 - rate[at] for at in ("median", "max", "min")]
+    dearer = [cpu[at] - 1 for at in ("median", "min", "max")]
     return [
-        f"{what} {share:+.1%}, at most {most:.0%}: " + ("met" if share <= most else "MISSED")
-        for what, share in (
-            ("slower beside what the others compute:", 1 - rate),
-            ("more processor time an epoch:", cpu - 1),
+        f"{what} {share:+.1%} ({least:+.1%} to {highest:+.1%}), at most {most:.0%}: "
+        + ("met" if share <= most else "MISSED")
+        for what, (share, least, highest) in (
+            ("slower beside what the others compute:", slower),
+            ("more processor time an epoch:", dearer),
         )
     ]
 
@@ -260,7 +285,7 @@ def check(row: Mapping[str, Any]) -> None:
     for name, most in limits.items():
         if row.get(name, 0) > most:
             raise DniError(f"hostile: {name} is {row[name]:,}, at most {most:,} is right")
-    if row["epochs_per_second_after"] <= 0:
+    if row["epochs_per_second_beside"] <= 0:
         raise DniError("hostile: the run stands still")
 
 
