@@ -162,7 +162,8 @@ class Coordinator:
         """
         if self._pace.begin_turn(self._outside.clock()):
             poller = without_words or poller
-        poller.wait(TURN_S if self._performer.shards.is_done else SENDING_S)
+        usual_s = TURN_S if self._performer.shards.is_done else SENDING_S
+        poller.wait(self._pace.turn_s(usual_s))
         for event in self._outside.hear():
             before = self._machine.num_unheard
             self.handle(event)

@@ -14,6 +14,7 @@ __all__ = ["Pace"]
 BURST: Final = 512  # messages that are late, or of a mistake, by all workers at once
 PER_S: Final = 50.0  # beyond that, in the long run
 A_TURN: Final = 8  # of them, while it is a flood; whoever else has something to say has a turn too
+FLOOD_S: Final = 0.02  # the longest turn then, so that a run's own words wait no longer
 
 
 class Pace:
@@ -29,6 +30,10 @@ class Pace:
         self._left = self._allowance.left(now)
         self._in_turn = 0
         return self._is_flood
+
+    def turn_s(self, usual_s: float) -> float:
+        """How long the loop may wait for something to happen."""
+        return min(usual_s, FLOOD_S) if self._is_flood else usual_s
 
     def is_enough(self, num_unheard: int) -> bool:
         """So many more were not listened to; whether the rest is left for the next turn."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dni_async.launcher.coordination.pace import A_TURN, BURST, PER_S, Pace
+from dni_async.launcher.coordination.pace import A_TURN, BURST, FLOOD_S, PER_S, Pace
 
 
 def test_the_mistakes_of_a_run_are_no_flood() -> None:
@@ -31,3 +31,12 @@ def test_it_is_over_when_it_is_over() -> None:
     assert pace.begin_turn(1.001)
     assert not pace.begin_turn(2.0)
     assert not pace.is_enough(1)
+
+
+def test_turns_are_short_in_a_flood_for_words_of_the_run_wait_for_them() -> None:
+    pace = Pace()
+    pace.begin_turn(1.0)
+    assert pace.turn_s(0.1) == 0.1
+    pace.is_enough(BURST)
+    assert pace.turn_s(0.1) == FLOOD_S
+    assert pace.turn_s(0.005) == 0.005
