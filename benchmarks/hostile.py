@@ -7,7 +7,7 @@ import random
 import statistics
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -139,9 +139,9 @@ class Siege:
         """That one connection sends."""
         return self.num_frames // self.num_connections
 
-    def lay(self, run: ListeningRun, chance: random.Random) -> list[socket]:
-        """Send them all to the run; those that are open still."""
-        ports, rss = run.ports(), run.rss_bytes
+    def lay(self, run: ListeningRun, chance: random.Random, ports: Sequence[int]) -> list[socket]:
+        """Send them to these ports; those that are open still."""
+        rss = run.rss_bytes
         open_now: deque[socket] = deque()
         began = time.perf_counter()
         for number in range(self.num_connections // ROUNDS):
@@ -162,31 +162,39 @@ class Siege:
 
 
 class Rounds:
-    """A run's pace without them and beside them, in turn."""
+    """A run's pace in turn, by who is there: nobody, they elsewhere, they at the run."""
 
     def __init__(self, run: ListeningRun, watched_s: float) -> None:
         self.run = run
         self.watched_s = watched_s
-        self.without: list[Pace] = []
-        self.beside: list[Pace] = []
+        self.paces: dict[str, list[Pace]] = {}
 
     def __iter__(self) -> Iterator[None]:
-        """For each round, in which one pace beside them is to be added."""
+        """For each round, in which the paces beside them are to be added."""
         for _ in range(ROUNDS):
-            self.without.append(self.run.watch(self.watched_s))
+            self.add("without", self.run.watch(self.watched_s))
             yield
-        self.without.append(self.run.watch(self.watched_s))
+        self.add("without", self.run.watch(self.watched_s))
+
+    def add(self, who: str, pace: Pace) -> None:
+        """One more."""
+        self.paces.setdefault(who, []).append(pace)
 
     def told(self) -> dict[str, Any]:
-        """As a row has it: medians, and how much slower each round was than those around it."""
+        """As a row has it: medians, and how each round with them was to what it is compared with.
+
+        Where they have been elsewhere too, with the same work for the machine, that is it; else
+        what was before and after it without them.
+        """
         figures: dict[str, Any] = {}
         for name in ("epochs_per_second", "cpu_seconds_per_epoch"):
-            without = [getattr(pace, name) for pace in self.without]
-            beside = [getattr(pace, name) for pace in self.beside]
-            figures[f"{name}_without"] = round(statistics.median(without), 4)
-            figures[f"{name}_beside"] = round(statistics.median(beside), 4)
-            around = map(statistics.fmean, pairwise(without))
-            shares = [during / usual for during, usual in zip(beside, around, strict=True)]
+            values = {
+                who: [getattr(pace, name) for pace in paces] for who, paces in self.paces.items()
+            }
+            for who, each in values.items():
+                figures[f"{name}_{who}"] = round(statistics.median(each), 4)
+            usual = values.get("elsewhere") or map(statistics.fmean, pairwise(values["without"]))
+            shares = [now / then for now, then in zip(values["beside"], usual, strict=True)]
             figures[f"{name}_share"] = Spread.of(shares).to_dict()
         return figures
 
@@ -194,22 +202,26 @@ class Rounds:
 def besiege(
     run: ListeningRun, siege: Siege, chance: random.Random, *, watched_s: float
 ) -> dict[str, Any]:
-    """What the strangers cost the run, which is watched for watched_s between their sieges."""
+    """What the strangers cost the run, beside as many at a port where nobody listens."""
     rss, descriptors, rounds = run.rss_bytes, run.num_descriptors, Rounds(run, watched_s)
-    for _ in rounds:
-        start = run.mark()
-        with imposters(f"tcp://127.0.0.1:{run.ports()[0]}", NUM_IMPOSTERS):
-            open_now = siege.lay(run, chance)
-            rounds.beside.append(run.mark().since(start))
-        for stranger in open_now:
-            stranger.close()
-        run.settled(descriptors)
+    with socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        places = {"elsewhere": [nobody.getsockname()[1]], "beside": run.ports()}
+        for _ in rounds:
+            for who, ports in places.items():
+                start = run.mark()
+                with imposters(f"tcp://127.0.0.1:{ports[0]}", NUM_IMPOSTERS):
+                    open_now = siege.lay(run, chance, ports)
+                    rounds.add(who, run.mark().since(start))
+                for stranger in open_now:
+                    stranger.close()
+                run.settled(descriptors)
     left_over = max(b - a for a, b in zip(descriptors, run.settled(descriptors), strict=True))
     return {
         "connections": siege.num_connections,
         "let_in": siege.let_in,
         "frames_sent": siege.frames_each * siege.let_in,
-        "siege_seconds": round(siege.seconds, 1),
+        "siege_seconds": round(siege.seconds / len(places), 1),
         **rounds.told(),
         "most_growth_bytes": siege.most_growth,
         "growth_bytes_after": growth(rss, run.rss_bytes),
@@ -228,7 +240,7 @@ def flood(run: ListeningRun, *, watched_s: float) -> dict[str, Any]:
             for _ in range(4):
                 run.watch(watched_s / 4)
                 most = max(most, growth(rss, run.rss_bytes))
-            rounds.beside.append(run.mark().since(start))
+            rounds.add("beside", run.mark().since(start))
         offered += members.offered
     return {
         "offered_messages": offered,
