@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from socket import socket
 from typing import Any
@@ -26,6 +25,7 @@ from benchmarks.harness.report import (
     table,
     write,
 )
+from benchmarks.workloads.decoy import decoy
 from benchmarks.workloads.false_member import false_members
 from benchmarks.workloads.forgeries import judge_floods, judge_forgeries
 from benchmarks.workloads.listening_run import ListeningRun, Pace, listening_run
@@ -174,7 +174,6 @@ class Rounds:
         for _ in range(ROUNDS):
             self.add("without", self.run.watch(self.watched_s))
             yield
-        self.add("without", self.run.watch(self.watched_s))
 
     def add(self, who: str, pace: Pace) -> None:
         """One more."""
@@ -183,8 +182,7 @@ class Rounds:
     def told(self) -> dict[str, Any]:
         """As a row has it: medians, and how each round with them was to what it is compared with.
 
-        Where they have been elsewhere too, with the same work for the machine, that is it; else
-        what was before and after it without them.
+        That is the pace while they were elsewhere, with the same work for the machine.
         """
         figures: dict[str, Any] = {}
         for name in ("epochs_per_second", "cpu_seconds_per_epoch"):
@@ -193,8 +191,8 @@ class Rounds:
             }
             for who, each in values.items():
                 figures[f"{name}_{who}"] = round(statistics.median(each), 4)
-            usual = values.get("elsewhere") or map(statistics.fmean, pairwise(values["without"]))
-            shares = [now / then for now, then in zip(values["beside"], usual, strict=True)]
+            pairs = zip(values["beside"], values["elsewhere"], strict=True)
+            shares = [beside / elsewhere for beside, elsewhere in pairs]
             figures[f"{name}_share"] = Spread.of(shares).to_dict()
         return figures
 
@@ -231,19 +229,25 @@ def besiege(
 
 
 def flood(run: ListeningRun, *, watched_s: float) -> dict[str, Any]:
-    """What members cost the run that say all they can for watched_s at a time."""
-    rss, offered, most, rounds = run.rss_bytes, 0, 0, Rounds(run, watched_s)
+    """What members cost the run that say all they can for watched_s at a time, beside as many that
+    say it to somebody else.
+    """
+    rss, most, rounds = run.rss_bytes, 0, Rounds(run, watched_s)
+    offered = {"elsewhere": 0, "beside": 0}
     keys = run.folder.with_name("keys")
-    for _ in rounds:
-        with false_members(run.address, keys) as members:
-            start = run.mark()
-            for _ in range(4):
-                run.watch(watched_s / 4)
-                most = max(most, growth(rss, run.rss_bytes))
-            rounds.add("beside", run.mark().since(start))
-        offered += members.offered
+    with decoy(keys) as elsewhere:
+        places = {"elsewhere": elsewhere, "beside": run.address}
+        for _ in rounds:
+            for who, address in places.items():
+                with false_members(address, keys) as members:
+                    start = run.mark()
+                    for _ in range(4):
+                        run.watch(watched_s / 4)
+                        most = max(most, growth(rss, run.rss_bytes))
+                    rounds.add(who, run.mark().since(start))
+                offered[who] += members.offered
     return {
-        "offered_messages": offered,
+        **{f"offered_{who}": count for who, count in offered.items()},
         **rounds.told(),
         "most_growth_bytes": most,
         "launcher_growth_bytes": run.rss_bytes[0] - rss[0],
