@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -159,7 +160,9 @@ def test_help_fits_the_terminal(width: int) -> None:
     assert "PACKAGE.MODULE:FUNCTION" in said
 
 
-def test_what_is_said_of_the_settings_holds_no_password() -> None:
+def test_what_is_said_of_the_settings_holds_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("DNI_")]:
+        monkeypatch.delenv(name)
     ctx = command.make_context("dni-launch", ["--mlflow", "mysql://me:secret@host/db"])
     assert describe(ctx, None) == "settings: mlflow mysql://me:***@host/db (flag)"
 
