@@ -27,6 +27,7 @@ from dni_async.launcher.report.results import EpochResult, RestartResult, RunRes
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.system.machine import available_cores
+from dni_async.wire.messages import BoundaryEpoch
 
 __all__ = ["ALL_ARMS", "ARMS", "Trained", "num_ranks_of", "train_arm", "train_rival_on"]
 
@@ -47,7 +48,7 @@ GOAL = Goal("accuracy", "max")
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One run of one arm. workers, restarts, links: of dni only.
+    """One run of one arm. workers, restarts, links, boundaries: of dni only.
 
     others_cores: kept busy while it trained by what is not of the run; None where nobody tells.
     """
@@ -61,6 +62,7 @@ class Trained:
     workers: Sequence[WorkerResult] = field(default_factory=list)
     restarts: Sequence[RestartResult] = field(default_factory=list)
     links: Sequence[LinkResult] = field(default_factory=list)
+    boundaries: Sequence[BoundaryEpoch] = field(default_factory=list)
 
     @property
     def samples_per_second(self) -> float:
@@ -192,6 +194,7 @@ def _trained(result: RunResult) -> Trained:
         workers=result.workers,
         restarts=result.restarts,
         links=result.links,
+        boundaries=result.boundaries,
     )
 
 

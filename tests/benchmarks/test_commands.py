@@ -129,6 +129,37 @@ def test_quantised(start: Callable[..., Command]) -> None:
 
 
 @slow
+def test_deep(start: Callable[..., Command]) -> None:
+    command = start(
+        *("deep", "--rows", "CNN 8", "--delays", "2", "--lrs", "1e-3,3e-3", "--jobs", "2"),
+        *("--arm", "default:", "--arm", "late: --rule fdg"),
+    )
+    assert_clean_end(command)
+    plain, ours, late = command.result()["rows"]
+    assert [row["arm"] for row in (plain, ours, late)] == ["backprop", "default", "late"]
+    assert [len(row["grid"]) for row in (plain, ours, late)] == [2, 2, 2]
+    assert ours["lr"] == min(ours["grid"], key=lambda rate: rate["quality"])["lr"]
+    assert 0.6 < ours["work"] < late["work"]
+    assert (
+        ours["behind"]
+        == ours["seeds"][0]["epochs"][-1]["error"] - (plain["seeds"][0]["epochs"][-1]["error"])
+    )
+    assert len(ours["seeds"][0]["agreement"]) == 3
+    assert late["verdict"].startswith("+0.30: ")
+
+
+@slow
+def test_deep_by_real_workers(start: Callable[..., Command]) -> None:
+    arguments = ("--real", "--rows", "transformer 4", "--arm", "default:", "--no-count")
+    command = start("deep", *arguments)
+    assert_clean_end(command)
+    plain, ours = command.result()["rows"]
+    ratio = ours["seeds"][0]["epochs"][-1]["loss"] / plain["seeds"][0]["epochs"][-1]["loss"]
+    assert ours["behind"] == ratio
+    assert ours["verdict"].startswith("1.000x: ")
+
+
+@slow
 def test_chaos(start: Callable[..., Command]) -> None:
     command = start("chaos")
     code, output = command.ended()
@@ -265,7 +296,7 @@ def test_what_cannot_be_measured_is_said_at_once(
 
 @slow
 def test_uneven_stages(start: Callable[..., Command]) -> None:
-    command = start("uneven", "--layers", "3", "--width", "32", "--slow", "1")
+    command = start("workloads.uneven", "--layers", "3", "--width", "32", "--slow", "1")
     assert_clean_end(command)
     cases = {case["name"]: case for case in command.result()["cases"]}
     assert list(cases) == ["no slow stage", "wait", "skip", "replay", "skip and replay"]

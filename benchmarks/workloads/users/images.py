@@ -19,7 +19,7 @@ from benchmarks.workloads.users.batches import Samples, work_on
 from benchmarks.workloads.users.figures import accuracy
 from benchmarks.workloads.users.row import Asked, Row, Scale, Work
 
-__all__ = ["ROWS", "Logits"]
+__all__ = ["ROWS", "Logits", "drawn", "pixels"]
 
 ROOT = Path(__file__).resolve().parents[3]
 SIDE, KINDS, BATCH, SHIFT = 32, 10, 50, 4
@@ -70,18 +70,19 @@ def images(num_train: int, num_test: int) -> Images:
     folder = Path(os.environ.get("DNI_DATA_DIR") or ROOT.parent / "shared" / "data")
     try:
         with np.load(folder / "cifar" / "cifar_small.npz") as held:
-            train = _pixels(held["x_train"][:num_train]), torch.tensor(held["y_train"][:num_train])
-            test = _pixels(held["x_test"][:num_test]), torch.tensor(held["y_test"][:num_test])
+            train = pixels(held["x_train"][:num_train]), torch.tensor(held["y_train"][:num_train])
+            test = pixels(held["x_test"][:num_test]), torch.tensor(held["y_test"][:num_test])
     except OSError:
-        train, test = _drawn(num_train, seed=0), _drawn(num_test, seed=1)
+        train, test = drawn(num_train, seed=0), drawn(num_test, seed=1)
     return Images(train, test)
 
 
-def _pixels(images: Any) -> torch.Tensor:
+def pixels(images: Any) -> torch.Tensor:
+    """[N, 32, 32, 3] uint8 as [N, 3, 32, 32] float32 about 0."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 64 - 2
 
 
-def _drawn(count: int, seed: int) -> Samples:
+def drawn(count: int, seed: int) -> Samples:
     """Stripes of ten widths and directions in noise."""
     generator = torch.Generator().manual_seed(seed)
     kinds = torch.randint(0, KINDS, (count,), generator=generator)

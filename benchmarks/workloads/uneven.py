@@ -1,4 +1,4 @@
-"""One stage several times slower than the others: ``python -m benchmarks.uneven``.
+"""One stage several times slower than the others: ``python -m benchmarks.workloads.uneven``.
 
 What waiting for it costs, and what it costs and brings not to: ``--when-full skip`` and
 ``--when-empty replay``. The slow stage sleeps as long as its work would take that many times more.
