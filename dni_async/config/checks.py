@@ -169,9 +169,10 @@ def _check_labels(config: Settings, traits: Traits) -> None:
     """Who sees the labels, with rules that have synthesizers."""
     learns_labels = SYNTHESIZERS.get(config.synthesizer, OWN_SYNTHESIZER).learns_labels
     if traits.needs_labels and not learns_labels:
+        able = [name for name, each in SYNTHESIZERS.items() if each.learns_labels]
         raise ConfigError(
-            f"synthesizer: rule {config.rule} learns from labels at each boundary, which critic "
-            "does alone"
+            f"synthesizer: rule {config.rule} learns from labels at each boundary, which "
+            f"{_listed(able, 'and')} do alone"
         )
     if traits.needs_synthesizer and learns_labels and not config.label_conditioning:
         raise ConfigError(
@@ -201,13 +202,18 @@ def _check_synthesizer(config: Settings) -> None:
 
 def _check_hidden_layers(config: Settings) -> None:
     """What the synthesizer is made of."""
-    usual = SYNTHESIZERS.get(config.synthesizer, OWN_SYNTHESIZER).hidden_layers
+    traits = SYNTHESIZERS.get(config.synthesizer, OWN_SYNTHESIZER)
+    usual, named = traits.hidden_layers, SYNTHESIZERS.items()
     if usual is None:
-        layered = [name for name, each in SYNTHESIZERS.items() if each.hidden_layers is not None]
-        for name in ("synthesizer_layers", "synthesizer_width"):
+        layered = [name for name, each in named if each.hidden_layers is not None]
+        copying = [name for name, each in named if each.copied_layers is not None]
+        takers = {"synthesizer_layers": [*layered, *copying], "synthesizer_width": layered}
+        if config.synthesizer in copying:
+            del takers["synthesizer_layers"]
+        for name, takes_it in takers.items():
             if getattr(config, name) is not None:
                 raise ConfigError(
-                    f"{name}: is of {_listed(layered, 'and')}, but --synthesizer is "
+                    f"{name}: is of {_listed(takes_it, 'and')}, but --synthesizer is "
                     f"{config.synthesizer}"
                 )
     if usual == 0 and not config.synthesizer_layers and config.synthesizer_width is not None:

@@ -78,7 +78,8 @@ class SynthesizerTraits:
     """What a synthesizer is like.
 
     learns_labels: it is a local readout, taught by the labels of every batch. hidden_layers: how
-    many it has if not told otherwise; None where it can have none. needs_images: its activations
+    many it has if not told otherwise; None where it can have none. copied_layers: so too, of layers
+    of the network that it has copies of. needs_images: its activations
     are [B, C, H, W]. takes_any_size: samples may differ in shape from batch to batch. lr: of its
     Adam, if not told otherwise; lr_of_numbers: the same where targets are no class labels, if
     another. maker: what makes it of an Order, as ``module:name``; a class of the user's own is made
@@ -87,6 +88,7 @@ class SynthesizerTraits:
 
     learns_labels: bool = False
     hidden_layers: int | None = None
+    copied_layers: int | None = None
     needs_images: bool = False
     takes_any_size: bool = False
     lr: float = 1e-3
@@ -109,6 +111,14 @@ SYNTHESIZERS: Final = {
         hidden_layers=0,
         lr=1e-2,
         lr_of_numbers=3e-3,
+        maker="dni_async.synthesizers.critic:make_critic",
+    ),
+    # The maker is of the critic that takes its place where nothing above can be copied.
+    "copy": SynthesizerTraits(
+        learns_labels=True,
+        copied_layers=0,
+        takes_any_size=True,
+        lr=3e-3,
         maker="dni_async.synthesizers.critic:make_critic",
     ),
 }

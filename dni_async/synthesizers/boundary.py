@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import torch
 
@@ -13,7 +15,12 @@ from dni_async.stage.values import Gradient, Hidden, Values, as_gradient, gradie
 from dni_async.synthesizers.agreement import Comparison
 from dni_async.synthesizers.interface import Synthesizer
 
-__all__ = ["Boundary"]
+__all__ = ["WHOLE", "Boundary"]
+
+WHOLE: Final = -1
+"""The place of a synthesizer that takes the one activation as it is, and no samples of it."""
+
+_MakeWhole = Callable[[tuple[int, ...]], Synthesizer | None]
 
 
 class Boundary:
@@ -22,8 +29,11 @@ class Boundary:
     Gradients on this surface are of the batch's mean loss and have the activation's dtype;
     inside, the synthesizer works in per-sample units and float32. The loss says what a sample is:
     a row, or each of B T positions of an activation [B, T, ...]. make_synthesizer is called with
-    the shape of one sample, at the first value of each place. scale: multiplies what is predicted.
-    shapes: by place among the values, for what samples there is a synthesizer.
+    the shape of one sample, at the first value of each place. make_whole: is called before, where
+    there is one activation [B, *shape] and no several values, with that shape; what it makes takes
+    activation and targets as they are, and there is no other synthesizer then. scale: multiplies
+    what is predicted. shapes: by place among the values, for what samples there is a synthesizer;
+    at WHOLE the shape of an activation.
 
     comparison: of each gradient learnt from with what the synthesizer, as it then is, gives for
     that activation, before it learns and unscaled; several values count as one vector. A
@@ -39,8 +49,9 @@ class Boundary:
         scale: float = 1.0,
         optimizers: Sequence[Optimizer] = (),
         takes_any_size: bool = False,
+        make_whole: _MakeWhole | None = None,
     ) -> None:
-        self._make = make_synthesizer
+        self._make, self._make_whole = make_synthesizer, make_whole
         self._loss = loss
         self._scale = scale
         self._optimizers = optimizers
@@ -55,30 +66,34 @@ class Boundary:
         Of several values: of each that needs one, in order. Raises ConfigError where the samples'
         shape is another than at first, and the synthesizer is made for that alone.
         """
-        num_dims = self._loss.sample_dims(targets)
-        rows, gradients = _samples(targets, num_dims), []
-        for place, value in _taught(hidden):
-            samples = _samples(value, num_dims).float()
-            gradient = self._synthesizer(place, samples).predict(samples, rows)
-            gradient = gradient.mul_(self._scale / len(samples))
-            gradients.append(gradient.view_as(value).to(value.dtype))
+        gradients = []
+        for part in self._parts(hidden, targets):
+            gradient = part.synthesizer.predict(part.samples, part.targets)
+            gradient = gradient.mul_(self._scale / part.num_samples)
+            gradients.append(gradient.view_as(part.value).to(part.value.dtype))
         return as_gradient(hidden, gradients)
 
     def learn(self, hidden: Hidden, targets: torch.Tensor, returned: Gradient) -> None:
         """One update of each synthesizer from the returned gradient of the batch's mean loss."""
-        num_dims = self._loss.sample_dims(targets)
-        rows, pairs = _samples(targets, num_dims), []
-        for (place, value), gradient in zip(_taught(hidden), gradients_of(returned), strict=True):
-            samples = _samples(value, num_dims).float()
-            wanted = _samples(gradient, num_dims).float() * len(samples)
-            synthetic = self._synthesizer(place, samples).learn(samples, rows, wanted)
+        pairs = []
+        parts = self._parts(hidden, targets)
+        for part, gradient in zip(parts, gradients_of(returned), strict=True):
+            wanted = gradient.reshape(part.samples.shape).float() * part.num_samples
+            synthetic = part.synthesizer.learn(part.samples, part.targets, wanted)
             if synthetic is not None:
                 pairs.append((synthetic, wanted))
         if pairs:
             self.comparison.add_values(pairs)
 
     def make(self, shape: tuple[int, ...], place: int = 0) -> Synthesizer:
-        """The synthesizer of a value, made for samples of that shape if there is none yet."""
+        """The synthesizer of a value, made for samples of that shape if there is none yet.
+
+        At WHOLE, of activations [B, *shape]. Raises ConfigError where there is to be none of those.
+        """
+        if place == WHOLE and self._whole(shape) is None:
+            raise ConfigError(
+                f"synthesizer: nothing above takes an activation [B, {', '.join(map(str, shape))}]"
+            )
         if place not in self._made:
             self._made[place], self.shapes[place] = self._make(shape), shape
         return self._made[place]
@@ -95,6 +110,31 @@ class Boundary:
                 found |= {f"{kind}-{number}/{i}": tensor for kind, tensor in remembered.items()}
         return found
 
+    def _parts(self, hidden: Hidden, targets: torch.Tensor) -> Iterator[_Part]:
+        """Each value that needs a gradient, as its synthesizer takes it."""
+        num_dims = self._loss.sample_dims(targets)
+        num_samples = targets.shape[:num_dims].numel()
+        if isinstance(hidden, torch.Tensor):
+            whole = self._whole(tuple(hidden.shape[1:]))
+            if whole is not None:
+                yield _Part(hidden, hidden.float(), targets, num_samples, whole)
+                return
+        rows = targets.flatten(0, num_dims - 1)
+        for place, value in _taught(hidden):
+            samples = value.flatten(0, num_dims - 1).float()
+            yield _Part(value, samples, rows, num_samples, self._synthesizer(place, samples))
+
+    def _whole(self, shape: tuple[int, ...]) -> Synthesizer | None:
+        """What takes activations [B, *shape] as they are, if anything does.
+
+        Made only once, and not where samples have a synthesizer, which a checkpoint brought.
+        """
+        make, self._make_whole = self._make_whole, None
+        found = None if make is None or self._made else make(shape)
+        if found is not None:
+            self._made[WHOLE], self.shapes[WHOLE] = found, shape
+        return self._made.get(WHOLE)
+
     def _synthesizer(self, place: int, samples: torch.Tensor) -> Synthesizer:
         shape = tuple(samples.shape[1:])
         made = self.make(shape, place)
@@ -107,14 +147,20 @@ class Boundary:
         return made
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A value of a batch, and what its synthesizer is given of it and of the targets."""
+
+    value: torch.Tensor
+    samples: torch.Tensor
+    targets: torch.Tensor
+    num_samples: int
+    synthesizer: Synthesizer
+
+
 def _taught(hidden: Hidden) -> Iterator[tuple[int, torch.Tensor]]:
     """Each value that needs a gradient, and its place among all."""
     if isinstance(hidden, Values):
         yield from ((place, hidden.tensors[place]) for place in hidden.structure.needs)
     else:
         yield 0, hidden
-
-
-def _samples(tensor: torch.Tensor, num_dims: int) -> torch.Tensor:
-    """tensor [B, ...] or [B, T, ...] with all its samples in its first dimension."""
-    return tensor.flatten(0, num_dims - 1)

@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+from torch import nn
 
 from dni_async.config.names import OWN_SYNTHESIZER, SYNTHESIZERS
 from dni_async.config.run_config import RunConfig
 from dni_async.stage.descent.optimizers import Optimizer
 from dni_async.stage.losses.interface import Encoding, Loss
 
-__all__ = ["MakeOptimizer", "Order", "Synthesizer"]
+__all__ = ["CopyAbove", "MakeOptimizer", "Order", "Synthesizer"]
 
 MakeOptimizer = Callable[[list[torch.Tensor]], Optimizer]
+CopyAbove = Callable[[tuple[int, ...]], nn.Sequential | None]
+"""A copy of what leads from activations [B, *shape] to the network's outputs, if there is to be one
+at this boundary.
+"""
 
 
 class Synthesizer(Protocol):

@@ -13,24 +13,45 @@ from dni_async.config.extensions import make_extension
 from dni_async.config.names import OWN_SYNTHESIZER, SYNTHESIZERS, SynthesizerTraits
 from dni_async.config.run_config import RunConfig
 from dni_async.stage.descent.optimizers import Adam, Optimizer
+from dni_async.stage.dtypes import AUTOCAST_DTYPES
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.readout import readout_of
 from dni_async.synthesizers.boundary import Boundary
-from dni_async.synthesizers.interface import Order, Synthesizer
+from dni_async.synthesizers.copies import CopySynthesizer
+from dni_async.synthesizers.interface import CopyAbove, MakeOptimizer, Order, Synthesizer
 
 __all__ = ["make_boundary", "make_synthesizer"]
 
 
-def make_boundary(config: RunConfig, loss: Loss, device: torch.device) -> Boundary:
-    """The run's boundary; its synthesizer is made at the first activation."""
+def make_boundary(
+    config: RunConfig, loss: Loss, device: torch.device, copy_above: CopyAbove | None = None
+) -> Boundary:
+    """The run's boundary; its synthesizer is made at the first activation.
+
+    copy_above: is held until then, and what it holds; None: nothing that lies above is copied.
+    """
     _find_maker(config)  # imported now, and not while the first batch is timed
     optimizers: list[Optimizer] = []
+
+    def make_whole(shape: tuple[int, ...]) -> Synthesizer | None:
+        network = None if copy_above is None else copy_above(shape)
+        if network is None:
+            return None
+        return CopySynthesizer(
+            network,
+            loss,
+            _optimize(dataclasses.replace(config, synthesizer="copy"), loss, optimizers),
+            autocast=AUTOCAST_DTYPES[config.dtype],
+            device=device,
+        )
+
     return Boundary(
         lambda shape: make_synthesizer(config, shape, loss, device, optimizers),
         loss,
         scale=config.synthesizer_scale,
         optimizers=optimizers,
         takes_any_size=_traits(config).takes_any_size,
+        make_whole=make_whole,
     )
 
 
@@ -51,6 +72,12 @@ def make_synthesizer(
     """
     loss = loss.of_readout
     config = _for_shape(config, shape, loss)
+    optimize = _optimize(config, loss, optimizers)
+    return _find_maker(config)(Order(config, shape, loss, optimize, device))
+
+
+def _optimize(config: RunConfig, loss: Loss, optimizers: list[Optimizer] | None) -> MakeOptimizer:
+    """An Adam over some tensors; optimizers gets each."""
     lr = config.synthesizer_lr or _usual_lr(_traits(config), loss)
 
     def optimize(parameters: list[torch.Tensor]) -> Optimizer:
@@ -59,11 +86,13 @@ def make_synthesizer(
             optimizers.append(made)
         return made
 
-    return _find_maker(config)(Order(config, shape, loss, optimize, device))
+    return optimize
 
 
 def _for_shape(config: RunConfig, shape: tuple[int, ...], loss: Loss) -> RunConfig:
     """Which synthesizer it is. Raises ConfigError where the rule goes with a critic alone."""
+    if config.synthesizer == "copy":  # where nothing above can be copied
+        config = dataclasses.replace(config, synthesizer="critic", synthesizer_layers=None)
     if config.synthesizer != "critic" or readout_of(shape, loss) is not None:
         return config
     name = "conv" if len(shape) == 3 else "linear"

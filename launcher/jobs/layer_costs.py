@@ -14,6 +14,7 @@ from torch import nn
 from dni_async.config.run_config import RunConfig
 from dni_async.network.building import cut_stage, inside_ties, layer_starts
 from dni_async.network.partition import LayerCost
+from dni_async.network.way_choice import copier
 from dni_async.stage.compilation import warm_up
 from dni_async.stage.draws import Draws
 from dni_async.stage.dtypes import needs_samples
@@ -30,12 +31,19 @@ WARM_UP, REPEATS = 2, 7  # batches
 
 
 def layer_costs(
-    network: nn.Sequential, x: torch.Tensor, y: torch.Tensor, config: RunConfig, loss: Loss
+    network: nn.Sequential,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    config: RunConfig,
+    loss: Loss,
+    *,
+    output_shape: tuple[int, ...] | None = None,
 ) -> list[LayerCost]:
     """Medians over a few updates of each layer on batch x [B, ...] with the targets y of it.
 
-    A boundary that no stage may end at is infinitely dear. The network is trained by that: do not
-    use it for anything else.
+    output_shape: of what the network makes of a sample; None: as the loss has it. A boundary that
+    no stage may end at is infinitely dear. The network is trained by that: do not use it for
+    anything else.
     """
     count = len(layer_starts(network))
     needs_synthesizer = config.make_rule().needs_synthesizer
@@ -56,7 +64,9 @@ def layer_costs(
         if config.compile:
             warm_up(stage, hidden)
         is_head = index == count - 1
-        layer = _Layer(stage, make_boundary(config, loss, x.device), config.accumulate, is_head)
+        copy_above = copier(config, loss, network, index + 1, output_shape or loss.output_shape)
+        boundary = make_boundary(config, loss, x.device, copy_above)
+        layer = _Layer(stage, boundary, config.accumulate, is_head)
         own_s, hidden_above = layer.update_s(hidden, y, to_inputs=False)
         through_s = layer.update_s(hidden, y, to_inputs=True)[0] if index else own_s
         boundary_s = 0.0

@@ -35,7 +35,8 @@ def main() -> None:
     with closing(open_feed(config, form=form, fetches="here")) as feed:
         x, y = feed.train_batch(1, 0)
     network = build_network(config, tuple(job["input_shape"]), form.output_shape).to(device)
-    loss = run_loss(config, form, tuple(job["output_shape"]))
-    costs = layer_costs(network, x.to(device), y.to(device), config, loss)
+    outputs = tuple(job["output_shape"])
+    loss = run_loss(config, form, outputs)
+    costs = layer_costs(network, x.to(device), y.to(device), config, loss, output_shape=outputs)
     answer({"costs": [asdict(cost) for cost in costs]})
     os._exit(0)  # torch's own threads take their time to end

@@ -269,7 +269,11 @@ def test_a_config_does_not_change() -> None:
         ({"synthesizer": "conv"}, "synthesizer: conv is for activations [B, C, H, W]"),
         (
             {"synthesizer": "linear", "synthesizer_layers": 1},
-            "synthesizer_layers: is of mlp, conv and critic, but --synthesizer is linear",
+            "synthesizer_layers: is of mlp, conv, critic and copy, but --synthesizer is linear",
+        ),
+        (
+            {"synthesizer": "copy", "synthesizer_layers": 1, "synthesizer_width": 8},
+            "synthesizer_width: is of mlp, conv and critic, but --synthesizer is copy",
         ),
         ({"synthesizer_width": 8}, "synthesizer_width: is of hidden layers, and the critic has"),
         (
@@ -325,10 +329,13 @@ def test_a_config_does_not_change() -> None:
             {"rule": "fdg", "unlock": "forward"},
             "with rule fdg they wait for gradients; use it with",
         ),
-        ({"rule": "dgl", "synthesizer": "linear"}, "synthesizer: rule dgl learns from labels"),
+        (
+            {"rule": "dgl", "synthesizer": "linear"},
+            "synthesizer: rule dgl learns from labels at each boundary, which critic and copy do",
+        ),
         (
             {"synthesizer": "oracle"},
-            "synthesizer: must be one of linear, mlp, conv, critic, or package",
+            "synthesizer: must be one of linear, mlp, conv, critic, copy, or package",
         ),
         ({"rule": "a:b:c"}, "rule: must be one of backprop, dni, dgl, fdg, no-bprop, or package"),
         ({"gradient_shrink": 0.0}, "gradient_shrink: must be in (0, 1]"),
@@ -350,6 +357,7 @@ def test_values_out_of_range(values: dict[str, Any], message: str) -> None:
         {"synthesizer": "conv", "model": "m:f"},
         {"synthesizer": "mlp", "synthesizer_layers": 0, "synthesizer_width": 8},
         {"synthesizer_layers": 0},
+        {"rule": "dgl", "synthesizer": "copy", "synthesizer_layers": 2, "synthesizer_warmup": 3},
         {"synthesizer_layers": 2, "synthesizer_width": 8, "rule": "dgl"},
         {"synthesizer_warmup": 5, "rule": "dgl"},
         {"synthesizer_warmup": 5, "anchor_every": 0},  # the critic learns from labels

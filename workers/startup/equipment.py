@@ -16,6 +16,7 @@ from dni_async.data.opening import open_feed
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.rules import Rule
 from dni_async.network.building import build_network, cut_stage, layer_starts
+from dni_async.network.way_choice import copier
 from dni_async.seeding import stage_seed
 from dni_async.stage.compilation import warm_up
 from dni_async.stage.draws import Draws
@@ -92,7 +93,8 @@ def equip(
         warm_up(stage, _pass_below(below, welcome, config.batch_size))
     boundary = None
     if index < welcome.num_stages - 1 and rule.needs_synthesizer:
-        boundary = make_boundary(config, loss, staging.device)
+        copy_above = copier(config, loss, network, welcome.end_layer, welcome.output_shape[1:])
+        boundary = make_boundary(config, loss, staging.device, copy_above)
     feed, input_synthesizer = None, None
     is_unlocked = index > 0 and config.unlock == "forward"
     if index == 0 or is_unlocked:

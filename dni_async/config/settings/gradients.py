@@ -119,8 +119,10 @@ class SynthesizerSettings:
 
     synthesizer: str = setting(
         "critic",
-        "What predicts gradients at each boundary; linear, mlp and conv (for images) learn from "
-        "returned gradients alone: use them with --targets bootstrap. Or a class of your own.",
+        "What predicts gradients at each boundary. critic reads the outputs off the activation, or "
+        "is a copy of the network's own readout where that is as cheap; copy is one everywhere, "
+        "behind copies of layers. linear, mlp and conv (for images) learn from returned gradients "
+        "alone: use them with --targets bootstrap. Or a class of your own.",
         why="costs a few columns instead of a matrix, and learns without messages (0014)",
         check=name_or_own(tuple(SYNTHESIZERS), "Class"),
         metavar="|".join([*SYNTHESIZERS, OWN_CLASS]),
@@ -140,10 +142,16 @@ class SynthesizerSettings:
     )
     synthesizer_layers: int | None = setting(
         None,
-        "Hidden layers of critic, mlp and conv; with none they are linear.",
+        "Hidden layers of critic, mlp and conv; with none they are linear. Of copy: layers of the "
+        "network that it has copies of before the readout.",
         why="the paper's; a deeper critic costs as much as the layer it serves (0031)",
         check=AT_LEAST_0,
-        default_text=_of_each({name: each.hidden_layers for name, each in SYNTHESIZERS.items()}),
+        default_text=_of_each(
+            {
+                name: each.hidden_layers if each.copied_layers is None else each.copied_layers
+                for name, each in SYNTHESIZERS.items()
+            }
+        ),
     )
     synthesizer_width: int | None = setting(
         None,

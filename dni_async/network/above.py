@@ -1,0 +1,191 @@
+"""The layers above a boundary, and the cheapest way through them from an activation to outputs.
+
+Every worker builds the whole network, so what lies above its stage is at hand, as it was drawn. A
+readout is the end of it that takes an activation as it is: the last layer, with what stands before
+it and multiplies nothing (a norm, an activation, a mean over places). Where no readout takes an
+activation, layers that change its shape come before one: those of the cheapest way, which leaves
+out all that keep the shape. All is found out by running layers on zeros.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from dni_async.config.copies import copied, hooked_parameters
+from dni_async.errors import ConfigError
+from dni_async.network.building import cut_stage, layer_starts
+
+__all__ = ["Above", "Shape", "Way"]
+
+_NUM_ROWS = 2  # of the batch of zeros
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Children that lead from an activation to outputs. products: multiplications for a sample.
+
+    is_readout: they are the network's end, with no layer before that.
+    """
+
+    children: tuple[nn.Module, ...]
+    products: int
+    is_readout: bool
+
+    def copied(self) -> nn.Sequential:
+        """A copy of the children, which share nothing with them. Raises ConfigError."""
+        whole = nn.Sequential(*self.children)
+        for name in hooked_parameters(whole):
+            raise ConfigError(f"model: {name} has a hook on its gradient, which no copy has")
+        return copied(whole)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """What some children made of zeros [2, *shape]; products as in Way."""
+
+    shape: Shape
+    products: int
+
+
+class Above:
+    """The layers of network from first_layer on; they stay as they are.
+
+    output_shape: of what the network makes of a sample. num_places: how many of its first sizes are
+    those of the activation, as where each position of a sequence has outputs.
+    """
+
+    def __init__(
+        self,
+        network: nn.Sequential,
+        first_layer: int,
+        output_shape: Shape,
+        *,
+        num_places: int = 0,
+    ) -> None:
+        count = len(layer_starts(network))
+        self._layers = [
+            tuple(cut_stage(network, index, index + 1)) for index in range(first_layer, count)
+        ]
+        self._output_shape, self._num_places = output_shape, num_places
+        self._ran: dict[tuple[int, Shape], _Ran | None] = {}
+
+    @property
+    def num_outputs(self) -> int:
+        """Of a sample, which each place is one of where each has outputs of its own."""
+        return math.prod(self._output_shape[self._num_places :])
+
+    def readout(self, shape: Shape) -> Way | None:
+        """The readout that takes activations [B, *shape] as they are, if one does."""
+        with _evaluating(self._layers):
+            return self._readout(0, shape, self._outputs(shape))
+
+    def way(self, shape: Shape, *, num_layers: int = 0) -> Way | None:
+        """The cheapest way of activations [B, *shape] to the network's outputs [B, ...].
+
+        num_layers: those that it begins with, whatever shape they give. All that lies above is the
+        way where there is no cheaper one; None where zeros do not pass that as one tensor.
+        """
+        outputs = self._outputs(shape)
+        with _evaluating(self._layers):
+            found = self._begun(shape, num_layers, outputs)
+            if found is not None:
+                return found
+            every = self._joined(0, len(self._layers))
+            ran = _run(every, shape)
+        return None if ran is None or ran.shape != outputs else Way(every, ran.products, False)
+
+    def _outputs(self, shape: Shape) -> Shape:
+        """What an activation of that shape is to come to."""
+        count = self._num_places
+        return (*shape[:count], *self._output_shape[count:])
+
+    def _begun(self, shape: Shape, num_layers: int, outputs: Shape) -> Way | None:
+        """With the first layers, then the cheapest way; None where that is all of them."""
+        if num_layers >= len(self._layers):
+            return None
+        begun = self._joined(0, num_layers)
+        ran = _run(begun, shape) if begun else _Ran(shape, 0)
+        rest = None if ran is None else self._cheapest(num_layers, ran.shape, outputs)
+        if ran is None or rest is None or not begun:
+            return rest
+        return Way((*begun, *rest.children), ran.products + rest.products, False)
+
+    def _cheapest(self, first: int, shape: Shape, outputs: Shape) -> Way | None:
+        """From layer first on; each step is a layer that gives another shape, or the readout."""
+        readout = self._readout(first, shape, outputs)
+        if readout is not None:
+            return readout
+        ways = []
+        for index in range(first, len(self._layers) - 1):
+            ran = self._layer(index, shape)
+            if ran is None or ran.shape == shape:
+                continue
+            rest = self._cheapest(index + 1, ran.shape, outputs)
+            if rest is not None:
+                children = (*self._layers[index], *rest.children)
+                ways.append(Way(children, ran.products + rest.products, False))
+        return min(ways, key=lambda way: way.products, default=None)
+
+    def _readout(self, first: int, shape: Shape, outputs: Shape) -> Way | None:
+        """The end of the network that takes shape, as long as it is no dearer than the shortest."""
+        last = self._layers[-1]
+        before = self._layers[-2][1:] if first < len(self._layers) - 1 else ()
+        found: Way | None = None
+        for begin in range(len(before), -1, -1):
+            children = (*before[begin:], *last)
+            ran = _run(children, shape)
+            if ran is None or ran.shape != outputs:
+                continue
+            if found is not None and ran.products > found.products:
+                break
+            found = Way(children, ran.products, True)
+        return found
+
+    def _layer(self, index: int, shape: Shape) -> _Ran | None:
+        if (index, shape) not in self._ran:
+            self._ran[index, shape] = _run(self._layers[index], shape)
+        return self._ran[index, shape]
+
+    def _joined(self, first: int, end: int) -> tuple[nn.Module, ...]:
+        return tuple(child for layer in self._layers[first:end] for child in layer)
+
+
+def _run(children: Sequence[nn.Module], shape: Shape) -> _Ran | None:
+    """None where zeros of that shape do not pass, or come out as anything but one tensor."""
+    weights = chain.from_iterable(child.parameters() for child in children)
+    first = next(weights, None)
+    hidden = torch.zeros(_NUM_ROWS, *shape, device=None if first is None else first.device)
+    counted = FlopCounterMode(display=False)
+    try:
+        with counted, torch.no_grad(), torch.random.fork_rng(devices=[]):
+            for child in children:
+                hidden = child(hidden)
+        outputs = tuple(hidden.shape)
+    except Exception:  # whatever a module raises at what it was not made for
+        return None
+    if not outputs or outputs[0] != _NUM_ROWS:
+        return None
+    return _Ran(outputs[1:], math.ceil(counted.get_total_flops() / (2 * _NUM_ROWS)))
+
+
+@contextmanager
+def _evaluating(layers: Sequence[Sequence[nn.Module]]) -> Iterator[None]:
+    """So that nothing in layers changes by running them."""
+    children = [child for layer in layers for child in layer]
+    modes = {module: module.training for child in children for module in child.modules()}
+    try:
+        for child in children:
+            child.eval()
+        yield
+    finally:
+        for module, is_training in modes.items():
+            module.training = is_training

@@ -1,0 +1,65 @@
+"""Whether a boundary gets a copy of what lies above, and of how much of it.
+
+By the shape of the activation and by what is above, without being told: a critic that reads outputs
+off an activation pays for features that the layers above may be deaf to, and a readout of the
+network's own pays for what it can see. It is taken where it costs no more than the critic would
+whose place it takes; docs/decisions/0119 has the measurements.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable
+
+from torch import nn
+
+from dni_async.config.run_config import RunConfig
+from dni_async.errors import ConfigError
+from dni_async.network.above import Above, Shape, Way
+from dni_async.stage.losses.interface import Loss
+from dni_async.stage.losses.readout import MAX_OUTPUTS
+
+__all__ = ["chosen_way", "copier"]
+
+
+def copier(
+    config: RunConfig,
+    loss: Loss,
+    network: nn.Sequential,
+    first_layer: int,
+    output_shape: Shape,
+) -> Callable[[Shape], nn.Sequential | None]:
+    """Makes the copy for the boundary below first_layer; it holds the layers above.
+
+    output_shape: of what the network makes of a sample. It gives None where nothing is to be
+    copied, or cannot be.
+    """
+    num_places = len(output_shape) - len(loss.output_shape)
+    above = Above(network, first_layer, output_shape, num_places=num_places)
+    return functools.partial(_copied, config, loss, above)
+
+
+def _copied(config: RunConfig, loss: Loss, above: Above, shape: Shape) -> nn.Sequential | None:
+    way = chosen_way(config, loss, above, shape)
+    try:
+        return None if way is None else way.copied()
+    except ConfigError:
+        return None
+
+
+def chosen_way(config: RunConfig, loss: Loss, above: Above, shape: Shape) -> Way | None:
+    """What of the layers above is copied for activations [B, *shape]; None: nothing.
+
+    As much as is asked for; and where none is, the readout, if it is to be the critic. A critic
+    whose hidden layers are asked for, none too, stays what it is.
+    """
+    if config.synthesizer == "copy":
+        return above.way(shape, num_layers=config.synthesizer_layers or 0)
+    is_asked = config.synthesizer != "critic" or config.synthesizer_layers is not None
+    is_vector, has_rows = len(shape) < 2, len(loss.output_shape) == 1
+    if is_asked or is_vector or not has_rows or loss.readout_size > MAX_OUTPUTS:
+        return None
+    way = above.readout(shape)
+    is_cheap = way is not None and way.products <= above.num_outputs * math.prod(shape)
+    return way if is_cheap else None

@@ -1,0 +1,77 @@
+"""Which boundaries get a copy of what lies above, by the shape there and by what that is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from torch import nn
+
+from dni_async.config.run_config import RunConfig
+from dni_async.config.target_form import TargetForm
+from dni_async.network.building import build_network
+from dni_async.network.way_choice import copier
+from dni_async.stage.losses.catalog import run_loss
+from dni_async.stage.losses.interface import Loss
+from tests.network.test_above import IMAGES, PIECES, POSITIONS
+
+LABELS = run_loss(RunConfig(), TargetForm(10), (10,))
+OF_POSITIONS = run_loss(RunConfig(), TargetForm(9, (7,)), (7, 9))
+OF_PIECES = run_loss(RunConfig(), TargetForm(3), (3,))
+WORDS = run_loss(RunConfig(), TargetForm(5000, (7,)), (7, 5000))
+MAPS = run_loss(RunConfig(loss="mse"), TargetForm(0, (2, 6, 6), "float32"))
+COPY = {"synthesizer": "copy"}
+
+
+def chosen(network: nn.Sequential, first: int, shape: tuple[int, ...], loss: Loss, **s: Any) -> int:
+    """How many modules with weights a copy has; 0: there is none."""
+    places = (7,) if loss in (OF_POSITIONS, WORDS) else ()
+    made = copier(RunConfig(**s), loss, network, first, (*places, *loss.output_shape))(shape)
+    return 0 if made is None else len([m for m in made.modules() if [*m.parameters(recurse=False)]])
+
+
+WIDE = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 99), nn.Linear(99, 10))
+SEGMENTING = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1))
+SPEAKING = nn.Sequential(nn.Embedding(5000, 8), nn.Linear(8, 5000))
+
+
+@pytest.mark.parametrize(
+    ("network", "first", "shape", "loss", "settings", "num_modules"),
+    [
+        (IMAGES, 5, (16, 8, 8), LABELS, {}, 1),  # the readout takes it
+        (IMAGES, 4, (8, 16, 16), LABELS, {}, 0),  # layers would have to come before it
+        (IMAGES, 6, (16,), LABELS, {}, 0),  # a row of numbers: the critic is as much
+        (POSITIONS, 1, (7, 8), OF_POSITIONS, {}, 2),  # norm and logits
+        (PIECES, 1, (7, 8), OF_PIECES, {}, 2),
+        (WIDE, 1, (4, 1, 1), LABELS, {}, 0),  # all that is left, but dearer than a critic
+        (SPEAKING, 1, (7, 8), WORDS, {}, 0),  # too many outputs
+        (SEGMENTING, 1, (4, 6, 6), MAPS, {}, 0),  # the critic of maps is one for all places
+        (IMAGES, 5, (16, 8, 8), LABELS, {"synthesizer_layers": 0}, 0),  # as asked for
+        (IMAGES, 5, (16, 8, 8), LABELS, {"synthesizer": "linear"}, 0),
+        (IMAGES, 4, (8, 16, 16), LABELS, COPY, 2),
+        (IMAGES, 3, (8, 16, 16), LABELS, COPY | {"synthesizer_layers": 1}, 3),
+        (IMAGES, 6, (16,), LABELS, COPY, 1),
+        (SPEAKING, 1, (7, 8), WORDS, COPY, 1),
+        (SEGMENTING, 1, (4, 6, 6), MAPS, COPY, 1),
+    ],
+)
+def test_the_choice(
+    network: nn.Sequential,
+    first: int,
+    shape: tuple[int, ...],
+    loss: Loss,
+    settings: dict[str, Any],
+    num_modules: int,
+) -> None:
+    assert chosen(network, first, shape, loss, **settings) == num_modules
+
+
+def test_the_networks_of_ours_keep_the_critic() -> None:
+    network = build_network(RunConfig(layers=3, norm="batch"), (64,), 10)
+    assert not any(chosen(network, first, (256,), LABELS) for first in (1, 2))
+
+
+def test_what_cannot_be_copied_is_not() -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 10))
+    network[1].lock = (each for each in ())  # type: ignore[assignment]
+    assert chosen(network, 1, (4,), LABELS, synthesizer="copy") == 0

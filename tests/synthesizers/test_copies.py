@@ -1,0 +1,165 @@
+"""A copy of what lies above: the gradient of the run's loss through it, and its own update."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from dni_async.config.run_config import RunConfig
+from dni_async.config.target_form import TargetForm
+from dni_async.stage.descent.optimizers import Sgd
+from dni_async.stage.losses.catalog import run_loss
+from dni_async.stage.losses.interface import Loss
+from dni_async.stage.values import Gradient, Values, gathered
+from dni_async.synthesizers.boundary import WHOLE, Boundary
+from dni_async.synthesizers.copies import CopySynthesizer
+from dni_async.synthesizers.critic import CriticSynthesizer
+from dni_async.synthesizers.making import make_boundary
+from tests.stage.test_stage import random
+
+CPU = torch.device("cpu")
+LABELS = run_loss(RunConfig(), TargetForm(3), (3,))
+POSITIONS = run_loss(RunConfig(), TargetForm(3, (5,)), (5, 3))
+NUMBERS = run_loss(RunConfig(loss="mse"), TargetForm(0, (2,), "float32"))
+
+
+def copied(network: nn.Module, loss: Loss, **settings: Any) -> CopySynthesizer:
+    """Whose update subtracts the gradient itself."""
+    return CopySynthesizer(
+        nn.Sequential(network), loss, lambda weights: Sgd(weights, lr=1.0), **settings
+    )
+
+
+def boundary_of(made: CopySynthesizer, loss: Loss) -> Boundary:
+    return Boundary(lambda _: made, loss, make_whole=lambda _: made)
+
+
+def case(loss: Loss) -> tuple[nn.Sequential, torch.Tensor, torch.Tensor]:
+    """A way, an activation and its targets."""
+    torch.manual_seed(0)
+    if loss is POSITIONS:
+        norm_first = nn.Sequential(nn.LayerNorm(6), nn.Linear(6, 3))
+        return norm_first, random(4, 5, 6), torch.arange(20).reshape(4, 5) % 3
+    outputs = 2 if loss is NUMBERS else 3
+    images = nn.Sequential(
+        nn.ReLU(inplace=True),
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, outputs),
+    )
+    return images, random(4, 2, 6, 6), random(4, 2) if loss is NUMBERS else torch.arange(4) % 3
+
+
+@pytest.mark.parametrize("loss", [LABELS, POSITIONS, NUMBERS], ids=["rows", "positions", "numbers"])
+def test_it_is_the_gradient_of_the_loss_above_it_and_learns_by_it(loss: Loss) -> None:
+    network, hidden, targets = case(loss)
+    plain, leaf = copy.deepcopy(network), hidden.clone().requires_grad_()
+    value = loss.mean(plain(leaf * 1), targets)
+    wanted, *taught = torch.autograd.grad(value, [leaf, *plain.parameters()])
+    made = copied(network, loss)
+    found = boundary_of(made, loss).predict(hidden, targets)
+    assert isinstance(found, torch.Tensor)
+    torch.testing.assert_close(found, wanted)
+    for before, gradient, now in zip(
+        plain.parameters(), taught, made.network.parameters(), strict=True
+    ):
+        torch.testing.assert_close(before - now, gradient)
+
+
+def test_its_units_are_those_of_samples() -> None:
+    """Four times five positions: 20 times the gradient of their mean loss."""
+    network, hidden, targets = case(POSITIONS)
+    mean = boundary_of(copied(copy.deepcopy(network), POSITIONS), POSITIONS)
+    found = copied(network, POSITIONS).predict(hidden, targets)
+    torch.testing.assert_close(found / 20, mean.predict(hidden, targets))
+
+
+def test_returned_gradients_are_compared_and_teach_nothing() -> None:
+    network, hidden, targets = case(LABELS)
+    made = copied(network, LABELS)
+    boundary = boundary_of(made, LABELS)
+    before = [p.detach().clone() for p in network.parameters()]
+    returned = torch.randn_like(hidden)
+    boundary.learn(hidden, targets, returned)
+    assert all(map(torch.equal, before, network.parameters()))
+    synthetic = boundary.predict(hidden, targets)
+    assert isinstance(synthetic, torch.Tensor)
+    wanted = torch.nn.functional.cosine_similarity(synthetic.flatten(), returned.flatten(), 0)
+    assert boundary.comparison.take().cosine == pytest.approx(wanted.item(), abs=1e-5)
+
+
+def test_what_it_knows_beside_weights_travels_and_what_is_frozen_stays() -> None:
+    network, hidden, targets = case(LABELS)
+    network[5].requires_grad_(requires_grad=False)
+    frozen = [p.detach().clone() for p in network[5].parameters()]
+    made = copied(network, LABELS)
+    boundary = boundary_of(made, LABELS)
+    boundary.predict(hidden, targets)
+    assert all(map(torch.equal, frozen, network[5].parameters()))
+    state = network.state_dict()
+    held = [t for n, t in boundary.tensors().items() if n.startswith("parameter/")]
+    assert len(held) == len(state) == 9  # running mean, variance and their count are three
+    assert network[2].running_mean.abs().sum() > 0  # type: ignore[union-attr, operator]
+
+
+def test_what_the_outputs_do_not_depend_on_gets_zero() -> None:
+    class Deaf(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.logits, self.unused = nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(3))
+
+        def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+            return self.logits.expand(len(hidden), 3)
+
+    made = copied(Deaf(), LABELS)
+    assert torch.equal(made.predict(random(2, 4), torch.tensor([0, 1])), torch.zeros(2, 4))
+    assert [p.abs().sum() > 0 for p in made.network.parameters()] == [True, False]
+
+
+def test_batches_of_another_size_need_no_other_copy() -> None:
+    network, hidden, targets = case(POSITIONS)
+    boundary = boundary_of(copied(network, POSITIONS), POSITIONS)
+    boundary.predict(hidden, targets)
+    shorter = boundary.predict(hidden[:2, :3], targets[:2, :3])
+    assert isinstance(shorter, torch.Tensor)
+    assert shorter.shape == (2, 3, 6)
+
+
+def test_it_computes_in_the_runs_format() -> None:
+    network, hidden, targets = case(POSITIONS)
+    boundary = boundary_of(copied(network, POSITIONS, autocast=torch.bfloat16), POSITIONS)
+    found = boundary.predict(hidden.bfloat16(), targets)
+    assert isinstance(found, torch.Tensor)
+    assert found.dtype == torch.bfloat16
+    assert found.isfinite().all()
+
+
+def copy_above(shape: tuple[int, ...]) -> nn.Sequential:
+    return nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(shape).numel(), 3))
+
+
+def test_several_values_are_read_out_one_by_one() -> None:
+    boundary = make_boundary(RunConfig(synthesizer="copy"), LABELS, CPU, copy_above)
+    values = gathered((random(4, 6).requires_grad_(), random(4, 3).requires_grad_()))
+    assert isinstance(values, Values)
+    found: Gradient = boundary.predict(values, torch.arange(4) % 3)
+    assert len(found) == 2
+    assert boundary.shapes == {0: (6,), 1: (3,)}
+    assert all(isinstance(made, CriticSynthesizer) for made in boundary._made.values())
+
+
+def test_what_a_checkpoint_brought_stays() -> None:
+    of_samples = make_boundary(RunConfig(synthesizer="copy"), LABELS, CPU, copy_above)
+    of_samples.make((6,), 0)
+    of_samples.predict(random(4, 6), torch.arange(4) % 3)
+    assert of_samples.shapes == {0: (6,)}
+    whole = make_boundary(RunConfig(synthesizer="copy"), LABELS, CPU, copy_above)
+    whole.make((6,), WHOLE)
+    whole.predict(random(4, 6), torch.arange(4) % 3)
+    assert whole.shapes == {WHOLE: (6,)}
