@@ -26,6 +26,7 @@ from dni_async.stage.losses.catalog import make_loss
 from dni_async.stage.stage import Stage
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.conv import ConvSynthesizer
+from dni_async.synthesizers.copies import CopySynthesizer
 from dni_async.synthesizers.critic import CriticSynthesizer
 from dni_async.synthesizers.input_synthesizer import InputSynthesizer
 from dni_async.synthesizers.interface import Synthesizer
@@ -205,6 +206,29 @@ def test_what_a_critic_learns_from_the_returned_gradient(rule: Rule) -> None:
     residual = error @ after - TRUE * len(X)
     step = error.t() @ residual * 2 / residual.numel()
     torch.testing.assert_close(synthesizer.correction, -SYNTHESIZER_RATE * step)
+
+
+@pytest.mark.parametrize(
+    "rule", [AnchorRule(0), AnchorRule(1), BootstrapRule()], ids=["dgl", "anchor", "bootstrap"]
+)
+def test_a_copy_of_the_head_begins_with_the_true_gradient_and_learns_as_the_head_does(
+    rule: Rule,
+) -> None:
+    """g = (softmax(W h) - y) W with W the head's at first; at a rate of its own afterwards."""
+    made = CopySynthesizer(linear(W1), LOSS, lambda weights: Sgd(weights, lr=SYNTHESIZER_RATE))
+    boundary = Boundary(lambda _: critic(), LOSS, make_whole=lambda _: made)
+    line = HandLine((linear(W0), linear(W1)), rule, boundary, (X, Y))
+    line.train()
+    below, head = (weight.clone() for weight in weights(line))
+    torch.testing.assert_close(below, W0 - RATE * TRUE.t() @ X)
+    torch.testing.assert_close(head, HEAD_AFTER)
+    (copied,) = made.parameters
+    after = W1 - SYNTHESIZER_RATE * DELTA1.t() @ H
+    torch.testing.assert_close(copied.detach(), after)
+    line.train()
+    hidden = X @ below.t()
+    gradient = class_error(hidden @ after.t()) @ after / len(X)
+    torch.testing.assert_close(weights(line)[0], below - RATE * gradient.t() @ X)
 
 
 def test_a_local_loss_never_corrects_its_critic() -> None:

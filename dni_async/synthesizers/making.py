@@ -31,6 +31,7 @@ def make_boundary(
     copy_above: is held until then, and what it holds; None: nothing that lies above is copied.
     """
     _find_maker(config)  # imported now, and not while the first batch is timed
+    traits = _traits(config)
     optimizers: list[Optimizer] = []
 
     def make_whole(shape: tuple[int, ...]) -> Synthesizer | None:
@@ -50,7 +51,8 @@ def make_boundary(
         loss,
         scale=config.synthesizer_scale,
         optimizers=optimizers,
-        takes_any_size=_traits(config).takes_any_size,
+        # A copy says so itself, and may have a critic in its place, which does not.
+        takes_any_size=traits.takes_any_size and traits.copied_layers is None,
         make_whole=make_whole,
     )
 

@@ -52,6 +52,8 @@ def test_lockstep_equals_one_process_bit_for_bit(factory: str, stages: int | Non
         ("named_pairs", {"rule": "fdg"}),
         ("recurrent", {"rule": "fdg"}),
         ("skip", {"rule": "dgl"}),
+        ("skip", {"rule": "dgl", "synthesizer": "copy"}),
+        ("masked", {"synthesizer": "copy", "synthesizer_layers": 1}),
         ("skip", {"wire_dtype": "int8", "targets": "bootstrap"}),
         ("masked", {"wire_dtype": "bf16", "wire_zeros": "omit", "rule": "fdg"}),
         ("masked", {"dtype": "bf16", "rule": "backprop"}),

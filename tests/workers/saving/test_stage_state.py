@@ -83,6 +83,7 @@ def config_of(**settings: Any) -> RunConfig:
     "settings",
     [
         {"optimizer": "adam", "synthesizer": "critic"},
+        {"optimizer": "adam", "synthesizer": "copy", "synthesizer_layers": 1},
         {"optimizer": "sgd", "synthesizer": "linear", "targets": "bootstrap"},
         {"optimizer": "adamw", "synthesizer": "mlp", "synthesizer_width": 16, "accumulate": 3},
         {"optimizer": "tests.own_optimizers:muon_beside_adamw", "accumulate": 2},
