@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
+from dni_async.stage.autograd import pull_back
 from dni_async.stage.losses.interface import Loss
 from dni_async.synthesizers.interface import MakeOptimizer
 
@@ -52,42 +53,32 @@ class CopySynthesizer:
 
     def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient of hidden [B, ...], per-sample units; then f takes one update."""
-        inputs, outputs, error = self._read_out(hidden, targets)
-        own, *gradients = torch.autograd.grad(
-            outputs, [inputs, *self._weights], error, allow_unused=True
-        )
-        for weight, gradient in zip(self._weights, gradients, strict=True):
-            weight.grad = gradient
+        gradient = self._differentiate(hidden, targets)
         self._optimizer.update()
-        return self._by_sample(own, inputs, targets)
+        return gradient
 
     def learn(
         self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor
     ) -> torch.Tensor:
         """The synthetic gradient, to be compared with returned [B, ...]; nothing is learnt."""
-        inputs, outputs, error = self._read_out(hidden, targets)
-        (own,) = torch.autograd.grad(outputs, [inputs], error, allow_unused=True)
-        return self._by_sample(own, inputs, targets)
+        gradient = self._differentiate(hidden, targets)
+        for weight in self._weights:
+            weight.grad = None
+        return gradient
 
-    def _read_out(
-        self, hidden: torch.Tensor, targets: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The activation as autograd's leaf, the outputs, and e, of the mean loss."""
+    def _differentiate(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The synthetic gradient; that of the mean loss by f's weights is left in them."""
         inputs = hidden.detach().requires_grad_()
         with torch.enable_grad(), self._computing(hidden.device):
             outputs: torch.Tensor = self.network(inputs.clone())  # modules may write into it
-        return inputs, outputs, self._loss.gradient(outputs.detach(), targets)[1]
+        error = self._loss.gradient(outputs.detach(), targets)[1]
+        pull_back([outputs], [error])  # to leaves: a reentrant checkpoint in a copy asks for that
+        if inputs.grad is None:  # outputs do not depend on the activation
+            return torch.zeros_like(inputs)
+        num_samples = targets.shape[: self._loss.sample_dims(targets)].numel()
+        return inputs.grad.mul_(num_samples)
 
     def _computing(self, device: torch.device) -> AbstractContextManager[object]:
         if self._autocast is None:
             return nullcontext()
         return torch.autocast(device.type, self._autocast)
-
-    def _by_sample(
-        self, gradient: torch.Tensor | None, inputs: torch.Tensor, targets: torch.Tensor
-    ) -> torch.Tensor:
-        """Times the number of samples; zero where outputs do not depend on the activation."""
-        if gradient is None:
-            return torch.zeros_like(inputs)
-        count = targets.shape[: self._loss.sample_dims(targets)].numel()
-        return gradient * count

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from dni_async.config.run_config import RunConfig
 from dni_async.config.target_form import TargetForm
@@ -120,6 +121,22 @@ def test_what_the_outputs_do_not_depend_on_gets_zero() -> None:
     made = copied(Deaf(), LABELS)
     assert torch.equal(made.predict(random(2, 4), torch.tensor([0, 1])), torch.zeros(2, 4))
     assert [p.abs().sum() > 0 for p in made.network.parameters()] == [True, False]
+
+
+def test_a_reentrant_checkpoint_in_a_copy_is_no_obstacle() -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(6, 3)
+
+        def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+            return cast("torch.Tensor", checkpoint(self.inner, hidden, use_reentrant=True))
+
+    torch.manual_seed(0)
+    made, hidden = copied(Checkpointed(), LABELS), random(4, 6)
+    plain = copied(copy.deepcopy(made.network[0].inner), LABELS)  # type: ignore[arg-type, union-attr]
+    targets = torch.arange(4) % 3
+    assert torch.equal(made.predict(hidden, targets), plain.predict(hidden, targets))
 
 
 def test_batches_of_another_size_need_no_other_copy() -> None:
