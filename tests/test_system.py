@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dni_async.system.machine import (
@@ -19,6 +20,7 @@ from dni_async.system.machine import (
     group_seconds,
     idle_ticks,
     peak_rss_bytes,
+    rss_bytes,
 )
 
 ALL = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -104,8 +106,9 @@ def test_what_a_group_has_used_is_told_by_both_versions(
 
 
 def test_memory_is_counted_in_bytes() -> None:
-    for size in (available_bytes(), peak_rss_bytes()):
+    for size in (available_bytes(), peak_rss_bytes(), rss_bytes()):
         assert size is None or size == 0 or 2**20 < size < 2**50
+    assert rss_bytes() == pytest.approx(psutil.Process().memory_info().rss, rel=0.1)
 
 
 @pytest.mark.skipif(available_bytes() is None, reason="the system does not say")

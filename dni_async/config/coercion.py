@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,9 +25,15 @@ def listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",")) if text.strip() else ()
 
 
+@functools.cache
+def _kinds(annotation: str) -> frozenset[str]:
+    """The types that an annotation of a setting names."""
+    return frozenset(part.strip() for part in annotation.split("|"))
+
+
 def coerce(key: str, value: Any, annotation: str) -> Any:
     """value as the type that annotation names; ints pass for floats, lists for tuples."""
-    kinds = {part.strip() for part in annotation.split("|")}
+    kinds = _kinds(annotation)
     if value is None and "None" in kinds:
         return None
     if isinstance(value, str) and f"Literal[{value!r}]" in kinds:

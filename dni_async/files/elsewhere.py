@@ -47,8 +47,10 @@ def write_somewhere(path: Path, write: Callable[[Path], object]) -> tuple[Path, 
 
 def found(path: Path) -> Path:
     """Where what belongs at path is: there, or elsewhere if it is only there."""
+    if path.exists():
+        return path
     other = elsewhere(path)
-    is_there = not path.exists() and _is_private(other.parent) and other.is_file()
+    is_there = _is_private(other.parent) and other.is_file()
     return other if is_there else path
 
 

@@ -33,6 +33,7 @@ __all__ = [
     "name_process",
     "peak_rss_bytes",
     "place_id",
+    "rss_bytes",
     "unix_address",
 ]
 
@@ -46,6 +47,7 @@ _SLICE_NS = 20_000_000
 _SHORTEST_S = 0.5  # a hundredth of a second is a tick of every core's and process's count
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # system call numbers
 _SCHED_ATTR = struct.Struct("=IIQiIQQQII")  # sched_attr of linux/sched/types.h
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
 
@@ -216,6 +218,16 @@ def available_bytes(cgroup: Path = _CGROUPS) -> int | None:
         with suppress(OSError, ValueError):  # "max" where there is none
             size = min(size, int((cgroup / limit).read_text()))
     return size
+
+
+def rss_bytes() -> int:
+    """The memory that this process holds. Raises OSError, where no descriptor is to be had."""
+    if sys.platform == "linux":  # a fifth of what psutil takes, which goes through the same file
+        with open("/proc/self/statm", "rb", buffering=0) as file:
+            return int(file.read().split()[1]) * _PAGE_BYTES
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
 
 
 def peak_rss_bytes() -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dni_async.launcher.interruption import Interrupted, interruptible
 from tests.simulation.faults import FAULTS, put_back
-from tests.simulation.long_run import Sums, of_moments, of_seeds
+from tests.simulation.long_run import Sums, merge, of_moments, of_seeds
 from tests.simulation.moments import ROLES
 from tests.simulation.run import simulate
 from tests.simulation.scenario import Scenario, draw
@@ -18,6 +18,9 @@ from tests.simulation.shrinking import shrunk
 def main() -> int:
     """The exit code: 1 where something happened that must not."""
     options = _options()
+    if options.merge:
+        merge(options.merge, options.out)
+        return 0
     try:
         with interruptible(), put_back(options.fault) if options.fault else nullcontext():
             if options.seed is not None or options.scenario:
@@ -62,8 +65,12 @@ def _options() -> argparse.Namespace:
     add("--role", choices=ROLES, help="only that role")
     add("--processes", type=int, default=1)
     add("--out", type=Path, help="where to keep what came of it, as JSON")
+    add("--merge", type=Path, nargs="+", help="instead: have what was kept of several in one file")
     add("--fault", choices=FAULTS, help="with this fault put back")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.merge and options.out is None:
+        parser.error("--merge needs --out")
+    return options
 
 
 def _show(scenario: Scenario) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +30,10 @@ def standing(loop: Any) -> str:
 
 def of_checkpoints(run: SimulatedRun, root: Path) -> None:
     """The newest checkpoint loads, and all its parts stand at one cut, with nothing behind it."""
+    there = (run.disk.changes, _whole_in(root))
+    if there == run.checked:
+        return
+    run.checked = there
     newest = find_newest(root, run.identity, lambda why: None)
     if newest is None:
         if run.has_sealed:
@@ -45,6 +51,20 @@ def of_checkpoints(run: SimulatedRun, root: Path) -> None:
         (applied,) = (t for name, t in shard.tensors.items() if name.startswith("weights/"))
         if applied[newest.batch_id :].any() and not run.scenario.is_unlocked:
             raise Violation("a checkpoint holds what comes behind its cut", f"stage {stage}: {cut}")
+
+
+def _whole_in(root: Path) -> list[tuple[str, int, int, int]]:
+    """What of root decides which checkpoint is found: each file in a folder that has its name."""
+    found = []
+    with suppress(FileNotFoundError), os.scandir(root) as folders:
+        for folder in folders:
+            if folder.name.isdecimal():
+                found.append((folder.name, folder.inode(), 0, 0))
+                with os.scandir(folder.path) as files:
+                    for file in files:
+                        facts = file.stat()
+                        found.append((file.path, facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return found
 
 
 def of_ending(run: SimulatedRun, ending: Any) -> None:

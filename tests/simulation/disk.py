@@ -28,6 +28,7 @@ class Disk:
         self._draw = draw
         self._contents: dict[int, bytes] = {}
         self._names: dict[int, dict[str, int]] = {}
+        self.changes = 0  # of what lies there, that nobody has written
 
     @contextmanager
     def mounted(self) -> Iterator[None]:
@@ -45,6 +46,7 @@ class Disk:
 
     def spoil(self, path: Path) -> None:
         """What was written there is something else from now on."""
+        self.changes += 1
         content = bytearray(path.read_bytes())
         kind = self._draw.randrange(3)
         if kind == 0:
@@ -56,6 +58,7 @@ class Disk:
 
     def lose(self, folder: Path, files: tuple[Path, ...]) -> None:
         """The power is lost: what lies in folder and files is what was on disk, or might be."""
+        self.changes += 1
         if folder.is_dir():
             live = _Live(folder)
             tree = self._tree(live, folder.stat().st_ino)

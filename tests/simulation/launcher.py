@@ -215,7 +215,7 @@ class LauncherProcess(Process):
         self.guarded(lambda: self._begin(resumes=resumes))
 
     def _begin(self, *, resumes: bool) -> None:
-        plan, display = plan_of(self.host.scenario), _Notes(self)
+        plan, display = self.host.plan, _Notes(self)
         shown: Any = display
         resumption = None
         if resumes:

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import multiprocessing
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.facts import machine
 from tests.simulation.moments import moments
+from tests.simulation.outside import one_folder_for_all
 from tests.simulation.run import Outcome, simulate
 from tests.simulation.scenario import Scenario, draw
 from tests.simulation.shrinking import shrunk
 from tests.simulation.world import Violation
 
-__all__ = ["Sums", "of_moments", "of_seeds"]
+__all__ = ["Sums", "merge", "of_moments", "of_seeds"]
 
 CHUNK = 50
 MOST_SHOWN = 20  # failures that are shrunk and kept
@@ -77,7 +79,35 @@ def of_seeds(first: int, count: int, processes: int, out: Path | None) -> Sums:
 def of_moments(role: str, count: int, first: int, processes: int, out: Path | None) -> Sums:
     """That many moments at which one of that role dies."""
     chunks = [(role, seed) for seed in range(first, first + count)]
-    return _run(_moments, chunks, processes, out, {"role": role, "moments": count}, most=count)
+    asked = {"role": role, "first_seed": first, "moments": count}
+    return _run(_moments, chunks, processes, out, asked, most=count)
+
+
+def merge(parts: Sequence[Path], out: Path) -> None:
+    """Have what was kept of several long runs in one file: of seeds, and of each role's moments.
+
+    Raises ValueError where two of them did the same.
+    """
+    told = [json.loads(part.read_text(encoding="utf-8")) for part in parts]
+    merged: dict[str, Any] = {}
+    begun: set[tuple[str, int]] = set()
+    for each in sorted(told, key=lambda part: part["first_seed"]):
+        kind = f"moments of {each['role']}" if "role" in each else "seeds"
+        if (kind, each["first_seed"]) in begun:
+            raise ValueError(f"{kind} from {each['first_seed']} on are there twice")
+        begun.add((kind, each["first_seed"]))
+        sums = merged.setdefault(
+            kind,
+            {"scenarios": 0, "seconds": 0.0, "failures": 0, "totals": Counter(),
+             "by_kind": Counter(), "shown": {}},
+        )  # fmt: skip
+        for name in ("scenarios", "seconds", "failures"):
+            sums[name] += each[name]
+        sums["totals"].update(each["totals"])
+        sums["by_kind"].update(each["by_kind"])
+        sums["shown"] = each["shown"] | sums["shown"]
+    whole = {"facts": machine(), "processes": max(each["processes"] for each in told)} | merged
+    out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 
 
 def _seeds(chunk: range) -> Sums:
@@ -114,7 +144,9 @@ def _run(
     most: int | None = None,
 ) -> Sums:
     began, sums = time.perf_counter(), Sums()
-    with multiprocessing.get_context("fork").Pool(processes) as pool:
+    gc.freeze()  # what is there by now stays
+    pools = multiprocessing.get_context("fork")
+    with one_folder_for_all(), pools.Pool(processes) as pool:
         for part in pool.imap_unordered(work, chunks):
             sums.add(part)
             took_s = time.perf_counter() - began

@@ -159,7 +159,7 @@ class _Stage:
         pass
 
     def _check(self, batch_id: int, tensor: torch.Tensor, what: str) -> None:
-        if int(tensor[0, 0]) != batch_id:
+        if tensor.item() != batch_id:  # there is one number in each
             raise Violation("a tensor of another batch", f"{what} of {batch_id}: {tensor}")
 
 

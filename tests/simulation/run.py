@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Any
 
 from dni_async.files import names
@@ -21,6 +18,7 @@ from tests.simulation.disk import Disk
 from tests.simulation.launcher import LauncherProcess, plan_of
 from tests.simulation.network import Network
 from tests.simulation.numbers import equipper
+from tests.simulation.outside import ruled_by, scratch
 from tests.simulation.scenario import Death, Scenario, Stall
 from tests.simulation.worker import WorkerProcess
 from tests.simulation.world import Process, Violation, World
@@ -69,7 +67,9 @@ class SimulatedRun:
         self.is_done = False
         self.has_sealed = False
         self.newest_seen = -1
-        self.identity = identity(plan_of(scenario))
+        self.plan = plan_of(scenario)
+        self.identity = identity(self.plan)
+        self.checked: object = None  # what lay there when checkpoints were checked last
         self._path = path
         self._all: list[WorkerProcess] = []
         self._pids = 4_100_000  # hardly any of this machine, and nobody is killed by it
@@ -88,7 +88,8 @@ class SimulatedRun:
 
     def run(self) -> Outcome:
         """To its end. Raises Violation."""
-        with self.disk.mounted() if self._may_lose_power else nullcontext():
+        mounted = self.disk.mounted() if self._may_lose_power else nullcontext()
+        with mounted, ruled_by(self.world):
             return self._run()
 
     @property
@@ -433,20 +434,9 @@ def _close_fd(number: int) -> None:
         return
 
 
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """A folder in memory, where that is to be had."""
-    shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    path = Path(mkdtemp(prefix="dni-simulated-", dir=shm))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
-
-
 def simulate(scenario: Scenario, *, trace: list[str] | None = None) -> Outcome:
     """What comes of a scenario. Raises Violation. trace: gets a line for all that happens."""
-    with _scratch() as path:
+    with scratch() as path:
         run = SimulatedRun(scenario, path / "run", is_traced=trace is not None)
         try:
             return run.run()

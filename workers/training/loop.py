@@ -9,10 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
-import psutil
-
 from dni_async.decisions.actions import CheckpointDue, Drained, Event, Idle, Save, Turn
 from dni_async.files.shards import read_shard
+from dni_async.system.machine import rss_bytes
 from dni_async.wire.messages import (
     Bye,
     Drain,
@@ -87,7 +86,6 @@ class WorkerLoop:
         self._link_window = LinkWindow(seat, self._machine, self._tally)
         if self._batches.wake is not None:
             connections.waiting.watch(self._batches.wake)
-        self._process = psutil.Process()
         self._rss_bytes = 0
         self._next_progress = 0.0
         self._next_control = 0.0
@@ -310,7 +308,7 @@ class WorkerLoop:
             self._recorder.flush()
         self._spans.tell()
         with suppress(OSError):  # asking takes a descriptor; the last answer will do
-            self._rss_bytes = self._process.memory_info().rss
+            self._rss_bytes = rss_bytes()
         stock = take_stock(
             self._seat,
             self._equipment,
