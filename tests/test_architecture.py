@@ -124,7 +124,7 @@ ONLY_IN = {
     "click": "launcher/cli.py launcher/commands/ launcher/doctor/cli.py workers/__main__.py",
     "rich": "launcher/",
     "IPython": "launcher/monitoring/live/notebook.py",
-    "psutil": "dni_async/files/scratch.py workers/training/loop.py",
+    "psutil": "dni_async/files/scratch.py dni_async/system/machine.py",
     "tensorboard": "launcher/monitoring/tensorboard.py",
     "mlflow": "launcher/monitoring/loggers/mlflow.py",
     "wandb": "launcher/monitoring/loggers/wandb.py",

@@ -14,7 +14,6 @@ from tempfile import gettempdir, mkdtemp
 from typing import Any
 
 from dni_async.workers.reporting import progress
-from dni_async.workers.training import loop
 from tests.simulation.world import World
 
 __all__ = ["one_folder_for_all", "ruled_by", "scratch", "sweep"]
@@ -36,7 +35,7 @@ def ruled_by(world: World) -> Iterator[None]:
         (time, "perf_counter", clock),
         (time, "monotonic", clock),
         (time, "process_time", clock),
-        (loop, "rss_bytes", memory),
+        (progress, "rss_bytes", memory),
         (progress, "peak_rss_bytes", memory),
     ]
     kept = [getattr(where, name) for where, name, _ in put]

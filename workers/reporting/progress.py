@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 
-from dni_async.system.machine import peak_rss_bytes
+from dni_async.system.machine import peak_rss_bytes, rss_bytes
 from dni_async.wire.counters import Counters, LinkAbove, Memory, Traffic, WindowUse, Work
 from dni_async.wire.messages import Progress
 from dni_async.workers.reporting.epochs import Epochs
@@ -14,7 +14,15 @@ from dni_async.workers.reporting.tally import Tally
 from dni_async.workers.startup.equipment import Equipment
 from dni_async.workers.startup.seat import Seat
 
-__all__ = ["take_stock"]
+__all__ = ["held_bytes", "take_stock"]
+
+
+def held_bytes(before: int) -> int:
+    """The process's memory; as it was before where it cannot be asked: that takes a descriptor."""
+    try:
+        return rss_bytes()
+    except OSError:
+        return before
 
 
 def take_stock(

@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
 from dni_async.decisions.actions import CheckpointDue, Drained, Event, Idle, Save, Turn
 from dni_async.files.shards import read_shard
-from dni_async.system.machine import rss_bytes
 from dni_async.wire.messages import (
     Bye,
     Drain,
@@ -24,7 +22,7 @@ from dni_async.wire.messages import (
 from dni_async.workers.reporting.event_recorder import make_recorder
 from dni_async.workers.reporting.instruments import make_instruments
 from dni_async.workers.reporting.pace import Pace
-from dni_async.workers.reporting.progress import take_stock
+from dni_async.workers.reporting.progress import held_bytes, take_stock
 from dni_async.workers.saving.outputs import send_outputs, write_profiles
 from dni_async.workers.saving.shard_writer import ShardWriter
 from dni_async.workers.saving.stage_state import restore, start_of
@@ -307,8 +305,7 @@ class WorkerLoop:
         if self._recorder is not None:
             self._recorder.flush()
         self._spans.tell()
-        with suppress(OSError):  # asking takes a descriptor; the last answer will do
-            self._rss_bytes = rss_bytes()
+        self._rss_bytes = held_bytes(self._rss_bytes)
         stock = take_stock(
             self._seat,
             self._equipment,
