@@ -17,11 +17,11 @@ from itertools import chain
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from dni_async.config.copies import copied, hooked_parameters
 from dni_async.errors import ConfigError
 from dni_async.network.building import cut_stage, layer_starts
+from dni_async.network.operations import Operations
 
 __all__ = ["Above", "Shape", "Way"]
 
@@ -164,7 +164,7 @@ def _run(children: Sequence[nn.Module], shape: Shape) -> _Ran | None:
     weights = chain.from_iterable(child.parameters() for child in children)
     first = next(weights, None)
     hidden = torch.zeros(_NUM_ROWS, *shape, device=None if first is None else first.device)
-    counted = FlopCounterMode(display=False)
+    counted = Operations()  # type: ignore[no-untyped-call]
     try:
         with counted, torch.no_grad(), torch.random.fork_rng(devices=[]):
             for child in children:
@@ -174,7 +174,7 @@ def _run(children: Sequence[nn.Module], shape: Shape) -> _Ran | None:
         return None
     if not outputs or outputs[0] != _NUM_ROWS:
         return None
-    return _Ran(outputs[1:], math.ceil(counted.get_total_flops() / (2 * _NUM_ROWS)))
+    return _Ran(outputs[1:], math.ceil(counted.flops / (2 * _NUM_ROWS)))
 
 
 @contextmanager

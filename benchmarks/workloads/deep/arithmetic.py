@@ -11,15 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
-import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import (
-    flop_registry,
-    sdpa_backward_flop_count,
-    sdpa_flop_count,
-)
-
 from dni_async.config.run_config import RunConfig
+from dni_async.network.operations import Operations
 from dni_async.workers.in_memory import Equipment, build_line
 
 __all__ = ["counted"]
@@ -32,34 +25,6 @@ PARTS = {
     "learn": "synthesizers",
 }
 SAMPLES_PER_BATCH = 8
-ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-
-
-class Operations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the floating-point operations of products, convolutions and attention.
-
-    By torch's own registry. Its FlopCounterMode hooks modules as well, which goes with no engine
-    that is called as stages call it, and knows no attention on CPUs.
-    """
-
-    flops = 0
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        """Do it, and count it."""
-        outputs = func(*args, **(kwargs or {}))
-        packet = func._overloadpacket
-        if packet in flop_registry:
-            self.flops += flop_registry[packet](*args, **(kwargs or {}), out_val=outputs)
-        elif packet is ATTENTION:
-            shapes = [each.shape for each in args[:3]]
-            self.flops += sdpa_flop_count(*shapes)  # type: ignore[no-untyped-call]
-        elif packet is ATTENTION_BACKWARD:
-            shapes = [each.shape for each in args[:4]]
-            self.flops += sdpa_backward_flop_count(*shapes)  # type: ignore[no-untyped-call]
-        return outputs
 
 
 def counted(config: RunConfig, ranges: Sequence[tuple[int, int]] | None) -> dict[str, float]:
