@@ -69,6 +69,7 @@ BATCH_NORM = {"norm": "batch", "epochs": 15}
 PAPER = {**BATCH_NORM, "targets": "bootstrap", "synthesizer": "linear"}  # cDNI on its FCN
 CNN = {"model": "cnn", "layers": 3, "width": 16, "norm": "batch", "epochs": 5}
 TRANSFORMER = {"model": "transformer:model", "stages": 4, "batch_size": 32, "epochs": 5}
+COPIES = {"synthesizer": "copy", "synthesizer_layers": 1}
 DEEP_CRITIC = {"synthesizer_layers": 1, "synthesizer_width": 256}  # 4 x the activation's
 ROWS = (
     Row("default, 4 x 256 BN", BATCH_NORM, behind=0.15, in_order=True),
@@ -87,6 +88,7 @@ ROWS = (
     Row("no-bprop, 4 x 256 BN", {**BATCH_NORM, "rule": "no-bprop"}, published=12.6),
     Row("CNN, 3 layers", CNN, behind=0.2),
     Row("transformer, default", TRANSFORMER, most_loss=1.05, is_text=True),
+    Row("transformer, copies of a block", TRANSFORMER | COPIES, most_loss=1.0, is_text=True),
     Row("transformer, deep critic", TRANSFORMER | DEEP_CRITIC, most_loss=1.05, is_text=True),
 )
 # What a rule does, and backpropagation does not.

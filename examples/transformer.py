@@ -110,8 +110,8 @@ def main() -> None:
     """Train in four workers, then by backpropagation, and show both losses."""
     write_data(Path("chars.npz"))
     settings = ["--model=transformer:model", "--data=chars.npz", "--stages=4", "--batch-size=32"]
-    critic = ["--synthesizer-layers=1", f"--synthesizer-width={4 * WIDTH}"]
-    command = [sys.executable, "-m", "dni_async.launcher.cli", *settings, *critic, *sys.argv[1:]]
+    copies = ["--synthesizer=copy", "--synthesizer-layers=1"]
+    command = [sys.executable, "-m", "dni_async.launcher.cli", *settings, *copies, *sys.argv[1:]]
     sys.exit(subprocess.run(command, check=False).returncode)
 
 

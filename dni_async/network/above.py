@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import torch
@@ -33,19 +33,24 @@ Shape = tuple[int, ...]
 class Way:
     """Children that lead from an activation to outputs. products: multiplications for a sample.
 
-    is_readout: they are the network's end, with no layer before that.
+    is_readout: they are the network's end, with no layer before that. regions: places in each
+    direction that an activation [B, C, H, W] is brought to before them, by means; 0: none.
     """
 
     children: tuple[nn.Module, ...]
     products: int
     is_readout: bool
+    regions: int = 0
 
     def copied(self) -> nn.Sequential:
         """A copy of the children, which share nothing with them. Raises ConfigError."""
         whole = nn.Sequential(*self.children)
         for name in hooked_parameters(whole):
             raise ConfigError(f"model: {name} has a hook on its gradient, which no copy has")
-        return copied(whole)
+        network = copied(whole)
+        if self.regions:
+            network.insert(0, nn.AdaptiveAvgPool2d(self.regions))
+        return network
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,25 +80,49 @@ class Above:
         self._layers = [
             tuple(cut_stage(network, index, index + 1)) for index in range(first_layer, count)
         ]
-        self._output_shape, self._num_places = output_shape, num_places
+        self._output_shape, self.num_places = output_shape, num_places
         self._ran: dict[tuple[int, Shape], _Ran | None] = {}
 
     @property
     def num_outputs(self) -> int:
         """Of a sample, which each place is one of where each has outputs of its own."""
-        return math.prod(self._output_shape[self._num_places :])
+        return math.prod(self._output_shape[self.num_places :])
 
     def readout(self, shape: Shape) -> Way | None:
         """The readout that takes activations [B, *shape] as they are, if one does."""
         with _evaluating(self._layers):
             return self._readout(0, shape, self._outputs(shape))
 
-    def way(self, shape: Shape, *, num_layers: int = 0) -> Way | None:
+    def next_products(self, shape: Shape) -> int:
+        """Multiplications of the next layer for a sample of activations [B, *shape]; 0 if none."""
+        with _evaluating(self._layers[:1]):
+            ran = self._layer(0, shape)
+        return 0 if ran is None else ran.products
+
+    def way(self, shape: Shape, *, num_layers: int = 0, regions: int = 0) -> Way | None:
         """The cheapest way of activations [B, *shape] to the network's outputs [B, ...].
 
-        num_layers: those that it begins with, whatever shape they give. All that lies above is the
-        way where there is no cheaper one; None where zeros do not pass that as one tensor.
+        num_layers: those that it begins with, whatever shape they give. regions: see Way; of images
+        with more places, that no readout takes, and not where outputs are maps of all places. All
+        that lies above is the way where there is no cheaper one; None where zeros do not pass that
+        as one tensor.
         """
+        if regions and len(shape) == 3 and min(shape[1:]) > regions:
+            readout = None if num_layers else self.readout(shape)
+            return (
+                readout
+                or self._on_regions(shape, num_layers, regions)
+                or self._way(shape, num_layers)
+            )
+        return self._way(shape, num_layers)
+
+    def _on_regions(self, shape: Shape, num_layers: int, regions: int) -> Way | None:
+        with _evaluating(self._layers):
+            smaller = (shape[0], regions, regions)
+            found = self._begun(smaller, num_layers, self._outputs(shape))
+        return None if found is None else replace(found, regions=regions)
+
+    def _way(self, shape: Shape, num_layers: int) -> Way | None:
         outputs = self._outputs(shape)
         with _evaluating(self._layers):
             found = self._begun(shape, num_layers, outputs)
@@ -105,7 +134,7 @@ class Above:
 
     def _outputs(self, shape: Shape) -> Shape:
         """What an activation of that shape is to come to."""
-        count = self._num_places
+        count = self.num_places
         return (*shape[:count], *self._output_shape[count:])
 
     def _begun(self, shape: Shape, num_layers: int, outputs: Shape) -> Way | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
+from typing import Final
 
 from torch import nn
 
@@ -21,6 +22,9 @@ from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.readout import MAX_OUTPUTS
 
 __all__ = ["chosen_way", "copier"]
+
+SHARE: Final = 0.1
+"""Of the next layer's products: so many a critic of images may take, however large they are."""
 
 
 def copier(
@@ -51,15 +55,27 @@ def _copied(config: RunConfig, loss: Loss, above: Above, shape: Shape) -> nn.Seq
 def chosen_way(config: RunConfig, loss: Loss, above: Above, shape: Shape) -> Way | None:
     """What of the layers above is copied for activations [B, *shape]; None: nothing.
 
-    As much as is asked for; and where none is, the readout, if it is to be the critic. A critic
-    whose hidden layers are asked for, none too, stays what it is.
+    As much as is asked for; and where none is, the readout, or for images the cheapest way, if that
+    is to be the critic. A critic whose hidden layers are asked for, none too, stays what it is.
     """
     if config.synthesizer == "copy":
-        return above.way(shape, num_layers=config.synthesizer_layers or 0)
+        num_layers = config.synthesizer_layers or 0
+        return above.way(shape, num_layers=num_layers, regions=config.synthesizer_pool)
     is_asked = config.synthesizer != "critic" or config.synthesizer_layers is not None
     is_vector, has_rows = len(shape) < 2, len(loss.output_shape) == 1
     if is_asked or is_vector or not has_rows or loss.readout_size > MAX_OUTPUTS:
         return None
-    way = above.readout(shape)
-    is_cheap = way is not None and way.products <= above.num_outputs * math.prod(shape)
-    return way if is_cheap else None
+    return _cheap_way(above, shape, config.synthesizer_pool)
+
+
+def _cheap_way(above: Above, shape: Shape, regions: int) -> Way | None:
+    most = above.num_outputs * math.prod(shape)  # as of a critic that reads every value
+    is_image = len(shape) == 3 and not above.num_places
+    way = above.way(shape, regions=regions) if is_image else above.readout(shape)
+    if way is None:
+        return None
+    if way.is_readout and not above.num_places:
+        # One that reads every place, or region, by itself is what a critic is.
+        return way if not way.regions and way.products < most else None
+    limit = max(most, SHARE * above.next_products(shape)) if is_image else most
+    return way if way.products <= limit else None

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dni_async.config.extensions import is_extension
 from dni_async.config.run_config import RunConfig
 from dni_async.data.feed import Feed
 from dni_async.errors import ConfigError
@@ -41,8 +40,8 @@ def note_readouts(
     from dni_async.stage.losses.readout import MAX_OUTPUTS
 
     loss = run_loss(config, feed.facts.form, output_shape)
-    is_own = config.model is not None and is_extension(config.model)
-    if config.synthesizer == "critic" and not is_own and loss.readout_size <= MAX_OUTPUTS:
+    is_mlp = config.model is None
+    if config.synthesizer == "critic" and is_mlp and loss.readout_size <= MAX_OUTPUTS:
         return []
     network, ends = _network(config, feed), {end for _, end in ranges[:-1]}
     passing = dict(enumerate(_passing(network, feed), start=1))
@@ -58,7 +57,7 @@ def note_readouts(
 
 def _said_of_copies(config: RunConfig, copied: Sequence[int], others: Iterable[int]) -> list[str]:
     if config.synthesizer == "critic":
-        what = "a copy of the network's readout predicts gradients above"
+        what = "a copy of what lies above predicts gradients above"
         return [f"{what} {_layers(copied)}"] if copied else []
     what = "no copy of what lies above can predict gradients above"
     why = "several values pass there, or modules that cannot be copied; there a critic does"

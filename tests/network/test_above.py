@@ -99,6 +99,45 @@ def test_products_are_those_of_one_sample() -> None:
     assert images.products == 8 * 8 * 9 * 8 * 16 + 16 * 10
 
 
+@pytest.mark.parametrize(
+    ("first", "shape", "num_layers", "regions", "children", "found"),
+    [
+        (3, (8, 16, 16), 0, 4, [4, 6, 7, 8, 9], 4),
+        (3, (8, 16, 16), 1, 4, [3, 4, 6, 7, 8, 9], 4),
+        (3, (8, 4, 4), 0, 4, [4, 6, 7, 8, 9], 0),  # no more places than that
+        (5, (16, 8, 8), 0, 4, [6, 7, 8, 9], 0),  # of the readout they change nothing
+        (6, (16,), 0, 4, [9], 0),
+    ],
+)
+def test_layers_may_run_on_the_means_of_regions(
+    first: int,
+    shape: tuple[int, ...],
+    num_layers: int,
+    regions: int,
+    children: list[int],
+    found: int,
+) -> None:
+    above_it = above(IMAGES, first)
+    way = above_it.way(shape, num_layers=num_layers, regions=regions)
+    assert way is not None
+    assert ([list(IMAGES).index(child) for child in way.children], way.regions) == (children, found)
+    hidden = torch.randn(2, *shape)
+    pooled = nn.functional.adaptive_avg_pool2d(hidden, found) if found else hidden
+    expected = nn.Sequential(*way.children).eval()(pooled)
+    assert torch.equal(way.copied().eval()(hidden), expected)
+    if found:
+        whole = above_it.way(shape, num_layers=num_layers)
+        assert whole is not None
+        assert (whole.products - 160) == (way.products - 160) * (shape[1] // found) ** 2
+
+
+def test_outputs_of_all_places_are_not_read_out_of_regions() -> None:
+    network = nn.Sequential(conv(3, 4), conv(4, 4), nn.Conv2d(4, 2, 1))
+    way = Above(network, 1, (2, 8, 8)).way((4, 8, 8), num_layers=1, regions=4)
+    assert way is not None
+    assert (len(way.children), way.regions) == (2, 0)
+
+
 def test_what_takes_several_values_is_no_way_but_for_all_of_it() -> None:
     network = nn.Sequential(nn.Linear(4, 4), Twice(4), Twice(4), nn.Linear(4, 2))
     assert Above(network, 2, (2,)).way((4, 4)) is None

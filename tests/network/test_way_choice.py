@@ -31,6 +31,7 @@ def chosen(network: nn.Sequential, first: int, shape: tuple[int, ...], loss: Los
 
 
 WIDE = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 99), nn.Linear(99, 10))
+FLAT = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 10))
 SEGMENTING = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1))
 SPEAKING = nn.Sequential(nn.Embedding(5000, 8), nn.Linear(8, 5000))
 
@@ -39,10 +40,14 @@ SPEAKING = nn.Sequential(nn.Embedding(5000, 8), nn.Linear(8, 5000))
     ("network", "first", "shape", "loss", "settings", "num_modules"),
     [
         (IMAGES, 5, (16, 8, 8), LABELS, {}, 1),  # the readout takes it
-        (IMAGES, 4, (8, 16, 16), LABELS, {}, 0),  # layers would have to come before it
+        (IMAGES, 4, (8, 16, 16), LABELS, {}, 2),  # behind the layer that widens, on few places
+        (IMAGES, 4, (8, 16, 16), LABELS, {"synthesizer_pool": 0}, 0),  # on all of them it is dear
+        (IMAGES, 4, (8, 16, 16), LABELS, {"synthesizer_pool": 16}, 0),
         (IMAGES, 6, (16,), LABELS, {}, 0),  # a row of numbers: the critic is as much
         (POSITIONS, 1, (7, 8), OF_POSITIONS, {}, 2),  # norm and logits
         (PIECES, 1, (7, 8), OF_PIECES, {}, 2),
+        (FLAT, 1, (4, 6, 6), LABELS, {}, 0),  # the readout is a critic of all places
+        (FLAT, 1, (4, 12, 12), LABELS, {"synthesizer_pool": 6}, 0),  # or of all regions
         (WIDE, 1, (4, 1, 1), LABELS, {}, 0),  # all that is left, but dearer than a critic
         (SPEAKING, 1, (7, 8), WORDS, {}, 0),  # too many outputs
         (SEGMENTING, 1, (4, 6, 6), MAPS, {}, 0),  # the critic of maps is one for all places
@@ -69,6 +74,9 @@ def test_the_choice(
 def test_the_networks_of_ours_keep_the_critic() -> None:
     network = build_network(RunConfig(layers=3, norm="batch"), (64,), 10)
     assert not any(chosen(network, first, (256,), LABELS) for first in (1, 2))
+    images = build_network(RunConfig(model="cnn", layers=3, width=16), (28, 28), 10)
+    shapes = [(16, 14, 14), (16, 7, 7)]
+    assert not any(chosen(images, first, shape, LABELS) for first, shape in enumerate(shapes, 1))
 
 
 def test_what_cannot_be_copied_is_not() -> None:

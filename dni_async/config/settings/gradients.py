@@ -120,8 +120,8 @@ class SynthesizerSettings:
     synthesizer: str = setting(
         "critic",
         "What predicts gradients at each boundary. critic reads the outputs off the activation, or "
-        "is a copy of the network's own readout where that is as cheap; copy is one everywhere, "
-        "behind copies of layers. linear, mlp and conv (for images) learn from returned gradients "
+        "is a copy of the cheapest way through the layers above, where that is as cheap; copy is "
+        "one everywhere. linear, mlp and conv (for images) learn from returned gradients "
         "alone: use them with --targets bootstrap. Or a class of your own.",
         why="costs a few columns instead of a matrix, and learns without messages (0014)",
         check=name_or_own(tuple(SYNTHESIZERS), "Class"),
@@ -162,8 +162,8 @@ class SynthesizerSettings:
     )
     synthesizer_pool: int = setting(
         4,
-        "With critic on images: classify the means of so many regions in each direction; 0 is "
-        "every place by itself.",
+        "With critic and copy on images: read out of the means of so many regions in each "
+        "direction; 0 is every place by itself.",
         why="as accurate as every place, with fewer weights (0030)",
         check=AT_LEAST_0,
     )
