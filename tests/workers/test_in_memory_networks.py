@@ -31,6 +31,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         {"targets": "anchor", "anchor_every": 8},
         {"targets": "bootstrap", "window": 1, "lr": 0.003},
         {"rule": "dgl"},
+        {"rule": "dgl", "synthesizer": "copy", "synthesizer_layers": 1},
+        {"synthesizer": "copy", "dtype": "bf16"},
         {"rule": "fdg", "window": 1},
         {"rule": "backprop"},
     ],
