@@ -13,6 +13,7 @@ from tests.simulation.moments import ROLES
 from tests.simulation.run import simulate
 from tests.simulation.scenario import Scenario, draw
 from tests.simulation.shrinking import shrunk
+from tests.simulation.world import Violation
 
 
 def main() -> int:
@@ -39,8 +40,7 @@ def _one(options: argparse.Namespace) -> int:
     scenario = draw(options.seed or 0)
     if options.scenario:
         scenario = Scenario.from_json(options.scenario)
-    _show(shrunk(scenario) if options.shrink else scenario)
-    return 0
+    return _show(shrunk(scenario) if options.shrink else scenario)
 
 
 def _moments(options: argparse.Namespace) -> int:
@@ -73,14 +73,18 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _show(scenario: Scenario) -> None:
+def _show(scenario: Scenario) -> int:
     print(scenario.to_json())
     trace: list[str] = []
+    came_to: object = None
     try:
-        outcome = simulate(scenario, trace=trace)
+        came_to = simulate(scenario, trace=trace)
+    except Violation as violation:
+        came_to = violation
     finally:
         print("\n".join(line for line in trace if "says Progress" not in line))
-    print(outcome)
+    print(came_to)
+    return 1 if isinstance(came_to, Violation) else 0
 
 
 def _tell(sums: Sums) -> int:

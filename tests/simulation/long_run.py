@@ -5,16 +5,20 @@ from __future__ import annotations
 import gc
 import json
 import multiprocessing
+import os
+import signal
 import time
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.facts import machine
-from tests.simulation.moments import moments
+from dni_async.system.machine import die_with_parent
+from tests.simulation.moments import A_RUN, moments
 from tests.simulation.outside import one_folder_for_all
 from tests.simulation.run import Outcome, simulate
 from tests.simulation.scenario import Scenario, draw
@@ -78,7 +82,8 @@ def of_seeds(first: int, count: int, processes: int, out: Path | None) -> Sums:
 
 def of_moments(role: str, count: int, first: int, processes: int, out: Path | None) -> Sums:
     """That many moments at which one of that role dies."""
-    chunks = [(role, seed) for seed in range(first, first + count)]
+    step = max(1, A_RUN // count)  # of few, all are of one run
+    chunks = [(role, seed, step) for seed in range(first, first + count)]
     asked = {"role": role, "first_seed": first, "moments": count}
     return _run(_moments, chunks, processes, out, asked, most=count)
 
@@ -110,12 +115,20 @@ def merge(parts: Sequence[Path], out: Path) -> None:
     out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
 
 
+def _belong(parent: int) -> None:
+    """In a process of the pool: it ends with parent, and has nothing to say of that."""
+    die_with_parent(parent)
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signum, signal.SIG_IGN if signum == signal.SIGINT else signal.SIG_DFL)
+
+
 def _seeds(chunk: range) -> Sums:
     return _all(map(draw, chunk))
 
 
-def _moments(chunk: tuple[str, int]) -> Sums:
-    return _all(moments(*chunk))
+def _moments(chunk: tuple[str, int, int]) -> Sums:
+    role, seed, step = chunk
+    return _all(islice(moments(role, seed), 0, None, step))
 
 
 def _all(scenarios: Iterator[Scenario]) -> Sums:
@@ -146,7 +159,7 @@ def _run(
     began, sums = time.perf_counter(), Sums()
     gc.freeze()  # what is there by now stays
     pools = multiprocessing.get_context("fork")
-    with one_folder_for_all(), pools.Pool(processes) as pool:
+    with one_folder_for_all(), pools.Pool(processes, _belong, (os.getpid(),)) as pool:
         for part in pool.imap_unordered(work, chunks):
             sums.add(part)
             took_s = time.perf_counter() - began

@@ -9,7 +9,7 @@ from typing import Final
 from tests.simulation.run import simulate
 from tests.simulation.scenario import Death, Scenario, draw
 
-__all__ = ["ROLES", "moments"]
+__all__ = ["A_RUN", "ROLES", "moments"]
 
 ROLES: Final = ("source", "middle", "head", "launcher", "fork server", "machine")
 A_RUN = 100  # moments of one

@@ -386,13 +386,16 @@ class SimulatedRun:
             raise Violation("a replacement waits though the one before had learnt", f"{waits_s} s")
 
     def said(self, worker: WorkerProcess, message: object) -> None:
-        """A worker has said a word; of a marker behind it a neighbour knows, and of the word."""
+        """A worker has said a word; of a marker behind it a neighbour knows, and of the word.
+
+        A stage alone has none.
+        """
         match message:
             case EpochLoss(epoch=epoch, num_samples=0):  # the one before had not passed it on
                 self._losses.pop(epoch, None)
             case EpochLoss(epoch=epoch):
                 self._losses[epoch] = worker
-            case EpochTrained(epoch=epoch) if epoch in self._losses:
+            case EpochTrained(epoch=epoch) if self._losses.get(epoch, worker) is not worker:
                 self._known.add(epoch)
 
     def may_be_late(self, text: str) -> bool:

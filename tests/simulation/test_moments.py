@@ -6,6 +6,7 @@ import pytest
 
 from tests.simulation.moments import ROLES, moments
 from tests.simulation.run import simulate
+from tests.simulation.scenario import Death, Scenario
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -19,3 +20,19 @@ def test_no_single_death_costs_more_than_is_promised(role: str, seed: int) -> No
         "head",
         "launcher",
     )
+
+
+def test_the_last_words_of_a_stage_alone_may_die_with_it() -> None:
+    """Nobody beside it knows them: its epoch is entered all the same, with what is known."""
+    scenario = Scenario(
+        seed=3025,
+        num_stages=1,
+        epochs=1,
+        train_batches=8,
+        test_batches=0,
+        window=1,
+        settings={"rule": "fdg"},
+        deaths=(Death("worker", 0, op=24),),
+    )
+    outcome = simulate(scenario)
+    assert (outcome.deaths, outcome.replaced, outcome.missing) == (1, 1, [])

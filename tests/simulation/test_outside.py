@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -17,8 +15,16 @@ from tests.simulation import outside
 from tests.simulation.run import SimulatedRun
 from tests.simulation.scenario import draw
 
+LONG = """
+from pathlib import Path
+from tests.simulation import long_run, outside
+outside._memory = lambda: Path({root!r})
+long_run.CHUNK = 1
+long_run.of_seeds(0, 10**6, 2, None)
+"""
+
 TWO = """
-import os, signal
+import os
 from pathlib import Path
 from tests.simulation import outside
 outside._memory = lambda: Path({root!r})
@@ -26,35 +32,31 @@ with outside.one_folder_for_all():
     child = os.fork()
     if child == 0:
         with outside.scratch():
-            print("here", flush=True)
-            {then}
-    {meanwhile}
+            os._exit(0)  # before it could remove its own
+    os.waitpid(child, 0)
+    print(len(list(Path({root!r}).glob("*/*"))))
 """
 
 
-def test_the_folder_of_one_who_was_killed_is_swept_and_no_other(tmp_path: Path) -> None:
-    code = TWO.format(root=str(tmp_path), then="signal.pause()", meanwhile="signal.pause()")
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True
-    ) as process:
+def test_the_folder_of_a_long_run_that_was_killed_is_swept_and_no_other(tmp_path: Path) -> None:
+    code = LONG.format(root=str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        process.stdout.readline()
+        process.stdout.read(1)  # it is at it
         (folder,) = tmp_path.iterdir()
         outside.sweep(tmp_path)
-        assert list(folder.iterdir()), "somebody is at it"
-        os.killpg(process.pid, signal.SIGKILL)
+        assert folder.exists()
+        process.kill()
     deadline = time.monotonic() + 10
-    while folder.exists() and time.monotonic() < deadline:  # until the child is gone as well
+    while folder.exists() and time.monotonic() < deadline:  # its children end with it
         outside.sweep(tmp_path)
     assert not folder.exists()
 
 
 def test_folders_of_forked_processes_go_with_that_of_the_one_they_come_from(tmp_path: Path) -> None:
-    """Here of one that ended before it could remove its own."""
-    meanwhile = f"os.waitpid(child, 0); print(len(list(Path({str(tmp_path)!r}).glob('*/*'))))"
-    code = TWO.format(root=str(tmp_path), then="os._exit(0)", meanwhile=meanwhile)
+    code = TWO.format(root=str(tmp_path))
     done = subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True)
-    assert done.stdout.split() == [b"here", b"1"]
+    assert done.stdout.split() == [b"1"]
     assert not list(tmp_path.iterdir())
 
 
