@@ -130,6 +130,8 @@ def _why_nobody(state: RunState, vacancy: Vacancy) -> str:
     """Why nobody can take the place any more; "" while somebody can."""
     if vacancy.stage + 1 in state.roster.left:
         return "the stages above had left already"
+    if vacancy.stage - 1 in state.roster.left:  # it had passed the end down before it died
+        return "the stages below had left already"
     timeout_s = state.terms.start_timeout_s + state.terms.join_s(vacancy.stage)
     is_late = state.now - vacancy.begins_at > timeout_s
     return f"its replacement was not ready in {timeout_s:.0f} s" if is_late else ""

@@ -36,3 +36,27 @@ def test_the_last_words_of_a_stage_alone_may_die_with_it() -> None:
     )
     outcome = simulate(scenario)
     assert (outcome.deaths, outcome.replaced, outcome.missing) == (1, 1, [])
+
+
+def test_nobody_awaits_the_neighbours_of_a_head_that_died_as_it_was_about_to_leave() -> None:
+    """They have left: its replacement would wait for them until it is given up."""
+    scenario = Scenario(
+        seed=3505,
+        num_stages=5,
+        epochs=2,
+        train_batches=5,
+        settings={
+            "rule": "no-bprop",
+            "unlock": "forward",
+            "checkpoint_every": "1",
+            "keep_best": True,
+            "target": 0.458,
+            "early_stop": True,
+        },
+        speeds=(0.004, 0.02, 0.004, 0.02, 0.001),
+        losses=(0.12, 0.145),
+        deaths=(Death("worker", 4, op=70),),
+    )
+    outcome = simulate(scenario)
+    assert outcome.deaths == 1
+    assert outcome.seconds < 10

@@ -210,6 +210,20 @@ def test_where_nobody_can_take_the_place_the_run_ends_with_the_cause() -> None:
     assert run.tick() == [EndRun("worker died", why, 137)]
 
 
+def test_nobody_is_awaited_below_whom_all_have_left() -> None:
+    """It passed the run's end down and died before it could leave: no neighbour comes to meet
+    its replacement.
+    """
+    run = training()
+    run.exit(1)
+    assert run.tick() == [StartWorker(1, 1)]
+    run.start(1, 201)
+    run.bye(0)
+    said = "stage 1 (cpu, pid 101) was killed by SIGKILL; its log is logs/worker-1.log"
+    why = f"{said}\nthe stages below had left already"
+    assert run.tick() == [EndRun("worker died", why, 137)]
+
+
 def at_target() -> Run:
     """A run that has been told to end early; its source has the word."""
     run = training(2, target=0.9, ends_early=True)
