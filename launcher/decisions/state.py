@@ -127,7 +127,8 @@ class Vacancy:
 
     incarnation: of the replacement. died_at, begins_at: when, in seconds of the caller's clock.
     why, code: of the death, and the run's exit code if that ends it. has_inbox: the stage above has
-    opened one for this incarnation. is_leaving: was asked to, before it was ready.
+    opened one for this incarnation. is_leaving: was asked to, before it was ready. is_met: the
+    inbox of the worker that is there was told to another one below that is to take its place.
     """
 
     stage: int
@@ -140,6 +141,7 @@ class Vacancy:
     is_welcomed: bool = False
     is_leaving: bool = False
     has_inbox: bool = False
+    is_met: bool = False
 
 
 class Vacancies:

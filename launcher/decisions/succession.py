@@ -139,7 +139,8 @@ def _why_nobody(state: RunState, vacancy: Vacancy) -> str:
 
 def _open(state: RunState, vacancy: Vacancy) -> list[RunAction]:
     """Nobody hosts the stage: whoever trains above it opens a new inbox, and those beside it that
-    were about to take their seats begin again, for they may wait for the one that is gone.
+    were about to take their seats begin again, for they may wait for the one that is gone, or have
+    heard of it: an inbox is for one alone.
     """
     stage, run_id = vacancy.stage, state.terms.run_id
     state.roster.vacate(stage, vacancy.incarnation)
@@ -148,7 +149,8 @@ def _open(state: RunState, vacancy: Vacancy) -> list[RunAction]:
         message = NeighbourReplaced(run_id, "below", vacancy.incarnation, "")
         actions += state.send(stage + 1, message)
     for beside in _beside(state, stage):
-        if beside.is_welcomed and not beside.is_leaving:
+        has_heard = beside.is_met and beside.stage > stage
+        if (beside.is_welcomed or has_heard) and not beside.is_leaving:
             beside.is_leaving = True
             stop = Stop(run_id, "a neighbour has died", again=True)
             actions += state.send(beside.stage, stop)
@@ -171,6 +173,8 @@ def _introduce(state: RunState, vacancy: Vacancy) -> list[RunAction]:
     if is_disturbed or not _knows_inbox_above(state, vacancy):
         return []
     vacancy.is_welcomed = True
+    if stage + 1 in state.vacancies.open:
+        state.vacancies.open[stage + 1].is_met = True
     actions = welcome(state, stage)
     if _is_training(state, stage - 1):
         endpoint, key = state.roster.peer_of(stage - 1), state.roster.key_of(stage - 1)

@@ -172,6 +172,26 @@ def test_one_that_begins_again_takes_those_with_it_that_wait_for_it() -> None:
     assert run.tick() == [StartWorker(1, 2), StartWorker(2, 2), StartWorker(3, 1)]
 
 
+def test_an_inbox_is_for_one_alone() -> None:
+    """Stage 2 waits to be welcomed, and the stage below it has connected to it, when that dies."""
+    run = training()
+    for stage in (2, 1):
+        run.exit(stage)
+    run.tick()
+    run.start(2, 202)
+    run.start(1, 201)
+    run.hello(2, 1)
+    run.hello(1, 1)
+    assert run.tick()[0] == welcome(1, 1, inbox(2, 1))
+    stop = Send("stage-2.1", Stop(RUN, "a neighbour has died", again=True))
+    assert deeds(run.exit(1, pid=201)) == [stop]
+    assert run.exit(2, 0, pid=202) == [below(3, 2)]
+    assert run.tick(1.0) == [StartWorker(2, 2), StartWorker(1, 2)]
+    run.hello(1, 2)
+    run.hello(2, 2)
+    assert run.tick()[0] == welcome(1, 2, inbox(2, 2))
+
+
 def test_what_the_dead_has_said_is_not_its_successors_word() -> None:
     """Its connection may be read after its end was noticed."""
     run = welcomed()
