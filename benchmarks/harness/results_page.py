@@ -1,7 +1,7 @@
 """Write the tables of docs/results.md from what is kept in benchmarks/results/.
 
-``python -m benchmarks.harness.results_page`` replaces what stands between the markers of speed and
-of learning; ``--check`` only says whether both are up to date.
+``python -m benchmarks.harness.results_page`` replaces what stands between the markers of speed, of
+learning and of deep networks; ``--check`` only says whether all are up to date.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-__all__ = ["learning_section", "main", "speed_section"]
+__all__ = ["deep_section", "learning_section", "main", "speed_section"]
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -136,6 +136,46 @@ def learning_section(documents: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join([head, "", *lines])
 
 
+def deep_section(documents: Mapping[str, Mapping[str, Any]]) -> str:
+    """A table for each result of deep networks: every arm, and what was asked of it."""
+    parts = []
+    for name, document in sorted(documents.items()):
+        settings, machine = document["settings"], document["machine"]
+        way = "by real workers" if settings["real"] else "in order, in one process"
+        held_out = "test samples" if settings["held_out"] == "test" else "held out of training"
+        grid = f", the best rate of {settings['lrs']}" if settings["lrs"] else ""
+        parts += [
+            f"`benchmarks/results/{name}`: {way}, of samples {held_out}{grid}; "
+            f"{machine['date'][:10]}.",
+            "",
+            "| network | arm | epochs | seeds | rate | error % | loss | behind | target | cosines | "
+            "multiply-adds |",
+            "|---|---|---|---|---|---|---|---|---|---|---|",
+            *(_deep_row(row) for row in document["rows"]),
+            "",
+        ]
+    return "\n".join(parts[:-1])
+
+
+def _deep_row(row: Mapping[str, Any]) -> str:
+    seeds = row["seeds"]
+    if not seeds:
+        return f"| {row['row']} | {row['arm']} | | 0 | {row['lr']:g} | | | | {row['verdict']} | | |"
+    last = [seed["epochs"][-1] for seed in seeds]
+    form = "{:+.2f}" if row["figure"] == "error" else "{:.3f}x"
+    behind = "" if row["behind"] is None else form.format(row["behind"])
+    cosines = [each and each[0] for each in seeds[-1]["agreement"]]
+    said = " ".join("-" if each is None else f"{each:.2f}" for each in cosines)
+    label = row["arm"] if row["delays"] == "0" else f"{row['arm']}, delay {row['delays']}"
+    work = "" if row["work"] is None else f"{row['work']:.2f}x"
+    return (
+        f"| {row['row']} | {label} | {len(seeds[0]['epochs'])} | {len(seeds)} | {row['lr']:g} "
+        f"| {_errors([each['error'] for each in last])} "
+        f"| {fmean(each['loss'] for each in last):.4f} | {behind} | {row['verdict']} "
+        f"| {said} | {work} |"
+    )
+
+
 def _errors(values: Sequence[float]) -> str:
     if not values:
         return ""
@@ -167,7 +207,9 @@ def main(check: bool) -> None:
     text = page.read_text(encoding="utf-8")
     speed = speed_section(_documents("training-*.json", "accuracy-*.json"))
     learning = learning_section(_documents("learning-*.json"))
+    deep = deep_section(_documents("deep-*.json"))
     new = _replaced(_replaced(text, "speed", speed), "learning", learning)
+    new = _replaced(new, "deep", deep)
     if check:
         sys.exit(0 if new == text else 1)
     page.write_text(new, encoding="utf-8")
