@@ -175,7 +175,7 @@ def main(
             laboratory.measure(seed, held_out)
             results = {"rows": [each.to_dict() for each in entries]}
             write(measuring.json, "deep", observation.facts(), settings, results)
-    _print(console, entries, held_out)
+    _print(console, entries, held_out, is_timed=real)
     print_facts(console, observation.facts())
 
 
@@ -235,15 +235,17 @@ def _last(entry: Entry, result: dict[str, Any]) -> str:
     return f"{said}, {result['samples_per_second']:.0f} samples/s"
 
 
-def _print(console: Console, entries: Sequence[Entry], held_out: HeldOut) -> None:
+def _print(
+    console: Console, entries: Sequence[Entry], held_out: HeldOut, *, is_timed: bool
+) -> None:
     kind = "test samples" if held_out == "test" else "samples held out of training"
-    columns = ["arm", "lr", "error %", "loss", "behind", "target"]
-    columns += ["cosines", "work", "samples/s", "s to goal"]
+    columns = ["arm", "lr", "error %", "loss", "behind", "target", "cosines", "work", "samples/s"]
+    columns += ["s to goal"] if is_timed else []
     for name in dict.fromkeys(entry.row.name for entry in entries):
         made = table(f"{name}: of {kind}, means over seeds", columns)
         for entry in entries:
             if entry.row.name == name:
-                made.add_row(entry.arm.label, f"{entry.lr:g}", *_cells(entry))
+                made.add_row(entry.arm.label, f"{entry.lr:g}", *_cells(entry)[: len(columns) - 2])
         console.print(made)
 
 
@@ -251,7 +253,9 @@ def _cells(entry: Entry) -> list[str]:
     if not entry.seeds:
         return ["", "", "", entry.verdict]
     behind, work = entry.behind, entry.work
-    cosines = [each and each[0] for each in entry.seeds[-1]["agreement"]]
+    agreement = ["-" if each is None else f"{each[0]:.2f}" for each in entry.seeds[-1]["agreement"]]
+    if len(agreement) > 4:
+        agreement[2:-2] = [".."]
     times = [each for each in entry.seconds_to_goal if each is not None]
     reached = f" {len(times)}/{len(entry.seeds)}" if len(times) < len(entry.seeds) else ""
     return [
@@ -259,7 +263,7 @@ def _cells(entry: Entry) -> list[str]:
         f"{entry.mean('loss'):.4f}",
         "" if behind is None else entry.row.quality.said(behind),
         entry.verdict,
-        " ".join("-" if each is None else f"{each:.2f}" for each in cosines),
+        " ".join(agreement),
         "" if work is None else f"{work:.2f}",
         f"{fmean(each['samples_per_second'] for each in entry.seeds):.0f}",
         f"{fmean(times):.1f}{reached}" if times else "never",

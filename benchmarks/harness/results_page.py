@@ -18,6 +18,9 @@ import click
 __all__ = ["deep_section", "learning_section", "main", "speed_section"]
 
 ROOT = Path(__file__).resolve().parents[2]
+DEEP_COLUMNS = """\
+| network | arm | epochs | seeds | rate | error % | loss | behind | target | cosine | work |
+|---|---|---|---|---|---|---|---|---|---|---|"""
 
 
 def speed_section(documents: Mapping[str, Mapping[str, Any]]) -> str:
@@ -144,16 +147,9 @@ def deep_section(documents: Mapping[str, Mapping[str, Any]]) -> str:
         way = "by real workers" if settings["real"] else "in order, in one process"
         held_out = "test samples" if settings["held_out"] == "test" else "held out of training"
         grid = f", the best rate of {settings['lrs']}" if settings["lrs"] else ""
-        parts += [
-            f"`benchmarks/results/{name}`: {way}, of samples {held_out}{grid}; "
-            f"{machine['date'][:10]}.",
-            "",
-            "| network | arm | epochs | seeds | rate | error % | loss | behind | target | cosines | "
-            "multiply-adds |",
-            "|---|---|---|---|---|---|---|---|---|---|---|",
-            *(_deep_row(row) for row in document["rows"]),
-            "",
-        ]
+        said = f"{way}, of samples {held_out}{grid}; {machine['date'][:10]}."
+        parts += [f"`benchmarks/results/{name}`: {said}", "", DEEP_COLUMNS]
+        parts += [*(_deep_row(row) for row in document["rows"]), ""]
     return "\n".join(parts[:-1])
 
 
@@ -164,15 +160,15 @@ def _deep_row(row: Mapping[str, Any]) -> str:
     last = [seed["epochs"][-1] for seed in seeds]
     form = "{:+.2f}" if row["figure"] == "error" else "{:.3f}x"
     behind = "" if row["behind"] is None else form.format(row["behind"])
-    cosines = [each and each[0] for each in seeds[-1]["agreement"]]
-    said = " ".join("-" if each is None else f"{each:.2f}" for each in cosines)
+    lowest = seeds[-1]["agreement"][:1]
+    cosine = f"{lowest[0][0]:.2f}" if lowest and lowest[0] else ""
     label = row["arm"] if row["delays"] == "0" else f"{row['arm']}, delay {row['delays']}"
     work = "" if row["work"] is None else f"{row['work']:.2f}x"
     return (
         f"| {row['row']} | {label} | {len(seeds[0]['epochs'])} | {len(seeds)} | {row['lr']:g} "
         f"| {_errors([each['error'] for each in last])} "
         f"| {fmean(each['loss'] for each in last):.4f} | {behind} | {row['verdict']} "
-        f"| {said} | {work} |"
+        f"| {cosine} | {work} |"
     )
 
 

@@ -117,6 +117,7 @@ class Entry:
             "flags": self.arm.flags,
             "delays": self.arm.delays,
             "reference": None if self.reference is None else self.reference.arm.name,
+            "samples": self.row.samples,
             "settings": self.row.settings | self.common | dict(self.arm.settings),
             "lr": self.lr,
             "grid": [{"lr": lr, "quality": _finite(value)} for lr, value in self.grid.items()],
