@@ -31,7 +31,7 @@ class Command(MarkedProcess):
         super().__init__(
             [sys.executable, "-m", f"benchmarks.{name}", *arguments],
             cwd=ROOT,
-            is_cold=name == "training",  # forked, torch's pipelines leave a compiler's cache behind
+            is_cold=name in ("deep", "training"),  # forked, torch leaves a compiler's cache behind
         )
 
     def ended(self) -> tuple[int, str]:
