@@ -173,13 +173,24 @@ HEAD_AFTER = W1 - RATE * DELTA1.t() @ H
         (BackpropRule(), TRUE),
         (DelayedRule(1.0), TRUE),
         (DelayedRule(0.5), 0.5 * TRUE),
+        (DelayedRule(0.5, "replay"), 0.5 * TRUE),
         (NoBackpropRule(), torch.zeros_like(H)),
         (AnchorRule(0), LOCAL),
         (AnchorRule(1), LOCAL),
         (AnchorRule(1, updates=True), TRUE),
         (BootstrapRule(), LOCAL),
     ],
-    ids=["backprop", "fdg", "fdg shrunk", "no-bprop", "dgl", "anchor", "updating anchor", "dni"],
+    ids=[
+        "backprop",
+        "fdg",
+        "fdg shrunk",
+        "fdg replayed",
+        "no-bprop",
+        "dgl",
+        "anchor",
+        "updating anchor",
+        "dni",
+    ],
 )
 def test_the_first_update(rule: Rule, gradient: torch.Tensor) -> None:
     line = make_line(rule, critic())

@@ -208,13 +208,15 @@ class Forward:
 
     keeps_graph: for an update before any other; else the inputs alone are kept, and the update
     replays them through the weights of its time. returns_gradient: the update also gives the
-    gradient of the inputs. keeps_inputs: hold them beyond the update, for CarryBack.
+    gradient of the inputs. keeps_inputs: hold them beyond the update, for CarryBack. is_late: the
+    graph, if it is kept, is for an update that comes after others, through the weights of its time.
     """
 
     batch_id: int
     keeps_graph: bool
     returns_gradient: bool
     keeps_inputs: bool = False
+    is_late: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from dni_async.stage.autograd import pull_back, pull_through
 from dni_async.stage.dense import DenseLayers
 from dni_async.stage.draws import Draws
+from dni_async.stage.graphs.autograd import pull_back, pull_through
 from dni_async.stage.passes import Layers, Passes, is_reentrant
 from dni_async.stage.values import (
     Gradient,
@@ -73,6 +74,15 @@ class StageLayers:
         if autocast is None and compiled is None:
             self._dense = DenseLayers.match(layers)
 
+    @property
+    def keeps_late_graphs(self) -> bool:
+        """Whether a graph can wait while updates are made.
+
+        What compiled layers keep has weights in forms of their own, or lies, on a GPU, in memory
+        that their next run writes again.
+        """
+        return self._compiled is None
+
     def evaluate(self, inputs: Hidden) -> Hidden:
         """The activation [B, ...] of inputs [B, ...] in evaluation mode."""
         self._set_training(is_training=False)
@@ -106,11 +116,14 @@ class StageLayers:
         needs_input_gradient: bool,
         keeps_state: bool = False,
         is_replay: bool = False,
+        is_late: bool = False,
     ) -> Kept:
         """Run inputs [B, ...] in training mode and keep what a backward needs.
 
         keeps_state: and, until forget, what carry_back needs beside the inputs. is_replay: the
-        batch has been run before; statistics and other state do not count it again.
+        batch has been run before; statistics and other state do not count it again. is_late: other
+        updates come before the backward, which goes through the weights of its time; only where
+        keeps_late_graphs.
         """
         self._set_training(is_training=True)
         dense = self._dense
@@ -121,14 +134,15 @@ class StageLayers:
         is_leaf = self._has_below and self._is_reentrant is not False
         _require(inputs, wants_own or is_leaf)
         compiled = self._compiled_for(inputs)
-        outputs = self._passes.run(
-            batch_id,
-            inputs,
-            compiled=compiled,
-            keeps_state=keeps_state,
-            is_replay=is_replay,
-            to_inputs=wants_own,
-        )
+        with self._passes.late_graph() if is_late else nullcontext():
+            outputs = self._passes.run(
+                batch_id,
+                inputs,
+                compiled=compiled,
+                keeps_state=keeps_state,
+                is_replay=is_replay,
+                to_inputs=wants_own,
+            )
         if self._is_reentrant is None:
             self._is_reentrant = is_reentrant(outputs)
         self._gives_values = bool(self._gives_values) or isinstance(outputs, Values)

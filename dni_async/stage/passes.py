@@ -7,7 +7,7 @@ nonetheless, and a batch that is run again is the forward that it stands for.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from itertools import chain
 from typing import Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from dni_async.stage.draws import Draws
+from dni_async.stage.graphs.late import address_of, late_graph
 from dni_async.stage.values import Hidden, Values, each, gathered, needing, tensors_of
 from dni_async.stage.volatile import State, Volatile
 
@@ -81,6 +82,10 @@ class Passes:
         unwanted = () if to_inputs else tensors_of(given)
         return self._apart(gathered(outputs, unwanted=unwanted), inputs)
 
+    def late_graph(self) -> AbstractContextManager[None]:
+        """Around run: the graph is pulled back after other updates, through the weights of then."""
+        return late_graph(self._layers, self._volatile.addresses())
+
     def forget(self, batch_id: int) -> None:
         """The batch will not be replayed any more."""
         self._states.pop(batch_id, None)
@@ -99,8 +104,8 @@ class Passes:
         others = list(tensors_of(inputs))
         if isinstance(outputs, Values):
             others += chain(self._layers.parameters(), self._layers.buffers())
-        taken = {_memory(tensor) for tensor in others} - {None}
-        return each(outputs, lambda t: t.clone() if _memory(t) in taken else t)
+        taken = {address_of(tensor) for tensor in others} - {None}
+        return each(outputs, lambda t: t.clone() if address_of(t) in taken else t)
 
     def _through(self, batch_id: int, inputs: Hidden, compiled: Layers | None) -> Any:
         draws, device = self._draws, tensors_of(inputs)[0].device
@@ -136,8 +141,3 @@ def is_reentrant(outputs: Hidden) -> bool:
 
 def _versions(hidden: Hidden) -> list[int]:
     return [tensor._version for tensor in tensors_of(hidden)]
-
-
-def _memory(tensor: torch.Tensor) -> int | None:
-    """Where it lies, whatever part of that it is; None if that is nowhere in particular."""
-    return tensor.untyped_storage().data_ptr() if tensor.layout == torch.strided else None

@@ -65,17 +65,20 @@ class Stage:
         needs_input_gradient: bool,
         keeps_graph: bool = True,
         keeps_inputs: bool = False,
+        is_late: bool = False,
     ) -> Hidden:
         """The activation [B, ...] of inputs [B, ...], detached: a tensor, or several values.
 
         Inputs of the whole network may be any that it takes, tuples and dicts of tensors too.
         keeps_graph: hold the graph for update; else hold the inputs alone, which update replays.
-        keeps_inputs: hold the inputs beyond the update, for carry_back.
+        keeps_inputs: hold the inputs beyond the update, for carry_back. is_late: other updates
+        come before this batch's, whose graph then goes through the weights of that time; where
+        graphs cannot wait, the inputs alone are held.
         """
         inputs = gathered(inputs)
         if keeps_inputs:
             self._carried[batch_id] = each(inputs, torch.Tensor.detach)
-        if not keeps_graph:
+        if not keeps_graph or (is_late and not self._layers.keeps_late_graphs):
             kept, activation = self._layers.preview(
                 batch_id, inputs, needs_input_gradient=needs_input_gradient
             )
@@ -85,6 +88,7 @@ class Stage:
                 inputs,
                 needs_input_gradient=needs_input_gradient,
                 keeps_state=keeps_inputs,
+                is_late=is_late,
             )
             activation = kept.activation
         self._kept[batch_id] = kept

@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from dni_async.stage.fingerprint import Print, fingerprint
+from dni_async.stage.graphs.late import address_of
 from dni_async.stage.own_state import REFILLED, attributes_of, marks_of, refill
 
 __all__ = ["State", "Volatile", "undone"]
@@ -46,6 +47,13 @@ class Volatile:
         """What it is now; before the first forward all that it may be."""
         places = list(_all_places(self._layers)) if self._places is None else self._places
         return [(where, name, _copy(where[name])) for where, name in places if name in where]
+
+    def addresses(self) -> set[int]:
+        """Of the memory of its tensors; before the first forward of all that it may be."""
+        places = _all_places(self._layers) if self._places is None else self._places
+        values = [where.get(name) for where, name in places]
+        found = {address_of(value) for value in values if isinstance(value, torch.Tensor)}
+        return {address for address in found if address is not None}
 
     @contextmanager
     def held(self, state: State) -> Iterator[None]:

@@ -122,6 +122,7 @@ def try_stages(
         config,
         run_loss(config, facts.form, output_shape),
         replays=_replays(config),
+        is_late=any(forward.is_late for forward in _forwards(config)),
     )
 
 
@@ -192,14 +193,18 @@ def _is_own(config: RunConfig) -> bool:
 
 def _replays(config: RunConfig) -> bool:
     """Whether stages of this rule run batches again, of anchors or of all."""
+    return any(each.keeps_inputs or not each.keeps_graph for each in _forwards(config))
+
+
+def _forwards(config: RunConfig) -> list[Forward]:
+    """Those of a stage in the middle."""
     rule = config.make_rule()
-    forwards = [
+    return [
         action
         for anchor in (False, True)
         for action in rule.on_batch(Batch(1, "train", anchor), has_below=True, has_above=True)
         if isinstance(action, Forward)
     ]
-    return any(forward.keeps_inputs or not forward.keeps_graph for forward in forwards)
 
 
 def _first_batches(feed: Feed) -> list[tuple[Any, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -56,11 +57,15 @@ def forward(
 
 
 RETURNING = forward(returns_gradient=True)
+WAITING, WAITING_RETURNING = (replace(each, is_late=True) for each in (forward(), RETURNING))
 KEEPING_INPUT = forward(keeps_graph=False)
 KEEPING_INPUT_RETURNING = forward(keeps_graph=False, returns_gradient=True)
 BACKPROP, BOOTSTRAP, ANCHORS = BackpropRule(), BootstrapRule(), AnchorRule(8)
-UPDATING = AnchorRule(8, updates=True)
-DELAYED, CONTROL = DelayedRule(0.5), NoBackpropRule()
+UPDATING, DELAYED, CONTROL = AnchorRule(8, updates=True), DelayedRule(0.5), NoBackpropRule()
+REPLAYING, UPDATING_BY_REPLAY = (
+    DelayedRule(0.5, "replay"),
+    AnchorRule(8, updates=True, replays=True),
+)
 FOR_LATER = forward(keeps_inputs=True)
 
 
@@ -83,12 +88,17 @@ FOR_LATER = forward(keeps_inputs=True)
         (ANCHORS, ANCHOR, MIDDLE, [FOR_LATER, Send(ANCHOR), SYNTHETIC]),
         (ANCHORS, ANCHOR, HEAD, [RETURNING, LOSS, RETURN]),
         (UPDATING, PLAIN, MIDDLE, [forward(), Send(PLAIN), SYNTHETIC, CREDIT]),
-        (UPDATING, ANCHOR, SOURCE, [KEEPING_INPUT, Send(ANCHOR)]),
-        (UPDATING, ANCHOR, MIDDLE, [KEEPING_INPUT_RETURNING, Send(ANCHOR)]),
+        (UPDATING, ANCHOR, SOURCE, [WAITING, Send(ANCHOR)]),
+        (UPDATING, ANCHOR, MIDDLE, [WAITING_RETURNING, Send(ANCHOR)]),
+        (UPDATING_BY_REPLAY, ANCHOR, SOURCE, [KEEPING_INPUT, Send(ANCHOR)]),
+        (UPDATING_BY_REPLAY, ANCHOR, MIDDLE, [KEEPING_INPUT_RETURNING, Send(ANCHOR)]),
         (UPDATING, ANCHOR, HEAD, [RETURNING, LOSS, RETURN]),
-        (DELAYED, PLAIN, SOURCE, [KEEPING_INPUT, Send(PLAIN)]),
-        (DELAYED, PLAIN, MIDDLE, [KEEPING_INPUT_RETURNING, Send(PLAIN)]),
+        (DELAYED, PLAIN, SOURCE, [WAITING, Send(PLAIN)]),
+        (DELAYED, PLAIN, MIDDLE, [WAITING_RETURNING, Send(PLAIN)]),
         (DELAYED, PLAIN, HEAD, [RETURNING, LOSS, RETURN]),
+        (REPLAYING, PLAIN, SOURCE, [KEEPING_INPUT, Send(PLAIN)]),
+        (REPLAYING, PLAIN, MIDDLE, [KEEPING_INPUT_RETURNING, Send(PLAIN)]),
+        (REPLAYING, PLAIN, HEAD, [RETURNING, LOSS, RETURN]),
         (DELAYED, PLAIN, ALONE, [forward(), LOSS]),
         (CONTROL, PLAIN, SOURCE, [KEEPING_INPUT, Send(PLAIN)]),
         (CONTROL, PLAIN, MIDDLE, [KEEPING_INPUT, Send(PLAIN), CREDIT]),

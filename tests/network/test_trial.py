@@ -243,6 +243,7 @@ def attempt(
     make: Callable[[], nn.Sequential],
     *,
     replays: bool = False,
+    is_late: bool = False,
     ranges: list[tuple[int, int]] | None = None,
     batches: list[tuple[torch.Tensor, torch.Tensor]] | None = None,
     **settings: Any,
@@ -262,13 +263,14 @@ def attempt(
         RunConfig(**settings),
         make_loss("cross-entropy", (WIDTH,)),
         replays=replays,
+        is_late=is_late,
     )
 
 
-@pytest.mark.parametrize("replays", [False, True], ids=["kept", "replayed"])
+@pytest.mark.parametrize("way", [{}, {"replays": True}, {"is_late": True}], ids=str)
 @pytest.mark.parametrize("make", TRAINS.values(), ids=TRAINS.keys())
-def test_what_plain_torch_trains(make: Callable[[], nn.Sequential], replays: bool) -> None:
-    attempt(make, replays=replays)
+def test_what_plain_torch_trains(make: Callable[[], nn.Sequential], way: dict[str, bool]) -> None:
+    attempt(make, **way)
 
 
 @pytest.mark.parametrize("settings", [{"dtype": "bf16"}, {"optimizer": "sgd"}, {"clip_norm": 0.1}])
@@ -503,7 +505,7 @@ def test_a_skip_within_one_stage_trains() -> None:
 @pytest.mark.parametrize("rule", ["backprop", "fdg"])
 def test_a_rule_without_synthesizers_takes_values_that_are_no_samples(rule: str) -> None:
     make = REFUSED["a value without samples"][0]
-    attempt(make, rule=rule, replays=rule == "fdg")
+    attempt(make, rule=rule, is_late=rule == "fdg")
     with pytest.raises(ConfigError, match="that needs a gradient"):
         attempt(make, rule="fdg", wire_dtype="int8")
 

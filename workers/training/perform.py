@@ -114,6 +114,7 @@ class Performer:
             needs_input_gradient=action.returns_gradient,
             keeps_graph=action.keeps_graph,
             keeps_inputs=action.keeps_inputs,
+            is_late=action.is_late,
         )
         work.inputs = None  # the stage keeps it as long as it is needed
         self._spans.lap("forward", batch_id)

@@ -20,6 +20,7 @@ from dni_async.decisions.rules import RULES
 
 __all__ = ["RuleSettings", "SynthesizerSettings"]
 
+LateGradients = Literal["kept", "replay"]
 Targets = Literal["bootstrap", "anchor"]
 Unlock = Literal["update", "forward"]
 OWN_CLASS = "PACKAGE.MODULE:CLASS"
@@ -68,6 +69,13 @@ class RuleSettings:
         "With fdg: what a gradient is multiplied by at each boundary.",
         why="the gradient as it is",
         check=SHARE,
+    )
+    late_gradients: LateGradients = setting(
+        "kept",
+        "How a true gradient that comes after other updates (fdg, --anchor-updates) is pulled back "
+        "through the present weights: kept, with the inputs of layers and the masks that the "
+        "forward left; replay, with those of a second forward, which takes less memory.",
+        why="a product of four is saved, and no network lost by it (0121)",
     )
     unlock: Unlock = setting(
         "update",

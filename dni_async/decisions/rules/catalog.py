@@ -28,8 +28,8 @@ class BuiltIn:
 
 RULES: Final = {
     "backprop": BuiltIn(BackpropRule),
-    "dni": BuiltIn(make_dni, ("targets", "anchor_every", "anchor_updates")),
+    "dni": BuiltIn(make_dni, ("targets", "anchor_every", "anchor_updates", "late_gradients")),
     "dgl": BuiltIn(GreedyRule),
-    "fdg": BuiltIn(DelayedRule, ("gradient_shrink",)),
+    "fdg": BuiltIn(DelayedRule, ("gradient_shrink", "late_gradients")),
     "no-bprop": BuiltIn(NoBackpropRule),
 }

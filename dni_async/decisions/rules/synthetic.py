@@ -19,10 +19,11 @@ __all__ = ["AnchorRule", "BootstrapRule", "GreedyRule", "make_dni"]
 STALE_WINDOW = 4  # 16 loses what synthesizers learn from synthetic gradients (docs/decisions/0017)
 
 
-def make_dni(*, targets: str, anchor_every: int, anchor_updates: bool) -> Rule:
+def make_dni(*, targets: str, anchor_every: int, anchor_updates: bool, late_gradients: str) -> Rule:
     """Decoupled neural interfaces with these targets: ``bootstrap`` or ``anchor``."""
     if targets == "anchor":
-        return AnchorRule(anchor_every, updates=anchor_updates)
+        replays = late_gradients == "replay"
+        return AnchorRule(anchor_every, updates=anchor_updates, replays=replays)
     return BootstrapRule()
 
 
@@ -68,16 +69,16 @@ class AnchorRule:
     comes down from the head through every stage, and each synthesizer learns from it. A stage has
     moved on by then, so it replays the kept input through its present weights (Features Replay,
     Huo et al. 2018). updates: an anchor's gradient is also what the stage updates with, instead
-    of the synthetic one.
+    of the synthetic one; replays: by replay too, rather than through what the forward left.
     """
 
     needs_synthesizer = True
     is_exact = False
     unlocks_forward = True
 
-    def __init__(self, anchor_every: int, *, updates: bool = False) -> None:
+    def __init__(self, anchor_every: int, *, updates: bool = False, replays: bool = False) -> None:
         self.anchor_every = anchor_every
-        self.updates = updates
+        self.updates, self.replays = updates, replays
 
     def window(self, asked: int) -> int:
         """As asked. An anchor keeps its place until its gradient has come back."""
@@ -94,7 +95,12 @@ class AnchorRule:
                 return actions + pass_down(batch_id, has_below)
             return actions + credit(batch_id, has_below)
         if batch.anchor and self.updates:
-            forward = Forward(batch_id, keeps_graph=False, returns_gradient=returns_gradient)
+            forward = Forward(
+                batch_id,
+                keeps_graph=not self.replays,
+                returns_gradient=returns_gradient,
+                is_late=not self.replays,
+            )
             return [forward, Send(batch)]
         forward = Forward(
             batch_id, keeps_graph=True, returns_gradient=False, keeps_inputs=returns_gradient

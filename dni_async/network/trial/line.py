@@ -55,12 +55,19 @@ class Line:
         self.hidden: list[Hidden] = []
 
     def forward(
-        self, batch_id: int, x: torch.Tensor, *, replays: bool, between: Callable[[int], None]
+        self,
+        batch_id: int,
+        x: torch.Tensor,
+        *,
+        replays: bool,
+        is_late: bool,
+        between: Callable[[int], None],
     ) -> Hidden:
         """Pass a batch up; what the head gives. Each stage's output stays in hidden.
 
-        replays: all but the head keep inputs alone. between: called with each stage before it.
-        Raises StageFailed.
+        replays: all but the head keep inputs alone. is_late: their graphs, if they keep them, go
+        through the weights that are there when the gradient comes. between: called with each stage
+        before it. Raises StageFailed.
         """
         self.hidden = []
         hidden = gathered(x)
@@ -73,6 +80,7 @@ class Line:
                     _handed_over(hidden),
                     needs_input_gradient=stage.index > 0,
                     keeps_graph=is_head or not replays,
+                    is_late=is_late and not is_head,
                 )
             except Exception as error:
                 raise StageFailed(stage.index, error) from error

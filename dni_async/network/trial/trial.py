@@ -46,15 +46,16 @@ def try_network(
     loss: Loss,
     *,
     replays: bool,
+    is_late: bool = False,
 ) -> None:
     """Train on batches, then save, load and evaluate; see the module.
 
     make: the network of the run, made anew at each call, always the same. ranges: the layers of
-    each stage. replays: whether the run's rule runs batches again. Raises ConfigError with what is
-    to be changed.
+    each stage. replays: whether the run's rule runs batches again. is_late: whether it has
+    graphs wait for gradients that come late. Raises ConfigError with what is to be changed.
     """
     with _undisturbed():
-        trial = _Trial(make, ranges, plain(config), loss)
+        trial = _Trial(make, ranges, plain(config), loss, is_late=is_late)
         try:
             for batch_id, batch in enumerate(batches):
                 trial.train(batch_id, batch, replays=replays and batch_id > 0)
@@ -81,13 +82,15 @@ class _Trial:
         ranges: Sequence[tuple[int, int]],
         config: RunConfig,
         loss: Loss,
+        *,
+        is_late: bool,
     ) -> None:
         network, self._other = make().train(), make().train()
         starts = layer_starts(network)
         self.words = Words(network, [*starts, len(network)], ranges, config.model)
         _check_same(network, self._other)
         self._autocast = AUTOCAST_DTYPES[config.dtype]
-        self._config, self._loss = config, loss
+        self._config, self._loss, self._is_late = config, loss, is_late
         self._dtypes = [torch.float32, *filter(None, [self._autocast])]
         self._sizes: dict[tuple[int, int], torch.Size] = {}  # of a sample, by stage and value
         self._line = Line(make, ranges, config, loss)
@@ -102,7 +105,9 @@ class _Trial:
         with self._as_in_the_run():
             expected = self._reference.forward(batch_id, x)
         self._trace = _rolled(x)
-        outputs = self._line.forward(batch_id, x, replays=replays, between=self._leave_other_traces)
+        outputs = self._line.forward(
+            batch_id, x, replays=replays, is_late=self._is_late, between=self._leave_other_traces
+        )
         self._compare_outputs(expected, outputs)
         head = self._line.stages[-1]
         self._check_values(tuple(targets.shape[: self._loss.sample_dims(targets)]))

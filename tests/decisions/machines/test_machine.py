@@ -74,6 +74,11 @@ def forward(batch_id: int, *, returns: bool) -> Forward:
     return Forward(batch_id, keeps_graph=True, returns_gradient=returns)
 
 
+def waiting(batch_id: int, *, returns: bool) -> Forward:
+    """One whose graph waits for a late gradient."""
+    return Forward(batch_id, keeps_graph=True, returns_gradient=returns, is_late=True)
+
+
 def make(place: str, rule: Rule, window: int = 2) -> StageMachine:
     """A machine at this place of a line of three; the source's work is one small epoch."""
     stage, num_stages = {"source": (0, 3), "middle": (1, 3), "head": (2, 3), "alone": (0, 1)}[place]
@@ -210,7 +215,7 @@ BACKPROP_HEAD: list[Step] = [
     (Turn(), [Evaluate(1), GiveCredit((1,)), Forget(1)]),
 ]
 UPDATING_SOURCE: list[Step] = [
-    (Turn(), [Load(ANCHOR), Forward(0, keeps_graph=False, returns_gradient=False), Send(ANCHOR)]),
+    (Turn(), [Load(ANCHOR), waiting(0, returns=False), Send(ANCHOR)]),
     (Turn(), [Load(PLAIN), forward(1, returns=False), Send(PLAIN), Update(1, "synthetic")]),
     (Credited(1), [Forget(1)]),
     (Turn(), [RaiseMarker(TRAINED)]),
@@ -220,7 +225,7 @@ UPDATING_SOURCE: list[Step] = [
 UPDATING_MIDDLE: list[Step] = [
     (Arrived(ANCHOR), []),
     (arrives(1), []),
-    (Turn(), [Forward(0, keeps_graph=False, returns_gradient=True), Send(ANCHOR)]),
+    (Turn(), [waiting(0, returns=True), Send(ANCHOR)]),
     (
         Turn(),
         [forward(1, returns=False), Send(train(1)), Update(1, "synthetic"), GiveCredit((1,))],

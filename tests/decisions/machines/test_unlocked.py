@@ -162,7 +162,7 @@ UPDATING_MIDDLE: list[Step] = [
         [
             Load(ANCHOR),
             SynthesizeInput(0),
-            Forward(0, keeps_graph=False, returns_gradient=True),
+            Forward(0, keeps_graph=True, returns_gradient=True, is_late=True),
             Send(ANCHOR),
         ],
     ),

@@ -1,0 +1,1 @@
+"""Graphs of what a stage computed, and gradients pulled back through them."""
