@@ -90,9 +90,6 @@ class Cut:
 Item = Batch | Mark | Cut
 
 
-# --- events ------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Arrived:
     """The stage below sent a batch, a marker or a cut."""
@@ -206,10 +203,9 @@ class SynthesizeInput:
 class Forward:
     """Compute the activation and keep what an update needs.
 
-    keeps_graph: for an update before any other; else the inputs alone are kept, and the update
-    replays them through the weights of its time. returns_gradient: the update also gives the
-    gradient of the inputs. keeps_inputs: hold them beyond the update, for CarryBack. is_late: the
-    graph, if it is kept, is for an update that comes after others, through the weights of its time.
+    keeps_graph: else the inputs alone are kept, and the update replays them. is_late: it comes
+    after others, and pulls back through the weights of its time. returns_gradient: it also gives
+    the gradient of the inputs. keeps_inputs: hold them beyond it, for CarryBack.
     """
 
     batch_id: int
