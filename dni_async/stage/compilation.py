@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-    from dni_async.stage.passes import Layers
+    from dni_async.stage.graphs.passes import Layers
     from dni_async.stage.stage import Stage
     from dni_async.stage.values import Hidden
 

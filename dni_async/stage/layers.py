@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from dni_async.stage.autograd import pull_back, pull_through
 from dni_async.stage.dense import DenseLayers
 from dni_async.stage.draws import Draws
-from dni_async.stage.graphs.autograd import pull_back, pull_through
-from dni_async.stage.passes import Layers, Passes, is_reentrant
+from dni_async.stage.graphs.passes import Layers, Passes, is_reentrant
 from dni_async.stage.values import (
     Gradient,
     Hidden,

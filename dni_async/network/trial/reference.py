@@ -13,8 +13,8 @@ from torch import nn
 from dni_async.errors import ConfigError
 from dni_async.network.split.parts import Chain
 from dni_async.network.split.whole import call_whole
+from dni_async.stage.autograd import pull_back
 from dni_async.stage.draws import Draws
-from dni_async.stage.graphs.autograd import pull_back
 from dni_async.stage.values import Values, each, gathered, tensors_of
 
 __all__ = ["Reference", "Undone"]

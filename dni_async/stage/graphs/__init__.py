@@ -1,1 +1,1 @@
-"""Graphs of what a stage computed, and gradients pulled back through them."""
+"""How layers are run, and what the graphs of that keep."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dni_async.stage.graphs import autograd
+from dni_async.stage import autograd
 
 
 @pytest.fixture(params=["inner", "outer"], autouse=True)
