@@ -8,6 +8,7 @@ from torch.nn.parallel import DistributedDataParallel
 from benchmarks.rivals.rank import Rank, Share, autocast, join, train
 from dni_async.network.building import build_network
 from dni_async.stage.descent.making import make_optimizer
+from dni_async.stage.descent.muon import tables_of
 from dni_async.stage.losses.catalog import run_loss
 
 __all__ = ["main"]
@@ -28,7 +29,9 @@ class _Update:
         self._loss = run_loss(config, dataset.form)
         self._parallel = DistributedDataParallel(network)
         self._autocast = autocast(config)
-        self._optimizer = make_optimizer(list(network.named_parameters()), config)
+        self._optimizer = make_optimizer(
+            list(network.named_parameters()), config, tables=tables_of(network)
+        )
 
     def __call__(self, x: torch.Tensor | None, y: torch.Tensor | None) -> float:
         assert y is not None

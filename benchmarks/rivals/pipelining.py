@@ -11,6 +11,7 @@ from benchmarks.rivals.rank import Rank, Share, autocast, join, train
 from dni_async.network.building import build_network, cut_stage, layer_starts
 from dni_async.network.partition import split_layers
 from dni_async.stage.descent.making import make_optimizer
+from dni_async.stage.descent.muon import tables_of
 from dni_async.stage.losses.catalog import run_loss
 
 __all__ = ["main", "num_microbatches"]
@@ -63,7 +64,10 @@ class _Update:
             loss_fn=run_loss(config, dataset.form).mean,
         )
         self._optimizer = make_optimizer(
-            list(layers.named_parameters()), config, list(network.named_parameters())
+            list(layers.named_parameters()),
+            config,
+            list(network.named_parameters()),
+            tables=tables_of(layers),
         )
 
     def __call__(self, x: torch.Tensor | None, y: torch.Tensor | None) -> float:

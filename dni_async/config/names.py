@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 DATA_SETS: Final = ("digits", "mnist", "fashion-mnist", "cifar10")
-OPTIMIZERS: Final = ("sgd", "adam", "adamw")
+OPTIMIZERS: Final = ("sgd", "adam", "adamw", "muon")
 TORCH_OPTIMIZERS: Final = tuple(
     f"torch.optim:{name}"
     for name in (

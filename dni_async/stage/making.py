@@ -7,6 +7,7 @@ from torch import nn
 from dni_async.config.run_config import RunConfig
 from dni_async.stage.compilation import compile_layers
 from dni_async.stage.descent.making import make_optimizer
+from dni_async.stage.descent.muon import tables_of
 from dni_async.stage.descent.rates import make_rate_factor
 from dni_async.stage.descent.updates import Updates
 from dni_async.stage.draws import Draws
@@ -44,6 +45,7 @@ def make_stage(
             list(layers.named_parameters()),
             config,
             None if whole is None else list(whole.named_parameters()),
+            tables=tables_of(layers),
         ),
         rate_factor=make_rate_factor(config, num_batches),
         accumulate=config.accumulate,

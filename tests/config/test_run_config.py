@@ -35,7 +35,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "anchor_every": st.integers(0, 2**31),
     "anchor_updates": st.booleans(),
     "early_stop": st.just(False),
-    "optimizer": st.sampled_from(["sgd", "adam", "adamw", "torch.optim:NAdam"]),
+    "optimizer": st.sampled_from(["sgd", "adam", "adamw", "muon", "torch.optim:NAdam"]),
     "lr_schedule": st.sampled_from(["constant", "linear", "cosine", "step", "my.own:schedule"]),
     "warmup_updates": st.integers(0, 2**31),
     "clip_norm": st.none() | st.floats(0, 1e6, exclude_min=True),
@@ -235,7 +235,7 @@ def test_a_config_does_not_change() -> None:
         ),
         (
             {"optimizer": "lion"},
-            "optimizer: must be one of sgd, adam, adamw, or package.module:fac",
+            "optimizer: must be one of sgd, adam, adamw, muon, or package.module:fac",
         ),
         ({"optimizer": "nadam"}, "but is 'nadam'; did you mean 'torch.optim:NAdam'?"),
         ({"optimizer": "Adam"}, "did you mean 'adam'?"),

@@ -84,6 +84,15 @@ def test_lockstep_equals_torch_bit_for_bit(stages: int, name: str) -> None:
     assert all(name == "heads_only" and not key.startswith("3.") for key in unchanged)
 
 
+@pytest.mark.parametrize("stages", [2, 4])
+def test_muon_makes_the_same_updates_in_any_stages(stages: int) -> None:
+    """Also in one that has the readout, and in one that has vectors of a norm alone."""
+    settings = {"rule": "backprop", "optimizer": "muon", "norm": "layer", "weight_decay": 0.1}
+    expected = trained(stages=1, **settings).state_dict()
+    for key, weight in trained(stages=stages, **settings).state_dict().items():
+        assert torch.equal(weight, expected[key]), key
+
+
 def test_one_stage_clips_as_torch_does_whatever_the_optimizer() -> None:
     settings = {"optimizer": "torch.optim:Adamax", "clip_norm": 0.5, "norm": "layer"}
     line = trained(stages=1, rule="backprop", **settings)

@@ -59,8 +59,9 @@ class LearningSettings:
     )
     optimizer: str = setting(
         "adam",
-        "Optimizer of every stage and of the baseline: one of ours (fused kernels), a class such "
-        "as torch.optim:NAdam, or a factory of your own over named parameters.",
+        "Optimizer of every stage and of the baseline: one of ours (muon: matrices by Muon, "
+        "all else by AdamW), a class such as torch.optim:NAdam, or a factory of your own over "
+        "named parameters.",
         why="that of Jaderberg et al. 2016; it forgets the scale of a gradient",
         check=name_or_own(OPTIMIZERS, "factory", others=TORCH_OPTIMIZERS),
         metavar="|".join([*OPTIMIZERS, OWN_FACTORY]),
@@ -102,14 +103,14 @@ class LearningSettings:
     )
     momentum: float | None = setting(
         None,
-        "Momentum of sgd, or of a class that takes one.",
+        "Momentum of sgd and muon, or of a class that takes one.",
         why="the usual one",
         check=Check("in [0, 1)", lambda value: 0 <= value < 1),
-        default_text=f"{OF_OPTIMIZERS['momentum']}; a class of torch's keeps its own",
+        default_text=f"{OF_OPTIMIZERS['momentum']}; muon 0.95; a class of torch's keeps its own",
     )
     weight_decay: float | None = setting(
         None,
-        "L2 penalty (adam, sgd), decoupled decay (adamw), or what a class takes for it.",
+        "L2 penalty (adam, sgd), decoupled decay (adamw, muon), or what a class takes for it.",
         why="the plainest",
         check=NOT_NEGATIVE,
         default_text="0; a class of torch's keeps its own",

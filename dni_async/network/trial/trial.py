@@ -25,6 +25,7 @@ from dni_async.network.trial.line import Line, StageFailed, plain
 from dni_async.network.trial.reference import Reference, Undone
 from dni_async.network.trial.words import Words
 from dni_async.stage.descent.making import make_optimizer
+from dni_async.stage.descent.muon import tables_of
 from dni_async.stage.draws import Draws
 from dni_async.stage.dtypes import AUTOCAST_DTYPES, needs_samples
 from dni_async.stage.losses.interface import Loss
@@ -97,7 +98,9 @@ class _Trial:
         self._reference = Reference(network, Draws(config.seed, 0, starts), starts)
         self._trace: Any = None
         self.has_sparse = False  # a gradient
-        self._optimizer = make_optimizer(list(network.named_parameters()), config)
+        self._optimizer = make_optimizer(
+            list(network.named_parameters()), config, tables=tables_of(network)
+        )
 
     def train(self, batch_id: int, batch: Batch, *, replays: bool) -> None:
         """One update of both, from the same weights. Raises ConfigError where they differ."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -19,6 +20,7 @@ from dni_async.config.extensions import find_callable
 from dni_async.config.names import OF_OPTIMIZERS
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
+from dni_async.stage.descent.muon import MOMENTUM, Muon, matrices_of
 from dni_async.stage.descent.optimizers import Adam, Optimizer, Sgd
 from dni_async.stage.descent.torch_optimizers import Named, TorchOptimizers
 
@@ -27,15 +29,42 @@ __all__ = ["MAKERS", "is_joint", "left_out", "make_optimizer"]
 MANY = 20_000_000  # numbers in a network, of which three more copies would take long
 
 
-def make_optimizer(named: Named, config: RunConfig, whole: Named | None = None) -> Optimizer:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """For what an optimizer of ours is made, and how. whole, tables: see make_optimizer."""
+
+    named: Named
+    whole: Named
+    tables: Collection[int]
+    config: RunConfig
+
+    @property
+    def parameters(self) -> list[torch.Tensor]:
+        """Of the stage, in order."""
+        return [parameter for _, parameter in self.named]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Rate, momentum and decay: what the run says, and the defaults."""
+        return {**OF_OPTIMIZERS, **_said(self.config)}
+
+
+def make_optimizer(
+    named: Named,
+    config: RunConfig,
+    whole: Named | None = None,
+    *,
+    tables: Collection[int] = (),
+) -> Optimizer:
     """The run's optimizer for named parameters.
 
     whole: those of the whole network, which have named among them; None: there are no others.
-    Raises ConfigError where the user's own cannot be made, or is none that can be used.
+    tables: the ids of those that are looked up in, as embeddings are; see muon.tables_of. Raises
+    ConfigError where the user's own cannot be made, or is none that can be used.
     """
     make = MAKERS.get(config.optimizer)
     if make is not None:
-        return make((parameter for _, parameter in named), config)
+        return make(_Asked(named, whole or named, tables, config))
     return TorchOptimizers(_own(_among(named, whole), config), named)
 
 
@@ -78,15 +107,24 @@ def is_joint(named: Named, config: RunConfig) -> bool:
     return not all(torch.equal(one, other) for (_, one), (_, other) in zip(whole, cut, strict=True))
 
 
-def _sgd(parameters: Iterable[torch.Tensor], config: RunConfig) -> Sgd:
-    return Sgd(parameters, **{**OF_OPTIMIZERS, **_said(config)})
+def _sgd(asked: _Asked) -> Sgd:
+    return Sgd(asked.parameters, **asked.values)
 
 
-def _adam(
-    parameters: Iterable[torch.Tensor], config: RunConfig, *, decoupled: bool = False
-) -> Adam:
-    asked = {**OF_OPTIMIZERS, **_said(config)}
-    return Adam(parameters, lr=asked["lr"], weight_decay=asked["weight_decay"], decoupled=decoupled)
+def _adam(asked: _Asked, *, decoupled: bool = False) -> Adam:
+    lr, weight_decay = asked.values["lr"], asked.values["weight_decay"]
+    return Adam(asked.parameters, lr=lr, weight_decay=weight_decay, decoupled=decoupled)
+
+
+def _muon(asked: _Asked) -> Muon:
+    momentum = asked.config.momentum
+    return Muon(
+        asked.parameters,
+        matrices_of(asked.named, asked.whole, asked.tables),
+        lr=asked.values["lr"],
+        momentum=MOMENTUM if momentum is None else momentum,
+        weight_decay=asked.values["weight_decay"],
+    )
 
 
 def _said(config: RunConfig) -> dict[str, float]:
@@ -95,10 +133,11 @@ def _said(config: RunConfig) -> dict[str, float]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-MAKERS: Final[dict[str, Callable[[Iterable[torch.Tensor], RunConfig], Optimizer]]] = {
+MAKERS: Final[dict[str, Callable[[_Asked], Optimizer]]] = {
     "sgd": _sgd,
     "adam": _adam,
     "adamw": functools.partial(_adam, decoupled=True),
+    "muon": _muon,
 }
 """What makes each that config.names has a name for."""
 

@@ -87,6 +87,7 @@ def config_of(**settings: Any) -> RunConfig:
         {"optimizer": "sgd", "synthesizer": "linear", "targets": "bootstrap"},
         {"optimizer": "adamw", "synthesizer": "mlp", "synthesizer_width": 16, "accumulate": 3},
         {"optimizer": "tests.own_optimizers:muon_beside_adamw", "accumulate": 2},
+        {"optimizer": "muon", "momentum": 0.5},
         {"optimizer": "tests.own_optimizers:keeps_count_in_group"},
         {"update_probability": 0.5, "synthesizer_warmup": 7, "lr_schedule": "cosine"},
     ],
