@@ -28,6 +28,7 @@ __all__ = [
     "Hidden",
     "Structure",
     "Values",
+    "address_of",
     "arranged",
     "as_gradient",
     "each",
@@ -81,6 +82,11 @@ class Values:
 
 Hidden = torch.Tensor | Values  # one tensor, which needs a gradient, is itself
 Gradient = torch.Tensor | tuple[torch.Tensor, ...]  # of a tensor; of Values, those that need one
+
+
+def address_of(tensor: torch.Tensor) -> int | None:
+    """Where it lies, whatever part of that it is; None if that is nowhere in particular."""
+    return tensor.untyped_storage().data_ptr() or None if tensor.layout == torch.strided else None
 
 
 def gathered(given: Any, *, unwanted: Sequence[torch.Tensor] = ()) -> Hidden:

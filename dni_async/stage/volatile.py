@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from dni_async.stage.fingerprint import Print, fingerprint
-from dni_async.stage.graphs.late import address_of
 from dni_async.stage.own_state import REFILLED, attributes_of, marks_of, refill
+from dni_async.stage.values import address_of
 
 __all__ = ["State", "Volatile", "undone"]
 

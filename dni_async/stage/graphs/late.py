@@ -17,7 +17,9 @@ import torch
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
-__all__ = ["address_of", "late_graph"]
+from dni_async.stage.values import address_of
+
+__all__ = ["late_graph"]
 
 _CAST = "ToCopyBackward0"  # autograd's name of a conversion, as autocast makes of weights
 
@@ -44,11 +46,6 @@ class _Saved:
 
     tensor: torch.Tensor
     version: int
-
-
-def address_of(tensor: torch.Tensor) -> int | None:
-    """Where it lies, whatever part of that it is; None if that is nowhere in particular."""
-    return tensor.untyped_storage().data_ptr() or None if tensor.layout == torch.strided else None
 
 
 def late_graph(layers: nn.Module, changing: Collection[int] = ()) -> AbstractContextManager[None]:

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from dni_async.stage.draws import Draws
-from dni_async.stage.graphs.late import address_of, late_graph
-from dni_async.stage.values import Hidden, Values, each, gathered, needing, tensors_of
+from dni_async.stage.graphs.late import late_graph
+from dni_async.stage.values import Hidden, Values, address_of, each, gathered, needing, tensors_of
 from dni_async.stage.volatile import State, Volatile
 
 __all__ = ["Layers", "Passes", "is_reentrant"]
