@@ -14,7 +14,7 @@ from tests.simulation.world import Violation
 __all__ = ["chunks", "hold"]
 
 SEEDS = 2000
-QUICK = 1000  # the others are slow
+QUICK = 800  # the others are slow
 CHUNK = 20
 FILES = 2
 
