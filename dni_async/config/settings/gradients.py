@@ -75,7 +75,7 @@ class RuleSettings:
         "How a true gradient that comes after other updates (fdg, --anchor-updates) is pulled back "
         "through the present weights: kept, with the inputs of layers and the masks that the "
         "forward left; replay, with those of a second forward, which takes less memory.",
-        why="a product of four is saved, and no network here lost by it (0121)",
+        why="a product of four is saved, and neither learns better throughout (0121)",
     )
     unlock: Unlock = setting(
         "update",
