@@ -69,13 +69,22 @@ def chosen_way(config: RunConfig, loss: Loss, above: Above, shape: Shape) -> Way
 
 
 def _cheap_way(above: Above, shape: Shape, regions: int) -> Way | None:
+    """Of images on regions, or half as many in each direction, and so on, where that is cheap."""
     most = above.num_outputs * math.prod(shape)  # as of a critic that reads every value
-    is_image = len(shape) == 3 and not above.num_places
-    way = above.way(shape, regions=regions) if is_image else above.readout(shape)
-    if way is None:
-        return None
-    if way.is_readout and not above.num_places:
-        # One that reads every place, or region, by itself is what a critic is.
-        return way if not way.regions and way.products < most else None
-    limit = max(most, SHARE * above.next_products(shape)) if is_image else most
-    return way if way.products <= limit else None
+    if len(shape) != 3 or above.num_places:
+        way = above.readout(shape)
+        least = 0 if above.num_places else 1  # a readout that reads every value is what a critic is
+        return way if way is not None and way.products <= most - least else None
+    limit = max(most, SHARE * above.next_products(shape))
+    while True:
+        way = above.way(shape, regions=regions)
+        if way is not None and way.products <= limit and not _is_critic(way, most):
+            return way
+        if regions < 2:
+            return None
+        regions //= 2
+
+
+def _is_critic(way: Way, most: int) -> bool:
+    """Whether it reads every place by itself, or every region where there are several."""
+    return way.is_readout and (way.regions > 1 or way.products >= most)

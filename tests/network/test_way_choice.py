@@ -31,6 +31,13 @@ def chosen(network: nn.Sequential, first: int, shape: tuple[int, ...], loss: Los
 
 
 WIDE = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 99), nn.Linear(99, 10))
+POOLED = nn.Sequential(
+    nn.Conv2d(3, 4, 3),
+    nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.MaxPool2d(2)),
+    nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.MaxPool2d(4)),
+    nn.Flatten(),
+    nn.Linear(8, 10),
+)
 FLAT = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 10))
 SEGMENTING = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1))
 SPEAKING = nn.Sequential(nn.Embedding(5000, 8), nn.Linear(8, 5000))
@@ -42,7 +49,9 @@ SPEAKING = nn.Sequential(nn.Embedding(5000, 8), nn.Linear(8, 5000))
         (IMAGES, 5, (16, 8, 8), LABELS, {}, 1),  # the readout takes it
         (IMAGES, 4, (8, 16, 16), LABELS, {}, 2),  # behind the layer that widens, on few places
         (IMAGES, 4, (8, 16, 16), LABELS, {"synthesizer_pool": 0}, 0),  # on all of them it is dear
-        (IMAGES, 4, (8, 16, 16), LABELS, {"synthesizer_pool": 16}, 0),
+        (IMAGES, 4, (8, 16, 16), LABELS, {"synthesizer_pool": 16}, 2),  # half of them, then
+        (POOLED, 1, (4, 8, 8), LABELS, {}, 2),  # which only one region goes through cheaply
+        (POOLED, 2, (8, 4, 4), LABELS, {}, 1),
         (IMAGES, 6, (16,), LABELS, {}, 0),  # a row of numbers: the critic is as much
         (POSITIONS, 1, (7, 8), OF_POSITIONS, {}, 2),  # norm and logits
         (PIECES, 1, (7, 8), OF_PIECES, {}, 2),
