@@ -78,13 +78,14 @@ def _cheap_way(above: Above, shape: Shape, regions: int) -> Way | None:
     limit = max(most, SHARE * above.next_products(shape))
     while True:
         way = above.way(shape, regions=regions)
-        if way is not None and way.products <= limit and not _is_critic(way, most):
+        if way is not None and way.products <= limit and not _is_critic(way, shape, most):
             return way
         if regions < 2:
             return None
         regions //= 2
 
 
-def _is_critic(way: Way, most: int) -> bool:
-    """Whether it reads every place by itself, or every region where there are several."""
-    return way.is_readout and (way.regions > 1 or way.products >= most)
+def _is_critic(way: Way, shape: Shape, most: int) -> bool:
+    """Whether it reads every place by itself, or every region, where there are several."""
+    has_places = math.prod(shape[1:]) > 1
+    return way.is_readout and (way.regions > 1 or (has_places and way.products >= most))
