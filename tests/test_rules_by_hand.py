@@ -206,17 +206,45 @@ def test_the_first_update(rule: Rule, gradient: torch.Tensor) -> None:
     "rule", [BootstrapRule(), AnchorRule(1), AnchorRule(1, updates=True)], ids=lambda r: type(r)
 )
 def test_what_a_critic_learns_from_the_returned_gradient(rule: Rule) -> None:
-    """B moves against the mean squared error of (p - y)(A + B) to the per-sample gradient."""
+    """B, the ridge regression of g - e A on e; of two classes e = (d, -d), and so is B."""
     synthesizer = critic()
     make_line(rule, synthesizer).train()
     after = A
     if not (isinstance(rule, AnchorRule) and rule.updates):  # A learns where it predicts
         after = A - SYNTHESIZER_RATE * class_error(H @ A.t()).t() @ H / len(X)
     torch.testing.assert_close(synthesizer.weight, after)
-    error = class_error(H @ after.t() + synthesizer.bias)
-    residual = error @ after - TRUE * len(X)
-    step = error.t() @ residual * 2 / residual.numel()
-    torch.testing.assert_close(synthesizer.correction, -SYNTHESIZER_RATE * step)
+    matrix = regressed(class_error(H @ after.t() + synthesizer.bias), after, TRUE * len(X))
+    torch.testing.assert_close(synthesizer.correction.matrix, matrix)
+    assert synthesizer.is_corrected == 0  # nothing has judged it yet
+
+
+def regressed(error: torch.Tensor, a: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """With s the mean of d d: S = s (1, -1)'(1, -1), which has (1, -1) twice as long, and r = s/10.
+
+    So (S + r I) B = (1, -1)' mean(d residual) gives B = (1, -1)' mean(d residual) / (2.1 s).
+    """
+    d, residual = error[:, :1], wanted - error @ a
+    row = (d * residual).mean(0) / (2.1 * d.square().mean())
+    return torch.stack((row, -row))
+
+
+def test_a_correction_is_added_once_a_batch_that_did_not_teach_it_says_so() -> None:
+    synthesizer, wanted = critic(), TRUE * len(X)
+    boundary = Boundary(lambda _: synthesizer, LOSS)
+    error = class_error(H @ A.t())
+    matrix = regressed(error, A, wanted)
+    boundary.learn(H, Y, TRUE)
+    torch.testing.assert_close(boundary.predict(H, Y), LOCAL)
+    synthesizer.weight.copy_(A)
+    synthesizer.bias.zero_()
+    nearer, own = (
+        (gradient * wanted).sum() / (gradient.norm() * wanted.norm())
+        for gradient in (error @ (A + matrix), error @ A)
+    )
+    assert nearer > own
+    boundary.learn(H, Y, TRUE)  # the same again, and so B stays
+    torch.testing.assert_close(boundary.predict(H, Y), error @ (A + matrix) / len(X))
+    assert synthesizer.is_corrected == 1
 
 
 @pytest.mark.parametrize(
@@ -247,7 +275,7 @@ def test_a_local_loss_never_corrects_its_critic() -> None:
     line = make_line(AnchorRule(0), synthesizer)
     for _ in range(3):
         line.train()
-    assert torch.equal(synthesizer.correction, torch.zeros(2, 3))
+    assert torch.equal(synthesizer.correction.matrix, torch.zeros(2, 3))
 
 
 def test_the_papers_linear_synthesizer_starts_at_zero_and_learns_the_true_gradient() -> None:
@@ -391,9 +419,8 @@ def test_what_a_pooled_critic_learns_is_the_sum_over_its_region() -> None:
     make_image_line(AnchorRule(1, updates=True), synthesizer).train()
     means = PLACES.mean(1, keepdim=True)
     error = torch.softmax(means @ a.t(), 1) - torch.eye(2)[IMAGE_LABELS]
-    residual = error @ a - IMAGE_TRUE.sum((1, 2, 3)).unsqueeze(1)
-    step = error.t() @ residual * 2 / residual.numel()
-    torch.testing.assert_close(inner.correction, -SYNTHESIZER_RATE * step)
+    summed = IMAGE_TRUE.sum((1, 2, 3)).unsqueeze(1)
+    torch.testing.assert_close(inner.correction.matrix, regressed(error, a, summed))
 
 
 def test_conv_without_hidden_layers_is_one_filter_and_a_bias_for_each_label() -> None:

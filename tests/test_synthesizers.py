@@ -16,6 +16,7 @@ from dni_async.stage.descent.optimizers import Adam, Optimizer, Sgd
 from dni_async.stage.losses.catalog import make_loss
 from dni_async.stage.losses.interface import Encoding
 from dni_async.synthesizers.conv import ConvSynthesizer
+from dni_async.synthesizers.correction import Correction
 from dni_async.synthesizers.critic import CriticSynthesizer
 from dni_async.synthesizers.deep_critic import DeepCriticSynthesizer
 from dni_async.synthesizers.interface import Synthesizer
@@ -34,6 +35,13 @@ def plain(parameters: list[torch.Tensor]) -> Optimizer:
     return Sgd(parameters, lr=1.0)
 
 
+def corrects(critic: Any, is_used: bool = True) -> Any:
+    """The same critic, which adds its correction or does not."""
+    *_, standing = critic.correction.parameters
+    standing[2] = float(is_used)
+    return critic
+
+
 def random_task(num_samples: int = NUM_SAMPLES) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Activations, labels, and the per-sample gradient of a fixed linear head's loss."""
     generator = torch.Generator().manual_seed(1)
@@ -50,6 +58,8 @@ def shuffled(synthesizer: Any) -> Any:
     with torch.no_grad():
         for parameter in synthesizer.parameters:
             parameter.copy_(torch.randn(parameter.shape, generator=generator) / 3)
+        if hasattr(synthesizer, "is_corrected"):
+            synthesizer.parameters[-3].zero_()  # no sum of squares is random
     return synthesizer
 
 
@@ -85,9 +95,8 @@ def test_linear_learns_by_the_gradient_of_the_squared_error(encoding: Encoding |
 
 def test_critic_without_correction_is_the_gradient_of_its_own_loss() -> None:
     hidden, labels, _ = random_task()
-    synthesizer = shuffled(CriticSynthesizer(NUM_UNITS, LOSS, plain))
-    synthesizer.correction.zero_()
-    weight, bias, _ = before = copies(synthesizer)
+    synthesizer = corrects(shuffled(CriticSynthesizer(NUM_UNITS, LOSS, plain)), False)
+    weight, bias, *_ = before = copies(synthesizer)
     inputs = hidden.clone().requires_grad_()
     logits = inputs @ weight.t() + bias
     (reference,) = torch.autograd.grad(
@@ -97,19 +106,24 @@ def test_critic_without_correction_is_the_gradient_of_its_own_loss() -> None:
     classifier_steps = torch.autograd.grad(mean_loss, [weight, bias])
     prediction = synthesizer.predict(hidden, labels)
     torch.testing.assert_close(prediction, reference)
-    assert_close(steps(before, synthesizer), [*classifier_steps, torch.zeros_like(weight)])
+    unmoved = [torch.zeros_like(each) for each in before[2:]]
+    assert_close(steps(before, synthesizer), [*classifier_steps, *unmoved])
 
 
-def test_critic_corrects_itself_by_the_gradient_of_the_squared_error() -> None:
+@pytest.mark.parametrize("is_used", [False, True])
+def test_critic_learns_what_its_own_gradient_lacks(is_used: bool) -> None:
     hidden, labels, target = random_task()
-    synthesizer = shuffled(CriticSynthesizer(NUM_UNITS, LOSS, plain))
-    weight, bias, correction = before = copies(synthesizer)
+    synthesizer = corrects(CriticSynthesizer(NUM_UNITS, LOSS, plain), is_used)
+    weight, bias, matrix, *_ = (each.clone() for each in synthesizer.parameters)
     error = torch.softmax(hidden @ weight.t() + bias, 1) - functional.one_hot(labels, NUM_CLASSES)
-    loss = functional.mse_loss(error @ (weight + correction), target)
-    (reference,) = torch.autograd.grad(loss, correction)
-    synthesizer.learn(hidden, labels, target)
-    zero, zeros = torch.zeros_like(weight), torch.zeros_like(bias)
-    assert_close(steps(before, synthesizer), [zero, zeros, reference])
+    own = error @ weight
+    given = synthesizer.learn(hidden, labels, target)
+    torch.testing.assert_close(given, own + error @ matrix * is_used)
+    assert torch.equal(synthesizer.weight, weight)
+    assert torch.equal(synthesizer.bias, bias)
+    twin = Correction(NUM_CLASSES, NUM_UNITS)
+    twin.learn(error.t(), own, target)
+    torch.testing.assert_close(synthesizer.correction.matrix, twin.matrix)
 
 
 @pytest.mark.parametrize("layers", [0, 1])
@@ -117,11 +131,11 @@ def test_a_readout_of_numbers_is_the_gradient_of_its_own_squared_error(layers: i
     loss = make_loss("mse", (2,))
     config = RunConfig(synthesizer_layers=layers, synthesizer_width=4 if layers else None)
     made: Any = make_synthesizer(config, (NUM_UNITS,), loss, torch.device("cpu"))
-    shuffled(made)
-    hidden, _, returned = random_task()
+    corrects(shuffled(made))
+    hidden, _, _ = random_task()
     targets = torch.randn(NUM_SAMPLES, 2, generator=torch.Generator().manual_seed(4))
     inputs, *before = hidden.clone().requires_grad_(), *copies(made)
-    weights, correction = before[:-1], before[-1]
+    weights, correction = before[:-4], before[-4]
     if layers:
         scale, shift, first, first_bias, last, last_bias = weights
         normed = functional.layer_norm(inputs, (NUM_UNITS,), scale, shift)
@@ -132,15 +146,10 @@ def test_a_readout_of_numbers_is_the_gradient_of_its_own_squared_error(layers: i
     (own,) = torch.autograd.grad(of_samples.sum(), inputs, retain_graph=True)
     error = (outputs - targets).detach()  # 2 / 2 of it: a mean of two squares
     gradient = own + error @ correction
-    (step,) = torch.autograd.grad(functional.mse_loss(gradient, returned), correction)
-    made._correction_optimizer = plain([made.correction])
-    torch.testing.assert_close(made.learn(hidden, targets, returned), gradient.detach())
-    torch.testing.assert_close(correction - made.correction, step)
-    made.correction.copy_(correction.detach())
-    made._readout_optimizer = plain(made.parameters[:-1])
+    made._readout_optimizer = plain(made.parameters[:-4])
     torch.testing.assert_close(made.predict(hidden, targets), gradient.detach())
     taught = torch.autograd.grad(of_samples.mean(), weights)
-    for weight, step, now in zip(weights, taught, made.parameters[:-1], strict=True):
+    for weight, step, now in zip(weights, taught, made.parameters[:-4], strict=True):
         torch.testing.assert_close(weight - now, step, rtol=1e-4, atol=1e-6)
 
 
@@ -148,17 +157,19 @@ class DeepCritic:
     """A critic with one hidden layer, and by autograd what it should give for a task."""
 
     def __init__(self, hidden: torch.Tensor, labels: torch.Tensor) -> None:
-        self.made = shuffled(DeepCriticSynthesizer(NUM_UNITS, LOSS, plain, width=4))
+        made = shuffled(DeepCriticSynthesizer(NUM_UNITS, LOSS, plain, width=4))
+        self.made = corrects(made)
         self.before = copies(self.made)
-        *network, self.correction = self.before
+        network, self.correction = self.before[:-4], self.before[-4]
         scale, shift, first, first_bias, last, last_bias = network
         inputs = hidden.clone().requires_grad_()
         normal = functional.layer_norm(inputs, inputs.shape[1:], scale, shift)
         logits = functional.gelu(normal @ first.t() + first_bias) @ last.t() + last_bias
         loss = functional.cross_entropy(logits, labels, reduction="sum")
         own, *self.network_gradients = torch.autograd.grad(loss, [inputs, *network])
-        error = torch.softmax(logits.detach(), 1) - functional.one_hot(labels, NUM_CLASSES)
-        self.synthetic = own + error @ self.correction
+        self.own = own.detach()
+        self.error = torch.softmax(logits.detach(), 1) - functional.one_hot(labels, NUM_CLASSES)
+        self.synthetic = own + self.error @ self.correction
 
 
 def test_deep_critic_predicts_the_gradient_of_its_own_loss_with_its_correction() -> None:
@@ -166,24 +177,27 @@ def test_deep_critic_predicts_the_gradient_of_its_own_loss_with_its_correction()
     critic = DeepCritic(hidden, labels)
     torch.testing.assert_close(critic.made.predict(hidden, labels), critic.synthetic.detach())
     mean = [each / NUM_SAMPLES for each in critic.network_gradients]
-    assert_close(steps(critic.before, critic.made), [*mean, torch.zeros_like(critic.correction)])
+    unmoved = [torch.zeros_like(each) for each in critic.before[-4:]]
+    assert_close(steps(critic.before, critic.made), [*mean, *unmoved])
 
 
-def test_deep_critic_corrects_itself_by_the_gradient_of_the_squared_error() -> None:
+def test_deep_critic_learns_what_its_own_gradient_lacks() -> None:
     hidden, labels, target = random_task()
-    critic = DeepCritic(hidden, labels)
-    squared = functional.mse_loss(critic.synthetic, target)
-    (reference,) = torch.autograd.grad(squared, critic.correction)
+    critic, twin = DeepCritic(hidden, labels), Correction(NUM_CLASSES, NUM_UNITS)
+    for mine, its in zip(twin.parameters, critic.made.correction.parameters, strict=True):
+        mine.copy_(its)
     given = critic.made.learn(hidden, labels, target)
     torch.testing.assert_close(given, critic.synthetic.detach())
-    zeros = [torch.zeros_like(each) for each in critic.network_gradients]
-    assert_close(steps(critic.before, critic.made), [*zeros, reference])
+    twin.learn(critic.error.t(), critic.own, target)
+    assert_close(critic.made.correction.parameters, twin.parameters)
+    for mine, its in zip(critic.made.parameters[:-4], critic.before[:-4], strict=True):
+        assert torch.equal(mine, its)
 
 
 def test_critic_predicts_with_its_correction() -> None:
     hidden, labels, _ = random_task()
-    synthesizer = shuffled(CriticSynthesizer(NUM_UNITS, LOSS, plain))
-    weight, bias, correction = (p.clone() for p in synthesizer.parameters)
+    synthesizer = corrects(shuffled(CriticSynthesizer(NUM_UNITS, LOSS, plain)))
+    weight, bias, correction, *_ = (p.clone() for p in synthesizer.parameters)
     error = torch.softmax(hidden @ weight.t() + bias, 1) - functional.one_hot(labels, NUM_CLASSES)
     torch.testing.assert_close(synthesizer.predict(hidden, labels), error @ (weight + correction))
 
@@ -357,7 +371,9 @@ def test_a_labels_bias_is_a_plane_of_ones_but_for_the_border() -> None:
 def test_a_pooled_critic_is_the_gradient_of_a_loss_on_the_means() -> None:
     hidden, labels, _ = image_task()
     synthesizer = shuffled(pooled(plain))
-    weight, bias, correction = (p.clone() for p in synthesizer.parameters)
+    *_, standing = synthesizer.parameters
+    standing[2] = 1.0  # it corrects itself
+    weight, bias, correction, *_ = (p.clone() for p in synthesizer.parameters)
     inputs = hidden.clone().requires_grad_()
     means = torch.stack(
         [inputs[:, :, i, j].mean((2, 3)) for i, j in REGIONS_OF_IMAGE],
@@ -460,13 +476,13 @@ def test_conv_passes_over_what_batch_norm_cannot_normalise() -> None:
 @pytest.mark.parametrize(
     ("settings", "shape", "kind", "num_parameters"),
     [
-        ({"synthesizer": "critic"}, IMAGE, PooledSynthesizer, 3),
-        ({"synthesizer": "critic", "synthesizer_pool": 0}, IMAGE, CriticSynthesizer, 3),
-        ({"synthesizer": "critic", "synthesizer_pool": 2}, IMAGE, PooledSynthesizer, 3),
-        ({"synthesizer": "critic", "synthesizer_pool": 2}, (6,), CriticSynthesizer, 3),
-        ({"synthesizer": "critic", "synthesizer_layers": 0}, (6,), CriticSynthesizer, 3),
-        ({"synthesizer": "critic", "synthesizer_layers": 2}, (6,), DeepCriticSynthesizer, 9),
-        ({"synthesizer": "critic", "synthesizer_layers": 1}, IMAGE, PooledSynthesizer, 7),
+        ({"synthesizer": "critic"}, IMAGE, PooledSynthesizer, 6),
+        ({"synthesizer": "critic", "synthesizer_pool": 0}, IMAGE, CriticSynthesizer, 6),
+        ({"synthesizer": "critic", "synthesizer_pool": 2}, IMAGE, PooledSynthesizer, 6),
+        ({"synthesizer": "critic", "synthesizer_pool": 2}, (6,), CriticSynthesizer, 6),
+        ({"synthesizer": "critic", "synthesizer_layers": 0}, (6,), CriticSynthesizer, 6),
+        ({"synthesizer": "critic", "synthesizer_layers": 2}, (6,), DeepCriticSynthesizer, 12),
+        ({"synthesizer": "critic", "synthesizer_layers": 1}, IMAGE, PooledSynthesizer, 10),
         ({"synthesizer": "linear"}, IMAGE, LinearSynthesizer, 3),
         ({"synthesizer": "mlp"}, IMAGE, MlpSynthesizer, 10),
         ({"synthesizer": "mlp", "synthesizer_layers": 0}, IMAGE, MlpSynthesizer, 2),
@@ -540,7 +556,7 @@ def test_the_gradients_a_synthesizer_learns_by_are_clipped() -> None:
 @pytest.mark.parametrize(
     ("config", "kind", "num_parameters"),
     [
-        (RunConfig(synthesizer="critic"), CriticSynthesizer, 3),
+        (RunConfig(synthesizer="critic"), CriticSynthesizer, 6),
         (RunConfig(synthesizer="linear"), LinearSynthesizer, 3),
         (RunConfig(synthesizer="linear", label_conditioning=False), LinearSynthesizer, 2),
         (RunConfig(synthesizer="mlp"), MlpSynthesizer, 10),

@@ -11,6 +11,7 @@ import torch
 __all__ = ["Agreement", "Comparison"]
 
 MAX_UNREAD = 256
+NOTHING = (0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,36 +21,37 @@ class Agreement:
     cosine: of the angle between them, the whole batch as one vector, from -1 to 1; 0 where s is
     zero. relative_error: |s - r| / |r|. norm_ratio: |s| / |r|. All are 0 where nothing was
     compared. Cosine and norm ratio are independent, and the error follows from them: its square
-    is 1 - 2 cosine norm_ratio + norm_ratio^2 for each pair.
+    is 1 - 2 cosine norm_ratio + norm_ratio^2 for each pair. corrected: of how many pairs, as a
+    share, s had what true gradients had taught it to add.
     """
 
     num_gradients: int = 0
     cosine: float = 0.0
     relative_error: float = 0.0
     norm_ratio: float = 0.0
+    corrected: float = 0.0
 
 
 @dataclass(slots=True)
 class _Sums:
-    """Of the figures of num_gradients pairs."""
+    """Of the figures of num_gradients pairs, in the order of Agreement."""
 
     num_gradients: int = 0
-    figures: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    figures: Sequence[float] = NOTHING
 
-    def add(self, figures: tuple[float, float, float]) -> None:
+    def add(self, figures: Sequence[float]) -> None:
         self.num_gradients += 1
-        one, two, three = (a + b for a, b in zip(self.figures, figures, strict=True))
-        self.figures = one, two, three
+        self.figures = [a + b for a, b in zip(self.figures, figures, strict=True)]
 
     def take(self) -> Agreement:
         """Their means; nothing is left."""
         count, sums = self.num_gradients, self.figures
-        self.num_gradients, self.figures = 0, (0.0, 0.0, 0.0)
+        self.num_gradients, self.figures = 0, NOTHING
         return Agreement(count, *(total / count for total in sums)) if count else Agreement()
 
 
 class Comparison:
-    """Compares pairs of gradients; keeps three sums of each pair and no gradient.
+    """Compares pairs of gradients; keeps four numbers of each pair and no gradient.
 
     A pair costs three passes over s and r and no wait for a device: sums are read when MAX_UNREAD
     pairs have come together, or when the agreement is taken. A pair whose r is zero, or that has
@@ -65,12 +67,20 @@ class Comparison:
         self.add_values([(synthetic, returned)])
 
     @torch.no_grad()
-    def add_values(self, pairs: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
-        """The pair of a batch by its values, one or more: they count as one vector."""
+    def add_values(
+        self,
+        pairs: Sequence[tuple[torch.Tensor, torch.Tensor]],
+        corrected: Sequence[torch.Tensor] = (),
+    ) -> None:
+        """The pair of a batch by its values, one or more: they count as one vector.
+
+        corrected: of values that can be corrected, 1 where they were and 0 where not.
+        """
         products = []
         for synthetic, returned in pairs:
             s, r = synthetic.reshape(-1), returned.reshape(-1)
-            products.append(torch.stack((s.dot(s), s.dot(r), r.dot(r))))
+            share = sum(corrected, torch.zeros_like(r[0])) / max(1, len(corrected)) / len(pairs)
+            products.append(torch.stack((s.dot(s), s.dot(r), r.dot(r), share)))
         self._unread.append(sum(products[1:], products[0]))
         if len(self._unread) >= MAX_UNREAD:
             self._read()
@@ -93,17 +103,17 @@ class Comparison:
     def restore(self, state: Sequence[float]) -> None:
         """Go on from a state."""
         self._unread.clear()
-        count, cosine, error, ratio = state
-        self._sums, self._recent = _Sums(int(count), (cosine, error, ratio)), _Sums()
+        count, *figures = state
+        self._sums, self._recent = _Sums(int(count), figures), _Sums()
 
     def _read(self) -> None:
         if not self._unread:
             return
         products = torch.stack(self._unread).tolist()
         self._unread.clear()
-        for ss, sr, rr in products:
+        for ss, sr, rr, corrected in products:
             if rr > 0 and math.isfinite(ss) and math.isfinite(rr):
-                figures = _compare(ss, sr, rr)
+                figures = (*_compare(ss, sr, rr), corrected)
                 self._sums.add(figures)
                 self._recent.add(figures)
 

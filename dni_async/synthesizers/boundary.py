@@ -74,16 +74,27 @@ class Boundary:
         return as_gradient(hidden, gradients)
 
     def learn(self, hidden: Hidden, targets: torch.Tensor, returned: Gradient) -> None:
-        """One update of each synthesizer from the returned gradient of the batch's mean loss."""
-        pairs = []
+        """One update of each synthesizer from the returned gradient of the batch's mean loss.
+
+        Where samples are positions, one that can do without learns nothing and is compared alone:
+        bent towards the truth it taught worse (docs/decisions/0122).
+        """
+        pairs, corrected = [], []
+        are_positions = self._loss.sample_dims(targets) > 1
         parts = self._parts(hidden, targets)
         for part, gradient in zip(parts, gradients_of(returned), strict=True):
             wanted = gradient.reshape(part.samples.shape).float() * part.num_samples
-            synthetic = part.synthesizer.learn(part.samples, part.targets, wanted)
+            is_corrected = getattr(part.synthesizer, "is_corrected", None)
+            compare = getattr(part.synthesizer, "compare", None) if are_positions else None
+            if compare is not None:
+                synthetic = compare(part.samples, part.targets)
+            else:
+                synthetic = part.synthesizer.learn(part.samples, part.targets, wanted)
             if synthetic is not None:
                 pairs.append((synthetic, wanted))
+                corrected += [] if is_corrected is None else [is_corrected]
         if pairs:
-            self.comparison.add_values(pairs)
+            self.comparison.add_values(pairs, corrected)
 
     def make(self, shape: tuple[int, ...], place: int = 0) -> Synthesizer:
         """The synthesizer of a value, made for samples of that shape if there is none yet.

@@ -52,6 +52,11 @@ class ByPlaceSynthesizer:
         """The other critic's."""
         return self._inner.parameters
 
+    @property
+    def is_corrected(self) -> torch.Tensor | None:
+        """As the other critic."""
+        return getattr(self._inner, "is_corrected", None)
+
     def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient of hidden [B, ...], per-sample units; then A takes one update."""
         places = self._places(hidden)

@@ -15,6 +15,7 @@ import torch
 from dni_async.stage.losses.interface import Readout
 from dni_async.stage.losses.readout import readout_of
 from dni_async.synthesizers.by_place import ByPlaceSynthesizer
+from dni_async.synthesizers.correction import Correction
 from dni_async.synthesizers.deep_critic import DeepCriticSynthesizer
 from dni_async.synthesizers.interface import MakeOptimizer, Order, Synthesizer
 from dni_async.synthesizers.pooled import PooledSynthesizer
@@ -39,21 +40,25 @@ class CriticSynthesizer:
         bound = num_units**-0.5
         self.weight = torch.empty(size, num_units).uniform_(-bound, bound).to(device)
         self.bias = torch.zeros(size, device=device)
-        self.correction = torch.zeros(size, num_units, device=device)
+        self.correction = Correction(size, num_units, device=device)
         self._readout_optimizer = optimize([self.weight, self.bias])
-        self._correction_optimizer = optimize([self.correction])
 
     @property
     def parameters(self) -> list[torch.Tensor]:
-        """A [K, D], a [K], B [K, D]."""
-        return [self.weight, self.bias, self.correction]
+        """A [K, D], a [K], and the correction's."""
+        return [self.weight, self.bias, *self.correction.parameters]
+
+    @property
+    def is_corrected(self) -> torch.Tensor:
+        """1 where B is used, else 0."""
+        return self.correction.is_used
 
     @torch.no_grad()
     def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient of hidden [N, ...], per-sample units; then A takes one update."""
         flat = hidden.flatten(1)
         error = self._error(flat, targets)
-        gradient = error.t() @ (self.weight + self.correction)
+        gradient = error.t() @ self.correction.add_to(self.weight)
         self.weight.grad = (error @ flat).div_(len(flat))
         self.bias.grad = error.mean(1)
         self._readout_optimizer.update()
@@ -63,13 +68,15 @@ class CriticSynthesizer:
     def learn(
         self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor
     ) -> torch.Tensor:
-        """One update of B on the mean squared error to returned [N, ...], A held fixed."""
+        """One lesson of B from returned [N, ...], A held fixed."""
         error = self._error(hidden.flatten(1), targets)
-        gradient = error.t() @ (self.weight + self.correction)
-        residual = gradient - returned.flatten(1)
-        self.correction.grad = (error @ residual).mul_(2 / returned.numel())
-        self._correction_optimizer.update()
-        return gradient.view(hidden.shape)
+        own = error.t() @ self.weight
+        return self.correction.learn(error, own, returned.flatten(1)).view(hidden.shape)
+
+    @torch.no_grad()
+    def compare(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The synthetic gradient of hidden [N, ...] without B; nothing is learnt."""
+        return (self._error(hidden.flatten(1), targets).t() @ self.weight).view(hidden.shape)
 
     def _error(self, flat: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """e, transposed [K, N]: the gradient of each sample's loss by what is read out.

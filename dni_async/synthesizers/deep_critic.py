@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from dni_async.stage.losses.interface import Readout
+from dni_async.synthesizers.correction import Correction
 from dni_async.synthesizers.interface import MakeOptimizer
 
 __all__ = ["DeepCriticSynthesizer"]
@@ -41,16 +42,20 @@ class DeepCriticSynthesizer:
             parts += [nn.Linear(fan_in, fan_out), nn.GELU()]
         parts.append(nn.Linear(sizes[-1], loss.readout_size))
         self.network = nn.Sequential(*parts).to(device)
-        self.correction = torch.zeros(loss.readout_size, num_units, device=device)
+        self.correction = Correction(loss.readout_size, num_units, device=device)
         self._loss = loss
         self._weights: list[torch.Tensor] = list(self.network.parameters())
         self._readout_optimizer = optimize(self._weights)
-        self._correction_optimizer = optimize([self.correction])
 
     @property
     def parameters(self) -> list[torch.Tensor]:
-        """Weights and biases of f, then B [K, D]."""
-        return [*self._weights, self.correction]
+        """Weights and biases of f, then the correction's."""
+        return [*self._weights, *self.correction.parameters]
+
+    @property
+    def is_corrected(self) -> torch.Tensor:
+        """1 where B is used, else 0."""
+        return self.correction.is_used
 
     def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient of hidden [N, ...], per-sample units; then f takes one update."""
@@ -59,19 +64,20 @@ class DeepCriticSynthesizer:
         for weight, gradient in zip(self._weights, gradients[1:], strict=True):
             weight.grad = gradient.div_(len(inputs))
         self._readout_optimizer.update()
-        return (gradients[0] + error @ self.correction).view(hidden.shape)
+        return (gradients[0] + self.correction.of(error.t())).view(hidden.shape)
 
     def learn(
         self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor
     ) -> torch.Tensor:
-        """One update of B on the mean squared error to returned [N, ...], f held fixed."""
+        """One lesson of B from returned [N, ...], f held fixed."""
         inputs, outputs, error = self._read_out(hidden, targets)
         (own,) = torch.autograd.grad(outputs, inputs, error)
-        gradient = own + error @ self.correction
-        residual = gradient - returned.flatten(1)
-        self.correction.grad = (error.t() @ residual).mul_(2 / returned.numel())
-        self._correction_optimizer.update()
-        return gradient.view(hidden.shape)
+        return self.correction.learn(error.t(), own, returned.flatten(1)).view(hidden.shape)
+
+    def compare(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The synthetic gradient of hidden [N, ...] without B; nothing is learnt."""
+        inputs, outputs, error = self._read_out(hidden, targets)
+        return torch.autograd.grad(outputs, inputs, error)[0].view(hidden.shape)
 
     def _read_out(
         self, hidden: torch.Tensor, targets: torch.Tensor

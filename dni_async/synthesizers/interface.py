@@ -47,7 +47,8 @@ class Synthesizer(Protocol):
 
         Gives the synthetic gradient [N, *shape] of hidden as it was before this update, or None
         where there is none; it is compared with returned and changes nothing. returned stays as it
-        is.
+        is. Where samples are positions, a synthesizer that has ``compare(hidden, targets)``, which
+        gives the same and learns nothing, is asked for that instead.
         """
 
 

@@ -43,6 +43,11 @@ class PooledSynthesizer:
         """The other's."""
         return self._inner.parameters
 
+    @property
+    def is_corrected(self) -> torch.Tensor | None:
+        """As the other does."""
+        return getattr(self._inner, "is_corrected", None)
+
     def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient [B, C, H, W] in per-sample units."""
         pooled = hidden.flatten(2) @ self._mean

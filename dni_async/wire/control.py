@@ -149,7 +149,8 @@ class BoundaryEpoch:
     cosine, relative_error, norm_ratio: of synthetic and returned gradients, means over the
     num_gradients that were compared (agreement.Agreement); all 0 where none was. The staleness of
     half of the gradients that were learnt from is not above staleness_median, of none above
-    staleness_max.
+    staleness_max. corrected: the share of those compared with which the boundary added what true
+    gradients had taught it.
     """
 
     run_id: str
@@ -161,6 +162,7 @@ class BoundaryEpoch:
     norm_ratio: float
     staleness_median: int
     staleness_max: int
+    corrected: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

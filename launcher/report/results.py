@@ -18,7 +18,7 @@ __all__ = ["EpochResult", "RestartResult", "RunResult", "StopResult", "boundarie
 # Digits in report.json.
 _OF_EPOCHS = {"seconds": 4}
 _OF_RESTARTS = {"at_seconds": 3, "seconds": 3}
-_OF_BOUNDARIES = {"cosine": 6, "relative_error": 6, "norm_ratio": 6}
+_OF_BOUNDARIES = {"cosine": 6, "relative_error": 6, "norm_ratio": 6, "corrected": 6}
 _OF_ALL_EPOCHS = ("run_id", "stage")  # of a boundary
 
 

@@ -155,8 +155,8 @@ def chosen_figure(run: Mapping[str, Any]) -> str:
 def boundary_rows(run: Mapping[str, Any]) -> list[list[str]]:
     """Of each boundary, the first epoch to the last; none in a report that does not tell.
 
-    Boundary, gradients compared, cosine, relative error, norm ratio, median staleness, and the
-    largest staleness of all epochs.
+    Boundary, gradients compared, cosine, relative error, norm ratio, whether the boundary corrected
+    itself, median staleness, and the largest staleness of all epochs.
     """
     return [
         _boundary_row(boundary["stage"], boundary["epochs"])
@@ -176,9 +176,20 @@ def _boundary_row(stage: int, epochs: list[Mapping[str, Any]]) -> list[str]:
         change("cosine", ".2f"),
         change("relative_error", ".2f"),
         change("norm_ratio", ".2f"),
+        _corrected([epoch.get("corrected") for epoch in epochs]),
         change("staleness_median", "d"),
         str(max(epoch["staleness_max"] for epoch in epochs)),
     ]
+
+
+def _corrected(shares: list[float | None]) -> str:
+    """Whether it added what true gradients had taught it, in a word; older reports do not tell."""
+    known = [share for share in shares if share is not None]
+    if not known:
+        return ""
+    if known[-1] > 0:
+        return "yes" if known[-1] == 1 else "at times"
+    return "no longer" if any(known) else "no"
 
 
 def link_rows(run: Mapping[str, Any]) -> list[list[str]]:

@@ -110,6 +110,7 @@ _BOUNDARY: Final = {
             "norm_ratio": _SCORE,
             "staleness_median": _COUNT,
             "staleness_max": _COUNT,
+            "corrected?": _SCORE,
         }
     ],
 }

@@ -64,6 +64,20 @@ def test_the_mean_is_of_all_pairs_however_many(num_pairs: int) -> None:
     assert agreement.norm_ratio == pytest.approx((num_pairs - 1) / 4)
 
 
+def test_how_many_were_corrected() -> None:
+    """Of a pair of two values of which one was it is a half; of what cannot be, nothing."""
+    comparison, pair = Comparison(), (torch.ones(2), torch.ones(2))
+    one, none = torch.ones(()), torch.zeros(())
+    comparison.add_values([pair, pair], [one, none])
+    comparison.add_values([pair], [one])
+    comparison.add_values([pair, pair], [none])
+    comparison.add_values([pair])
+    state = comparison.state()
+    assert comparison.take() == Agreement(4, 1.0, 0.0, 1.0, 0.375)
+    comparison.restore(state)
+    assert comparison.take().corrected == 0.375
+
+
 @pytest.mark.parametrize(
     ("synthetic", "returned"),
     [

@@ -17,6 +17,7 @@ from dni_async.stage.values import Values, gathered
 from dni_async.synthesizers.agreement import Agreement
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.critic import CriticSynthesizer
+from dni_async.synthesizers.deep_critic import DeepCriticSynthesizer
 from dni_async.synthesizers.interface import Synthesizer
 from dni_async.synthesizers.linear import LinearSynthesizer
 from dni_async.synthesizers.mlp import MlpSynthesizer
@@ -34,6 +35,11 @@ def make_linear(shape: tuple[int, ...]) -> Synthesizer:
 def make_critic(shape: tuple[int, ...]) -> Synthesizer:
     """The default of a run."""
     return CriticSynthesizer(math.prod(shape), LOSS, lambda ps: Adam(ps, lr=1e-2))
+
+
+def make_deep(shape: tuple[int, ...]) -> Synthesizer:
+    """With a hidden layer."""
+    return DeepCriticSynthesizer(math.prod(shape), LOSS, lambda ps: Adam(ps, lr=1e-2))
 
 
 def make_mlp(shape: tuple[int, ...]) -> Synthesizer:
@@ -121,6 +127,24 @@ def test_a_boundary_may_learn_before_it_predicts() -> None:
     boundary = Boundary(make_linear, LOSS)
     boundary.learn(hidden, labels, returned)
     assert boundary.predict(hidden, labels).abs().sum() > 0
+
+
+@pytest.mark.parametrize("make", [make_critic, make_deep], ids=["linear", "deep"])
+def test_a_critic_of_positions_is_compared_and_not_bent(make: Make) -> None:
+    hidden, _, returned = batch(4, 3, 6)
+    labels = torch.arange(12).view(4, 3) % NUM_CLASSES
+    made = make((6,))
+    boundary = Boundary(lambda _: made, LOSS)
+    before = [each.detach().clone() for each in made.parameters]
+    for _ in range(3):
+        boundary.learn(hidden, labels, returned)
+    for mine, its in zip(made.parameters, before, strict=True):
+        assert torch.equal(mine, its)
+    synthetic = boundary.predict(hidden, labels).flatten()
+    told = boundary.comparison.take()
+    expected = functional.cosine_similarity(synthetic, returned.flatten(), dim=0)
+    assert (told.num_gradients, told.corrected) == (3, 0.0)
+    assert told.cosine == pytest.approx(expected.item(), abs=1e-5)
 
 
 @pytest.mark.parametrize("make", [make_linear, make_critic])

@@ -84,6 +84,7 @@ def test_it_is_the_gradient_of_its_own_loss_and_learns_by_it(
 def test_returned_gradients_bend_it_towards_them(
     loss: Loss, shape: tuple[int, ...], layers: int
 ) -> None:
+    torch.manual_seed(0)
     config = RunConfig(synthesizer_layers=layers, synthesizer_width=6 if layers else None)
     made = make_synthesizer(config, shape, loss, CPU)
     boundary = Boundary(lambda _: made, loss)

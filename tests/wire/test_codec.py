@@ -191,7 +191,7 @@ def test_nan_and_infinity_arrive() -> None:
 
 BOUNDARY_FIELDS = (
     "run_id stage epoch num_gradients cosine relative_error norm_ratio staleness_median "
-    "staleness_max"
+    "staleness_max corrected"
 )
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "

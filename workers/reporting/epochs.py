@@ -156,6 +156,7 @@ class Epochs:
                 norm_ratio=agreement.norm_ratio,
                 staleness_median=self.staleness.at(0.5),
                 staleness_max=self.staleness.max,
+                corrected=agreement.corrected,
             )
         )
         self.staleness.clear()

@@ -123,7 +123,7 @@ def _evaluated(terms: RunTerms, message: Evaluated) -> str:
 
 
 def _boundary(terms: RunTerms, message: BoundaryEpoch) -> str:
-    means = (message.cosine, message.relative_error, message.norm_ratio)
+    means = (message.cosine, message.relative_error, message.norm_ratio, message.corrected)
     most = max(message.staleness_median, message.staleness_max, message.num_gradients)
     return _epoch(terms, message.epoch) or _figures(most, *means)
 

@@ -65,12 +65,13 @@ def draw_boundaries(run: Mapping[str, Any]) -> str:
     ]
     names = curve_legend((_name(each), _hue(each)) for each in boundaries)
     columns = ["boundary", "gradients", "cosine", "relative error", "norm ratio"]
-    columns += ["staleness", "max"]
+    columns += ["corrected", "staleness", "max"]
     note = (
         '<p class="note">Boundary k lies between stages k and k + 1. Each gradient that came back '
         "is compared with the synthetic one that the boundary would give for the same activation "
         "at that moment: means over an epoch. In the table, the first and the last epoch. Best "
-        "are a cosine and a norm ratio of 1, and an error of 0.</p>"
+        "are a cosine and a norm ratio of 1, and an error of 0. Corrected: whether the boundary "
+        "adds what true gradients have taught it, which it does where that comes nearer.</p>"
     )
     rows = table(columns, boundary_rows(run))
     return section("Synthetic against returned gradients", names + _charts(charts) + rows + note)

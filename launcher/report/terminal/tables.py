@@ -176,7 +176,16 @@ def _workers_table(run: Mapping[str, Any]) -> FittedTable:
 
 
 def _boundaries_table(run: Mapping[str, Any]) -> FittedTable:
-    columns = ("boundary", "gradients", "cosine", "error", "norm ratio", "stale", "max")
+    columns = (
+        "boundary",
+        "gradients",
+        "cosine",
+        "error",
+        "norm ratio",
+        "corrected",
+        "stale",
+        "max",
+    )
     title = "synthetic against returned gradients, first to last epoch"
     return _table(title, columns, boundary_rows(run))
 

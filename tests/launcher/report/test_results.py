@@ -97,6 +97,7 @@ RUN = {
                     "norm_ratio": 0.333333,
                     "staleness_median": 2,
                     "staleness_max": 7,
+                    "corrected": 0.333333,
                 }
             ],
         }
@@ -118,7 +119,7 @@ def test_a_run_has_the_keys_and_digits_that_it_always_had() -> None:
     run.epochs = [EpochResult(1, THIRD, THIRD, THIRD, {"accuracy": THIRD}, 1000)]
     run.restarts = [RestartResult(1, "killed", THIRD), RestartResult(0, "killed", 1, THIRD)]
     run.boundaries = [
-        BoundaryEpoch("run", stage, 1, 9, THIRD, THIRD, THIRD, 2, 7) for stage in (1, 0)
+        BoundaryEpoch("run", stage, 1, 9, THIRD, THIRD, THIRD, 2, 7, THIRD) for stage in (1, 0)
     ]
     run.links = [LinkResult(0, "tcp", "same", 4, 3, THIRD, THIRD, 6.6, None, 0.003)]
     run.workers = [WorkerResult(1, 4711, "cpu", (2, 4), counters, {"forward": THIRD})]
