@@ -35,8 +35,7 @@ POOLED = nn.Sequential(
     nn.Conv2d(3, 4, 3),
     nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.MaxPool2d(2)),
     nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.MaxPool2d(4)),
-    nn.Flatten(),
-    nn.Linear(8, 10),
+    nn.Sequential(nn.Flatten(), nn.Linear(8, 10)),
 )
 FLAT = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 10))
 SEGMENTING = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1))
