@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from dni_async.system import machine
 from dni_async.system.machine import (
     CoreUse,
     available_bytes,
@@ -18,6 +19,7 @@ from dni_async.system.machine import (
     compute_in_long_slices,
     core_use,
     group_seconds,
+    has_nvidia_device,
     idle_ticks,
     peak_rss_bytes,
     rss_bytes,
@@ -196,3 +198,14 @@ def test_what_a_child_has_used_is_ours_when_it_has_ended_too() -> None:
     assert after is not None
     assert after.own_s - before.own_s >= 0.15
     assert after.idle_s >= before.idle_s
+
+
+def test_a_driver_shows_itself_by_any_of_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In WSL2 there is its library alone."""
+    paths = [str(tmp_path / name) for name in ("version", "nvidiactl", "libcuda.so.1")]
+    monkeypatch.setattr(machine, "_NVIDIA_PATHS", paths)
+    assert not has_nvidia_device()
+    Path(paths[-1]).touch()
+    assert has_nvidia_device()

@@ -24,6 +24,7 @@ __all__ = ["run_worker"]
 
 MAX_TEXT_BYTES = 24_000  # two of them stay well under the header limit
 LAST_WORDS_S = 2.0  # for them to leave, where parts of files are before them
+LEAVE_S = 2.0  # for neighbours to be done with a GPU's memory that they share with this process
 
 
 def run_worker(assignment: Assignment) -> int:
@@ -59,6 +60,7 @@ def _take_part(assignment: Assignment) -> int:
             await_start(seat, connections)
             loop.run()
             control.flush(LAST_WORDS_S)
+            seat.finish_links(LEAVE_S)
         except Orphaned:
             transport.close(control)
             if assignment.has_joined:

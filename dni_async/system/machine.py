@@ -48,6 +48,11 @@ _SHORTEST_S = 0.5  # a hundredth of a second is a tick of every core's and proce
 _SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}  # system call numbers
 _SCHED_ATTR = struct.Struct("=IIQiIQQQII")  # sched_attr of linux/sched/types.h
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+_NVIDIA_PATHS = (
+    "/proc/driver/nvidia/version",
+    "/dev/nvidiactl",
+    "/usr/lib/wsl/lib/libcuda.so.1",
+)
 _CGROUPS = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
 
@@ -336,5 +341,8 @@ def name_process(name: str) -> None:
 
 
 def has_nvidia_device() -> bool:
-    """Whether an NVIDIA driver shows itself; cheap, so that CPU runs need not import torch."""
-    return Path("/proc/driver/nvidia/version").exists() or Path("/dev/nvidiactl").exists()
+    """Whether an NVIDIA driver shows itself; cheap, so that CPU runs need not import torch.
+
+    In WSL2 the driver is Windows's, and shows itself as its library alone.
+    """
+    return any(map(os.path.exists, _NVIDIA_PATHS))

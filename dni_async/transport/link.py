@@ -12,11 +12,13 @@ from collections.abc import Sequence
 import torch
 
 from dni_async.errors import LinkError
+from dni_async.system import output
 from dni_async.transport.interface import FrameChannel, Transport
 from dni_async.transport.slots.ends import LowerSlots, SlotEnd, UpperSlots
 from dni_async.transport.slots.greeting import new_name
 from dni_async.transport.slots.handover import SlotListener
 from dni_async.transport.slots.host import can_share_memory
+from dni_async.transport.slots.peer import PeerGone
 from dni_async.wire.codec import decode, encode, size_bytes
 from dni_async.wire.messages import (
     PACKED,
@@ -50,6 +52,7 @@ class Link:
         self.channel = channel
         self._slots = slots
         self._omits_zeros = omits_zeros
+        self._is_lost = False
         self.frame_bytes = 0
         self.shared_bytes = 0
         self.received_bytes = 0
@@ -150,17 +153,24 @@ class Link:
         """The next message and its tensors, or None when there is none yet.
 
         Raises WireError for frames that are no message, LinkError for a slot that does not fit,
-        OSError when memory that was shared is lost.
+        OSError when memory that was shared is lost. Where the other end was killed over a tensor
+        that its GPU had not finished, that and all behind it count as never sent.
         """
         while True:
             frames = self.channel.receive()
             if frames is None:
                 return None
+            if self._is_lost:
+                continue
             self.received_bytes += sum(frame.nbytes for frame in frames)
             message, views = decode(frames)
             match message:
                 case Activation() | ReturnedGradient():
-                    return message, self._tensors(message, views)
+                    try:
+                        return message, self._tensors(message, views)
+                    except PeerGone as error:
+                        output.complain(f"{self.endpoint}: {error}; it is awaited anew")
+                        self._is_lost = True
                 case SlotsOffered() | SlotsAnswer():
                     answer = self._slots.hear(message)
                     if answer is not None:
@@ -171,8 +181,12 @@ class Link:
                 case _:
                     return message, []
 
+    def finish(self, patience_s: float) -> None:
+        """All is sent and received: wait until the other end is done with a GPU's slots."""
+        self._slots.finish(patience_s)
+
     def close(self) -> None:
-        """Stop listening for slots; the sockets are closed by their owner."""
+        """Stop listening for slots and give them back; the sockets are closed by their owner."""
         self._slots.close()
 
     def _tensors(

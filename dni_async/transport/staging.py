@@ -92,11 +92,12 @@ class Staging:
         as_it_is: wire_dtype does not change it.
         """
         is_plain = as_it_is or self._wire_dtype is None
-        if is_plain and may_stay and not self._is_cpu:
-            link.offer_slots(tensor)
-            if link.takes(batch_id, tensor):
-                return [tensor]
-        parts = self._to_host([tensor] if is_plain else self._for_wire(batch_id, tensor))
+        first, *scales = [tensor] if is_plain else self._for_wire(batch_id, tensor)
+        if may_stay and not self._is_cpu:
+            link.offer_slots(first)
+            if link.takes(batch_id, first):
+                return [first, *self._to_host(scales)]
+        parts = self._to_host([first, *scales])
         link.offer_slots(parts[0])
         return parts
 
@@ -113,7 +114,7 @@ class Staging:
 
     def _to_host(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """Device tensors in pinned host memory."""
-        if self._is_cpu:
+        if self._is_cpu or not tensors:
             return list(tensors)
         hosts = []
         for tensor in tensors:

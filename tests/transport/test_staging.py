@@ -108,3 +108,41 @@ def test_only_values_that_need_a_gradient_are_changed(link: tuple[Link, Link]) -
     quantised, scales = staging.for_link(lower, 7, tensors[1])
     assert torch.equal(parts[1], quantised)
     assert torch.equal(parts[2], scales)
+
+
+class SlotsOnDevice:
+    """A link whose slots lie where the tensors do; what they were offered for."""
+
+    def __init__(self, *, takes: bool = True) -> None:
+        self.offered: list[torch.dtype] = []
+        self._takes = takes
+
+    def offer_slots(self, tensor: torch.Tensor) -> None:
+        """Notes what it is."""
+        self.offered.append(tensor.dtype)
+
+    def takes(self, batch_id: int, tensor: torch.Tensor) -> bool:
+        """All or nothing."""
+        return self._takes
+
+
+@pytest.mark.parametrize("name", WIRE_DTYPES)
+def test_on_a_gpu_what_travels_stays_there_whatever_its_dtype(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only an int8 tensor's scales go by the host."""
+    staging, tensor, link = Staging("cpu", wire_dtype=WIRE_DTYPES[name]), hidden(), SlotsOnDevice()
+    monkeypatch.setattr(staging, "_is_cpu", False)
+    by_host: list[torch.Tensor] = []
+    monkeypatch.setattr(staging, "_to_host", lambda parts: [by_host.extend(parts), *parts][1:])
+    first, *scales = staging.for_link(link, 7, tensor)  # type: ignore[arg-type]
+    assert first.dtype == (WIRE_DTYPES[name] or torch.float32)
+    assert link.offered == [first.dtype]
+    assert by_host == scales
+    assert len(scales) == (name == "int8")
+
+    link = SlotsOnDevice(takes=False)
+    by_host.clear()
+    parts = staging.for_link(link, 7, tensor)  # type: ignore[arg-type]
+    assert list(map(id, by_host)) == list(map(id, parts))
+    assert link.offered == [first.dtype, first.dtype]  # there, then on the host

@@ -49,6 +49,15 @@ class Seat:
         """Whether a worker has died here before."""
         return self.incarnation > 0
 
+    def finish_links(self, patience_s: float) -> None:
+        """All is sent and received; wait until neighbours are done with what is shared with them.
+
+        Each link patience_s at most.
+        """
+        for link in (self.inbox, self.outbox):
+            if link is not None:
+                link.finish(patience_s)
+
     @property
     def run_id(self) -> str:
         """The id that every message of this run carries."""

@@ -51,8 +51,11 @@ class SlotEnd(Protocol):
     def release(self, batch_id: int) -> None:
         """This end is done with the batch: its slot may be used again."""
 
+    def finish(self, patience_s: float) -> None:
+        """The work is done: wait until the other end's is, where the memory needs that."""
+
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more, and give the memory back."""
 
 
 class LowerSlots:
@@ -148,8 +151,18 @@ class LowerSlots:
         if slot is not None:
             self._free.append(slot)
 
+    def finish(self, patience_s: float) -> None:
+        """The work is done: wait until the other end's is, where the memory needs that."""
+        if self.slots is not None:
+            self.slots.finish(patience_s)
+
     def close(self) -> None:
-        """Nobody listens here."""
+        """Give the memory back."""
+        if self._offered is not None:
+            self._offered[1].withdraw()
+            self._offered = None
+        if self.slots is not None:
+            self.slots.close()
 
     def _say(self, kind: str, reason: str) -> None:
         output.complain(
@@ -213,7 +226,14 @@ class UpperSlots:
         if slot is not None and self.slots is not None:
             self.slots.leave(slot)
 
+    def finish(self, patience_s: float) -> None:
+        """The work is done: wait until the other end's is, where the memory needs that."""
+        if self.slots is not None:
+            self.slots.finish(patience_s)
+
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more, and give the memory back."""
         if self._listener is not None:
             self._listener.close()
+        if self.slots is not None:
+            self.slots.close()

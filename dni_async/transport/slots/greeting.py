@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 HOST_MAGIC: Final = b"dni-async slots1"
-DEVICE_MAGIC: Final = b"dni-async slots2"
+DEVICE_MAGIC: Final = b"dni-async slots3"
 HANDOVER_TIMEOUT_S: Final = 2.0
 MAX_SLOTS: Final = 4096
 _GREETING: Final = struct.Struct("<16s16sqq")  # magic, run id, slot bytes, slots

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import torch
 
 from dni_async.errors import LinkError
 from dni_async.system.machine import unix_address
-from dni_async.transport.slots.device import accept_device_slots, offer_device_slots
+from dni_async.transport.slots.device_handover import accept_device_slots, offer_device_slots
 from dni_async.transport.slots.greeting import (
     DEVICE_MAGIC,
     GREETING_BYTES,
@@ -54,12 +54,15 @@ class SlotListener:
         Raises OSError when there are none in time, LinkError when they are not of this run or not
         what they claim to be.
         """
-        with self._accept() as connection:
+        with ExitStack() as held:
+            connection = held.enter_context(self._accept())
             connection.settimeout(self._timeout_s)
             greeting, fds, _, _ = socket.recv_fds(connection, GREETING_BYTES, 1)
             if greeting.startswith(DEVICE_MAGIC) and not fds:
                 claims = read_greeting(greeting, DEVICE_MAGIC, run_id)
-                return accept_device_slots(connection, *claims)
+                slots = accept_device_slots(connection, *claims)
+                held.pop_all()  # as long as it is open each end knows that the other is there
+                return slots
         try:
             if len(greeting) != GREETING_BYTES or len(fds) != 1:
                 raise LinkError(f"slots came with {len(greeting)} bytes and {len(fds)} descriptors")

@@ -100,6 +100,13 @@ class HostSlots:
     def leave(self, slot: int) -> None:
         """This end is done with the slot; here a credit says all there is to say."""
 
+    def finish(self, patience_s: float) -> None:
+        """The kernel keeps the memory for whoever maps it."""
+
+    def close(self) -> None:
+        """The mapping goes with the last view of it."""
+        self._views.clear()
+
     def _view(self, slot: int, dtype: torch.dtype, shape: tuple[int, ...]) -> torch.Tensor:
         """The slot as a tensor; kept, as the same few come again and again."""
         key = (slot, dtype, shape)

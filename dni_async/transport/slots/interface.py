@@ -38,6 +38,12 @@ class SharedSlots(Protocol):
     def leave(self, slot: int) -> None:
         """This end is done with what is in the slot."""
 
+    def finish(self, patience_s: float) -> None:
+        """This end is done with all slots. Waits for the other where the memory needs that."""
+
+    def close(self) -> None:
+        """The link has ended: the memory goes with the last view of it."""
+
 
 class SlotOffer(Protocol):
     """Slots that were handed over to the other end, which has not answered yet."""

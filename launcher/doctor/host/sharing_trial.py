@@ -17,7 +17,7 @@ import torch
 from dni_async.errors import LinkError
 from dni_async.launcher.places.answers import keep_for_answers
 from dni_async.system.machine import die_with_parent
-from dni_async.transport.slots.device import offer_device_slots
+from dni_async.transport.slots.device_handover import offer_device_slots
 from dni_async.transport.slots.handover import SlotListener
 from dni_async.transport.slots.host import can_share_memory, offer_host_slots
 from dni_async.transport.slots.interface import SharedSlots, SlotOffer
@@ -29,6 +29,7 @@ META: Final = TensorMeta("float32", (256, 1024), 0)  # a megabyte, in slot 0
 BATCH_ID: Final = 7
 RUN_ID: Final = "trial"
 TIMEOUT_S: Final = 20.0  # CUDA takes its time to come up
+BUSY_CYCLES: Final = 200_000_000  # a tenth of a second
 OK: Final = b"ok"  # anything else is a reason
 
 
@@ -75,7 +76,9 @@ class _Other:
         try:
             slots = self._hand_over()
             x = torch.arange(META.shape[0] * META.shape[1], dtype=torch.float32).view(META.shape)
-            slots.write(0, BATCH_ID, x if self._device is None else x.to(f"cuda:{self._device}"))
+            ours = x if self._device is None else x.to(f"cuda:{self._device}")
+            _keep_busy(self._device)
+            slots.write(0, BATCH_ID, ours)
             self._ours.sendall(OK)
             _hear(self._ours)
             if not torch.equal(slots.read(META, BATCH_ID).cpu(), x + 1):
@@ -113,7 +116,9 @@ def _be_the_other(listener: SlotListener, theirs: socket.socket, device: int | N
         slots = listener.receive(RUN_ID)
         theirs.sendall(OK)
         _hear(theirs)
-        slots.write(0, BATCH_ID, slots.read(META, BATCH_ID) + 1)
+        more = slots.read(META, BATCH_ID) + 1
+        _keep_busy(device)
+        slots.write(0, BATCH_ID, more)
     except (OSError, LinkError, RuntimeError) as error:
         said = _reason(error).encode()
     try:
@@ -121,6 +126,12 @@ def _be_the_other(listener: SlotListener, theirs: socket.socket, device: int | N
         theirs.recv(len(OK))  # until the lower end has read: the memory may end with this process
     finally:
         os._exit(0)
+
+
+def _keep_busy(device: int | None) -> None:
+    """A GPU has something to do first: who reads too early reads what was there before."""
+    if device is not None:
+        torch.cuda._sleep(BUSY_CYCLES)  # type: ignore[no-untyped-call]
 
 
 def _hear(channel: socket.socket) -> None:
