@@ -25,12 +25,12 @@ from benchmarks.harness.report import (
     table,
     write,
 )
-from benchmarks.workloads.decoy import decoy
-from benchmarks.workloads.false_member import false_members
-from benchmarks.workloads.forgeries import judge_floods, judge_forgeries
-from benchmarks.workloads.listening_run import ListeningRun, Pace, listening_run
-from benchmarks.workloads.mutations import babble, decode_mutated
-from benchmarks.workloads.strangers import KINDS, imposters, is_let_in, knocking, say
+from benchmarks.workloads.attacks.decoy import decoy
+from benchmarks.workloads.attacks.false_member import false_members
+from benchmarks.workloads.attacks.forgeries import judge_floods, judge_forgeries
+from benchmarks.workloads.attacks.listening_run import ListeningRun, Pace, listening_run
+from benchmarks.workloads.attacks.mutations import babble, decode_mutated
+from benchmarks.workloads.attacks.strangers import KINDS, imposters, is_let_in, knocking, say
 from dni_async.errors import DniError
 
 NUM_OPEN = 200  # connections that are held open, or asked for, at once

@@ -70,7 +70,7 @@ class Case:
         }
 
 
-@click.command("uneven")
+@click.command("workloads.uneven")
 @benchmark_options
 @click.option("--layers", type=click.IntRange(min=2), default=4, show_default=True)
 @click.option("--width", type=click.IntRange(min=1), default=256, show_default=True)

@@ -117,7 +117,7 @@ def test_learning(start: Callable[..., Command]) -> None:
 
 @slow
 def test_quantised(start: Callable[..., Command]) -> None:
-    command = start("quantised")
+    command = start("workloads.quantised")
     assert_clean_end(command)
     rows = {(r["rule"], r["wire"], r["is_in_order"]): r for r in command.result()["rows"]}
     assert len(rows) == 3 * (8 + 4)

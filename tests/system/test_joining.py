@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
-from benchmarks.workloads.forgeries import all_kinds
+from benchmarks.workloads.attacks.forgeries import all_kinds
 from dni_async.launcher.places.local import command_for
 from dni_async.transport.rings import invitation_of, make_rings, read_invitation
 from dni_async.transport.sockets import open_sockets

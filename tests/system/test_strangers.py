@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.workloads.strangers import imposters, is_let_in, knocking
+from benchmarks.workloads.attacks.strangers import imposters, is_let_in, knocking
 from dni_async.launcher.places.local import command_for
 from dni_async.transport.rings import read_invitation
 from tests.system.conftest import Launch

@@ -13,7 +13,7 @@ import pytest
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from benchmarks.workloads.strangers import imposters, raw_stranger
+from benchmarks.workloads.attacks.strangers import imposters, raw_stranger
 from dni_async import LinkError
 from dni_async.transport.channels import ControlClient, FrameSocket
 from dni_async.transport.frame_parts import PART_BYTES

@@ -26,7 +26,7 @@ __all__ = ["decoy"]
 def decoy(keys: Path) -> Iterator[str]:
     """Its address, where members with these keys are let in; it ends with the block."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.workloads.decoy", str(keys)],
+        [sys.executable, "-m", "benchmarks.workloads.attacks.decoy", str(keys)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from benchmarks.workloads.forgeries import all_kinds
+from benchmarks.workloads.attacks.forgeries import all_kinds
 from dni_async.errors import DniError
 from dni_async.transport.channels import ControlClient
 from dni_async.transport.keys import read_keys
@@ -42,7 +42,7 @@ def false_members(endpoint: str, keys: Path) -> Iterator[FalseMembers]:
     """Let them flood the coordinator there, within the block; what they told is known after it."""
     told = FalseMembers()
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.workloads.false_member", endpoint, str(keys)],
+        [sys.executable, "-m", "benchmarks.workloads.attacks.false_member", endpoint, str(keys)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,4 +1,4 @@
-"""What a machine with GPUs has to show, in 8 minutes: ``benchmarks.workloads.gpu.measuring``.
+"""What a machine with GPUs has to show, in 8 minutes: ``benchmarks.gpu``.
 
 First the tests that need a CUDA device. Then four stages, on one device and over all there are,
 against the same network in one process with CUDA graphs. Several processes on one GPU share its
@@ -41,7 +41,7 @@ from dni_async.system.machine import has_nvidia_device
 
 __all__ = ["main"]
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[1]
 TEST_PATHS = ("tests/transport/slots", "tests/system/test_gpu.py")
 NUM_STAGES, NUM_LAYERS, BATCH_SIZE, NUM_FEATURES, NUM_CLASSES = 4, 8, 512, 256, 10
 NUM_EPOCHS = 4  # the first one is not counted
@@ -70,7 +70,7 @@ class Cell:
         }
 
 
-@click.command("workloads.gpu.measuring")
+@click.command("gpu")
 @benchmark_options
 @click.option("--widths", default="1024,2048,4096,8192", show_default=True)
 @click.option("--dtypes", default="bf16,fp32", show_default=True, help="As dni-launch --dtype.")

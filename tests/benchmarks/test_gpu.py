@@ -9,8 +9,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from benchmarks.rivals.arms import train_arm
-from benchmarks.workloads.gpu.measuring import (
+from benchmarks.gpu import (
     Cell,
     config_of,
     main,
@@ -18,6 +17,7 @@ from benchmarks.workloads.gpu.measuring import (
     run_tests,
     write_numbers,
 )
+from benchmarks.rivals.arms import train_arm
 from benchmarks.workloads.gpu.timetable import Network, arms_of
 from dni_async import ConfigError
 

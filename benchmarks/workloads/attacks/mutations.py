@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.workloads.strangers import greeting
+from benchmarks.workloads.attacks.strangers import greeting
 from dni_async.errors import WireError
 from dni_async.wire.codec import decode, encode
 from dni_async.wire.messages import (

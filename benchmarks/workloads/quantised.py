@@ -1,7 +1,7 @@
 """What do 8 bits over a link cost? Test errors by format and rule, and the bytes of a batch.
 
-``python -m benchmarks.quantised``. First the whole line in one process and in order, with every way
-to round; then whole asynchronous runs over tcp, as ``dni-launch`` makes them, with each
+``python -m benchmarks.workloads.quantised``. First the whole line in one process and in order, with
+every way to round; then whole asynchronous runs over tcp, as ``dni-launch`` makes them, with each
 ``--wire-dtype`` and ``--wire-rounding``.
 """
 
@@ -73,7 +73,7 @@ class Outcome:
         return dataclasses.asdict(self)
 
 
-@click.command("quantised")
+@click.command("workloads.quantised")
 @benchmark_options
 @click.option("--epochs", type=click.IntRange(min=1), default=3, show_default=True)
 @click.option("--batch-size", type=click.IntRange(min=1), default=128, show_default=True)

@@ -1,0 +1,1 @@
+"""Who is against a run, and a run that can be attacked."""
