@@ -23,7 +23,7 @@ class Network:
     @property
     def num_batches(self) -> int:
         """Of an epoch: fewer where each takes longer."""
-        return max(32, 131072 // self.width)
+        return min(128, max(32, 131072 // self.width))
 
 
 @dataclass(frozen=True, slots=True)
