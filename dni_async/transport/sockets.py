@@ -134,6 +134,7 @@ class Sockets:
         socket = self._make(zmq.DEALER, MAX_HEADER_BYTES + SEALED_BYTES)
         socket.setsockopt(zmq.ROUTING_ID, peer)
         socket.setsockopt(zmq.SNDHWM, MAX_UNSENT)
+        socket.setsockopt(zmq.RCVHWM, MAX_UNSENT)  # more waits with the coordinator
         if _is_guarded(address):
             ring = self._ring_for(address)
             protect_client(socket, ring.own, ring.coordinator)
