@@ -176,6 +176,8 @@ class ForkServers:
         for server in servers:
             server.kill_group()
         deadline = time.monotonic() + grace_s
+        for server in servers:  # until then its workers are its own children, and nobody's to adopt
+            await_end(server.pid, max(0.0, deadline - time.monotonic()))
         sessions = {server.pid for server in servers}
         while (left := adopted(sessions)) and (left_s := deadline - time.monotonic()) > 0:
             for pid in left:
