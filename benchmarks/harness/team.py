@@ -21,7 +21,7 @@ from benchmarks.harness.hosts.hosts import INTERFACE, Host
 from dni_async.errors import DniError
 from dni_async.launcher.places.local import thread_environment
 
-__all__ = ["MemberDied", "Team"]
+__all__ = ["MemberDied", "Team", "undisturbed"]
 
 ROOT = Path(__file__).resolve().parents[2]
 LEAVE_S = 5.0
@@ -50,7 +50,7 @@ class Team:
         hosts: Sequence[Host] = (),
         patience_s: float = PATIENCE_S,
     ) -> None:
-        with _undisturbed():  # a folder that nobody knows of yet would stay
+        with undisturbed():  # a folder that nobody knows of yet would stay
             self._temporary = tempfile.TemporaryDirectory(prefix="dni-bench-")
         self.folder = Path(self._temporary.name)
         self._module = module
@@ -69,7 +69,7 @@ class Team:
         environment["TMPDIR"] = str(self.folder)  # torch leaves an empty cache behind
         try:
             for index in range(num_members):
-                with _undisturbed():
+                with undisturbed():
                     self._start(index, environment)
         except BaseException:
             self.close(at_once=True)
@@ -114,7 +114,7 @@ class Team:
 
     def close(self, *, at_once: bool = False) -> None:
         """Kill the members; unless at_once, let them leave by themselves for a moment."""
-        with _undisturbed():
+        with undisturbed():
             self._close(at_once=at_once)
 
     def _close(self, *, at_once: bool) -> None:
@@ -173,7 +173,7 @@ class Team:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def undisturbed() -> Iterator[None]:
     """Signals wait until the block is done: none may lose a process that has just begun."""
     held: list[int] = []
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

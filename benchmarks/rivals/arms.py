@@ -29,7 +29,17 @@ from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.system.machine import available_cores
 from dni_async.wire.messages import BoundaryEpoch
 
-__all__ = ["ALL_ARMS", "ARMS", "Trained", "num_ranks_of", "train_arm", "train_rival_on"]
+__all__ = [
+    "ALL_ARMS",
+    "ARMS",
+    "SCHEDULES",
+    "Trained",
+    "epoch_of",
+    "num_ranks_of",
+    "num_train_of",
+    "train_arm",
+    "train_rival_on",
+]
 
 ARMS = (
     "dni",
@@ -202,8 +212,7 @@ def _train_rival(arm: str, module: str, config: RunConfig, hosts: Sequence[Host]
     """Ranks of a torch.distributed arm, the cores shared out among them as among our workers."""
     num_ranks = num_ranks_of(arm, config)
     num_threads = max(1, available_cores() // num_ranks)
-    num_train = make_plan(config).num_train
-    assert num_train is not None, "benchmarks train on arrays"
+    num_train = num_train_of(config)
     with Team(module, num_ranks, num_threads=num_threads, hosts=hosts) as team:
         order = {
             "config": config.to_dict(),
@@ -213,11 +222,18 @@ def _train_rival(arm: str, module: str, config: RunConfig, hosts: Sequence[Host]
             "schedule": SCHEDULES.get(arm, ""),
         }
         team.tell_all([order] * num_ranks)
-        epochs = [_epoch(team, arm, num_ranks, num_train) for _ in range(config.epochs)]
+        epochs = [epoch_of(team, arm, num_ranks, num_train) for _ in range(config.epochs)]
     return Trained(arm, num_ranks, num_ranks * num_threads, epochs)
 
 
-def _epoch(team: Team, arm: str, num_ranks: int, num_train: int) -> EpochResult:
+def num_train_of(config: RunConfig) -> int:
+    """Samples of an epoch, of which a run's data are whole batches."""
+    num_train = make_plan(config).num_train
+    assert num_train is not None, "benchmarks train on arrays"
+    return num_train
+
+
+def epoch_of(team: Team, arm: str, num_ranks: int, num_train: int) -> EpochResult:
     """The slowest rank's. A pipeline knows the loss at its end, data parallel ranks a part each."""
     rows = [team.hear(rank) for rank in range(num_ranks)]
     losses = [row["train_loss"] for row in rows]

@@ -19,9 +19,9 @@ __all__ = ["main", "num_microbatches"]
 MICROBATCHES = 8
 
 
-def num_microbatches(batch_size: int) -> int:
-    """8, else as many as divide the batch."""
-    return next(count for count in range(MICROBATCHES, 0, -1) if batch_size % count == 0)
+def num_microbatches(batch_size: int, most: int = MICROBATCHES) -> int:
+    """8 or what else is asked for, else as many as divide the batch."""
+    return next(count for count in range(most, 0, -1) if batch_size % count == 0)
 
 
 def main(member: int) -> None:
@@ -60,7 +60,7 @@ class _Update:
         )
         self._schedule = get_schedule_class(rank.order["schedule"])(
             stage,
-            num_microbatches(config.batch_size),
+            num_microbatches(config.batch_size, rank.order.get("microbatches", MICROBATCHES)),
             loss_fn=run_loss(config, dataset.form).mean,
         )
         self._optimizer = make_optimizer(

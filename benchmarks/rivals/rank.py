@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import torch
 import torch.distributed as dist
 
 from benchmarks.harness.member import answer
+from benchmarks.harness.shares import hold_process
 from benchmarks.rivals.lanes.gloo import join_group
 from dni_async.config.run_config import RunConfig
 from dni_async.data import Dataset, batch_order, load_dataset
@@ -67,9 +69,12 @@ def train(rank: Rank, share: Share, update: UpdateOnBatch) -> None:
     """Every epoch of the run: update(x, y) on each full batch gives the batch's loss.
 
     Tells seconds from barrier to barrier and the mean loss. The batches are those of our own
-    runs, in the same order, less a ragged last one, which no pipeline takes.
+    runs, in the same order, less a ragged last one, which no pipeline takes. Where groups are
+    named, one each, this process is held to its share of a core from here on.
     """
     config = rank.config
+    if rank.order.get("groups"):
+        hold_process(Path(rank.order["groups"][rank.index]), os.getpid())
     x_train = torch.from_numpy(rank.dataset.decode(rank.dataset.x_train))
     y_train = torch.from_numpy(rank.dataset.y_train)
     num_batches = len(y_train) // config.batch_size
