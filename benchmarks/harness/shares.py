@@ -80,7 +80,7 @@ def _place(root: Path, own: Path) -> Path:
 
 
 def _hands_on(group: Path) -> bool:
-    """Whether a group of version 2 lets those in it have quotas, and lets this process make some."""
+    """Whether a group of version 2 shares out cores, and lets this process make groups in it."""
     with suppress(OSError):
         told = (group / "cgroup.subtree_control").read_text(encoding="ascii").split()
         return "cpu" in told and os.access(group, os.W_OK)
@@ -106,8 +106,8 @@ def _make(folder: Path, groups: list[Path], share: float) -> None:
                 (group / "cpu.max").write_text(f"{quota_us} {period_us}", encoding="ascii")
     except OSError as error:
         raise ConfigError(
-            f"cores: shares of a core need control groups, and {error.filename or folder} cannot be "
-            f"written ({error.strerror}); run it as root, or where they are handed to the user"
+            f"cores: shares of a core need control groups, and {error.filename or folder} cannot "
+            f"be written ({error.strerror}); run it as root, or where a user may make them"
         ) from None
 
 

@@ -23,7 +23,7 @@ from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.report.results import EpochResult, RunResult
 from dni_async.launcher.report.worker_results import WorkerResult
 
-__all__ = ["HELD_ARMS", "OURS", "ONE_CORE", "HeldRun", "num_members", "train_held"]
+__all__ = ["HELD_ARMS", "ONE_CORE", "OURS", "HeldRun", "num_members", "train_held"]
 
 OURS, ONE_CORE = "dni", "one-core"
 HELD_ARMS = (OURS, ONE_CORE, "all-cores", "1f1b", "data-parallel")
@@ -155,9 +155,7 @@ def _train_alone(
         "groups": [str(group) for group in groups],
     }
     sleeps = waiting == "sleep"
-    with Team(
-        "benchmarks.rivals.alone", 1, num_threads=len(groups), shares_cores=sleeps
-    ) as team:
+    with Team("benchmarks.rivals.alone", 1, num_threads=len(groups), shares_cores=sleeps) as team:
         team.tell(0, order)
         for _ in range(config.epochs):
             watch.epoch(EpochResult(**team.hear(0)))

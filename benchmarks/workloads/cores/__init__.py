@@ -1,0 +1,1 @@
+"""What is trained with a core for every layer, round by round, and what comes of it."""

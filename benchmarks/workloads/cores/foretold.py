@@ -1,0 +1,109 @@
+"""The simulation of a line held against what was measured, and carried on to more cores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.rivals.held import OURS
+from benchmarks.workloads.cores.rounds import Bench, Cell, one_core_batch_s
+from benchmarks.workloads.simulation.calibration import LOCAL, LinkTimes, line_of, measure_links
+from benchmarks.workloads.simulation.projection import Scenario, project
+from benchmarks.workloads.simulation.simulation import Line, StageCost, simulate, slowed
+from benchmarks.workloads.simulation.stage_times import StageTimes, measure_stages
+from dni_async.system.machine import available_cores
+
+__all__ = ["carry_on", "foretell"]
+
+STAGE_BATCHES = 48
+MESSAGES, LEAST_MESSAGES = 2**28, 20  # bytes of a stream of them
+FAR = (32, 64, 128)
+
+
+def foretell(place: Bench, repeats: int) -> dict[str, Any]:
+    """Samples per second of an epoch of ours, by simulation from the times of its parts.
+
+    The parts are measured with all cores at work, none of them held; a share of a core does them
+    as many times as slowly. error: as a share of what was measured. Raises DniError.
+    """
+    cell = place.cell
+    config = cell.case.config(place.folder / f"{cell.batches}.npz", epochs=2)
+    ranges = [tuple(worker["layers"]) for worker in cell.rounds[-1][OURS]["workers"]]
+    size_bytes = cell.case.size * cell.case.width * 4
+    links = measure_links(
+        size_bytes,
+        window=config.places,
+        repeats=repeats,
+        num_messages=max(LEAST_MESSAGES, min(1000, MESSAGES // size_bytes)),
+    )
+    stages = measure_stages(config, STAGE_BATCHES, ranges=ranges, copies=available_cores())
+    line = _held(
+        line_of(
+            stages,
+            links[LOCAL],
+            window=config.places,
+            anchor_every=config.anchor_every,
+            cores=None,
+        ),
+        cell.share,
+    )
+    rate = cell.batches * cell.case.size / simulate(line, cell.batches).seconds
+    return {
+        "samples_per_second": rate,
+        "error": rate / cell.rate(OURS).median - 1,
+        "window": config.places,
+        "anchor_every": config.anchor_every,
+        "parts": [asdict(stage) for stage in stages],
+        "links": {lane: asdict(times) for lane, times in links.items()},
+    }
+
+
+def _held(line: Line, share: float) -> Line:
+    for stage in range(len(line.stages)):
+        line = slowed(line, stage, 1 / share)
+    return line
+
+
+def carry_on(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """Ours over one core on more cores than were measured, by the parts of the longest line.
+
+    What one core takes for a layer more is what it took more for the longest line than for the next
+    one. Empty where less than two lengths of one network were measured.
+    """
+    told = [cell for cell in cells if cell.foretold and one_core_batch_s(cell)]
+    told.sort(key=lambda cell: cell.case.num_cores)
+    if len(told) < 2 or told[-1].case.num_cores < 4 or len({c.case.network for c in told}) > 1:
+        return []
+    shorter, longest = told[-2:]
+    whole = [share_s for cell in (shorter, longest) if (share_s := _core_s(cell))]
+    lengths = [cell.case.num_cores for cell in (shorter, longest)]
+    slope = (whole[1] - whole[0]) / (lengths[1] - lengths[0])
+    foretold = longest.foretold or {}
+    points = project(
+        [StageTimes(**_stage(part)) for part in foretold["parts"]],
+        {lane: LinkTimes(**times) for lane, times in foretold["links"].items()},
+        window=foretold["window"],
+        anchor_every=foretold["anchor_every"],
+        stage_counts=FAR,
+        scenarios=[Scenario("one host")],
+    )
+    return [
+        {
+            "cores": point.num_stages,
+            "anchor_every": point.anchor_every,
+            "dni_over_one_core": point.batches_per_second
+            * (whole[1] + slope * (point.num_stages - lengths[1])),
+            "bound": point.bound,
+        }
+        for point in points
+    ]
+
+
+def _core_s(cell: Cell) -> float:
+    """Seconds of a whole core for a batch of the whole network."""
+    return (one_core_batch_s(cell) or 0.0) * cell.share
+
+
+def _stage(part: dict[str, Any]) -> dict[str, Any]:
+    return part | {"cost": StageCost(**part["cost"])}

@@ -1,0 +1,62 @@
+"""What is learnt with a core for every layer, and after how many seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.rivals.arms import train_arm
+from benchmarks.rivals.held import OURS, train_held
+from benchmarks.workloads.cores.rounds import Bench
+from benchmarks.workloads.deep.running import modules_are_found
+
+__all__ = ["SLACK", "learn", "seconds_to_goal"]
+
+SLACK = 0.005  # of accuracy: half a point
+Epochs = Sequence[Sequence[Any]]
+
+
+def learn(place: Bench, seed: int, epochs: int | None) -> dict[str, Any]:
+    """A whole run of ours on its shares, and of backpropagation with all that the machine has.
+
+    What backpropagation learns does not depend on how fast it is, and all rivals learn the same; so
+    it is not slowed for that, and their seconds come from their rates. epochs, each [seconds, loss,
+    accuracy] after the test: of dni and of backprop. Raises DniError.
+    """
+    case = place.cell.case
+    path = place.folder / "all.npz"
+    if not path.exists():
+        case.write(path, 0)
+    num_epochs = epochs or case.epochs
+    with modules_are_found():
+        config = case.config(path, epochs=num_epochs, seed=seed)
+        ours = train_held(OURS, config, place.groups, microbatches=1).to_dict()
+        plain = train_arm(
+            "baseline-all-threads", case.config(path, epochs=num_epochs, seed=seed, plain=True)
+        )
+    return {
+        "seed": seed,
+        "num_samples": ours["num_samples"],
+        "not_comparable": ours["not_comparable"],
+        "busy_share": ours["busy_share"],
+        "dni": ours["epochs"],
+        "backprop": [
+            [each.seconds, each.test_loss, each.test_metrics.get("accuracy")]
+            for each in plain.epochs
+        ],
+    }
+
+
+def seconds_to_goal(place_rate: float | None, learnt: dict[str, Any]) -> float | None:
+    """Training seconds until what backpropagation comes to in the end, less SLACK, is reached.
+
+    place_rate: samples per second of a rival, which learns as backpropagation; None: of ours, by
+    its own seconds. None where it is not reached.
+    """
+    goal: float = learnt["backprop"][-1][2] - SLACK
+    seconds: float = 0.0
+    for epoch in learnt["dni" if place_rate is None else "backprop"]:
+        seconds += epoch[0] if place_rate is None else learnt["num_samples"] / place_rate
+        if epoch[2] >= goal:
+            return seconds
+    return None
