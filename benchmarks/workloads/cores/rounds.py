@@ -165,8 +165,7 @@ def _choose(place: Bench, arms: Sequence[str]) -> Chosen:
     size, num_cores = place.cell.case.size, place.cell.case.num_cores
     best = Chosen(_divisor(size, max(8, num_cores)), "sleep")
     if "1f1b" in arms and num_cores > 1:
-        most = min(size, 2 * max(8, num_cores))
-        ways = sorted({_divisor(size, count) for count in (num_cores, 8, most)})
+        ways = sorted({_divisor(size, count) for count in (num_cores, 8)})
         found = _fastest(place, "1f1b", [Chosen(count, "sleep") for count in ways])
         best = found or best
     if "all-cores" in arms and num_cores > 1:
