@@ -51,7 +51,7 @@ QUICK_WIDTH, QUICK_BATCH, QUICK_BATCHES = 64, 64, 4
 @click.option("--width", type=click.IntRange(min=1), help="Units per layer.  [default: 1024]")
 @click.option("--layers", type=click.IntRange(min=2), help="[default: as many as cores]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="[default: 256]")
-@click.option("--batches", type=click.IntRange(min=1), help="Of an epoch of ours.  [default: 128]")
+@click.option("--batches", help="Of an epoch of ours, or for each number of cores.  [default: 128]")
 @click.option("--window", type=click.IntRange(min=1), help="Of ours.")
 @click.option("--epochs", type=click.IntRange(min=1), help="To learn in.")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True)
@@ -66,7 +66,7 @@ def main(
     arms: str | None,
     figures: str | None,
     adds: bool,
-    batches: int | None,
+    batches: str | None,
     epochs: int | None,
     seeds: int,
     **settings: Any,
@@ -79,13 +79,14 @@ def main(
     wanted = _among(figures, FIGURES, "figures")
     settings["batch_size"] = settings["batch_size"] or (QUICK_BATCH if quick else 256)
     lengths = numbers(counts or ("2" if quick else "4,8,16"))
+    default = str(QUICK_BATCHES if quick else 128)
     cells = [
         Cell(
             Case(num_cores=count, data=data, **settings),
             share or share_of(available_cores(), count),
-            batches or (QUICK_BATCHES if quick else 128),
+            each,
         )
-        for count in lengths
+        for count, each in zip(lengths, _each(lengths, batches or default), strict=True)
     ]
     if adds:
         _take(cells, json_path)
@@ -134,6 +135,14 @@ def _rest(
     if "simulation" in wanted and OURS in cell.arms and cell.case.row is None:
         cell.foretold = foretell(place, repeats)
         keep()
+
+
+def _each(lengths: Sequence[int], batches: str) -> list[int]:
+    """One for all, or one for each. Raises click.BadParameter."""
+    told = numbers(batches)
+    if len(told) not in (1, len(lengths)):
+        raise click.BadParameter(f"{batches!r}: one number for all, or {len(lengths)}")
+    return told * len(lengths) if len(told) == 1 else told
 
 
 def _arms_of(cell: Cell, chosen: Sequence[str]) -> list[str]:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from benchmarks.harness.facts import Observation
+from benchmarks.harness.shares import shares
+from dni_async.errors import ConfigError
 from tests.marked_process import MarkedProcess
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
@@ -102,6 +104,43 @@ def test_links(start: Callable[..., Command]) -> None:
     assert {key[0] for key, row in rows.items() if "doorbell_p50_us" in row} == lanes - {"memcpy"}
     assert [key for key, row in rows.items() if row.get("shared")] == [("link-slots", 262144)]
     assert all(row["gb_per_s"]["median"] > 0 for row in rows.values() if "gb_per_s" in row)
+
+
+@pytest.fixture
+def groups() -> Path:
+    """Where control groups are made; a test is skipped where none may be."""
+    try:
+        with shares(1, 0.5) as (group,):
+            return group.parent.parent
+    except ConfigError as error:
+        pytest.skip(str(error))
+
+
+def test_cores(start: Callable[..., Command], groups: Path) -> None:
+    command = start("cores", "--arms", "dni,one-core", "--figures", "rates,simulation")
+    assert_clean_end(command)
+    (cell,) = command.result()["cells"]
+    assert (cell["name"], cell["cores"], cell["failed"]) == ("64-64x1-10, batch 64", 2, {})
+    (row,) = cell["rounds"]
+    assert [len(row[arm]["epochs"]) for arm in ("dni", "one-core")] == [2, 2]
+    quiet = not any(each["not_comparable"] for each in row.values())
+    assert (cell["arms"]["one-core"]["dni_over_it"] is not None) == quiet
+    assert cell["foretold"]["samples_per_second"] > 0
+    assert not list(groups.glob(f"dni-cores-{command.process.pid}"))
+
+
+@slow
+def test_cores_with_rivals(start: Callable[..., Command], groups: Path) -> None:
+    command = start("cores")
+    assert_clean_end(command)
+    (cell,) = command.result()["cells"]
+    assert cell["failed"] == {}
+    assert set(cell["arms"]) == {"dni", "one-core", "all-cores", "1f1b", "data-parallel"}
+    assert cell["chosen"]["waiting"] in ("spin", "sleep")
+    losses = {arm: run["train_loss"] for arm, run in cell["rounds"][0].items() if arm != "dni"}
+    assert max(losses.values()) - min(losses.values()) < 1e-3
+    (learnt,) = cell["learnt"]
+    assert len(learnt["dni"]) == len(learnt["backprop"])
 
 
 @slow
@@ -267,6 +306,17 @@ def test_a_signal_leaves_no_process_and_no_file(
     assert list(command.temporary.iterdir()) == []
 
 
+def test_a_signal_leaves_no_control_group(start: Callable[..., Command], groups: Path) -> None:
+    command = start("cores", "--arms", "dni", "--figures", "rates", "--repeats", "50")
+    command.wait_for("round 1", LONG_S)
+    assert list(groups.glob(f"dni-cores-{command.process.pid}"))
+    command.process.send_signal(signal.SIGINT)
+    code, output = command.ended()
+    assert code == 128 + signal.SIGINT, output
+    assert command.left_after(5) == []
+    assert not list(groups.glob(f"dni-cores-{command.process.pid}"))
+
+
 def test_a_kill_leaves_no_process(start: Callable[..., Command]) -> None:
     command = start("links", "--repeats", "50", "--sizes", "1024")
     command.wait_for("round 1", LONG_S)
@@ -281,6 +331,7 @@ def test_a_kill_leaves_no_process(start: Callable[..., Command]) -> None:
         ("links", ["--lanes", "link-slots,carrier-pigeon"], "carrier-pigeon"),
         ("links", ["--sizes", "1023"], "multiples of 4"),
         ("training", ["--arms", "horse"], "horse"),
+        ("cores", ["--figures", "seven"], "unknown 'seven'"),
         ("training", ["--depths", "zero"], "zero"),
         ("scaling", ["--json", "/nowhere/at/all.json"], "/nowhere/at"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.rivals.arms import train_arm
@@ -13,15 +13,14 @@ from benchmarks.workloads.deep.running import modules_are_found
 __all__ = ["SLACK", "learn", "seconds_to_goal"]
 
 SLACK = 0.005  # of accuracy: half a point
-Epochs = Sequence[Sequence[Any]]
 
 
 def learn(place: Bench, seed: int, epochs: int | None) -> dict[str, Any]:
     """A whole run of ours on its shares, and of backpropagation with all that the machine has.
 
     What backpropagation learns does not depend on how fast it is, and all rivals learn the same; so
-    it is not slowed for that, and their seconds come from their rates. epochs, each [seconds, loss,
-    accuracy] after the test: of dni and of backprop. Raises DniError.
+    it is not slowed for that, and the seconds of all come from their rates. Each epoch is [seconds,
+    loss, accuracy] after its test: of dni and of backprop. Raises DniError.
     """
     case = place.cell.case
     path = place.folder / "all.npz"
@@ -47,16 +46,14 @@ def learn(place: Bench, seed: int, epochs: int | None) -> dict[str, Any]:
     }
 
 
-def seconds_to_goal(place_rate: float | None, learnt: dict[str, Any]) -> float | None:
+def seconds_to_goal(rate: float, learnt: Mapping[str, Any], *, is_ours: bool) -> float | None:
     """Training seconds until what backpropagation comes to in the end, less SLACK, is reached.
 
-    place_rate: samples per second of a rival, which learns as backpropagation; None: of ours, by
-    its own seconds. None where it is not reached.
+    rate: samples per second; is_ours: of ours, else of a rival, which learns as backpropagation.
+    None where it is not reached.
     """
-    goal: float = learnt["backprop"][-1][2] - SLACK
-    seconds: float = 0.0
-    for epoch in learnt["dni" if place_rate is None else "backprop"]:
-        seconds += epoch[0] if place_rate is None else learnt["num_samples"] / place_rate
+    goal = learnt["backprop"][-1][2] - SLACK
+    for number, epoch in enumerate(learnt["dni" if is_ours else "backprop"], 1):
         if epoch[2] >= goal:
-            return seconds
+            return float(number * learnt["num_samples"] / rate)
     return None

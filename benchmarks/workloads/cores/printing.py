@@ -39,7 +39,7 @@ def print_cell(console: Console, cell: Cell) -> None:
     if cell.learnt:
         console.print(
             f"quality: what backpropagation comes to in the end, less {SLACK:.1%}; seconds of "
-            "training, those of rivals by their rate",
+            f"training by the rates above, {len(cell.learnt[0]['dni'])} epochs",
             highlight=False,
             soft_wrap=True,
         )
@@ -69,8 +69,8 @@ def _learnt(cell: Cell, arm: str) -> tuple[str, str]:
     """Seconds and accuracy, of the middle seed."""
     if not cell.learnt:
         return "", ""
-    rate = None if arm == OURS else cell.rate(arm).median
-    seconds = [seconds_to_goal(rate, each) for each in cell.learnt]
+    rate = cell.rate(arm).median
+    seconds = [seconds_to_goal(rate, each, is_ours=arm == OURS) for each in cell.learnt]
     reached = [each for each in seconds if each is not None]
     accuracies = [each["dni" if arm == OURS else "backprop"][-1][2] for each in cell.learnt]
     said = f"{Spread.of(reached).median:.1f}" if reached else "not reached"
