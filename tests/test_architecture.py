@@ -83,7 +83,7 @@ IN_MEMORY = "dni_async.workers.in_memory"
 BENCHMARKS = {
     "__init__": "",
     "chaos": "harness rivals",
-    "checkpointing": "harness",
+    "cores": "harness rivals workloads",
     "cluster": "harness rivals",
     "deep": "harness workloads",
     "gpu": "harness rivals workloads",

@@ -1,7 +1,7 @@
 """Write the tables of docs/results.md from what is kept in benchmarks/results/.
 
 ``python -m benchmarks.harness.results_page`` replaces what stands between the markers of speed, of
-learning and of deep networks; ``--check`` only says whether all are up to date.
+learning, of deep networks and of cores; ``--check`` only says whether all are up to date.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import Any
 
 import click
 
-__all__ = ["deep_section", "learning_section", "main", "speed_section"]
+__all__ = ["cores_section", "deep_section", "learning_section", "main", "speed_section"]
 
 ROOT = Path(__file__).resolve().parents[2]
 DEEP_COLUMNS = """\
@@ -112,6 +112,39 @@ def _cell(cell: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def cores_section(documents: Mapping[str, Mapping[str, Any]]) -> str:
+    """A table of all cells with a core for every layer, by file and number of cores."""
+    parts = []
+    for name, document in sorted(documents.items()):
+        machine = document["machine"]
+        seen = f"{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}"
+        parts += [
+            f"`benchmarks/results/{name}`: {seen}, {machine['date'][:10]}; medians and ranges.",
+            "",
+            "| network | cores | arm | samples/s | dni is | s to quality | accuracy |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        parts += [_core_row(cell, arm) for cell in document["cells"] for arm in cell["arms"]]
+        parts += [""]
+    return "\n".join(parts[:-1])
+
+
+def _core_row(cell: Mapping[str, Any], arm: str) -> str:
+    told = cell["arms"][arm]
+    rate, factor = told["samples_per_second"], told["dni_over_it"]
+    seconds = [each for each in told["seconds_to_quality"] if each is not None]
+    if told["seconds_to_quality"]:
+        quality = f"{median(seconds):.0f}" if seconds else "not reached"
+        quality += f" | {median(told['accuracy']):.2%}"
+    else:
+        quality = " | "
+    return (
+        f"| {cell['name']} | {cell['cores']} x {cell['share']:g} | {arm} | {rate['median']:,.0f} "
+        f"({rate['min']:,.0f} to {rate['max']:,.0f}; {len(rate['values'])}) "
+        f"| {'' if arm == 'dni' else _verdict(factor)} | {quality} |"
+    )
+
+
 def learning_section(documents: Mapping[str, Mapping[str, Any]]) -> str:
     """The rows of all results as one table, those that miss their target included."""
     lines = [
@@ -206,6 +239,7 @@ def main(check: bool) -> None:
     deep = deep_section(_documents("deep-*.json"))
     new = _replaced(_replaced(text, "speed", speed), "learning", learning)
     new = _replaced(new, "deep", deep)
+    new = _replaced(new, "cores", cores_section(_documents("cores*.json")))
     if check:
         sys.exit(0 if new == text else 1)
     page.write_text(new, encoding="utf-8")

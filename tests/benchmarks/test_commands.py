@@ -22,6 +22,7 @@ slow = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 FACTS = set(Observation().facts())
 LONG_S = 390.0
+COLD = ("cores", "deep", "training")  # forked, torch leaves a compiler's cache behind
 
 
 class Command(MarkedProcess):
@@ -33,7 +34,7 @@ class Command(MarkedProcess):
         super().__init__(
             [sys.executable, "-m", f"benchmarks.{name}", *arguments],
             cwd=ROOT,
-            is_cold=name in ("deep", "training"),  # forked, torch leaves a compiler's cache behind
+            is_cold=name in COLD,
         )
 
     def ended(self) -> tuple[int, str]:
@@ -214,7 +215,7 @@ def test_chaos(start: Callable[..., Command]) -> None:
 
 @slow
 def test_checkpointing(start: Callable[..., Command]) -> None:
-    command = start("checkpointing")
+    command = start("workloads.checkpointing")
     assert_clean_end(command)
     result = command.result()
     (pair,) = result["pairs"]

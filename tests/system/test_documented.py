@@ -39,6 +39,7 @@ ELSEWHERE = {
     r"_COMPLETE=": "tests/launcher/commands/test_completion.py has a shell ask",
     r"^pip install": "tests/test_wheel.py installs what is built",
     r"^scripts/|^\.venv/bin/python -m pytest|^mkdocs ": "that is what runs this",
+    r"-m benchmarks\.cores ": "tests/benchmarks/test_commands.py, where groups may be made",
     r"-m tests\.simulation ": "tests/simulation runs the same from the checkout",
     r"cuda:": "needs GPUs",
     r"--dashboard|--serve ": "tests/system/test_dashboard.py, in a browser",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.rivals.arms import train_arm
@@ -10,9 +9,7 @@ from benchmarks.rivals.held import OURS, train_held
 from benchmarks.workloads.cores.rounds import Bench
 from benchmarks.workloads.deep.running import modules_are_found
 
-__all__ = ["SLACK", "learn", "seconds_to_goal"]
-
-SLACK = 0.005  # of accuracy: half a point
+__all__ = ["learn"]
 
 
 def learn(place: Bench, seed: int, epochs: int | None) -> dict[str, Any]:
@@ -44,16 +41,3 @@ def learn(place: Bench, seed: int, epochs: int | None) -> dict[str, Any]:
             for each in plain.epochs
         ],
     }
-
-
-def seconds_to_goal(rate: float, learnt: Mapping[str, Any], *, is_ours: bool) -> float | None:
-    """Training seconds until what backpropagation comes to in the end, less SLACK, is reached.
-
-    rate: samples per second; is_ours: of ours, else of a rival, which learns as backpropagation.
-    None where it is not reached.
-    """
-    goal = learnt["backprop"][-1][2] - SLACK
-    for number, epoch in enumerate(learnt["dni" if is_ours else "backprop"], 1):
-        if epoch[2] >= goal:
-            return float(number * learnt["num_samples"] / rate)
-    return None

@@ -10,8 +10,7 @@ from rich.console import Console
 from benchmarks.harness.facts import Spread
 from benchmarks.harness.report import table, verdict
 from benchmarks.rivals.held import OURS
-from benchmarks.workloads.cores.learning import SLACK, seconds_to_goal
-from benchmarks.workloads.cores.rounds import Cell
+from benchmarks.workloads.cores.rounds import SLACK, Cell
 
 __all__ = ["print_cell", "print_far"]
 
@@ -69,10 +68,8 @@ def _learnt(cell: Cell, arm: str) -> tuple[str, str]:
     """Seconds and accuracy, of the middle seed."""
     if not cell.learnt:
         return "", ""
-    rate = cell.rate(arm).median
-    seconds = [seconds_to_goal(rate, each, is_ours=arm == OURS) for each in cell.learnt]
+    seconds, accuracies = cell.seconds(arm), cell.accuracy(arm)
     reached = [each for each in seconds if each is not None]
-    accuracies = [each["dni" if arm == OURS else "backprop"][-1][2] for each in cell.learnt]
     said = f"{Spread.of(reached).median:.1f}" if reached else "not reached"
     if len(reached) < len(seconds):
         said += f" {len(reached)}/{len(seconds)}"

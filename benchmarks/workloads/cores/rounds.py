@@ -16,10 +16,21 @@ from benchmarks.workloads.cores.cases import Case
 from benchmarks.workloads.deep.running import modules_are_found
 from dni_async.errors import DniError
 
-__all__ = ["Cell", "Chosen", "Run", "measure_round"]
+__all__ = [
+    "SLACK",
+    "Bench",
+    "Cell",
+    "Chosen",
+    "Run",
+    "bench",
+    "measure_round",
+    "one_core_batch_s",
+    "seconds_to_goal",
+]
 
 Run = Mapping[str, Any]
 """A HeldRun as the JSON shows it."""
+SLACK = 0.005  # of accuracy: half a point
 EPOCHS = 2  # the first one warms up
 
 
@@ -76,6 +87,16 @@ class Cell:
         reasons = (each[name]["not_comparable"] for each in self.rounds for name in (OURS, arm))
         return next((reason for reason in reasons if reason), "")
 
+    def seconds(self, arm: str) -> list[float | None]:
+        """To quality, by seed; see seconds_to_goal."""
+        rate = self.rate(arm).median
+        return [seconds_to_goal(rate, each, is_ours=arm == OURS) for each in self.learnt]
+
+    def accuracy(self, arm: str) -> list[float]:
+        """In the end, by seed."""
+        name = "dni" if arm == OURS else "backprop"
+        return [each[name][-1][2] for each in self.learnt]
+
     def to_dict(self) -> dict[str, Any]:
         """As the JSON shows it."""
         factors = {arm: self.over(arm) for arm in self.arms if OURS in self.arms and arm != OURS}
@@ -92,6 +113,8 @@ class Cell:
                 arm: {
                     "samples_per_second": self.rate(arm).to_dict(),
                     "dni_over_it": told.to_dict() if (told := factors.get(arm)) else None,
+                    "seconds_to_quality": self.seconds(arm),
+                    "accuracy": self.accuracy(arm),
                 }
                 for arm in self.arms
             },
@@ -198,3 +221,16 @@ def _divisor(size: int, most: int) -> int:
 def one_core_batch_s(cell: Cell) -> float | None:
     """Seconds that one share of a core takes for a batch, where that was measured."""
     return cell.case.size / cell.rate(ONE_CORE).median if ONE_CORE in cell.arms else None
+
+
+def seconds_to_goal(rate: float, learnt: Mapping[str, Any], *, is_ours: bool) -> float | None:
+    """Training seconds until what backpropagation comes to in the end, less SLACK, is reached.
+
+    rate: samples per second; is_ours: of ours, else of a rival, which learns as backpropagation.
+    None where it is not reached.
+    """
+    goal = learnt["backprop"][-1][2] - SLACK
+    for number, epoch in enumerate(learnt["dni" if is_ours else "backprop"], 1):
+        if epoch[2] >= goal:
+            return float(number * learnt["num_samples"] / rate)
+    return None

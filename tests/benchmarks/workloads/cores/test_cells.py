@@ -9,8 +9,7 @@ import pytest
 
 from benchmarks.workloads.cores.cases import Case
 from benchmarks.workloads.cores.foretold import carry_on
-from benchmarks.workloads.cores.learning import seconds_to_goal
-from benchmarks.workloads.cores.rounds import Cell, Chosen
+from benchmarks.workloads.cores.rounds import Cell, Chosen, seconds_to_goal
 
 STAGE = {"forward_s": 0.5, "update_s": 0.5, "head_start_s": 0.0, "anchor_s": 0.0, "learn_s": 0.0}
 LINK = {

@@ -1,7 +1,7 @@
 """What checkpoints cost: the same run with and without them, pair after pair.
 
-``python -m benchmarks.checkpointing``. Wall time says what a user sees, processor time what was
-done; the latter is also good for a machine that others use.
+``python -m benchmarks.workloads.checkpointing``. Wall time says what a user sees, processor time
+what was done; the latter is also good for a machine that others use.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Row:
     test_accuracy: float
 
 
-@click.command("checkpointing")
+@click.command("workloads.checkpointing")
 @click.option("--data", default="mnist", show_default=True, help="As for dni-launch.")
 @click.option("--data-dir", help="As for dni-launch.")
 @click.option("--layers", default=4, show_default=True, help="As for dni-launch.")
