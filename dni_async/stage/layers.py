@@ -12,6 +12,7 @@ from torch import nn
 from dni_async.stage.autograd import pull_back, pull_through
 from dni_async.stage.dense import DenseLayers
 from dni_async.stage.draws import Draws
+from dni_async.stage.graphs.memory import laid_out_as
 from dni_async.stage.graphs.passes import Layers, Passes, is_reentrant
 from dni_async.stage.values import (
     Gradient,
@@ -51,7 +52,7 @@ class StageLayers:
 
     autocast: the dtype of matrix products (torch.autocast); None leaves them as they are.
     compiled: layers as torch.compile gives them, used for updates on batches of the first one's
-    shape; None: never. draws: see Passes.
+    shape; None: never. draws, puts_channels_last: see Passes.
     """
 
     def __init__(
@@ -62,10 +63,13 @@ class StageLayers:
         autocast: torch.dtype | None = None,
         compiled: Layers | None = None,
         draws: Draws | None = None,
+        puts_channels_last: bool = False,
     ) -> None:
         self.layers = layers
         self._has_below = has_below
-        self._passes = Passes(layers, autocast=autocast, draws=draws)
+        self._passes = Passes(
+            layers, autocast=autocast, draws=draws, puts_channels_last=puts_channels_last
+        )
         self._is_reentrant: bool | None = None  # until the first training forward with a graph
         self._gives_values: bool | None = None  # rather than one tensor; until the first
         self._compiled = compiled
@@ -192,7 +196,8 @@ class StageLayers:
         self, outputs: Hidden, gradient: Gradient, inputs: Hidden
     ) -> Sequence[torch.Tensor | None]:
         """No parameter gets a gradient; None where outputs do not depend on an input."""
-        leaves, ends, gradients = needing(inputs), needing(outputs), gradients_of(gradient)
+        leaves, ends = needing(inputs), needing(outputs)
+        gradients = gradients_of(laid_out_as(gradient, outputs))
         if not self._is_reentrant:
             return pull_through(ends, gradients, leaves)
         pull_back(ends, gradients)  # a checkpoint works for no part of the leaves alone
@@ -235,7 +240,7 @@ def _of_inputs(inputs: Hidden, found: Sequence[torch.Tensor | None]) -> Gradient
 def _pull_back_graph(kept: Kept, gradient: Gradient) -> Gradient | None:
     """Leave the gradients of a kept graph; the gradient of its inputs, if that is needed."""
     assert kept.outputs is not None
-    pull_back(needing(kept.outputs), gradients_of(gradient))
+    pull_back(needing(kept.outputs), gradients_of(laid_out_as(gradient, kept.outputs)))
     if not kept.needs_input_gradient:
         return None
     return _of_inputs(kept.inputs, [leaf.grad for leaf in needing(kept.inputs)])

@@ -12,6 +12,7 @@ from dni_async.stage.descent.rates import make_rate_factor
 from dni_async.stage.descent.updates import Updates
 from dni_async.stage.draws import Draws
 from dni_async.stage.dtypes import AUTOCAST_DTYPES
+from dni_async.stage.graphs.memory import lay_out, puts_channels_last
 from dni_async.stage.layers import StageLayers
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.stage import Stage
@@ -36,6 +37,8 @@ def make_stage(
     it compiles is made at the first batch; see compilation.warm_up. whole: the network that layers
     are a part of, for an optimizer of the user's own; None: layers are all.
     """
+    if puts_channels_last(config):
+        lay_out(layers)
     compiled = None
     if config.compile:
         compiled = compile_layers(layers, next(layers.parameters()).device)
@@ -57,5 +60,6 @@ def make_stage(
         autocast=AUTOCAST_DTYPES[config.dtype],
         compiled=compiled,
         draws=draws,
+        puts_channels_last=puts_channels_last(config),
     )
     return Stage(index, stage_layers, updates, loss=loss, checks_gradients=checks_gradients)

@@ -26,6 +26,7 @@ from dni_async.launcher.plan.choice import is_open
 from dni_async.launcher.plan.descriptors import allow_descriptors
 from dni_async.launcher.plan.devices import resolve_devices
 from dni_async.launcher.plan.listening import control_address, own_address, resolve_keys
+from dni_async.launcher.plan.memory import settle_memory_format
 from dni_async.launcher.plan.readouts import note_readouts
 from dni_async.launcher.plan.splitting import split_network
 from dni_async.launcher.plan.tasks import allow_tasks
@@ -203,9 +204,15 @@ def _planned(config: RunConfig, feed: Feed, tell: Callable[[str], None]) -> Plan
         plan.config, num_layers=num_layers, num_stages=plan.num_stages, cores=cores
     )
     whole = [(0, num_layers)]  # the stages are tried when they are chosen
+    ranges = whole if open_stages else layer_ranges
     tell("trying the stages on a few samples")
-    try_stages(plan.config, feed, whole if open_stages else layer_ranges, tried.output_shape)
-    return plan
+    settled = settle_memory_format(
+        plan.config,
+        facts,
+        plan.devices,
+        lambda config: try_stages(config, feed, ranges, tried.output_shape),
+    )
+    return dataclasses.replace(plan, config=settled)
 
 
 def _measured(config: RunConfig, tried: Tried) -> tuple[str, ...]:

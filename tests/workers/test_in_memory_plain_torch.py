@@ -62,6 +62,14 @@ def seed_draws(network: nn.Sequential, seed: int) -> Callable[[int], None]:
     return begin
 
 
+ORDERS = {"auto": torch.contiguous_format, "channels-last": torch.channels_last}
+
+
+def in_order(x: torch.Tensor, order: torch.memory_format) -> torch.Tensor:
+    """Images as a user would hand them to such a network; all else as it is."""
+    return x.contiguous(memory_format=order) if x.ndim == 4 else x
+
+
 def plainly_trained(
     config: RunConfig, optimizer: Callable[[Any], torch.optim.Optimizer], loss: Loss
 ) -> tuple[nn.Sequential, list[float]]:
@@ -69,6 +77,8 @@ def plainly_trained(
     inputs = Inputs.from_config(config)
     facts = inputs.facts
     network = build_network(config, facts.input_shape, facts.form.output_shape)
+    order = ORDERS[config.memory_format]
+    network.to(memory_format=order)  # type: ignore[call-overload]
     begin = seed_draws(network, config.seed)
     updates, losses = optimizer(network.parameters()), []
     for epoch in range(1, config.epochs + 1):
@@ -77,14 +87,14 @@ def plainly_trained(
             x, y = inputs.train_batch(epoch, index)
             begin((epoch - 1) * sum(inputs.num_batches) + index)
             updates.zero_grad()
-            loss(network(x), y).backward()  # type: ignore[no-untyped-call]
+            loss(network(in_order(x, order)), y).backward()  # type: ignore[no-untyped-call]
             updates.step()
         network.eval()
         with torch.no_grad():
             batches = [inputs.test_batch(index) for index in range(inputs.num_test_batches)]
             # Padding does not count; of numbers each sample does.
             counts = [len(y) if y.is_floating_point() else int((y >= 0).sum()) for _, y in batches]
-            means = [loss(network(x), y).item() for x, y in batches]
+            means = [loss(network(in_order(x, order)), y).item() for x, y in batches]
         losses.append(float(np.average(means, weights=counts)))
     return network, losses
 
@@ -106,8 +116,11 @@ CASES: dict[str, tuple[str, Callable[[Any], torch.optim.Optimizer]]] = {
 }
 
 
-@pytest.mark.parametrize("model", CASES)
-def test_lockstep_equals_torch_bit_for_bit(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("model", "memory_format"),
+    [*((model, "auto") for model in CASES), ("cnn", "channels-last"), ("vit", "channels-last")],
+)
+def test_lockstep_equals_torch_bit_for_bit(model: str, memory_format: str, tmp_path: Path) -> None:
     data = tmp_path / "data.npz"
     if model in ("tagger", "transformer"):
         write_sequences(data, tags=model == "tagger")
@@ -117,7 +130,7 @@ def test_lockstep_equals_torch_bit_for_bit(model: str, tmp_path: Path) -> None:
     settings = {
         "model": f"tests.plain_networks:{model}", "data": str(data), "optimizer": name,
         "lr": None if model == "cnn" else 3e-3, "batch_size": 16, "epochs": 3, "seed": 5,
-        "rule": "backprop",
+        "rule": "backprop", "memory_format": memory_format,
     }  # fmt: skip
     loss: Loss = by_position if model == "tagger" else functional.cross_entropy
     expected, losses = plainly_trained(RunConfig(**settings), optimizer, loss)  # type: ignore[arg-type]

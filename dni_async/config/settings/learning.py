@@ -19,6 +19,7 @@ from dni_async.config.setting import (
 __all__ = ["LearningSettings"]
 
 Dtype = Literal["fp32", "bf16"]
+MemoryFormat = Literal["auto", "contiguous", "channels-last"]
 OWN_FACTORY = "PACKAGE.MODULE:FACTORY"
 OWN_FUNCTION = "PACKAGE.MODULE:FUNCTION"
 
@@ -126,6 +127,13 @@ class LearningSettings:
         "bf16: matrix products in bfloat16 by autocast, in the baseline too; weights and updates "
         "stay fp32.",
         why="exact, and as fast on CPUs without bfloat16 units",
+    )
+    memory_format: MemoryFormat = setting(
+        "auto",
+        "Order in memory of the maps and weights of convolutions, in the baseline too, as "
+        "torch.contiguous_format and torch.channels_last have it. auto: channels-last on CPUs, "
+        "unless the rule is exact, the network does not take it or has no convolution of images.",
+        why="convolutions are 1.4 times as fast; exact rules equal a plain loop bit for bit",
     )
     compile: bool = setting(
         False,

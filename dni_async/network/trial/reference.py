@@ -15,6 +15,7 @@ from dni_async.network.split.parts import Chain
 from dni_async.network.split.whole import call_whole
 from dni_async.stage.autograd import pull_back
 from dni_async.stage.draws import Draws
+from dni_async.stage.graphs.memory import channels_last, lay_out
 from dni_async.stage.values import Values, each, gathered, tensors_of
 
 __all__ = ["Reference", "Undone"]
@@ -38,7 +39,17 @@ class Reference:
     what each child gave last, by its index, as far as it gave tensors and stands in one place.
     """
 
-    def __init__(self, network: nn.Sequential, draws: Draws, starts: Sequence[int]) -> None:
+    def __init__(
+        self,
+        network: nn.Sequential,
+        draws: Draws,
+        starts: Sequence[int],
+        *,
+        puts_channels_last: bool = False,
+    ) -> None:
+        if puts_channels_last:
+            lay_out(network)
+        self._puts_channels_last = puts_channels_last
         self.network: nn.Module = network
         self.outputs: dict[int, list[torch.Tensor]] = {}
         self._draws = draws
@@ -58,6 +69,8 @@ class Reference:
         self._at, self._batch_id = None, batch_id
         try:
             given = each(gathered(x), torch.Tensor.clone)
+            if self._puts_channels_last:
+                given = channels_last(given)
             with self._draws.apart(torch.device("cpu")):
                 result: Any = self._run(given.restored() if isinstance(given, Values) else given)
         except Exception as error:

@@ -10,6 +10,7 @@ import random
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -28,6 +29,7 @@ from dni_async.stage.descent.making import make_optimizer
 from dni_async.stage.descent.muon import tables_of
 from dni_async.stage.draws import Draws
 from dni_async.stage.dtypes import AUTOCAST_DTYPES, needs_samples
+from dni_async.stage.graphs.memory import puts_channels_last
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.readout import readout_of
 from dni_async.stage.own_state import load_trained
@@ -95,7 +97,8 @@ class _Trial:
         self._dtypes = [torch.float32, *filter(None, [self._autocast])]
         self._sizes: dict[tuple[int, int], torch.Size] = {}  # of a sample, by stage and value
         self._line = Line(make, ranges, config, loss)
-        self._reference = Reference(network, Draws(config.seed, 0, starts), starts)
+        self._referred = partial(Reference, puts_channels_last=puts_channels_last(config))
+        self._reference = self._referred(network, Draws(config.seed, 0, starts), starts)
         self._trace: Any = None
         self.has_sparse = False  # a gradient
         self._optimizer = make_optimizer(
@@ -144,7 +147,7 @@ class _Trial:
             raise ConfigError(self.words.not_loaded(error)) from error
         fresh.eval()
         whole.eval()
-        returned = Reference(fresh, Draws(0, 0, []), [])
+        returned = self._referred(fresh, Draws(0, 0, []), [])
         came_back = self._evaluated(returned, x)
         for index, hidden in enumerate(self._line.hidden):
             again = returned.outputs.get(self.words.last_child(index))

@@ -16,6 +16,7 @@ from torch import nn
 
 from dni_async.stage.draws import Draws
 from dni_async.stage.graphs.late import late_graph
+from dni_async.stage.graphs.memory import channels_last
 from dni_async.stage.values import Hidden, Values, address_of, each, gathered, needing, tensors_of
 from dni_async.stage.volatile import State, Volatile
 
@@ -30,15 +31,22 @@ class Passes:
     """Forward passes of layers.
 
     autocast: the dtype of matrix products; None leaves them as they are. draws: None leaves the
-    generators to whoever calls, and a replay draws anew.
+    generators to whoever calls, and a replay draws anew. puts_channels_last: the layers are given
+    maps so, as their weights are to be.
     """
 
     def __init__(
-        self, layers: nn.Sequential, *, autocast: torch.dtype | None, draws: Draws | None
+        self,
+        layers: nn.Sequential,
+        *,
+        autocast: torch.dtype | None,
+        draws: Draws | None,
+        puts_channels_last: bool = False,
     ) -> None:
         self._layers = layers
         self._autocast = autocast
         self._draws = draws
+        self._puts_channels_last = puts_channels_last
         self._volatile = Volatile(layers)
         self._states: dict[int, State] = {}
         self._seen: set[bool] = set()  # modes (training or not) that the layers ran in
@@ -64,6 +72,8 @@ class Passes:
         if keeps_state:
             self._states[batch_id] = self._volatile.state()
         given = self._safe(inputs)
+        if self._puts_channels_last:
+            given = channels_last(given)
         before = _versions(given)
         with ExitStack() as held:
             if self._autocast is not None:

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from dni_async import ConfigError
 from dni_async.config.run_config import RunConfig
 from dni_async.launcher.plan.plan import make_plan
+from tests import plain_networks
+from tests.workers.test_in_memory_plain_torch import write_images
 
 
 def test_where_workers_join_is_an_address_from_the_start() -> None:
@@ -70,3 +73,49 @@ def test_what_this_host_lacks_is_told_with_a_remedy(tmp_path: Path) -> None:
         joined = RunConfig(workers=("remote",), listen=address)
         with pytest.raises(ConfigError, match=rf"listen: {address} .* in use; take another port"):
             make_plan(joined)
+
+
+class Viewed(torch.nn.Flatten):
+    """As many write it, which asks for rows."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.view(len(x), -1)
+
+
+def viewed() -> torch.nn.Sequential:
+    network = plain_networks.cnn()
+    network[8].stride = (1, 1)
+    network[11], network[13] = Viewed(), torch.nn.Linear(8 * 4, plain_networks.NUM_CLASSES)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ({"model": "tests.plain_networks:cnn"}, "channels-last"),
+        ({"model": "tests.plain_networks:cnn", "memory_format": "contiguous"}, "contiguous"),
+        ({"model": "tests.plain_networks:cnn", "rule": "backprop"}, "contiguous"),
+        ({"model": "tests.launcher.plan.test_plan:viewed"}, "contiguous"),
+        ({}, "contiguous"),
+    ],
+    ids=["convolutions", "asked", "exact", "view", "mlp"],
+)
+def test_convolutions_are_channels_last_where_that_goes(
+    settings: dict[str, Any], found: str, tmp_path: Path
+) -> None:
+    write_images(tmp_path / "data.npz")
+    config = RunConfig(data=str(tmp_path / "data.npz"), batch_size=16, stages=2, **settings)
+    assert make_plan(config).config.memory_format == found
+
+
+def test_a_network_that_does_not_take_channels_last_is_told_of(tmp_path: Path) -> None:
+    write_images(tmp_path / "data.npz")
+    config = RunConfig(
+        data=str(tmp_path / "data.npz"),
+        model="tests.launcher.plan.test_plan:viewed",
+        memory_format="channels-last",
+        batch_size=16,
+        stages=2,
+    )
+    with pytest.raises(ConfigError, match=r"memory_format: the network does not take channels"):
+        make_plan(config)
