@@ -31,7 +31,7 @@ from dni_async.wire.messages import (
     TensorMeta,
 )
 from dni_async.wire.packing import pack
-from dni_async.wire.tensors import VIEW_BYTES, describe, from_buffer, to_buffer
+from dni_async.wire.tensors import VIEW_BYTES, as_it_lies, describe, from_buffer, to_buffer
 
 __all__ = ["Link", "open_inbox", "open_outbox"]
 
@@ -134,7 +134,7 @@ class Link:
     def _inline(self, tensor: torch.Tensor) -> tuple[TensorMeta, torch.Tensor]:
         """What to say of a tensor that goes in a frame, and what goes."""
         if self._omits_zeros and tensor.nbytes >= PACK_BYTES and tensor.is_floating_point():
-            packed = pack(tensor)
+            packed = pack(as_it_lies(tensor))
             if packed is not None:
                 return describe(tensor, PACKED), packed
         return describe(tensor), tensor

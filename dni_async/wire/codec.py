@@ -211,9 +211,9 @@ def _check_tensors(value: Any) -> tuple[TensorMeta, ...]:
 
 
 def _check_tensor(value: Any) -> TensorMeta:
-    if type(value) is not list or len(value) != 3:
-        raise WireError("a tensor needs [dtype, shape, place]")
-    dtype, shape, place = value
+    if type(value) is not list or len(value) != 4:
+        raise WireError("a tensor needs [dtype, shape, place, is_channels_last]")
+    dtype, shape, place, is_channels_last = value
     if type(dtype) is not str or dtype not in DTYPE_SIZES:
         raise WireError(f"unknown dtype {_show(dtype)}")
     sizes = () if shape == [] else _check_sizes(shape)
@@ -223,7 +223,9 @@ def _check_tensor(value: Any) -> TensorMeta:
     length = math.prod(max(size, 1) for size in sizes) * DTYPE_SIZES[dtype]
     if length > MAX_TENSOR_BYTES:
         raise WireError(f"tensor of {length} bytes, at most {MAX_TENSOR_BYTES}")
-    return TensorMeta(dtype, sizes, place)
+    if type(is_channels_last) is not bool or (is_channels_last and len(sizes) != 4):
+        raise WireError(f"{_show(is_channels_last)} is no order of {len(sizes)} dimensions")
+    return TensorMeta(dtype, sizes, place, is_channels_last)
 
 
 def _check_settings(value: Any) -> dict[str, Any]:

@@ -38,11 +38,13 @@ class TensorMeta:
 
     place INLINE: the bytes follow as the next raw frame. PACKED: so do they, without the zeros (see
     packing). place >= 0: they lie in that slot of the memory both ends map, and no frame follows.
+    is_channels_last: of maps [B, C, H, W] the bytes are in the order of [B, H, W, C].
     """
 
     dtype: str
     shape: tuple[int, ...]
     place: int = INLINE
+    is_channels_last: bool = False
 
 
 # --- data plane: between neighbouring stages -------------------------------------------------

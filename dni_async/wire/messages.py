@@ -114,7 +114,7 @@ __all__ = [
     "WorkerMessage",
 ]
 
-PROTOCOL = 8  # bumped whenever a message changes; both ends must agree
+PROTOCOL = 9  # bumped whenever a message changes; both ends must agree
 
 MAX_CREDITS = 8  # in one message
 DataMessage = (

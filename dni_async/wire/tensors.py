@@ -11,7 +11,17 @@ from dni_async.wire.codec import size_bytes
 from dni_async.wire.messages import INLINE, PACKED, TensorMeta
 from dni_async.wire.packing import unpack
 
-__all__ = ["VIEW_BYTES", "aligned", "describe", "from_buffer", "to_buffer", "torch_dtype"]
+__all__ = [
+    "VIEW_BYTES",
+    "aligned",
+    "as_it_lies",
+    "as_it_was",
+    "describe",
+    "from_buffer",
+    "shape_in_memory",
+    "to_buffer",
+    "torch_dtype",
+]
 
 _DTYPES: Final = {
     "float32": torch.float32,
@@ -43,7 +53,25 @@ def describe(tensor: torch.Tensor, place: int = INLINE) -> TensorMeta:
     name = _NAMES.get(tensor.dtype)
     if name is None:
         raise WireError(f"dtype {tensor.dtype} cannot be sent; can: {', '.join(_DTYPES)}")
-    return TensorMeta(name, tuple(tensor.shape), place)
+    return TensorMeta(name, tuple(tensor.shape), place, _is_channels_last(tensor))
+
+
+def as_it_lies(tensor: torch.Tensor) -> torch.Tensor:
+    """tensor row by row, or maps [B, C, H, W] that lie channels last as [B, H, W, C], uncopied."""
+    return tensor.permute(0, 2, 3, 1) if _is_channels_last(tensor) else tensor
+
+
+def shape_in_memory(meta: TensorMeta) -> tuple[int, ...]:
+    """What as_it_lies gave has this shape."""
+    if not meta.is_channels_last:
+        return meta.shape
+    batch, channels, height, width = meta.shape
+    return batch, height, width, channels
+
+
+def as_it_was(tensor: torch.Tensor, meta: TensorMeta) -> torch.Tensor:
+    """Of one that has shape_in_memory, the tensor that meta describes, uncopied."""
+    return tensor.permute(0, 3, 1, 2) if meta.is_channels_last else tensor
 
 
 def aligned(tensor: torch.Tensor) -> torch.Tensor:
@@ -56,11 +84,11 @@ def aligned(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def to_buffer(tensor: torch.Tensor) -> memoryview:
-    """The bytes of a CPU tensor, in row-major order; shares memory if it is contiguous.
+    """The bytes of a CPU tensor in the order that describe says; shares memory if they lie so.
 
     A shared buffer is frozen: the tensor must not change while the buffer is in use.
     """
-    dense = tensor.detach().contiguous()
+    dense = as_it_lies(tensor.detach()).contiguous()
     # A single row counts as contiguous whatever its stride, so view and reshape may keep that.
     flat = dense.as_strided((dense.numel(),), (1,))
     return flat.view(torch.uint8).numpy().data
@@ -71,12 +99,20 @@ def from_buffer(meta: TensorMeta, buffer: memoryview) -> torch.Tensor:
 
     Raises WireError when the length does not fit meta.
     """
+    shape = shape_in_memory(meta)
     if meta.place == PACKED:
-        return unpack(buffer, _DTYPES[meta.dtype], meta.shape)
+        return as_it_was(unpack(buffer, _DTYPES[meta.dtype], shape), meta)
     if buffer.nbytes != size_bytes(meta):
         raise WireError(f"buffer has {buffer.nbytes} bytes, needs {size_bytes(meta)}")
     if buffer.nbytes < VIEW_BYTES or buffer.readonly:
         buffer = memoryview(bytearray(buffer))
     if buffer.nbytes == 0:
         return torch.empty(meta.shape, dtype=_DTYPES[meta.dtype])
-    return torch.frombuffer(buffer, dtype=_DTYPES[meta.dtype]).view(meta.shape)
+    return as_it_was(torch.frombuffer(buffer, dtype=_DTYPES[meta.dtype]).view(shape), meta)
+
+
+def _is_channels_last(tensor: torch.Tensor) -> bool:
+    """Whether maps lie so and not row by row as well, as those of one channel do."""
+    if tensor.ndim != 4 or tensor.is_contiguous():
+        return False
+    return tensor.is_contiguous(memory_format=torch.channels_last)

@@ -60,11 +60,14 @@ SCALARS = (
     | st.floats(allow_nan=False)
     | st.text(max_size=20)
 )
-METAS = st.builds(
-    TensorMeta,
-    dtype=st.sampled_from(sorted(DTYPE_SIZES)),
-    shape=st.lists(st.integers(0, 4), max_size=MAX_DIMENSIONS).map(tuple),
-    place=st.integers(PACKED, 2) | st.just(2**31 - 1),
+METAS = st.lists(st.integers(0, 4), max_size=MAX_DIMENSIONS).flatmap(
+    lambda shape: st.builds(
+        TensorMeta,
+        dtype=st.sampled_from(sorted(DTYPE_SIZES)),
+        shape=st.just(tuple(shape)),
+        place=st.integers(PACKED, 2) | st.just(2**31 - 1),
+        is_channels_last=st.booleans() if len(shape) == 4 else st.just(False),
+    )
 )
 
 
@@ -210,9 +213,9 @@ TIMES = (
 )
 
 
-def test_protocol_8_stays_what_it_was() -> None:
+def test_protocol_9_stays_what_it_was() -> None:
     """Both ends must agree: whoever changes a message bumps PROTOCOL and this table."""
-    assert PROTOCOL == 8
+    assert PROTOCOL == 9
     table = [(t.__name__, " ".join(f.name for f in fields(t))) for t in MESSAGE_TYPES]
     assert table == [
         ("LinkHello", "run_id stage window"),
@@ -270,11 +273,11 @@ def test_protocol_8_stays_what_it_was() -> None:
             ),
         ),
     ]
-    assert encode(Credit("a", (5, 6))) == [b"\x94\x08\x06\xa1a\x92\x05\x06"]
+    assert encode(Credit("a", (5, 6))) == [b"\x94\x09\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
-        b"\x99\x08\x04\xa3run\x07\x03\xa5train\xc3\x92"
-        b"\x93\xa7float32\x92\x02\x03\xff"
-        b"\x93\xa5int64\x91\x02\xff\xa0"
+        b"\x99\x09\x04\xa3run\x07\x03\xa5train\xc3\x92"
+        b"\x94\xa7float32\x92\x02\x03\xff\xc2"
+        b"\x94\xa5int64\x91\x02\xff\xc2\xa0"
     )
 
 
@@ -391,54 +394,60 @@ BAD_FRAMES: dict[str, list[bytes]] = {
     "setting nested 1000 deep": [welcome({})[:-2] + b"\x81\xa1k" + nested(1000) + b"\xa0"],
     "tensors no list": [packed(GRADIENT, "run", 1, 1, True, {})],
     "tensors nil": [packed(GRADIENT, "run", 1, 1, True, None)],
-    "too many tensors": [gradient(*[["int64", [1], 0]] * (MAX_TENSORS + 1))],
+    "too many tensors": [gradient(*[["int64", [1], 0, False]] * (MAX_TENSORS + 1))],
     "tensor no list": [gradient("int64")],
     "tensor of two parts": [gradient(["int64", [1]])],
-    "tensor of four parts": [gradient(["int64", [1], -1, 0]), b"\0" * 8],
-    "unknown dtype": [gradient(["float80", [1], -1]), b"\0" * 8],
-    "dtype object": [gradient(["object", [1], -1]), b"\0" * 8],
-    "unhashable dtype": [gradient([["int64"], [1], -1]), b"\0" * 8],
-    "sizes nil": [gradient(["int64", None, -1]), b"\0" * 8],
-    "nine sizes": [gradient(["int64", [1] * 9, -1]), b"\0" * 8],
-    "sizes no list": [gradient(["int64", 1, -1]), b"\0" * 8],
-    "negative size": [gradient(["int64", [-1], -1]), b"\0" * 8],
-    "two negative sizes": [gradient(["int64", [-1, -1], -1]), b"\0" * 8],
-    "size true": [gradient(["int64", [True], -1]), b"\0" * 8],
-    "size 1.0": [gradient(["int64", [1.0], -1]), b"\0" * 8],
-    "size 2**64 - 1": [gradient(["int64", [2**64 - 1], -1])],
-    "bytes past 64 bits": [gradient(["int64", [2**32, 2**32, 2**32], -1]), b""],
-    "one byte too large": [gradient(["bfloat16", [MAX_TENSOR_BYTES // 2 + 1], 0])],
-    "empty, with sizes that torch refuses": [gradient(["int64", [0, MAX_INT, MAX_INT], -1]), b""],
-    "empty, with the empty size last": [gradient(["int64", [MAX_INT, MAX_INT, 0], -1]), b""],
-    "place -3": [gradient(["int64", [1], -3]), b"\0" * 8],
-    "packed, without its mask": [gradient(["int64", [1], -2]), b""],
-    "packed, with a value that the mask has not": [gradient(["int64", [1], -2]), b"\0" * 9],
-    "packed, without a value that it has": [gradient(["int8", [9], -2]), b"\x80\x80\1"],
-    "packed, with bits for no number": [gradient(["int8", [9], -2]), b"\x80\x40\1\1"],
-    "place 2**31": [gradient(["int64", [1], 2**31])],
-    "place false": [gradient(["int64", [1], False])],
-    "place nil": [gradient(["int64", [1], None])],
-    "tensor frame missing": [gradient(["int64", [1], -1])],
-    "tensor frame too many": [gradient(["int64", [1], -1]), b"\0" * 8, b"\0" * 8],
-    "tensor frame for a place": [gradient(["int64", [1], 0]), b"\0" * 8],
+    "tensor of three parts": [gradient(["int64", [1], -1]), b"\0" * 8],
+    "tensor of five parts": [gradient(["int64", [1], -1, False, 0]), b"\0" * 8],
+    "order 0": [gradient(["int64", [1, 1, 1, 1], -1, 0]), b"\0" * 8],
+    "channels last of three sizes": [gradient(["int64", [1, 1, 1], -1, True]), b"\0" * 8],
+    "unknown dtype": [gradient(["float80", [1], -1, False]), b"\0" * 8],
+    "dtype object": [gradient(["object", [1], -1, False]), b"\0" * 8],
+    "unhashable dtype": [gradient([["int64"], [1], -1, False]), b"\0" * 8],
+    "sizes nil": [gradient(["int64", None, -1, False]), b"\0" * 8],
+    "nine sizes": [gradient(["int64", [1] * 9, -1, False]), b"\0" * 8],
+    "sizes no list": [gradient(["int64", 1, -1, False]), b"\0" * 8],
+    "negative size": [gradient(["int64", [-1], -1, False]), b"\0" * 8],
+    "two negative sizes": [gradient(["int64", [-1, -1], -1, False]), b"\0" * 8],
+    "size true": [gradient(["int64", [True], -1, False]), b"\0" * 8],
+    "size 1.0": [gradient(["int64", [1.0], -1, False]), b"\0" * 8],
+    "size 2**64 - 1": [gradient(["int64", [2**64 - 1], -1, False])],
+    "bytes past 64 bits": [gradient(["int64", [2**32, 2**32, 2**32], -1, False]), b""],
+    "one byte too large": [gradient(["bfloat16", [MAX_TENSOR_BYTES // 2 + 1], 0, False])],
+    "empty, with sizes that torch refuses": [
+        gradient(["int64", [0, MAX_INT, MAX_INT], -1, False]),
+        b"",
+    ],
+    "empty, with the empty size last": [gradient(["int64", [MAX_INT, MAX_INT, 0], -1, False]), b""],
+    "place -3": [gradient(["int64", [1], -3, False]), b"\0" * 8],
+    "packed, without its mask": [gradient(["int64", [1], -2, False]), b""],
+    "packed, with a value that the mask has not": [gradient(["int64", [1], -2, False]), b"\0" * 9],
+    "packed, without a value that it has": [gradient(["int8", [9], -2, False]), b"\x80\x80\1"],
+    "packed, with bits for no number": [gradient(["int8", [9], -2, False]), b"\x80\x40\1\1"],
+    "place 2**31": [gradient(["int64", [1], 2**31, False])],
+    "place false": [gradient(["int64", [1], False, False])],
+    "place nil": [gradient(["int64", [1], None, False])],
+    "tensor frame missing": [gradient(["int64", [1], -1, False])],
+    "tensor frame too many": [gradient(["int64", [1], -1, False]), b"\0" * 8, b"\0" * 8],
+    "tensor frame for a place": [gradient(["int64", [1], 0, False]), b"\0" * 8],
     "credit for nothing": [packed(CREDIT, "run", [])],
     "credit for nine": [packed(CREDIT, "run", list(range(MAX_CREDITS + 1)))],
     "credit for one, not a list": [packed(CREDIT, "run", 1)],
     "credit for a truth": [packed(CREDIT, "run", [True])],
     "credit for less than nothing": [packed(CREDIT, "run", [-1])],
     "tensor frame for a bye": [packed(BYE, "run", 1), b""],
-    "tensor frame too short": [gradient(["int64", [1], -1]), b"\0" * 7],
-    "tensor frame too long": [gradient(["int64", [1], -1]), b"\0" * 9],
-    "tensor frame of another dtype": [gradient(["bfloat16", [1], -1]), b"\0" * 4],
-    "8 bits in the frame of 32": [gradient(["int8", [4], -1]), b"\0" * 16],
-    "32 bits in the frame of 8": [gradient(["float32", [4], -1]), b"\0" * 4],
+    "tensor frame too short": [gradient(["int64", [1], -1, False]), b"\0" * 7],
+    "tensor frame too long": [gradient(["int64", [1], -1, False]), b"\0" * 9],
+    "tensor frame of another dtype": [gradient(["bfloat16", [1], -1, False]), b"\0" * 4],
+    "8 bits in the frame of 32": [gradient(["int8", [4], -1, False]), b"\0" * 16],
+    "32 bits in the frame of 8": [gradient(["float32", [4], -1, False]), b"\0" * 4],
     "8 bits without their scales' frame": [
-        gradient(["int8", [2, 2], -1], ["float32", [2], -1]),
+        gradient(["int8", [2, 2], -1, False], ["float32", [2], -1, False]),
         b"\0" * 4,
     ],
     "unsigned words": [gradient(["uint16", [4], -1]), b"\0" * 8],
     "tensor frames swapped": [
-        gradient(["int64", [1], -1], ["int64", [2], -1]),
+        gradient(["int64", [1], -1, False], ["int64", [2], -1, False]),
         b"\0" * 16,
         b"\0" * 8,
     ],
@@ -482,20 +491,21 @@ def test_bad_frames_are_refused(frames: list[bytes]) -> None:
 
 def test_the_helpers_above_make_good_frames() -> None:
     """Else the cases above could be refused for the wrong reason."""
-    assert decode([gradient(["int64", [1], -1]), b"\0" * 8])
-    assert decode([gradient(["bfloat16", [MAX_TENSOR_BYTES // 2], 2**31 - 1])])
-    assert decode([gradient(["int64", [3, 0], -1]), b""])
-    assert decode([gradient(["int64", [3, 0], -2]), b""])
-    assert decode([gradient(["int64", [1], -2]), b"\0"])
-    assert decode([gradient(["int8", [9], -2]), b"\x80\x80\1\1"])
+    assert decode([gradient(["int64", [1], -1, False]), b"\0" * 8])
+    assert decode([gradient(["bfloat16", [MAX_TENSOR_BYTES // 2], 2**31 - 1, False])])
+    assert decode([gradient(["int64", [3, 0], -1, False]), b""])
+    assert decode([gradient(["int64", [3, 0], -2, False]), b""])
+    assert decode([gradient(["int64", [1], -2, False]), b"\0"])
+    assert decode([gradient(["int8", [9], -2, False]), b"\x80\x80\1\1"])
     assert decode([packed(PROGRESS, "run", 1, plain_counters(), [plain_point()] * MAX_POINTS, 0.5)])
     assert decode([packed(BYE, "run", MAX_INT)])
     assert decode([packed(CREDIT, "run", [MAX_INT] * MAX_CREDITS)])
     assert decode([packed(FAILED, "run", 1, "cpu", "", "x" * (MAX_HEADER_BYTES - 100))])
     assert decode([welcome({"a": None, "b": ["c"]}, [28, 28])])
     assert decode([packed(ACTIVE, "run", 1, 1, "train", False, [], "")])
-    assert decode([gradient(["int64", [], -1]), b"\0" * 8])
-    assert decode([gradient(*[["int64", [1], 0]] * MAX_TENSORS)])
+    assert decode([gradient(["int64", [], -1, False]), b"\0" * 8])
+    assert decode([gradient(["int64", [1, 1, 1, 1], -1, True]), b"\0" * 8])
+    assert decode([gradient(*[["int64", [1], 0, False]] * MAX_TENSORS)])
     assert decode([packed(MARKER, "run", "stop", 1, 7)])
 
 

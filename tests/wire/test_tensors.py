@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 from dni_async import WireError
 from dni_async.wire.codec import DTYPE_SIZES, size_bytes
 from dni_async.wire.messages import TensorMeta
-from dni_async.wire.tensors import VIEW_BYTES, describe, from_buffer, to_buffer, torch_dtype
+from dni_async.wire.tensors import (
+    VIEW_BYTES,
+    as_it_lies,
+    as_it_was,
+    describe,
+    from_buffer,
+    shape_in_memory,
+    to_buffer,
+    torch_dtype,
+)
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16,
           "float64": torch.float64, "complex64": torch.complex64, "int64": torch.int64,
@@ -43,7 +52,8 @@ def test_any_layout_in_memory_comes_back_as_the_same_numbers(
     tensor = numbers(DTYPES[name], *shape).permute(axes)[::step]
     buffer = to_buffer(tensor)
     meta = describe(tensor)
-    assert meta == TensorMeta(name, tuple(tensor.shape), -1)
+    assert meta == TensorMeta(name, tuple(tensor.shape), -1, meta.is_channels_last)
+    assert not (meta.is_channels_last and tensor.is_contiguous())
     assert buffer.format == "B"
     assert buffer.nbytes == size_bytes(meta)
     received = from_buffer(meta, buffer)
@@ -64,6 +74,24 @@ def test_single_rows_with_odd_strides(tensor: torch.Tensor) -> None:
     """torch calls them contiguous, yet cannot view them as bytes."""
     assert tensor.is_contiguous()
     assert torch.equal(from_buffer(describe(tensor), to_buffer(tensor)), tensor)
+
+
+def test_maps_that_lie_channels_last_share_their_memory_and_come_back_so() -> None:
+    maps = numbers(torch.float32, 2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    meta, buffer = describe(maps), to_buffer(maps)
+    assert meta == TensorMeta("float32", (2, 3, 4, 5), -1, is_channels_last=True)
+    assert buffer.nbytes == size_bytes(meta)
+    maps[1, 2, 3, 4] = 99
+    received = from_buffer(meta, buffer)
+    assert received.stride() == maps.stride()
+    assert torch.equal(received, maps)
+    assert torch.equal(as_it_was(as_it_lies(maps), meta), maps)
+    assert shape_in_memory(meta) == as_it_lies(maps).shape == (2, 4, 5, 3)
+
+
+def test_maps_of_one_channel_lie_either_way() -> None:
+    maps = numbers(torch.float32, 2, 1, 4, 5).contiguous(memory_format=torch.channels_last)
+    assert not describe(maps).is_channels_last
 
 
 def test_a_contiguous_tensor_shares_its_memory_with_the_buffer() -> None:

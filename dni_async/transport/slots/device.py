@@ -29,7 +29,7 @@ from dni_async.transport.slots.gpus import Gpus
 from dni_async.transport.slots.interface import check_slot
 from dni_async.transport.slots.peer import Peer, PeerGone
 from dni_async.wire.messages import TensorMeta
-from dni_async.wire.tensors import torch_dtype
+from dni_async.wire.tensors import as_it_lies, as_it_was, shape_in_memory, torch_dtype
 
 __all__ = ["Cuda", "DeviceMemory", "DeviceSlots", "memory_bytes", "stride_of"]
 
@@ -159,7 +159,8 @@ class DeviceSlots:
         Where that has gone, it is done. Raises OSError when it is stuck.
         """
         self._is_done(slot)
-        self._view(slot, tensor.dtype, tuple(tensor.shape)).copy_(tensor, non_blocking=True)
+        lying = as_it_lies(tensor)
+        self._view(slot, tensor.dtype, tuple(lying.shape)).copy_(lying, non_blocking=True)
         self._record(slot, tensor.device)
 
     def read(self, meta: TensorMeta, batch_id: int) -> torch.Tensor:
@@ -172,7 +173,8 @@ class DeviceSlots:
         if not self._is_done(meta.place):
             raise PeerGone(f"batch {batch_id}: the other end went before its tensor was there")
         # A tensor of its own each time: readers set requires_grad on it.
-        return self._view(meta.place, torch_dtype(meta), meta.shape).detach()
+        view = self._view(meta.place, torch_dtype(meta), shape_in_memory(meta))
+        return as_it_was(view.detach(), meta)
 
     def leave(self, slot: int) -> None:
         """This end has queued its last use of the slot."""

@@ -33,7 +33,7 @@ from dni_async.transport.slots.greeting import (
 )
 from dni_async.transport.slots.interface import check_slot
 from dni_async.wire.messages import TensorMeta
-from dni_async.wire.tensors import torch_dtype
+from dni_async.wire.tensors import as_it_lies, as_it_was, shape_in_memory, torch_dtype
 
 __all__ = [
     "HostOffer",
@@ -82,7 +82,8 @@ class HostSlots:
     def write(self, slot: int, batch_id: int, tensor: torch.Tensor) -> None:
         """Copy a tensor that fits into slot and tag it for batch_id."""
         _TAG.pack_into(self._map, slot * self._stride, batch_id)
-        self._view(slot, tensor.dtype, tuple(tensor.shape)).copy_(tensor)
+        lying = as_it_lies(tensor)
+        self._view(slot, tensor.dtype, tuple(lying.shape)).copy_(lying)
 
     def read(self, meta: TensorMeta, batch_id: int) -> torch.Tensor:
         """The tensor in the slot that meta names, as a view.
@@ -95,7 +96,8 @@ class HostSlots:
         if tag != batch_id:
             raise LinkError(f"slot {meta.place} is tagged for batch {tag}, not {batch_id}")
         # A tensor of its own each time: readers set requires_grad on it.
-        return self._view(meta.place, torch_dtype(meta), meta.shape).detach()
+        view = self._view(meta.place, torch_dtype(meta), shape_in_memory(meta))
+        return as_it_was(view.detach(), meta)
 
     def leave(self, slot: int) -> None:
         """This end is done with the slot; here a credit says all there is to say."""
