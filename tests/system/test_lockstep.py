@@ -112,12 +112,16 @@ def test_lockstep_equals_plain_backpropagation_for_sequences(
     assert losses == [(epoch.train_loss, epoch.test_loss) for epoch in expected]
 
 
-@pytest.mark.parametrize("model", ["cnn", "residual"])
+@pytest.mark.parametrize(
+    ("model", "memory_format"),
+    [("cnn", "contiguous"), ("cnn", "channels-last"), ("residual", "contiguous")],
+)
 def test_lockstep_equals_plain_backpropagation_for_named_networks(
-    launch: Callable[..., Launch], as_in_a_worker: None, model: str
+    launch: Callable[..., Launch], as_in_a_worker: None, model: str, memory_format: str
 ) -> None:
     settings = {"model": model, "layers": 4, "width": 8, "norm": "batch", "epochs": 2}
-    flags = [f"--{name}={value}" for name, value in settings.items()]
+    settings |= {"memory_format": memory_format}
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
     run = launch(*flags, "--rule=backprop", "--no-baseline", "--threads-per-worker=1")
     network, _ = train_plainly(RunConfig(rule="backprop", **settings))  # type: ignore[arg-type]
     assert run.end() == 0, run.output
