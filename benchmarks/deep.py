@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -48,13 +48,15 @@ FEW = (512, 8)  # enough for a period of anchors
 class Laboratory:
     """Entries, the data that they share, and how they are trained.
 
-    jobs: processes in which entries are trained in order; 0: by real workers.
+    jobs: processes in which entries are trained in order; 0: by real workers. chosen: what came of
+    the first seed while a rate was chosen, by entry and rate.
     """
 
     entries: list[Entry]
     folder: Path
     jobs: int
     console: Console
+    chosen: dict[tuple[str, float], dict[str, Any]] = field(default_factory=dict)
 
     def train(self, orders: Sequence[Order]) -> Iterator[tuple[Entry, dict[str, Any]]]:
         """Each entry with what came of it; says so."""
@@ -86,15 +88,23 @@ class Laboratory:
             assert config.lr is not None
             failed = "failed" in result
             entry.grid[config.lr] = float("inf") if failed else entry.row.quality.of(result)
+            self.chosen[entry.name, config.lr] = result
 
     def measure(self, seed: int, held_out: HeldOut) -> None:
-        """A seed of every entry, each time beginning with the next one."""
+        """A seed of every entry, each time beginning with the next one.
+
+        What has been trained in order to choose a rate, on the same samples, is not trained again.
+        """
+        known = self.chosen if self.jobs and seed == 0 and held_out == "tuning" else {}
+        entries = [each for each in rotated(self.entries, seed) if not each.failed]
         orders = [
             (each, each.config(seed, each.lr, self.data(each.row, held_out)))
-            for each in rotated(self.entries, seed)
-            if not each.failed
+            for each in entries
+            if (each.name, each.lr) not in known
         ]
-        for entry, result in self.train(orders):
+        done = {entry.name: result for entry, result in self.train(orders)}
+        for entry in entries:
+            result = done.get(entry.name) or known[entry.name, entry.lr]
             if "failed" in result:
                 entry.failed = result["failed"]
             else:

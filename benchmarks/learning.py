@@ -96,6 +96,7 @@ RULE_SETTINGS = (
     "rule",
     "targets",
     "anchor_every",
+    "late_gradients",
     "synthesizer",
     "synthesizer_lr",
     "synthesizer_layers",

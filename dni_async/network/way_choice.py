@@ -3,7 +3,7 @@
 By the shape of the activation and by what is above, without being told: a critic that reads outputs
 off an activation pays for features that the layers above may be deaf to, and a readout of the
 network's own pays for what it can see. It is taken where it costs no more than the critic would
-whose place it takes; docs/decisions/0119 has the measurements.
+whose place it takes; docs/decisions/0119 and 0125 have the measurements.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ __all__ = ["chosen_way", "copier"]
 
 SHARE: Final = 0.1
 """Of the next layer's products: so many a critic of images may take, however large they are."""
+SHARE_ON_FEW: Final = 1.1
+"""As many on so few places as there are regions: a copy of the next layer too."""
 
 
 def copier(
@@ -75,11 +77,13 @@ def _cheap_way(above: Above, shape: Shape, regions: int) -> Way | None:
         way = above.readout(shape)
         least = 0 if above.num_places else 1  # a readout that reads every value is what a critic is
         return way if way is not None and way.products <= most - least else None
-    limit = max(most, SHARE * above.next_products(shape))
+    few, of_next = regions, above.next_products(shape)
     while True:
         way = above.way(shape, regions=regions)
-        if way is not None and way.products <= limit and not _is_critic(way, shape, most):
-            return way
+        if way is not None:
+            share = SHARE_ON_FEW if (way.regions or max(shape[1:])) <= few else SHARE
+            if way.products <= max(most, share * of_next) and not _is_critic(way, shape, most):
+                return way
         if regions < 2:
             return None
         regions //= 2

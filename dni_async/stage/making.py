@@ -53,6 +53,7 @@ def make_stage(
         rate_factor=make_rate_factor(config, num_batches),
         accumulate=config.accumulate,
         clip_norm=config.clip_norm,
+        foretells=_updates_of_a_batch(config),
     )
     stage_layers = StageLayers(
         layers,
@@ -63,3 +64,11 @@ def make_stage(
         puts_channels_last=puts_channels_last(config),
     )
     return Stage(index, stage_layers, updates, loss=loss, checks_gradients=checks_gradients)
+
+
+def _updates_of_a_batch(config: RunConfig) -> float:
+    """For Updates.ahead: 0 where no update waits for a late gradient, or it is not to be used."""
+    traits = config.rule_traits
+    if not config.foretell_weights or traits.is_exact or not traits.waits_for_gradients:
+        return 0.0
+    return config.update_probability / config.accumulate

@@ -73,24 +73,26 @@ class Stage:
         keeps_graph: hold the graph for update; else hold the inputs alone, which update replays.
         keeps_inputs: hold the inputs beyond the update, for carry_back. is_late: other updates
         come before this batch's, whose graph then goes through the weights of that time; where
-        graphs cannot wait, the inputs alone are held.
+        graphs cannot wait, the inputs alone are held. Each batch that is kept comes to an update
+        before this one's does; see Updates.ahead.
         """
         inputs = gathered(inputs)
         if keeps_inputs:
             self._carried[batch_id] = each(inputs, torch.Tensor.detach)
-        if not keeps_graph or (is_late and not self._layers.keeps_late_graphs):
-            kept, activation = self._layers.preview(
-                batch_id, inputs, needs_input_gradient=needs_input_gradient
-            )
-        else:
-            kept = self._layers.forward(
-                batch_id,
-                inputs,
-                needs_input_gradient=needs_input_gradient,
-                keeps_state=keeps_inputs,
-                is_late=is_late,
-            )
-            activation = kept.activation
+        with self.updates.ahead(len(self._kept)):
+            if not keeps_graph or (is_late and not self._layers.keeps_late_graphs):
+                kept, activation = self._layers.preview(
+                    batch_id, inputs, needs_input_gradient=needs_input_gradient
+                )
+            else:
+                kept = self._layers.forward(
+                    batch_id,
+                    inputs,
+                    needs_input_gradient=needs_input_gradient,
+                    keeps_state=keeps_inputs,
+                    is_late=is_late,
+                )
+                activation = kept.activation
         self._kept[batch_id] = kept
         return activation
 

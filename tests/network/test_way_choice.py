@@ -50,7 +50,8 @@ SPEAKING = nn.Sequential(nn.Embedding(5000, 8), nn.Linear(8, 5000))
         (IMAGES, 4, (8, 16, 16), LABELS, {"synthesizer_pool": 0}, 0),  # on all of them it is dear
         (IMAGES, 4, (8, 16, 16), LABELS, {"synthesizer_pool": 16}, 2),  # half of them, then
         (POOLED, 1, (4, 8, 8), LABELS, {}, 2),  # which only one region goes through cheaply
-        (POOLED, 2, (8, 4, 4), LABELS, {}, 1),
+        (POOLED, 2, (8, 4, 4), LABELS, {}, 2),  # on so few places a copy of a layer may be had
+        (POOLED, 2, (8, 4, 4), LABELS, {"synthesizer_pool": 2}, 1),
         (POOLED, 3, (8, 1, 1), LABELS, {}, 1),  # a map of one place is one of the readout's
         (IMAGES, 6, (16,), LABELS, {}, 0),  # a row of numbers: the critic is as much
         (POSITIONS, 1, (7, 8), OF_POSITIONS, {}, 2),  # norm and logits

@@ -77,6 +77,12 @@ class RuleSettings:
         "forward left; replay, with those of a second forward, which takes less memory.",
         why="a product of four is saved, and neither learns better throughout (0121)",
     )
+    foretell_weights: bool = setting(
+        True,
+        "Where updates wait for true gradients that are late (fdg): run batches forward with the "
+        "weights that the last update foretells for when the gradient comes.",
+        why="most of what the delay costs is won back, with every optimizer (0125)",
+    )
     unlock: Unlock = setting(
         "update",
         "What no stage waits for: update is gradients; forward, inputs too, which every stage "

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import nn
 
 from dni_async.stage.descent.accumulation import Accumulated
+from dni_async.stage.descent.foretold import Foretold
 from dni_async.stage.descent.optimizers import Memory, Optimizer, clip_gradients
 from dni_async.stage.descent.rates import RateFactor
 
@@ -17,7 +20,8 @@ class Updates:
 
     rate_factor: multiplies the optimizer's rate, by update. accumulate: how many batches' mean
     gradient makes one update. clip_norm: the most that the norm of all the layers' gradients
-    together may be (torch.nn.utils.clip_grad_norm_).
+    together may be (torch.nn.utils.clip_grad_norm_). foretells: how many
+    updates a batch comes to, for ahead; with 0 it does nothing.
     """
 
     def __init__(
@@ -28,6 +32,7 @@ class Updates:
         rate_factor: RateFactor | None = None,
         accumulate: int = 1,
         clip_norm: float | None = None,
+        foretells: float = 0.0,
     ) -> None:
         self.named_parameters = list(layers.named_parameters())
         self._parameters = [parameter for _, parameter in self.named_parameters]
@@ -35,8 +40,16 @@ class Updates:
         self._rate, self._rate_factor = optimizer.lr, rate_factor
         self._clip_norm = clip_norm
         self.accumulated = Accumulated(accumulate) if accumulate > 1 else None
+        self._foretold = Foretold(self._parameters) if foretells else None
+        self._foretells = foretells
         self.version = 0
         self.scheduled = 0
+
+    def ahead(self, num_batches: int) -> AbstractContextManager[None]:
+        """Around a forward with the weights that are foretold for so many batches on."""
+        if self._foretold is None:
+            return nullcontext()
+        return self._foretold.ahead(num_batches * self._foretells)
 
     def apply(self, *, rate: float = 1.0, is_scheduled: bool = True) -> None:
         """Update the parameters with the gradients in them, or gather those.
@@ -52,6 +65,8 @@ class Updates:
         if self._rate_factor is not None:
             factor *= self._rate_factor(self.scheduled)
         self._optimizer.lr = self._rate * factor
+        if self._foretold is not None:
+            self._foretold.note()
         self._optimizer.update()
         self.version += 1
         self.scheduled += is_scheduled
