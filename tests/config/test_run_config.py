@@ -34,6 +34,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "data_dir": st.none() | st.text(),
     "anchor_every": st.integers(0, 2**31),
     "anchor_updates": st.booleans(),
+    "foretell_weights": st.booleans(),
     "early_stop": st.just(False),
     "optimizer": st.sampled_from(["sgd", "adam", "adamw", "muon", "torch.optim:NAdam"]),
     "lr_schedule": st.sampled_from(["constant", "linear", "cosine", "step", "my.own:schedule"]),
