@@ -17,8 +17,9 @@ from dni_async.errors import ConfigError
 from dni_async.files.checkpoint import prune
 from dni_async.launcher.coordination.coordinator import train_decoupled
 from dni_async.launcher.interruption import Interrupted, LastSteps, before_leaving
-from dni_async.launcher.jobs.balance import balance, needs_balance
+from dni_async.launcher.jobs.balance import needs_balance
 from dni_async.launcher.jobs.baseline_process import baseline_result, train_baseline
+from dni_async.launcher.jobs.settling import with_rule, with_stages
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.monitoring.headline import headline
 from dni_async.launcher.monitoring.live.screen import live_display
@@ -26,7 +27,6 @@ from dni_async.launcher.monitoring.watchers import WatchedDisplay, open_watchers
 from dni_async.launcher.plan.host.asking import ask_host
 from dni_async.launcher.plan.plan import Plan, make_plan, regrouped
 from dni_async.launcher.plan.room import check_room
-from dni_async.launcher.plan.trial import try_regrouped
 from dni_async.launcher.report.building import build_report, decoupled_result
 from dni_async.launcher.report.comparison import ALL_THREADS, ONE_THREAD
 from dni_async.launcher.report.results import RunResult
@@ -36,7 +36,13 @@ from dni_async.launcher.run_folder.best import forget_later
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.merging import merge_spans
 from dni_async.launcher.run_folder.model import join_model
-from dni_async.launcher.run_folder.resume import Resumption, find_resumption, stage_files
+from dni_async.launcher.run_folder.resume import (
+    Resumption,
+    as_chosen,
+    find_resumption,
+    kept_choice,
+    stage_files,
+)
 from dni_async.launcher.run_folder.returned import disagreement, trained_figures
 from dni_async.launcher.run_folder.trust import check_contents
 
@@ -80,7 +86,9 @@ def run(
             display.note(note)
         if not resume:
             folder.check_free(overwrite=overwrite)
-        plan = make_plan(config, display.waiting)
+            plan = with_rule(make_plan(config, display.waiting), display)
+        else:
+            plan = make_plan(as_chosen(config, folder.path), display.waiting)
         _check_profiled_stage(plan)
         check_room(plan, folder.path)
         with open_watchers(plan.config, folder.tensorboard) as watchers:
@@ -89,7 +97,7 @@ def run(
             if resume:
                 plan, resumption = _resume(plan, folder, display)
             else:
-                folder.create(plan.config.to_toml())
+                folder.create(plan.config.to_toml(), plan.choice)
             _make_room(plan.config, folder)
             watched = WatchedDisplay(display, watchers.all)
             return _Run(plan, folder, watched, cluster, report_copy).carry_out(
@@ -167,12 +175,8 @@ class _Run:
         if needs_balance(self.plan) and (
             resumption is None or not resumption.keeps_stages(self.plan)
         ):
-            display.waiting("measuring how long each layer takes")
-            self.plan, sentence = balance(self.plan)
-            plan = self.plan
-            try_regrouped(plan.config, plan.layer_ranges, plan.output_shape, plan.form)
-            _check_profiled_stage(plan)
-            display.note(sentence)
+            self.plan = with_stages(self.plan, display)
+            _check_profiled_stage(self.plan)
         display.lay_out(self.plan)
         for note in (headline(self.plan, self._folder.path), *self.plan.notes, *notes):
             display.note(note)
@@ -306,6 +310,7 @@ def _resume(plan: Plan, folder: RunFolder, display: Display) -> tuple[Plan, Resu
         resumption = find_resumption(plan, folder, note)
         if resumption.keeps_stages(plan):
             plan = regrouped(plan, resumption.ranges())
+        plan = dataclasses.replace(plan, choice=kept_choice(folder.path))
         folder.reopen(plan.config.to_toml(), resumption.metrics)
     except BaseException:
         folder.close()

@@ -46,6 +46,7 @@ WORKERS = {
     "joining": "startup worker | addresses errors system transport wire",
     "worker": "startup training | errors system transport wire",
     "in_memory": "reporting startup training | config data errors network transport wire",
+    "probe": "in_memory startup | config data errors system wire",
     "training": "reporting saving startup | decisions errors files stage transport wire",
     "saving": "reporting startup | decisions errors files network system stage wire",
     "reporting": "startup | decisions errors files seeding stage synthesizers system transport"
@@ -120,7 +121,7 @@ ONLY_IN = {
     "cloudpickle": "dni_async/config/given.py",  # the caller's own; see docs/decisions/0040
     "ray": "launcher/places/ray/cluster.py launcher/monitoring/ray_metrics.py",
     "subprocess": "launcher/places/ray/actor.py launcher/places/local.py launcher/places/server.py"
-    " launcher/jobs/baseline_process.py",
+    " launcher/places/talk.py launcher/jobs/baseline_process.py",
     "click": "launcher/cli.py launcher/commands/ launcher/doctor/cli.py workers/__main__.py",
     "rich": "launcher/",
     "IPython": "launcher/monitoring/live/notebook.py",

@@ -20,7 +20,7 @@ from dni_async.config.own_loss import taken_by
 from dni_async.config.settings import RESUMABLE, SETTINGS, Settings
 from dni_async.config.target_form import Taken
 from dni_async.decisions.goal import LOSS, Goal
-from dni_async.decisions.rules import RULE_MEMBERS, RULES, Rule, Traits, traits_of
+from dni_async.decisions.rules import RULE_MEMBERS, Rule, Traits, built_in, traits_of
 from dni_async.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -48,7 +48,7 @@ class RunConfig(Settings):
         for name, each in SETTINGS.items():
             each.check(getattr(self, name))
         check_together(self)
-        if self.rule in RULES:
+        if built_in(self.rule) is not None:
             check_with_rule(self, self.rule_traits)
 
     def make_rule(self) -> Rule:
@@ -56,8 +56,9 @@ class RunConfig(Settings):
 
         Raises ConfigError when that is no rule, or does not go with the other settings.
         """
-        if self.rule in RULES:
-            return RULES[self.rule].made(self)
+        named = built_in(self.rule)
+        if named is not None:
+            return named.made(self)
         rule = cast("Rule", make_extension("rule", self.rule, RULE_MEMBERS, self))
         check_with_rule(self, traits_of(rule))
         return rule

@@ -21,6 +21,7 @@ __all__ = [
     "PART",
     "PROFILE",
     "REPORT",
+    "RULE",
     "RUN_EVENTS",
     "TENSORBOARD",
     "TRACE",
@@ -47,6 +48,7 @@ REPORT: Final = "report.json"
 MODEL: Final = "model.safetensors"
 MODEL_STATE: Final = "model-state.safetensors"
 TRACE: Final = "trace.json"
+RULE: Final = "rule.json"  # how it was chosen, of a run that left it open
 INVITATION: Final = "invitation"  # how others join, while the run lasts
 CHECKPOINTS: Final = "checkpoints"  # a folder, as are those that follow
 LOGS: Final = "logs"
@@ -59,7 +61,7 @@ WANDB_ID: Final = "wandb.json"
 WANDB: Final = "wandb"  # a folder again
 OF_RUN: Final = (
     CONFIG, METRICS, REPORT, MODEL, MODEL_STATE, TRACE, CHECKPOINTS, LOGS, PROFILE, EVENTS,
-    WEIGHTS, TENSORBOARD, MLFLOW, WANDB_ID, WANDB, INVITATION,
+    WEIGHTS, TENSORBOARD, MLFLOW, WANDB_ID, WANDB, INVITATION, RULE,
 )  # fmt: skip
 
 RUN_EVENTS: Final = "run.jsonl"  # beside those of the stages: what the launcher decided

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
@@ -18,8 +19,8 @@ TIMEOUT_S = 120.0
 
 
 def needs_balance(plan: Plan) -> bool:
-    """Whether there is a choice to make by measuring; see plan.choice."""
-    return is_open(
+    """Whether there is a choice to make by measuring, and has yet to be made; see plan.choice."""
+    return not plan.is_measured and is_open(
         plan.config, num_layers=plan.num_layers, num_stages=plan.num_stages, cores=plan.cores
     )
 
@@ -53,7 +54,7 @@ def balance(plan: Plan) -> tuple[Plan, str]:
         ranges = balance_layers(costs, plan.num_stages, returns_all=returns_all)
         stage_s = stage_seconds(costs, ranges, returns_all=returns_all)
         sentence += f"; balanced into stages {_ms(stage_s)}"
-    return regrouped(plan, ranges), sentence
+    return dataclasses.replace(regrouped(plan, ranges), is_measured=True), sentence
 
 
 def _returns_all(plan: Plan) -> bool:

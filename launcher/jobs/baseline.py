@@ -25,7 +25,6 @@ from dni_async.data.feed import Feed
 from dni_async.data.opening import open_feed
 from dni_async.decisions.curve import Curve, updates_between_points
 from dni_async.decisions.goal import Outlook
-from dni_async.launcher.places.answers import keep_for_answers
 from dni_async.launcher.report.results import EpochResult
 from dni_async.network.building import build_network, layer_starts
 from dni_async.stage.compilation import warm_up
@@ -37,6 +36,7 @@ from dni_async.stage.stage import Stage
 from dni_async.stage.threads import prepare_torch
 from dni_async.stage.values import Hidden, each, gathered
 from dni_async.system import output
+from dni_async.system.answers import keep_for_answers
 from dni_async.system.machine import die_with_parent, name_process
 from dni_async.wire.points import Point
 

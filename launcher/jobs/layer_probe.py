@@ -17,10 +17,10 @@ from dni_async.config.run_config import RunConfig
 from dni_async.config.target_form import TargetForm
 from dni_async.data.opening import open_feed
 from dni_async.launcher.jobs.layer_costs import layer_costs
-from dni_async.launcher.places.answers import keep_for_answers
 from dni_async.network.building import build_network
 from dni_async.stage.losses.catalog import run_loss
 from dni_async.stage.threads import prepare_torch
+from dni_async.system.answers import keep_for_answers
 
 __all__ = ["main"]
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from dni_async.config.extensions import find_callable, is_extension
 from dni_async.config.meant import did_you_mean_file
@@ -18,7 +19,7 @@ from dni_async.config.run_config import RunConfig
 from dni_async.config.target_form import TargetForm
 from dni_async.data.feed import DataFacts, Feed
 from dni_async.data.opening import open_feed
-from dni_async.decisions.rules import Traits
+from dni_async.decisions.rules import AUTO, Traits
 from dni_async.errors import ConfigError
 from dni_async.files.homes import own_path
 from dni_async.files.weights import WeightsForm, merged
@@ -55,7 +56,8 @@ class Plan:
     what each holds. layer_ranges: half-open, one for each stage; devices and hosts ("local" or
     "remote") likewise.
     load: processes that wanted a core before the run, on average over a minute. notes: what the
-    user should know before it starts.
+    user should know before it starts. is_measured: what layers take has told where to cut. choice:
+    how its rule was chosen, where that was left open; as report.json has it.
     """
 
     config: RunConfig
@@ -76,6 +78,8 @@ class Plan:
     load: float
     threads_per_worker: int
     notes: tuple[str, ...] = ()
+    is_measured: bool = False
+    choice: Mapping[str, Any] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -167,7 +171,8 @@ def _planned(config: RunConfig, feed: Feed, tell: Callable[[str], None]) -> Plan
         find_callable("synthesizer", config.synthesizer)
     layer_ranges = split_layers(num_layers, config.num_stages)
     notes += try_optimizer(config, feed)
-    notes += note_readouts(config, feed, layer_ranges, tried.output_shape)
+    if config.rule != AUTO:  # else when that is chosen
+        notes += note_readouts(config, feed, layer_ranges, tried.output_shape)
     allow_descriptors(len(layer_ranges))
     allow_tasks(len(layer_ranges))
     devices = resolve_devices(config.devices)

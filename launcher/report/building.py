@@ -66,7 +66,7 @@ def build_report(
         "runs": rows,
         "comparison": comparison,
         "speedup": _speedup(runs, comparison["baselines"]),
-    }
+    } | ({} if plan.choice is None else {"rule_choice": dict(plan.choice)})
 
 
 def _environment(plan: Plan) -> dict[str, Any]:

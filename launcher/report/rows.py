@@ -11,6 +11,7 @@ __all__ = [
     "LINK_COLUMNS",
     "best_lines",
     "boundary_rows",
+    "choice_lines",
     "chosen_figure",
     "chosen_metric",
     "figure_text",
@@ -229,6 +230,12 @@ def best_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         f"{best['epoch']}, in {best['folder']}; dni_async.load(RUN_DIR, best=True) gives it"
         for best in kept
     ]
+
+
+def choice_lines(report: Mapping[str, Any]) -> list[str]:
+    """How the rule was chosen, where that was left open."""
+    choice = report.get("rule_choice")
+    return [] if choice is None else [choice["sentence"]]
 
 
 def stop_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -176,6 +176,19 @@ _RUN: Final = {
     "links?": [_LINK],
     "workers": [_WORKER],
 }
+_CHOICE: Final = {
+    "taken": _TEXT,
+    "sentence": _TEXT,
+    "candidates": [
+        {
+            "name": _TEXT,
+            "updates": _COUNT,
+            "losses": [_or_none(_SCORE)],
+            "ms_per_update": _or_none(_AMOUNT),
+            "failed": _or_none(_TEXT),
+        }
+    ],
+}
 _REPORT: Final = {
     "status": _TEXT,
     "config": {
@@ -205,6 +218,7 @@ _REPORT: Final = {
         "input_shape?": [_SOME],
     },
     "runs": [_RUN],
+    "rule_choice?": _CHOICE,
     "comparison?": _COMPARISON,
     "speedup": _or_none(
         _Kind(

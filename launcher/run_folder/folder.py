@@ -64,8 +64,10 @@ class RunFolder:
             )
         check_places(self.path)
 
-    def create(self, config_toml: str) -> None:
+    def create(self, config_toml: str, choice: Mapping[str, Any] | None = None) -> None:
         """Make the folder, clear an earlier run's files out of it, write the configuration.
+
+        choice: how its rule was chosen, where that was left open.
 
         Raises ConfigError when the place cannot be written to.
         """
@@ -79,6 +81,8 @@ class RunFolder:
             self.logs.mkdir()
             self.weights.mkdir()
             (self.path / names.CONFIG).write_text(config_toml, encoding="utf-8")
+            if choice is not None:
+                (self.path / names.RULE).write_text(json.dumps(choice), encoding="utf-8")
             self._metrics = (self.path / names.METRICS).open("w", encoding="utf-8")
         except OSError as error:
             self._release()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dni_async.config.run_config import RunConfig, read_toml
+from dni_async.decisions.rules import AUTO
 from dni_async.errors import CheckpointError, ConfigError
 from dni_async.files import names
 from dni_async.files.checkpoint import Manifest, find_newest, seal
@@ -22,9 +23,17 @@ from dni_async.launcher.run_folder.unsealed import unsealed, untold
 from dni_async.wire.foreign_text import parsed
 from dni_async.wire.messages import BoundaryEpoch
 
-__all__ = ["Resumption", "find_resumption", "identity", "stage_files"]
+__all__ = [
+    "Resumption",
+    "as_chosen",
+    "find_resumption",
+    "identity",
+    "kept_choice",
+    "stage_files",
+]
 
 MAX_METRICS_BYTES = 2**30
+MAX_CHOICE_BYTES = 2**20
 _NOT_OURS = (AttributeError, KeyError, TypeError, ValueError)  # what lines of others lead to
 
 
@@ -54,6 +63,38 @@ class Resumption:
     def ranges(self) -> list[tuple[int, int]]:
         """The layers of each stage as they were."""
         return [(shard.first_layer, shard.end_layer) for shard in self.manifest.shards]
+
+
+def kept_choice(folder: Path) -> dict[str, Any] | None:
+    """How the rule of the run in folder was chosen; None where it was asked for.
+
+    Raises CheckpointError for a file that no run writes.
+    """
+    path = folder / names.RULE
+    if not path.is_file():
+        return None
+    try:
+        choice = parsed(read_bounded(path, MAX_CHOICE_BYTES).decode())
+        if not isinstance(choice["settings"], dict):
+            raise TypeError("settings")
+    except (OSError, RecursionError, *_NOT_OURS) as error:
+        raise CheckpointError(f"resume: {path}: holds what no run writes: {error!r}") from error
+    return dict(choice)
+
+
+def as_chosen(config: RunConfig, folder: Path) -> RunConfig:
+    """Settings that leave the rule open with what the run in folder has chosen.
+
+    Raises ConfigError where it has not, CheckpointError as kept_choice.
+    """
+    if config.rule != AUTO:
+        return config
+    choice = kept_choice(folder)
+    if choice is None:
+        raise ConfigError(
+            f"rule: the run in {folder} was begun with one, and auto was asked for; leave it out"
+        )
+    return RunConfig.from_dict({**config.to_dict(), **choice["settings"]})
 
 
 def identity(plan: Plan) -> dict[str, Any]:

@@ -62,13 +62,14 @@ def equip(
     next_batch_id: int = 0,
     is_replacement: bool = False,
     fetches: Literal["ahead", "in turn"] = "ahead",
+    feed: Feed | None = None,
 ) -> Equipment:
     """Build the stage that welcome assigns.
 
     start: epoch and index of the first training batch of a resumed run. next_batch_id: where a
     replacement goes on; is_replacement: a worker has died there. fetches: how the batches of a
-    stream come. Draws the whole network so that weights equal the baseline's, then keeps its own
-    part. Raises DataError or ConfigError.
+    stream come. feed: what gives batches in the place of the run's own. Draws the whole network so
+    that weights equal the baseline's, then keeps its own part. Raises DataError or ConfigError.
     """
     prepare_torch(welcome.num_threads)
     seed = stage_seed(config.seed, index)
@@ -95,9 +96,11 @@ def equip(
     if index < welcome.num_stages - 1 and rule.needs_synthesizer:
         copy_above = copier(config, loss, network, welcome.end_layer, welcome.output_shape[1:])
         boundary = make_boundary(config, loss, staging.device, copy_above)
-    feed, input_synthesizer = None, None
+    input_synthesizer = None
     is_unlocked = index > 0 and config.unlock == "forward"
-    if index == 0 or is_unlocked:
+    if index > 0 and not is_unlocked:
+        feed = None
+    elif feed is None:
         feed = open_feed(config, form=form, fetches=fetches)
     if is_unlocked:
         first = _pass_below(below, welcome, 1)

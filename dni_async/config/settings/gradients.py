@@ -16,7 +16,7 @@ from dni_async.config.setting import (
     name_or_own,
     setting,
 )
-from dni_async.decisions.rules import RULES
+from dni_async.decisions.rules import AUTO, RULES
 
 __all__ = ["RuleSettings", "SynthesizerSettings"]
 
@@ -38,12 +38,13 @@ class RuleSettings:
     rule: str = setting(
         "dni",
         "How a stage gets its gradient: dni predicts it, dgl has a local loss, fdg takes the "
-        "true one late; backprop runs in lockstep; with no-bprop only the head learns. Or a "
-        "class of your own.",
+        "true one late; backprop runs in lockstep; with no-bprop only the head learns. auto takes "
+        "that of the first three, or dni with copies, that learns most in short trials before the "
+        "start. Or a class of your own.",
         why="what this program is about",
-        check=name_or_own(tuple(RULES), "Class"),
+        check=name_or_own((*RULES, AUTO), "Class"),
         starts_here=True,
-        metavar="|".join([*RULES, OWN_CLASS]),
+        metavar="|".join([*RULES, AUTO, OWN_CLASS]),
     )
     targets: Targets = setting(
         "anchor",

@@ -11,7 +11,7 @@ from dni_async.decisions.rules.interface import Rule
 from dni_async.decisions.rules.reference import BackpropRule, NoBackpropRule
 from dni_async.decisions.rules.synthetic import GreedyRule, make_dni
 
-__all__ = ["RULES", "BuiltIn"]
+__all__ = ["AUTO", "RULES", "BuiltIn", "built_in"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +33,13 @@ RULES: Final = {
     "fdg": BuiltIn(DelayedRule, ("gradient_shrink", "late_gradients")),
     "no-bprop": BuiltIn(NoBackpropRule),
 }
+
+AUTO: Final = "auto"
+"""Names no rule: which of them it is to be is found out before a run."""
+
+_UNTIL_CHOSEN: Final = "dni"
+
+
+def built_in(name: str) -> BuiltIn | None:
+    """The rule of that name, of auto the one that it is until it is chosen; None of others."""
+    return RULES.get(_UNTIL_CHOSEN if name == AUTO else name)

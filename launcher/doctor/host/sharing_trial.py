@@ -15,7 +15,7 @@ from typing import Final, NoReturn
 import torch
 
 from dni_async.errors import LinkError
-from dni_async.launcher.places.answers import keep_for_answers
+from dni_async.system.answers import keep_for_answers
 from dni_async.system.machine import die_with_parent
 from dni_async.transport.slots.device_handover import offer_device_slots
 from dni_async.transport.slots.handover import SlotListener

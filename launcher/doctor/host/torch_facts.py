@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dni_async.launcher.places.answers import keep_for_answers
+from dni_async.system.answers import keep_for_answers
 
 __all__ = ["main"]
 

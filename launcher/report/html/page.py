@@ -17,7 +17,7 @@ from dni_async.launcher.report.html.timeline.drawing import WIDTH, draw_timeline
 from dni_async.launcher.report.html.timeline.excerpt import Excerpt
 from dni_async.launcher.report.html.verdict import side_by_side, verdict
 from dni_async.launcher.report.html.work import draw_links, draw_phases, draw_stages, draw_times
-from dni_async.launcher.report.rows import setting_text, stop_lines
+from dni_async.launcher.report.rows import choice_lines, setting_text, stop_lines
 from dni_async.wire.foreign_text import html_of
 
 __all__ = ["build_page"]
@@ -67,7 +67,8 @@ def _header(report: Mapping[str, Any]) -> str:
         f"{_targets(report)}; {environment['cores']} cores, "
         f"{', '.join(environment['devices'])}; {environment['processor']}; {report['status']}"
     )
-    lines = "".join(f"<p>{html_of(line)}</p>" for line in (said, *stop_lines(report["runs"])))
+    told = (*choice_lines(report), *stop_lines(report["runs"]))
+    lines = "".join(f"<p>{html_of(line)}</p>" for line in (said, *told))
     return f"<header><h1>dni-async: {html_of(data['name'])}</h1>{lines}</header>"
 
 

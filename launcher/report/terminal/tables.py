@@ -13,6 +13,7 @@ from dni_async.launcher.report.rows import (
     LINK_COLUMNS,
     best_lines,
     boundary_rows,
+    choice_lines,
     chosen_metric,
     figure_text,
     has_unshown,
@@ -60,7 +61,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
             console.print(_boundaries_table(run))
         if link_rows(run):
             console.print(_links_table(run))
-    for line in (*stop_lines(report["runs"]), *best_lines(report["runs"])):
+    told = (*choice_lines(report), *stop_lines(report["runs"]), *best_lines(report["runs"]))
+    for line in told:
         say(console, line)
     _print_speedup(report, console)
 
