@@ -30,6 +30,7 @@ from benchmarks.harness.report import (
     write,
 )
 from benchmarks.workloads.deep.arms import DEFAULT_ARMS, Arm, arm_of
+from benchmarks.workloads.deep.choices import Choice, candidate_arms, choose, verdict
 from benchmarks.workloads.deep.entries import Entry
 from benchmarks.workloads.deep.rows import ROWS, Row
 from benchmarks.workloads.deep.running import Order, count_work, train_in_order, train_really
@@ -110,6 +111,18 @@ class Laboratory:
             else:
                 entry.seeds.append(result)
 
+    def decide(self, seed: int) -> Iterator[Choice]:
+        """What --rule auto takes on every row, at the rate of its first candidate."""
+        for name, row in {entry.row.name: entry.row for entry in self.entries}.items():
+            ours = [
+                each for each in self.entries if each.row.name == name and not each.arm.is_reference
+            ]
+            config = ours[0].config(seed, ours[0].lr, self.data(row, "tuning"))
+            choice = choose(row, config, ours)
+            said = choice.told["sentence"]
+            self.console.print(f"{row.name}, seed {seed}: {said}", highlight=False, markup=False)
+            yield choice
+
     def count(self) -> None:
         """The arithmetic of every entry that trains."""
         orders = [
@@ -134,6 +147,7 @@ class Laboratory:
 @click.option("--epochs", type=click.IntRange(min=1), help="Of every row.  [default: its own]")
 @click.option("--samples", type=click.IntRange(min=64), help="To train on.  [default: the row's]")
 @click.option("--test", "is_test", is_flag=True, help="Tell of test samples, not of held out ones.")
+@click.option("--auto", "is_auto", is_flag=True, help="Candidates of --rule auto, and its choice.")
 @click.option("--real", is_flag=True, help="Real workers; the reference on all threads.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, help="Beside one another.")
 @click.option("--count/--no-count", "counts", default=True, help="Multiply-adds of every arm.")
@@ -150,6 +164,7 @@ def main(
     epochs: int | None,
     samples: int | None,
     is_test: bool,
+    is_auto: bool,
     real: bool,
     jobs: int,
     counts: bool,
@@ -160,8 +175,12 @@ def main(
     console, observation = make_console(), Observation()
     common: dict[str, Any] = QUICK if quick else {} if epochs is None else {"epochs": epochs}
     rows = _chosen(names, samples)
+    if is_auto and ";" in delays:
+        raise ConfigError("delays: --auto chooses for one delay of all arms, so give one alone")
     asked = [
-        arm_of(text, each.strip()) for text in arms or DEFAULT_ARMS for each in delays.split(";")
+        arm
+        for each in delays.split(";")
+        for arm in (candidate_arms(each.strip()) if is_auto else _asked(arms, each.strip()))
     ]
     with tempfile.TemporaryDirectory(prefix="dni-bench-") as temporary:
         entries = _entries(rows, asked, common)
@@ -178,15 +197,27 @@ def main(
             "delays": delays,
             "lrs": lrs,
             "held_out": held_out,
+            "auto": is_auto,
             "real": real,
             "jobs": jobs,
         } | common
+        choices: list[Choice] = []
         for seed in range(measuring.repeats):
             laboratory.measure(seed, held_out)
-            results = {"rows": [each.to_dict() for each in entries]}
+            results: dict[str, Any] = {"rows": [each.to_dict() for each in entries]}
+            if is_auto:
+                choices += laboratory.decide(seed)
+                results["choices"] = [each.to_dict() for each in choices]
             write(measuring.json, "deep", observation.facts(), settings, results)
     _print(console, entries, held_out, is_timed=real)
+    for row in rows if is_auto else ():
+        said = verdict([each for each in choices if each.row.name == row.name])
+        console.print(f"{row.name}: auto took {said}", highlight=False, markup=False)
     print_facts(console, observation.facts())
+
+
+def _asked(arms: Sequence[str], delays: str) -> list[Arm]:
+    return [arm_of(text, delays) for text in arms or DEFAULT_ARMS]
 
 
 def _chosen(names: str | None, samples: int | None) -> list[Row]:
