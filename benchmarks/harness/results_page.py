@@ -183,6 +183,8 @@ def deep_section(documents: Mapping[str, Mapping[str, Any]]) -> str:
         said = f"{way}, of samples {held_out}{grid}; {machine['date'][:10]}."
         parts += [f"`benchmarks/results/{name}`: {said}", "", DEEP_COLUMNS]
         parts += [*(_deep_row(row) for row in document["rows"]), ""]
+        for choice in document.get("choices", ()):
+            parts += [_deep_choice(choice), ""]
     return "\n".join(parts[:-1])
 
 
@@ -203,6 +205,16 @@ def _deep_row(row: Mapping[str, Any]) -> str:
         f"| {fmean(each['loss'] for each in last):.4f} | {behind} | {row['verdict']} "
         f"| {cosine} | {work} |"
     )
+
+
+def _deep_choice(choice: Mapping[str, Any]) -> str:
+    """What --rule auto took, and how far that is behind the best of its candidates by hand."""
+    behind = choice["behind"]
+    said = (
+        f"{behind:+.2f} points" if choice["figure"] == "error" else f"{behind:.3f} times its loss"
+    )
+    where = f"{choice['row']}, seed {choice['seed']}: `--rule auto` took {choice['taken']}"
+    return f"{where}; the best by hand is {choice['best']}, and it is {said} behind: {choice['verdict']}."
 
 
 def _errors(values: Sequence[float]) -> str:

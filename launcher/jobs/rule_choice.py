@@ -33,7 +33,9 @@ HALVED_AFTER: Final = 2  # of them
 SHARE: Final = 25  # one of so many of the run's updates are a trial's
 LEAST: Final = 120
 MOST: Final = 600
-SECONDS: Final = 20.0  # that trials may take together once they have started, or a tenth of the run
+SECONDS: Final = (
+    20.0  # that trials may take together once the first has begun, or a tenth of the run
+)
 RUN_SHARE: Final = 0.1
 START_S: Final = 60.0
 # What a trial does not do, or does in its own way.
@@ -60,25 +62,35 @@ def needs_choice(config: RunConfig) -> bool:
     return config.rule == AUTO
 
 
-def choose_rule(plan: Plan, tell: Callable[[str], None], wait: Callable[[str], None]) -> Plan:
+def choose_rule(
+    plan: Plan,
+    tell: Callable[[str], None],
+    wait: Callable[[str], None],
+    *,
+    seconds: float = SECONDS,
+) -> Plan:
     """The plan with the settings that learnt most in its stages, with what was found in choice.
 
-    tell: is given a sentence before anything is tried; wait: how far it is. A trial that ends early
-    is told and not taken; where all do, the first candidate is. Raises ConfigError where that does
-    not go with the data or the stages.
+    tell: is given a sentence before anything is tried; wait: how far it is. seconds: that trials
+    may take together, unless a tenth of the run is more. A trial that ends early is told and not
+    taken; where all do, the first candidate is. Raises ConfigError where that one does not go with
+    the data or the stages.
     """
     trials = _suited(plan)
     total = num_updates(plan)
     why_not = _why_not(plan, trials, total)
+    ran_out = False
     if not why_not:
         names = ", ".join(trial.name for trial in trials)
         tell(
-            f"rule auto: trying {names}, {total} updates each at most, for {SECONDS:.0f} s or a "
+            f"rule auto: trying {names}, {total} updates each at most, for {seconds:.0f} s or a "
             "tenth of the run at most"
         )
         with ExitStack() as ends:
-            _Trials(plan, trials, total // PARTS, ends, wait).carry_out()
-    choice, taken = outcome(trials, total // PARTS, why_not)
+            tried = _Trials(plan, trials, total // PARTS, ends, wait, seconds)
+            tried.carry_out()
+            ran_out = tried.ran_out
+    choice, taken = outcome(trials, total // PARTS, why_not, ran_out=ran_out)
     asked, settings = plan.config.to_dict(), taken.config.to_dict()
     choice["settings"] = {name: v for name, v in settings.items() if v != asked[name]}
     notes = (*plan.notes, choice["sentence"], *taken.notes)
@@ -125,12 +137,14 @@ class _Trials:
         part: int,
         ends: ExitStack,
         wait: Callable[[str], None],
+        seconds: float,
     ) -> None:
         self._plan, self._trials, self._part = plan, trials, part
         self._ends, self._wait = ends, wait
         self._beside = min(plan.cores, len(trials))
-        self._began, self._seconds = time.monotonic(), SECONDS
+        self._began, self._seconds = time.monotonic(), seconds
         self._alive = list(trials)
+        self.ran_out = False  # of time
 
     def carry_out(self) -> None:
         """Train them all for some parts, then the better half, as long as there is time."""
@@ -138,12 +152,15 @@ class _Trials:
             for first in range(0, len(self._alive), self._beside):
                 self._train(self._alive[first : first + self._beside], part)
             self._alive = [trial for trial in self._alive if trial.goes_on]
-            if part + 1 == HALVED_AFTER and self._alive:
+            if len(self._alive) < 2:
+                return
+            if any(len(trial.losses) <= part for trial in self._alive):
+                self.ran_out = True
+                return
+            if part + 1 == HALVED_AFTER:
                 kept = better_half({trial.name: trial.losses[-1] for trial in self._alive})
                 self._leave([trial for trial in self._alive if trial.name not in kept])
                 self._alive = [trial for trial in self._alive if trial.goes_on]
-            if len(self._alive) < 2 or any(len(t.losses) <= part for t in self._alive):
-                return
 
     def _leave(self, trials: Sequence[Trial]) -> None:
         """Others learn more."""
@@ -208,4 +225,4 @@ class _Trials:
         """How long all may take, now that it is known what an update of the first does."""
         places = min(self._plan.num_stages, self._plan.cores)
         run_s = first.seconds / self._part * self._plan.num_updates / places
-        self._seconds = max(SECONDS, RUN_SHARE * run_s)
+        self._seconds = max(self._seconds, RUN_SHARE * run_s)

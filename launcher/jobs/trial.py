@@ -77,10 +77,13 @@ def chosen(losses: Mapping[str, float]) -> str:
     return names[0] if losses[names[0]] <= AS_GOOD * losses[best] else best
 
 
-def outcome(trials: Sequence[Trial], part: int, why_not: str) -> tuple[dict[str, Any], Trial]:
+def outcome(
+    trials: Sequence[Trial], part: int, why_not: str = "", *, ran_out: bool = False
+) -> tuple[dict[str, Any], Trial]:
     """What is reported, with the sentence that the user is told, and the trial that is taken.
 
-    part: updates of each part. why_not: why none was made.
+    part: updates of each part. why_not: why none was made. ran_out: of time, so that all are judged
+    after as many parts as each has.
     """
     whole = [trial for trial in trials if not trial.failed]
     last = [trial for trial in whole if trial.goes_on] or whole
@@ -92,14 +95,16 @@ def outcome(trials: Sequence[Trial], part: int, why_not: str) -> tuple[dict[str,
         said = f"rule auto: {name}, {why_not}"
     elif not parts:
         said = f"rule auto: {name}, as no trial came to anything"
+        said += " in time" if ran_out else ""
     else:
         said = f"rule auto: {name}, with loss {losses[name]:.4g} on training samples held back"
         said += f" after {parts * part} updates"
+        said += ", when time ran out" if ran_out else ""
     others = [_said(trial, losses, part) for trial in trials if trial is not taken and not why_not]
     if others:
         said += f"; {', '.join(others)}"
     rows = [trial.to_dict(part) for trial in trials]
-    return {"taken": name, "sentence": said, "candidates": rows}, taken
+    return {"taken": name, "sentence": said, "ran_out": ran_out, "candidates": rows}, taken
 
 
 def _said(trial: Trial, losses: Mapping[str, float], part: int) -> str:

@@ -179,6 +179,7 @@ _RUN: Final = {
 _CHOICE: Final = {
     "taken": _TEXT,
     "sentence": _TEXT,
+    "ran_out": _FLAG,
     "candidates": [
         {
             "name": _TEXT,

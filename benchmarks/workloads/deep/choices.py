@@ -20,6 +20,7 @@ from dni_async.launcher.plan.plan import make_plan, regrouped
 __all__ = ["MOST_POINTS", "MOST_RATIO", "Choice", "candidate_arms", "choose", "verdict"]
 
 MOST_POINTS, MOST_RATIO = 0.3, 1.01  # behind the best rule by hand, as an error and as a loss
+SECONDS = 3600.0  # beside other programs: what is found is then what a quiet machine finds
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ class Choice:
             "taken": self.told["taken"],
             "best": self.best,
             "behind": self.behind,
+            "figure": self.row.quality.figure,
+            "verdict": judged(self.row, self.behind),
             "sentence": self.told["sentence"],
             "candidates": self.told["candidates"],
         }
@@ -85,16 +88,23 @@ def choose(row: Row, config: RunConfig, entries: Sequence[Entry]) -> Choice:
         plan = make_plan(asked)
         if row.ranges is not None:
             plan = regrouped(plan, row.ranges)
-        plan = choose_rule(plan, lambda text: None, lambda text: None)
+        plan = choose_rule(plan, _nobody, _nobody, seconds=SECONDS)
     assert plan.choice is not None
     return Choice(row, config.seed, dict(plan.choice), entries)
 
 
+def _nobody(_text: str) -> None:
+    """Nobody is told how far it is."""
+
+
 def verdict(choices: Sequence[Choice]) -> str:
     """Of a row: what was taken, and how far that is behind the best by hand, in the mean."""
-    quality = choices[0].row.quality
-    behind = fmean(each.behind for each in choices)
-    most = MOST_POINTS if quality.figure == "error" else MOST_RATIO
+    row, behind = choices[0].row, fmean(each.behind for each in choices)
     taken = ", ".join(each.told["taken"] for each in choices)
-    said = "met" if round(behind, 4) <= most else "MISSED"
-    return f"{taken}: {quality.said(behind)} behind the best by hand, {quality.said(most)}: {said}"
+    return f"{taken}: {row.quality.said(behind)} behind the best by hand, {judged(row, behind)}"
+
+
+def judged(row: Row, behind: float) -> str:
+    """What was asked, and met or MISSED."""
+    most = MOST_POINTS if row.quality.figure == "error" else MOST_RATIO
+    return f"{row.quality.said(most)}: {'met' if round(behind, 4) <= most else 'MISSED'}"

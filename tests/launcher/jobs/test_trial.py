@@ -54,7 +54,7 @@ def test_what_is_told_of_all() -> None:
         trial("fdg", 1.5, 0.75, 0.25),
         trial("other", failed="it raised"),
     ]
-    choice, taken = outcome(trials, 10, "")
+    choice, taken = outcome(trials, 10)
     assert taken.name == choice["taken"] == "fdg"
     assert choice["sentence"] == (
         "rule auto: fdg, with loss 0.25 on training samples held back after 30 updates; dni 0.5, "
@@ -70,17 +70,16 @@ def test_what_is_told_of_all() -> None:
 
 
 def test_where_time_ran_out_all_are_judged_after_as_many_updates() -> None:
-    choice, taken = outcome([trial("dni", 2.0, 1.0), trial("fdg", 1.5)], 10, "")
+    choice, taken = outcome([trial("dni", 2.0, 1.0), trial("fdg", 1.5)], 10, ran_out=True)
     assert taken.name == "fdg"
-    assert "fdg, with loss 1.5 on training samples held back after 10 updates" in choice["sentence"]
-    assert choice["sentence"].endswith("; dni 2")
+    assert choice["sentence"].endswith("after 10 updates, when time ran out; dni 2")
 
 
 def test_one_that_diverges_is_not_taken_and_the_default_is_where_none_came_to_anything() -> None:
-    choice, taken = outcome([trial("dni", 2.0), trial("fdg", math.nan)], 10, "")
+    choice, taken = outcome([trial("dni", 2.0), trial("fdg", math.nan)], 10)
     assert taken.name == "dni"
     assert choice["candidates"][1]["losses"] == [None]
-    choice, taken = outcome([trial("dni"), trial("fdg")], 10, "")
+    choice, taken = outcome([trial("dni"), trial("fdg")], 10)
     assert taken.name == "dni"
     assert choice["sentence"] == ("rule auto: dni, as no trial came to anything; fdg not tried")
 
