@@ -214,7 +214,8 @@ def _deep_choice(choice: Mapping[str, Any]) -> str:
         f"{behind:+.2f} points" if choice["figure"] == "error" else f"{behind:.3f} times its loss"
     )
     where = f"{choice['row']}, seed {choice['seed']}: `--rule auto` took {choice['taken']}"
-    return f"{where}; the best by hand is {choice['best']}, and it is {said} behind: {choice['verdict']}."
+    best = f"the best by hand is {choice['best']}"
+    return f"{where}; {best}, and it is {said} behind: {choice['verdict']}."
 
 
 def _errors(values: Sequence[float]) -> str:
