@@ -338,7 +338,10 @@ def test_a_config_does_not_change() -> None:
             {"synthesizer": "oracle"},
             "synthesizer: must be one of linear, mlp, conv, critic, copy, or package",
         ),
-        ({"rule": "a:b:c"}, "rule: must be one of backprop, dni, dgl, fdg, no-bprop, or package"),
+        (
+            {"rule": "a:b:c"},
+            "rule: must be one of backprop, dni, dgl, fdg, no-bprop, auto, or package",
+        ),
         ({"gradient_shrink": 0.0}, "gradient_shrink: must be in (0, 1]"),
         ({"update_probability": 1.5}, "update_probability: must be in (0, 1]"),
         ({"clip_norm": 0.0}, "clip_norm: must be a positive number"),

@@ -13,7 +13,7 @@ import pytest
 from dni_async.config.names import OPTIMIZERS
 from dni_async.config.settings import SETTINGS
 from dni_async.data.catalog import DATASET_NAMES
-from dni_async.decisions.rules import RULES
+from dni_async.decisions.rules import AUTO, RULES
 from dni_async.launcher.cli import SUBCOMMANDS, command
 from dni_async.launcher.commands import report
 from dni_async.launcher.commands.completion import run_dirs
@@ -46,7 +46,7 @@ def plain(*names: str) -> list[str]:
 def test_options_and_their_values_are_completed(completed: Ask) -> None:
     options = completed("dni-launch", "--")
     assert {f"plain,{each.flag}" for each in SETTINGS.values()} < set(options)
-    assert completed("dni-launch", "--rule", "") == plain(*RULES)
+    assert completed("dni-launch", "--rule", "") == plain(*RULES, AUTO)
     assert completed("dni-launch", "--data", "") == plain(*DATASET_NAMES)
     assert completed("dni-launch", "--optimizer", "")[: len(OPTIMIZERS)] == plain(*OPTIMIZERS)
     assert completed("dni-launch", "--dtype", "b") == plain("bf16")
@@ -63,7 +63,7 @@ def test_of_a_list_the_last_name_is_completed(completed: Ask) -> None:
 
 def test_words_that_bash_cuts_are_put_together(completed: Ask) -> None:
     assert completed("dni-launch", "--rule", "=", "no") == plain("no-bprop")
-    assert completed("dni-launch", "--rule", "=") == plain(*RULES)
+    assert completed("dni-launch", "--rule", "=") == plain(*RULES, AUTO)
     assert completed("dni-launch", "--optimizer", "torch.optim", ":", "NA") == plain("NAdam")
     assert completed("dni-launch", "--optimizer", "=", "torch.optim", ":") != []
     assert completed("dni-launch", "--model", "a", ":", "b", "--rule", "f") == plain("fdg")
