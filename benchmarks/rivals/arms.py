@@ -119,15 +119,16 @@ def train_arm(
     display: Display | None = None,
     *,
     beside: Trained | None = None,
+    look: Callable[[RunFolder], None] | None = None,
 ) -> Trained:
     """Train config's network as arm does; config's data are in whole batches.
 
     display: is told what the user would see, of dni only. beside: our run that a baseline is held
-    against; its threads wait as they do in a run of the launcher. Raises DniError when a process of
-    the arm fails; none outlives the call.
+    against; its threads wait as they do in a run of the launcher. look: is given our run's folder
+    before that is gone. Raises DniError when a process of the arm fails; none outlives the call.
     """
     if arm in ("dni", PROFILED):
-        return _train_ours(arm, replace(config, profile=arm == PROFILED), display)
+        return _train_ours(arm, replace(config, profile=arm == PROFILED), display, look)
     if arm.startswith("baseline"):
         return _train_baseline(arm, config, beside)
     if arm == "data-parallel":
@@ -140,7 +141,12 @@ def num_ranks_of(arm: str, config: RunConfig) -> int:
     return available_cores() if arm == "data-parallel" else min(PIPELINE_RANKS, config.layers)
 
 
-def _train_ours(arm: str, config: RunConfig, watching: Display | None) -> Trained:
+def _train_ours(
+    arm: str,
+    config: RunConfig,
+    watching: Display | None,
+    look: Callable[[RunFolder], None] | None,
+) -> Trained:
     def train(folder: RunFolder, display: Display) -> RunResult:
         if config.profile:
             folder.make_profile()
@@ -155,6 +161,8 @@ def _train_ours(arm: str, config: RunConfig, watching: Display | None) -> Traine
             num_threads=plan.num_stages * plan.threads_per_worker,
         )
         train_decoupled(plan, folder, watching or display, result)
+        if look is not None:
+            look(folder)
         return result
 
     return _trained(_in_folder(config, train))

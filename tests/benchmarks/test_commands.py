@@ -210,6 +210,7 @@ def test_chaos(start: Callable[..., Command]) -> None:
     assert row["num_restarts"] == len(stages) >= 1
     assert result["undisturbed"][0]["num_restarts"] == 0
     assert row["num_epochs"] == 40
+    assert row["broken"] == []
     assert command.left_after(5) == []
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Any, Final
 
 from dni_async.launcher.decisions.terms import RunTerms
-from dni_async.wire.counters import FIGURES
+from dni_async.wire.counters import FIGURES, Counters, Figure
 from dni_async.wire.messages import (
     BoundaryEpoch,
     EndReached,
@@ -36,6 +37,11 @@ MAX_PROCESSES: Final = 2**22  # what Linux allows of processes, and so of pids, 
 MAX_COUNT: Final = 2**53  # what every reader of JSON takes for a whole number
 _ADDRESS: Final = re.compile(r"(ipc|tcp)://[!-~]*")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}|")
+_TEXTS: Final = tuple(each for each in FIGURES if each.shown.unit == "text")
+# All the others but what may be missing, of the counters: there are 30, twice a second and worker.
+_NUMBERS: Final = attrgetter(
+    *(f"{each.group}.{each.key}" for each in FIGURES if each.shown.unit != "text")
+)
 
 
 def why_impossible(terms: RunTerms, message: WorkerMessage) -> str:
@@ -76,14 +82,21 @@ def _progress(terms: RunTerms, message: Progress) -> str:
     after_last = terms.epochs + 1  # where what is resumed behind the last test would go on
     if work.epoch > after_last or not _is_within(terms, work.next_batch_id):
         return f"epoch {work.epoch} and batch {work.next_batch_id} are beyond the run"
-    for figure in FIGURES:
-        value = figure.raw(counters)
-        if figure.shown.unit == "text":
-            if len(value) > MAX_TEXT:
-                return f"its {figure.name} is too long"
-        elif not _is_number(value, may_lack=figure.shown.unit == "loss"):
-            return f"its {figure.name} is {value}"
+    numbers = _NUMBERS(counters)
+    if not all(map(math.isfinite, numbers)) or max(numbers) > MAX_COUNT:  # which hardly any are
+        wrong = [each for each in FIGURES if not _may_be(each, counters)]
+        if wrong:
+            return f"its {wrong[0].name} is {wrong[0].raw(counters)}"
+    for figure in _TEXTS:
+        if len(figure.raw(counters)) > MAX_TEXT:
+            return f"its {figure.name} is too long"
     return _points(terms, message.points)
+
+
+def _may_be(figure: Figure, counters: Counters) -> bool:
+    """Whether a number can be what it is; a text is none."""
+    unit = figure.shown.unit
+    return unit == "text" or _is_number(figure.raw(counters), may_lack=unit == "loss")
 
 
 def _points(terms: RunTerms, points: Iterable[Point]) -> str:
