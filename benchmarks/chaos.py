@@ -117,14 +117,16 @@ class Kept:
 
     epochs_missing: numbers of epochs that are not in the report, or are there twice or out of
     order. epochs_without_figures: of those that are, where the training loss or all metrics are
-    lost. checkpoint: why the newest whole one does not load, empty if it does. samples_short: of
-    the num_train of each epoch, over all. samples_in_flight: the same without the heads_killed
-    epochs with the greatest gaps, for whose beginning nobody knows the sums any more. most: what of
-    these may be lost: two windows of batches around each death.
+    lost, as a head that dies may take them with it. heads_killed: how many did. checkpoint: why the
+    newest whole one does not load, empty if it does. samples_short: of the num_train of each epoch,
+    over all. samples_in_flight: the same without as many epochs, those with the greatest gaps, as
+    heads were killed: nobody knows the sums of their beginning any more. most: what of these may be
+    lost: two windows of batches around each death.
     """
 
     epochs_missing: list[int]
     epochs_without_figures: list[int]
+    heads_killed: int
     checkpoint: str
     samples_short: int
     samples_in_flight: int
@@ -135,7 +137,9 @@ class Kept:
         """What of it was not kept."""
         told = {
             f"epochs {self.epochs_missing} are missing": bool(self.epochs_missing),
-            f"figures of epochs {self.epochs_without_figures}": bool(self.epochs_without_figures),
+            f"figures of epochs {self.epochs_without_figures} are lost": (
+                len(self.epochs_without_figures) > self.heads_killed
+            ),
             f"checkpoint: {self.checkpoint}": bool(self.checkpoint),
             f"{self.samples_in_flight:,} samples, {self.most:,} at most": (
                 self.samples_in_flight > self.most
@@ -166,6 +170,7 @@ def kept_of(
         epochs_without_figures=[
             each.epoch for each in epochs if each.train_loss is None or not each.test_metrics
         ],
+        heads_killed=num_heads,
         checkpoint=checkpoint,
         samples_short=sum(short),
         samples_in_flight=sum(short[num_heads:]),

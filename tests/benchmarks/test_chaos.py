@@ -33,7 +33,8 @@ def test_a_head_may_take_the_sums_of_an_epoch_with_it_and_all_deaths_what_was_in
 def test_what_is_not_kept_is_said() -> None:
     assert kept(EPOCHS[1:]).broken == ["epochs [1] are missing"]
     assert kept((EPOCHS[1], EPOCHS[0], EPOCHS[2])).broken == ["epochs [2, 1, 3] are missing"]
-    lost = dataclasses.replace(EPOCHS[2], test_metrics={})
-    assert kept((*EPOCHS[:2], lost)).broken == ["figures of epochs [3]"]
+    lost = [dataclasses.replace(each, test_metrics={}) for each in EPOCHS]
+    assert kept((*EPOCHS[:2], lost[2])).broken == []  # it died with the head
+    assert kept((EPOCHS[0], *lost[1:])).broken == ["figures of epochs [2, 3] are lost"]
     assert kept(EPOCHS, "it is damaged").broken == ["checkpoint: it is damaged"]
     assert kept((epoch(1, 0), epoch(2, 0), epoch(3, 0))).broken == ["128 samples, 64 at most"]
