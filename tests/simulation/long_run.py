@@ -29,6 +29,7 @@ __all__ = ["Sums", "merge", "of_moments", "of_seeds"]
 
 CHUNK = 50
 MOST_SHOWN = 20  # failures that are shrunk and kept
+GARBAGE = 10  # runs whose remains are looked for together
 
 
 @dataclass
@@ -133,8 +134,11 @@ def _moments(chunk: tuple[str, int, int]) -> Sums:
 
 def _all(scenarios: Iterator[Scenario]) -> Sums:
     sums = Sums()
+    gc.disable()
     for scenario in scenarios:
         sums.scenarios += 1
+        if sums.scenarios % GARBAGE == 0:
+            gc.collect()
         try:
             sums.enter(simulate(scenario))
         except Violation as violation:
