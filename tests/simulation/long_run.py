@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
 import time
 import traceback
 from collections import Counter
@@ -112,8 +113,23 @@ def merge(parts: Sequence[Path], out: Path) -> None:
         sums["totals"].update(each["totals"])
         sums["by_kind"].update(each["by_kind"])
         sums["shown"] = each["shown"] | sums["shown"]
-    whole = {"facts": machine(), "processes": max(each["processes"] for each in told)} | merged
+    commits = sorted({each["commit"] for each in told if each.get("commit")})
+    whole = {
+        "facts": machine(),
+        "commits": commits,
+        "processes": max(each["processes"] for each in told),
+        **merged,
+    }
     out.write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+
+
+def _commit() -> str:
+    """What is simulated; empty where that is not known."""
+    asked = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def _belong(parent: int) -> None:
@@ -179,6 +195,7 @@ def _run(
                 break
     print()
     if out is not None:
-        told = {"facts": machine(), **asked, "processes": processes, "seconds": took_s}
+        told = {"facts": machine(), "commit": _commit(), **asked, "processes": processes}
+        told["seconds"] = took_s
         out.write_text(json.dumps(told | sums.to_dict(), indent=1) + "\n", encoding="utf-8")
     return sums

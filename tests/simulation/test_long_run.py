@@ -23,6 +23,7 @@ def test_parts_of_a_long_run_come_to_what_the_whole_does(tmp_path: Path) -> None
     alone = tmp_path / "alone.json"
     of_seeds(0, 5, 1, alone)
     assert whole["seeds"]["totals"] == json.loads(alone.read_text())["totals"]
+    assert whole["commits"] == [json.loads(parts[0].read_text())["commit"]]
     assert whole["moments of head"]["scenarios"] >= 2
     with pytest.raises(ValueError, match="seeds from 0 on are there twice"):
         merge([*parts, alone], out)
