@@ -11,6 +11,7 @@ from dni_async.decisions.event_log import Header
 from dni_async.decisions.machines.kept_batches import ReplayBuffer
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.machines.position import Position
+from dni_async.decisions.machines.undrained import UndrainedMachine
 from dni_async.decisions.machines.uneven import Slack, UnevenMachine
 from dni_async.decisions.machines.unlocked import UnlockedMachine
 from dni_async.decisions.rules import OccasionalRule, Rule, WarmUpRule
@@ -74,7 +75,8 @@ def _machine(
     """The one that the settings ask for."""
     window, first_window = config.places, config.first_window
     if config.when_full == "wait" and config.when_empty == "wait":
-        return StageMachine(
+        is_drained = config.is_drained or position.num_stages == 1
+        return (StageMachine if is_drained else UndrainedMachine)(
             position=position,
             window=window,
             first_window=first_window,

@@ -105,6 +105,18 @@ class RunConfig(Settings):
         return min(self.epochs, -(-epoch // self.evaluate_every) * self.evaluate_every)
 
     @property
+    def is_drained(self) -> bool:
+        """Whether the line is drained before each test and behind it.
+
+        Else batches follow markers at once: each stage works in order, so a test is of the weights
+        that it follows. It is drained where stages update out of order or do without their
+        neighbours, and where a test decides what comes next or is kept.
+        """
+        decides = self.early_stop or self.patience is not None or self.keep_best
+        waits = self.when_full == self.when_empty == "wait" and self.unlock != "forward"
+        return decides or not waits or not self.rule_traits.updates_in_turn
+
+    @property
     def measured(self) -> tuple[str, ...]:
         """The metrics of the run, as settings write them: those asked for, and the chosen one."""
         asked = default_metrics(self.taken) if self.metrics is None else self.metrics

@@ -58,17 +58,19 @@ def trained_up_to(batch_id: int, train_batches: int, evaluate_batches: int) -> i
     return epochs * train_batches + index + 1
 
 
-def resume_work(work: Iterator[Item], next_batch_id: int) -> Iterator[Item]:
+def resume_work(work: Iterator[Item], next_batch_id: int, reach: int = 0) -> Iterator[Item]:
     """The rest of work from batch next_batch_id on, and the markers that stand just before it.
 
-    Those may have been passed already; what is raised again is answered again.
+    Those may have been passed already; what is raised again is answered again. reach: markers that
+    stand up to so many batches before it come too, where batches do not wait for markers.
     """
     marks: list[Mark] = []
     for item in work:
         if isinstance(item, Mark):
             marks.append(item)
         elif item.batch_id < next_batch_id:
-            marks.clear()  # a cut before such a batch has been made
+            # A cut before such a batch has been made.
+            marks = [mark for mark in marks if mark.next_batch_id >= next_batch_id - reach]
         else:
             yield from marks
             yield item

@@ -121,9 +121,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class EpochTrained:
-    """From the source: an epoch's training has drained everywhere, after `seconds`.
+    """From the source: an epoch's training has ended everywhere, after `seconds`.
 
-    again: its predecessor timed that, and told a neighbour of it.
+    They begin with its first batch; where the line is not drained, with the end of the training
+    before it, and hold the test in between. again: its predecessor timed that, and told a neighbour
+    of it.
     """
 
     run_id: str
@@ -134,12 +136,16 @@ class EpochTrained:
 
 @dataclass(frozen=True, slots=True)
 class EpochLoss:
-    """From the head: mean training loss of the epoch over the samples that came all the way up."""
+    """From the head: mean training loss of the epoch over the samples that came all the way up.
+
+    tested_s: see BoundaryEpoch.
+    """
 
     run_id: str
     epoch: int
     loss: float
     num_samples: int
+    tested_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +156,8 @@ class BoundaryEpoch:
     num_gradients that were compared (agreement.Agreement); all 0 where none was. The staleness of
     half of the gradients that were learnt from is not above staleness_median, of none above
     staleness_max. corrected: the share of those compared with which the boundary added what true
-    gradients had taught it.
+    gradients had taught it. tested_s: processor seconds that the stage has spent on test batches
+    since it told of the epoch before; 0 where the line is drained, as nobody trains then.
     """
 
     run_id: str
@@ -163,6 +170,7 @@ class BoundaryEpoch:
     staleness_median: int
     staleness_max: int
     corrected: float = 0.0
+    tested_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ def terms_of(
         actors=config.engine == "ray",
         num_threads=plan.threads_per_worker,
         asked_threads=config.threads_per_worker or 0,
+        cores=0 if config.has_remote else plan.cores,
         epochs=config.epochs,
         evaluate_every=config.evaluate_every,
         num_batches=(plan.num_train_batches, plan.num_test_batches),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from dni_async.decisions.words import EpochWord, speaker
 from dni_async.wire.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
 
-__all__ = ["OpenEpochs", "WholeEpoch"]
+__all__ = ["OpenEpochs", "WholeEpoch", "seconds_of_test"]
 
 _Word = tuple[int, type[EpochWord]]  # of an epoch: who tells it, and what
 
@@ -19,6 +19,7 @@ class WholeEpoch:
     """All that was told of an epoch, as EpochResult has it.
 
     A loss of no samples is None. boundaries: by stage, those that compared any gradients.
+    seconds: without test_seconds, which a test took that ran in them.
     """
 
     epoch: int
@@ -29,6 +30,7 @@ class WholeEpoch:
     num_samples: int
     num_tested: int
     boundaries: tuple[BoundaryEpoch, ...]
+    test_seconds: float = 0.0
 
 
 class OpenEpochs:
@@ -41,7 +43,8 @@ class OpenEpochs:
     it has not told. A word that is told again changes nothing; the first one stands.
 
     next_of: which epoch is tested after this one, None where no more is; last: behind which the run
-    begins. seconds_of: how long an epoch took whose time was lost.
+    begins. seconds_of: how long an epoch took whose time was lost. cores: that all stages share; 0
+    where that is not known.
     """
 
     def __init__(
@@ -51,11 +54,13 @@ class OpenEpochs:
         next_of: Callable[[int], int | None] = lambda epoch: epoch + 1,
         last: int = 0,
         seconds_of: Callable[[int], float] = lambda _: 0.0,
+        cores: int = 0,
     ) -> None:
         self.last = last  # the last one that is whole
         self._num_stages = num_stages
         self._next_of = next_of
         self._seconds_of = seconds_of
+        self._cores = cores
         self._told: dict[int, dict[_Word, EpochWord]] = {}  # by epoch
         self._come = dict.fromkeys(range(num_stages), 0)  # how far each stage's words have come
         self._awaited: list[_Word] = [
@@ -126,9 +131,11 @@ class OpenEpochs:
             tested = Evaluated("", epoch, math.nan, {}, 0)
         boundaries = (word for word in told.values() if isinstance(word, BoundaryEpoch))
         compared = (word for word in boundaries if word.num_gradients)
+        test_s = min(trained.seconds, seconds_of_test(told.values(), self._cores))
         return WholeEpoch(
             epoch=epoch,
-            seconds=trained.seconds,
+            seconds=trained.seconds - test_s,
+            test_seconds=test_s,
             train_loss=None if math.isnan(loss.loss) else loss.loss,
             test_loss=tested.loss if tested.num_samples else None,
             test_metrics=tested.metrics,
@@ -136,6 +143,17 @@ class OpenEpochs:
             num_tested=tested.num_samples,
             boundaries=tuple(sorted(compared, key=lambda word: word.stage)),
         )
+
+
+def seconds_of_test(told: Iterable[EpochWord], cores: int) -> float:
+    """The least time that a test took which ran while stages trained, by what words tell of it.
+
+    No stage can do its part in less than the processor time of that, nor all of them theirs in less
+    than the sum over the cores. cores: see OpenEpochs.
+    """
+    tested = [word.tested_s for word in told if isinstance(word, BoundaryEpoch | EpochLoss)]
+    shared_s = sum(tested) / cores if cores else 0.0
+    return max([shared_s, *tested])
 
 
 def _place(epoch: int, kind: type[EpochWord]) -> int:

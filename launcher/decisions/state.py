@@ -247,6 +247,7 @@ class RunState:
             next_of=terms.next_tested,
             last=terms.last_epoch,
             seconds_of=lambda epoch: self.source.whole_s(epoch, 0.0),
+            cores=terms.cores,
         )
         self.passed = 0
         self.progress: dict[int, Progress] = {}

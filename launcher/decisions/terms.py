@@ -21,7 +21,8 @@ class RunTerms:
     devices: what each stage computes on, and places: "local" or "remote", by stage. may_be_near:
     workers in the same place talk by what they share; else over tcp too. over_tcp: so do workers
     and launcher. actors: a cluster places the remote workers. num_threads: of a local worker;
-    asked_threads: as the user asked for, 0 where not. num_batches: of an epoch's training and of a
+    asked_threads: as the user asked for, 0 where not. cores: that all workers share, 0 where they
+    are on several hosts. num_batches: of an epoch's training and of a
     test, None where that is not known. num_updates: of the run; log_every: as asked for, of them
     from one point of a curve to the next. saves: checkpoints were asked for. most_file_bytes: of
     one file of a worker that has joined. num_test: how many samples a whole test has, None where
@@ -41,6 +42,7 @@ class RunTerms:
     actors: bool = False
     num_threads: int = 1
     asked_threads: int = 0
+    cores: int = 0
     epochs: int
     evaluate_every: int = 1
     num_batches: Sequence[int] | None = None

@@ -16,20 +16,21 @@ from dni_async.wire.messages import BoundaryEpoch
 __all__ = ["EpochResult", "RestartResult", "RunResult", "StopResult", "boundaries_by_stage"]
 
 # Digits in report.json.
-_OF_EPOCHS = {"seconds": 4}
+_OF_EPOCHS = {"seconds": 4, "test_seconds": 4}
 _OF_RESTARTS = {"at_seconds": 3, "seconds": 3}
 _OF_BOUNDARIES = {"cosine": 6, "relative_error": 6, "norm_ratio": 6, "corrected": 6}
-_OF_ALL_EPOCHS = ("run_id", "stage")  # of a boundary
+_NOT_OF_BOUNDARIES = ("run_id", "stage", "tested_s")
 
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
     """One epoch, or with evaluate_every all since the last test, under the last one's number.
 
-    seconds: training alone. test_loss, test_metrics: of the test samples after the epoch, by name.
-    num_samples: those that the whole network was trained on; num_tested: the test samples that
-    were measured. Both leave out what was lost with a worker that died; a loss of nothing is None,
-    and there is no metric of it.
+    seconds: training alone; test_seconds: what was left out of them for a test that ran while
+    stages trained (decisions.epochs.seconds_of_test). test_loss, test_metrics: of the samples after
+    the epoch, by name. num_samples: those that the whole network was trained on; num_tested: the
+    test samples that were measured. Both leave out what was lost with a worker that died; a loss of
+    nothing is None, and there is no metric of it.
     """
 
     epoch: int
@@ -39,6 +40,7 @@ class EpochResult:
     test_metrics: dict[str, float]
     num_samples: int
     num_tested: int | None = None
+    test_seconds: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """The epoch as report.json shows it."""
@@ -226,5 +228,5 @@ def boundaries_by_stage(told: Sequence[BoundaryEpoch]) -> list[dict[str, Any]]:
     rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for each in told:
         row = rounded(each, _OF_BOUNDARIES)
-        rows[each.stage].append({name: row[name] for name in row if name not in _OF_ALL_EPOCHS})
+        rows[each.stage].append({name: row[name] for name in row if name not in _NOT_OF_BOUNDARIES})
     return [{"stage": stage, "epochs": epochs} for stage, epochs in sorted(rows.items())]

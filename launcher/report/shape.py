@@ -93,6 +93,7 @@ _WORKER: Final = {"stage": _COUNT, "pid": _COUNT, "device": _TEXT, "layers": _SP
 _EPOCH: Final = {
     "epoch": _COUNT,
     "seconds": _AMOUNT,
+    "test_seconds?": _AMOUNT,
     "train_loss": _or_none(_SCORE),
     "test_loss": _or_none(_SCORE),
     "test_metrics": _SCORES,

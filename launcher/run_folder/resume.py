@@ -200,7 +200,7 @@ def _history(plan: Plan, manifest: Manifest, text: str) -> Resumption:
             continue
         elif "epoch" in told:
             names = [field.name for field in fields(EpochResult)]
-            epochs.append(EpochResult(**{name: told[name] for name in names}))
+            epochs.append(EpochResult(**{name: told[name] for name in names if name in told}))
         elif "boundary" in told:
             boundaries.append(BoundaryEpoch(**told["boundary"]))
         kept.append(line)

@@ -109,9 +109,12 @@ def _epoch(epoch: int, told: dict[str, dict[str, Any]]) -> EpochResult:
     """told: by kind; what is not there is lost."""
     loss, tested = told.get("EpochLoss", {}), told.get("Evaluated", {})
     train_loss = loss.get("loss", math.nan)
+    seconds = told.get("EpochTrained", {}).get("seconds", 0.0)
+    test_s = min(seconds, max(each.get("tested_s", 0.0) for each in ({}, *told.values())))
     return EpochResult(
         epoch=epoch,
-        seconds=told.get("EpochTrained", {}).get("seconds", 0.0),
+        seconds=seconds - test_s,
+        test_seconds=test_s,
         train_loss=None if math.isnan(train_loss) else train_loss,
         test_loss=tested["loss"] if tested.get("num_samples") else None,
         test_metrics=tested.get("metrics", {}),

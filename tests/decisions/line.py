@@ -46,6 +46,8 @@ class Line:
     Checks what must hold at every moment while it runs.
     """
 
+    kind: type[StageMachine] = StageMachine
+
     def __init__(self, num_stages: int, window: int, rule: Rule, work: list[Item]) -> None:
         self.machines = [
             self.make_machine(stage, num_stages, window, rule, work) for stage in range(num_stages)
@@ -68,7 +70,7 @@ class Line:
         next_batch_id: int = 0,
     ) -> StageMachine:
         """One stage's decisions."""
-        return StageMachine(
+        return self.kind(
             position=Position(stage, num_stages),
             window=window,
             rule=rule,
@@ -103,7 +105,8 @@ class Line:
             self.perform(stage, action)
         assert self.machines[stage].pending <= self.window
         under_way = [e.item for e in self.up[stage] if isinstance(e, Arrived)]
-        assert sum(not isinstance(item, Cut) for item in under_way) <= self.window + 1  # a marker
+        num_markers = 1 if self.kind.drains else len(under_way)
+        assert sum(not isinstance(item, Cut) for item in under_way) <= self.window + num_markers
 
     def receive(self, stage: int, batch: Batch) -> None:
         """Keep what came from below."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from itertools import pairwise
 from typing import TypeGuard
 
 import pytest
@@ -16,6 +17,7 @@ from dni_async.decisions.actions import (
     Arrived,
     Batch,
     Drained,
+    Evaluate,
     Event,
     Finish,
     Forward,
@@ -29,6 +31,7 @@ from dni_async.decisions.actions import (
 from dni_async.decisions.machines.kept_batches import ReplayBuffer
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.machines.position import Position
+from dni_async.decisions.machines.undrained import UndrainedMachine
 from dni_async.decisions.machines.uneven import Slack, UnevenMachine
 from dni_async.decisions.rules import (
     AnchorRule,
@@ -36,6 +39,7 @@ from dni_async.decisions.rules import (
     DelayedRule,
     NoBackpropRule,
     Rule,
+    traits_of,
 )
 from dni_async.decisions.schedule import plan_work
 from dni_async.errors import LinkError
@@ -44,6 +48,7 @@ from tests.decisions.line import Line
 RULES = {"bootstrap": BootstrapRule(), "anchor 1": AnchorRule(1), "anchor 4": AnchorRule(4),
          "updating anchors": AnchorRule(4, updates=True), "delayed": DelayedRule(0.5),
          "control": NoBackpropRule()}  # fmt: skip
+IN_TURN = {name: rule for name, rule in RULES.items() if traits_of(rule).updates_in_turn}
 UNEVEN = {"bootstrap": BootstrapRule(), "anchor 4": AnchorRule(4)}
 
 
@@ -63,6 +68,7 @@ class MortalLine(Line):
         self.rule, self.work, self.deaths_left = rule, work, deaths
         self.told_batch_id = 0  # by the source's Progress, and by the end of an epoch's training
         self.dead: set[int] = set()
+        self.died_at: list[tuple[int, int]] = []  # stage, and how long the trace was
         self.has_old_inbox: set[int] = set()  # the other end is or was a process that has died
         self.has_old_outbox: set[int] = set()
         self.sends_up = [*self.up[1:], deque[Event]()]
@@ -122,6 +128,7 @@ class MortalLine(Line):
         """All in its hands is lost; what it sent before may still arrive."""
         self.deaths_left -= 1
         self.dead.add(stage)
+        self.died_at.append((stage, len(self.trace)))
         self.kept[stage], self.copies[stage] = set(), set()
         self.has_old_inbox.discard(stage)
         self.has_old_outbox.discard(stage)
@@ -193,6 +200,18 @@ class DrainedLine(MortalLine):
             self.hear(0, Drained())
 
 
+class UndrainedEndingLine(DrainedLine):
+    """Where batches follow markers at once."""
+
+    kind = UndrainedMachine
+
+
+class UndrainedMortalLine(MortalLine):
+    """Where batches follow markers at once."""
+
+    kind = UndrainedMachine
+
+
 class UnevenMortalLine(MortalLine):
     """Whose stages skip and replay."""
 
@@ -219,8 +238,10 @@ class UnevenMortalLine(MortalLine):
 @pytest.mark.parametrize(
     ("kind", "rule"),
     [*((MortalLine, rule) for rule in RULES.values()),
+     *((UndrainedMortalLine, rule) for rule in IN_TURN.values()),
      *((UnevenMortalLine, rule) for rule in UNEVEN.values())],
-    ids=[*RULES, *(f"uneven, {name}" for name in UNEVEN)],
+    ids=[*RULES, *(f"undrained, {name}" for name in IN_TURN),
+         *(f"uneven, {name}" for name in UNEVEN)],
 )  # fmt: skip
 @pytest.mark.parametrize("window", [1, 2, 8])
 @pytest.mark.parametrize("evaluate_batches", [0, 3])
@@ -248,7 +269,7 @@ def test_a_line_whose_stages_die_ends_and_loses_what_was_in_flight_at_most(
         actions = [action for where, action in line.trace if where == stage]
         assert_all_marks(actions, work)
     assert_in_order(line, work)
-    if kind is MortalLine:
+    if kind is not UnevenMortalLine:
         trained = {a.batch_id for at, a in line.trace if at == num_stages - 1 and is_forward(a)}
         num_batches = sum(isinstance(i, Batch) and i.purpose == "train" for i in work)
         died = deaths - line.deaths_left
@@ -267,12 +288,15 @@ def test_a_new_source_goes_on_behind_the_batches_that_were_skipped_before_a_mark
     assert all(machine.finished for machine in line.machines)
 
 
+@pytest.mark.parametrize("kind", [DrainedLine, UndrainedEndingLine])
 @pytest.mark.parametrize("seed", range(400))
-def test_a_line_whose_stages_die_while_it_ends_early_ends(seed: int) -> None:
+def test_a_line_whose_stages_die_while_it_ends_early_ends(
+    seed: int, kind: type[DrainedLine]
+) -> None:
     draw = random.Random(seed)
     num_stages, deaths = draw.randint(2, 4), draw.randint(1, 3)
     work = list(plan_work(3, 4, draw.choice((0, 2))))
-    line = DrainedLine(num_stages, 2, BootstrapRule(), work, deaths)
+    line = kind(num_stages, 2, BootstrapRule(), work, deaths)
     line.word_at = draw.randrange(100 * num_stages)
     line.deaths_at = tuple(sorted(line.word_at + draw.randint(-20, 40) for _ in range(deaths)))
     line.run(draw)
@@ -318,6 +342,11 @@ def is_forward(action: Action) -> TypeGuard[Forward]:
     return isinstance(action, Forward) and action.batch_id >= 0
 
 
+def is_worked_on(action: Action) -> TypeGuard[Forward | Evaluate]:
+    """Whether a batch passes the stage; a replay does not."""
+    return isinstance(action, Evaluate) or is_forward(action)
+
+
 def assert_all_marks(actions: list[Action], work: list[Batch | Mark]) -> None:
     """The stage, whoever hosted it, told of every marker; of some again, none too early."""
     marks = [item for item in work if isinstance(item, Mark)]
@@ -327,7 +356,17 @@ def assert_all_marks(actions: list[Action], work: list[Batch | Mark]) -> None:
 
 
 def assert_in_order(line: MortalLine, work: list[Batch | Mark]) -> None:
-    """No stage trains on an epoch before the one before has ended everywhere."""
+    """No stage trains on an epoch before the one before has ended everywhere, or undrained, there.
+
+    Nor does one that lives take up any batch out of turn.
+    """
     epoch_of = {item.batch_id: item.epoch for item in work if isinstance(item, Batch)}
-    epochs = [epoch_of[a.batch_id] for _, a in line.trace if is_forward(a)]
-    assert epochs == sorted(epochs)
+    if line.kind.drains:
+        epochs = [epoch_of[a.batch_id] for _, a in line.trace if is_worked_on(a)]
+        assert epochs == sorted(epochs)
+    for stage in range(len(line.machines)):
+        deaths = [0, *(place for at, place in line.died_at if at == stage), len(line.trace)]
+        for begin, end in pairwise(deaths):
+            part = line.trace[begin:end]
+            ids = [a.batch_id for at, a in part if at == stage and is_worked_on(a)]
+            assert ids == sorted(ids)

@@ -17,6 +17,7 @@ from dni_async.synthesizers.boundary import Boundary
 from dni_async.wire.messages import BoundaryEpoch, EpochLoss, EpochTrained, Evaluated
 from dni_async.workers.reporting.points import StageCurve
 from dni_async.workers.reporting.staleness import Staleness
+from dni_async.workers.reporting.tally import Tally
 from dni_async.workers.reporting.telling import Telling
 from dni_async.workers.startup.seat import Seat
 
@@ -29,6 +30,11 @@ class Epochs:
     What is told is of all epochs since the network was tested last. epoch: the present one at the
     source, elsewhere the last one that ended with a test. staleness: of the
     gradients learnt from in this epoch. curve: what is told within it.
+
+    Where the line is not drained the source goes on while an epoch before has yet to end: begun is
+    the one that it has come to, epoch the one that is not over everywhere. An epoch's seconds then
+    begin where those of the one before ended, and so hold the test in between; what each stage did
+    for that test is told with them.
     """
 
     def __init__(
@@ -38,9 +44,15 @@ class Epochs:
         boundary: Boundary | None,
         examination: Examination | None,
         curve: StageCurve,
+        tally: Tally,
+        *,
+        drains: bool = True,
     ) -> None:
-        self.epoch = 0
+        self.epoch = self.begun = 0
         self.curve = curve
+        self._tally = tally
+        self._drains = drains
+        self._is_timing = False
         self._seat = seat
         self.telling = telling
         self._boundary = boundary
@@ -67,7 +79,9 @@ class Epochs:
         known: dict[str, Any] = {"curve": self.curve.state(), "words": words}
         if self._seat.inbox is None:
             is_first = cut.index == 0 and self._is_after_test(cut.epoch)
-            known["seconds"] = 0.0 if is_first else self.seconds
+            known["seconds"] = 0.0 if is_first and self._drains else self.seconds
+        if not self._drains:
+            known["tested_s"] = self._tally.tested_s
         if self._seat.outbox is None:
             known |= {"loss_sum": self._loss_sum, "loss_weight": self._loss_weight}
             known |= {"num_samples": self._num_samples}
@@ -81,7 +95,9 @@ class Epochs:
         self._num_samples = state.get("num_samples", 0)
         self._loss_sum = state.get("loss_sum", 0.0)
         self._loss_weight = state.get("loss_weight", float(self._num_samples))
-        self.epoch = epoch if self._seat.inbox is None else epoch - 1
+        self.epoch = self.begun = epoch if self._seat.inbox is None else epoch - 1
+        self._tally.tested_s = state.get("tested_s", 0.0)
+        self._is_timing = True
 
     def start(self) -> None:
         """The run begins here; at the source an epoch that it is in the middle of goes on."""
@@ -90,9 +106,12 @@ class Epochs:
 
     def begin(self, epoch: int) -> None:
         """Source: its first training batch of the epoch is about to be loaded."""
-        self.epoch = epoch
-        if self._is_after_test(epoch):
+        self.begun = epoch
+        if self._drains or epoch <= self._seat.config.tested_at(max(1, self.epoch)):
+            self.epoch = epoch
+        if self._is_after_test(epoch) and (self._drains or not self._is_timing):
             self._began = time.perf_counter()
+        self._is_timing = True
 
     def _is_after_test(self, epoch: int) -> bool:
         return self._seat.config.tested_at(epoch - 1) == epoch - 1
@@ -121,6 +140,8 @@ class Epochs:
                 self._announce_loss(mark.epoch)
             if is_source:
                 self.telling.tell(EpochTrained(self._seat.run_id, mark.epoch, self.seconds))
+                if not self._drains:
+                    self._began = time.perf_counter()
             else:
                 self.epoch = mark.epoch
             if not is_head:
@@ -130,9 +151,12 @@ class Epochs:
                 self._announce_test(mark.epoch)
             if is_source:
                 self.telling.tested(mark.epoch)
+                self.epoch = max(self.epoch, min(self.begun, mark.epoch + 1))
 
     def _announce_loss(self, epoch: int) -> None:
-        self.telling.tell(EpochLoss(self._seat.run_id, epoch, self.mean_loss, self._num_samples))
+        loss, tested_s = self.mean_loss, self._take_tested_s()
+        word = EpochLoss(self._seat.run_id, epoch, loss, self._num_samples, tested_s)
+        self.telling.tell(word)
         self._loss_sum, self._loss_weight, self._num_samples = 0.0, 0.0, 0
 
     def _announce_test(self, epoch: int) -> None:
@@ -157,6 +181,11 @@ class Epochs:
                 staleness_median=self.staleness.at(0.5),
                 staleness_max=self.staleness.max,
                 corrected=agreement.corrected,
+                tested_s=self._take_tested_s(),
             )
         )
         self.staleness.clear()
+
+    def _take_tested_s(self) -> float:
+        tested_s, self._tally.tested_s = self._tally.tested_s, 0.0
+        return 0.0 if self._drains else tested_s

@@ -42,7 +42,15 @@ def make_instruments(seat: Seat, equipment: Equipment, control: ControlChannel) 
     tally = Tally()
     curve = StageCurve(seat, equipment, tally)
     return Instruments(
-        epochs=Epochs(seat, Telling(seat, control), equipment.boundary, examination, curve),
+        epochs=Epochs(
+            seat,
+            Telling(seat, control),
+            equipment.boundary,
+            examination,
+            curve,
+            tally,
+            drains=equipment.machine.drains,
+        ),
         tally=tally,
         spans=_spans(seat, equipment) if seat.config.profile else Spans(),
         torch_profile=TorchProfile(torch_profile_path(seat)) if profiles else None,

@@ -30,6 +30,7 @@ class Tally:
     """The counts of one worker. sending_s is added to where the time is spent.
 
     staleness: of the gradients that were used since the start. round_trips: of the link above.
+    tested_s: processor seconds of this thread that went into test batches, since they were told.
     """
 
     def __init__(self) -> None:
@@ -37,6 +38,7 @@ class Tally:
         self.credit_waiting_s = 0.0
         self.data_waiting_s = 0.0
         self.sending_s = 0.0
+        self.tested_s = 0.0
         self._began = time.perf_counter()
         self._is_training = True
         self._in_flight = 0
@@ -66,8 +68,8 @@ class Tally:
         if for_credits:
             self.credit_waiting_s += seconds
 
-    def came_back(self, kind: MarkerKind) -> None:
-        """A marker is back: training ends with "trained", and goes on with "evaluated"."""
+    def pass_marker(self, kind: MarkerKind) -> None:
+        """Training ends behind a marker "trained", and goes on behind one "evaluated"."""
         self._trained = self.training
         self._since = self._times()
         self._is_training = kind == "evaluated"

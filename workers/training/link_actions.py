@@ -107,6 +107,8 @@ class LinkActions:
     def _raise_marker(self, action: RaiseMarker) -> None:
         assert self._seat.outbox is not None
         self._seat.outbox.send(self._message_of(action.mark))
+        if not self._equipment.machine.drains:  # what comes behind it is taken up at once
+            self._tally.pass_marker(action.mark.kind)
 
     def _raise_cut(self, action: RaiseCut) -> None:
         assert self._seat.outbox is not None
@@ -117,7 +119,8 @@ class LinkActions:
     def _lower_marker(self, action: LowerMarker) -> None:
         assert self._seat.inbox is not None
         self._seat.inbox.send(self._message_of(action.mark))
-        self._tally.came_back(action.mark.kind)
+        if self._equipment.machine.drains or self._seat.outbox is None:
+            self._tally.pass_marker(action.mark.kind)
 
     def _message_of(self, mark: Mark) -> Marker:
         return Marker(self._seat.run_id, mark.kind, mark.epoch, mark.next_batch_id)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from dni_async.decisions.actions import (
     Load,
     Recall,
     Save,
+    Send,
     SynthesizeInput,
     Update,
 )
@@ -77,11 +79,16 @@ class Performer:
     def perform(self, action: Action) -> None:
         """Carry out action. Raises NonFiniteError before a non-finite gradient is applied."""
         self._spans.begin()
+        if not _is_of_test(action):
+            self._handlers[type(action)](action)
+            return
+        began = time.thread_time()
         self._handlers[type(action)](action)
+        self._tally.tested_s += time.thread_time() - began
 
     def expect(self, batch: Batch) -> None:
         """Source: batch is taken up as soon as it is there; with its first one an epoch begins."""
-        if batch.purpose == "train" and batch.epoch != self._epochs.epoch:
+        if batch.purpose == "train" and batch.epoch != self._epochs.begun:
             self._epochs.begin(batch.epoch)
 
     def _load(self, action: Load) -> None:
@@ -220,11 +227,18 @@ class Performer:
         self._spans.lap("save", action.cut.batch_id)
 
     def _announce(self, action: Announce) -> None:
-        if self._seat.inbox is None:  # nobody below to lower it to
-            self._tally.came_back(action.mark.kind)
+        if self._seat.inbox is None and self._equipment.machine.drains:  # nobody to lower it to
+            self._tally.pass_marker(action.mark.kind)
         self._epochs.announce(action.mark)
 
     def _finish(self, _action: Finish) -> None:
         path = self._seat.welcome.weights_path
         if path:  # stages that share a process are read where they are
             write_weights(Path(path), self._equipment.stage)
+
+
+def _is_of_test(action: Action) -> bool:
+    """Whether it is work on a test batch."""
+    if isinstance(action, Load | Send):
+        return action.batch.purpose == "evaluate"
+    return isinstance(action, Evaluate)

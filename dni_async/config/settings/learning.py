@@ -46,9 +46,9 @@ class LearningSettings:
     )
     evaluate_every: int = setting(
         1,
-        "Test the network after every so many epochs, and after the last. The line is drained for "
-        "it, and an epoch in the report is all since the test before.",
-        why="next to free on one host; between hosts it is not (0084)",
+        "Test the network after every so many epochs, and after the last. An epoch in the report "
+        "is all since the test before.",
+        why="nobody waits for it but where the line is drained (0084, 0128)",
         check=AT_LEAST_1,
     )
     batch_size: int = setting(

@@ -63,13 +63,14 @@ class StageMachine:
     worked on, but not answered; a marker that comes again is. So only what was in flight is lost.
 
     A cut is taken up in its place, when a batch could be: with a window of 1 nothing is in flight
-    then. It goes up and never comes back. Where tests are saved, a stage is cut by itself when the
-    marker that ends one is back.
+    then. It goes up and never comes back. Where tests are saved, the marker that ends one is a cut.
 
     window: the places of either link; rules may want fewer. first_window: how many of them may be
     taken until WindowSet says otherwise; None is all. work: the source's order of work; None for
     every other stage. next_batch_id: of a replacement, where the stage above expects it to go on.
     """
+
+    drains = True  # whether nothing follows a marker before it is back
 
     def __init__(
         self,
@@ -252,7 +253,7 @@ class StageMachine:
         self._work = iter([] if self._marks.is_ending or self.finished else [END])
 
     def _lower(self, mark: Mark) -> list[Action]:
-        self._marks.come_back(mark, self.stage, num_in_flight=len(self._in_flight))
+        self._marks.come_back(mark, self.stage, in_flight=self._in_flight)
         actions = self._settle()
         if self.has_above:  # the head announced it before it turned it round
             actions.append(Announce(mark))
@@ -289,7 +290,7 @@ class StageMachine:
 
     def _accept(self, item: Item) -> list[Action]:
         if isinstance(item, Mark) and self._marks.hear_again(item):
-            if item == self._marks.raised:
+            if not self._marks.has_passed(item):  # it is on its way, and will come down
                 return []
             return [*self._settle(), LowerMarker(item), *self._finish(item)]
         self._admit(item)
@@ -298,8 +299,7 @@ class StageMachine:
 
     def _admit(self, item: Item) -> None:
         """Check that item may come now; a batch's place below counts as taken from here on."""
-        may_follow = self._marks.may_be_followed(by_marker=isinstance(item, Mark))
-        if not may_follow or (self._queue and isinstance(self._queue[-1], Mark)):
+        if not self._marks.may_be_followed(item, self._queue):
             raise LinkError(
                 f"stage {self.stage - 1} sent {item} past a marker that has yet to come back"
             )

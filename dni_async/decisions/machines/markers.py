@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from dni_async.decisions.actions import Mark
+from dni_async.decisions.actions import Item, Mark
 from dni_async.errors import LinkError
 
 __all__ = ["END", "Markers"]
@@ -35,12 +36,12 @@ class Markers:
         """The stage raises it."""
         self.raised, self.is_awaited = mark, True
 
-    def come_back(self, mark: Mark, stage: int, *, num_in_flight: int) -> None:
+    def come_back(self, mark: Mark, stage: int, *, in_flight: Collection[int]) -> None:
         """It is back from above, to that stage. Raises LinkError if it may not be."""
-        if mark != self.raised or num_in_flight:
+        if mark != self.raised or in_flight:
             raise LinkError(
                 f"stage {stage}: {mark} came back while {self.raised} was awaited "
-                f"and {num_in_flight} batches were in flight"
+                f"and {len(in_flight)} batches were in flight"
             )
         self.raised = None
         self._passed.add(mark)
@@ -69,10 +70,11 @@ class Markers:
             return True
         return mark in self._passed
 
-    def may_be_followed(self, *, by_marker: bool) -> bool:
-        """Whether more may come from below: nothing, as long as one is on its way.
+    def may_be_followed(self, item: Item, queue: Sequence[Item]) -> bool:
+        """Whether item may come from below, behind queue: nothing, as long as one is on its way.
 
         But a new source that is told to end raises its end at once, which waits then.
         """
         is_disowned = self._may_repeat and not self.is_awaited
-        return self.raised is None or (by_marker and is_disowned)
+        may_wait = self.raised is None or (isinstance(item, Mark) and is_disowned)
+        return may_wait and not (queue and isinstance(queue[-1], Mark))

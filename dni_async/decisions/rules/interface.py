@@ -74,6 +74,9 @@ class Traits:
     unlocks_forward: bool = False
     """Whether it goes with ``--unlock forward``: it sends every batch up on_batch, and needs no
     true input."""
+    updates_in_turn: bool = False
+    """Whether all updates with a batch are made when it is taken up, and none when its gradient
+    comes back. Then a test may follow the last batch at once, and the next epoch the test."""
     needs_labels: bool = False
     """Whether its synthesizers must learn from labels, as no gradient comes back to teach them."""
     may_lose_batches: bool = True

@@ -46,6 +46,7 @@ class NoBackpropRule:
     is_exact = False
     anchor_every = 0
     unlocks_forward = True
+    updates_in_turn = True
 
     def window(self, asked: int) -> int:
         """As asked."""

@@ -40,6 +40,7 @@ class BootstrapRule:
     anchor_every = 0
     default_window = STALE_WINDOW
     unlocks_forward = True
+    updates_in_turn = True
 
     def window(self, asked: int) -> int:
         """As asked: no stage waits for a gradient."""
@@ -79,6 +80,7 @@ class AnchorRule:
     def __init__(self, anchor_every: int, *, updates: bool = False, replays: bool = False) -> None:
         self.anchor_every = anchor_every
         self.updates, self.replays = updates, replays
+        self.updates_in_turn = not updates
 
     def window(self, asked: int) -> int:
         """As asked. An anchor keeps its place until its gradient has come back."""

@@ -125,7 +125,8 @@ def _reached(terms: RunTerms, message: EndReached) -> str:
 
 
 def _loss(terms: RunTerms, message: EpochLoss) -> str:
-    return _epoch(terms, message.epoch) or _figures(message.num_samples, message.loss)
+    told = _figures(message.num_samples, message.loss) or _tested(message)
+    return _epoch(terms, message.epoch) or told
 
 
 def _evaluated(terms: RunTerms, message: Evaluated) -> str:
@@ -138,7 +139,12 @@ def _evaluated(terms: RunTerms, message: Evaluated) -> str:
 def _boundary(terms: RunTerms, message: BoundaryEpoch) -> str:
     means = (message.cosine, message.relative_error, message.norm_ratio, message.corrected)
     most = max(message.staleness_median, message.staleness_max, message.num_gradients)
-    return _epoch(terms, message.epoch) or _figures(most, *means)
+    return _epoch(terms, message.epoch) or _figures(most, *means) or _tested(message)
+
+
+def _tested(message: EpochLoss | BoundaryEpoch) -> str:
+    is_time = math.isfinite(message.tested_s) and message.tested_s >= 0
+    return "" if is_time else f"a test took {message.tested_s} s"
 
 
 def _saved(terms: RunTerms, message: Saved) -> str:

@@ -164,3 +164,21 @@ def test_a_stage_that_there_is_not_is_not_waited_for() -> None:
     assert epochs.enter(boundary(7, 1)) == []
     *_, (whole,) = map(epochs.enter, told_of(1, boundary(0, 1)))
     assert whole.boundaries == (boundary(0, 1),)
+
+
+@pytest.mark.parametrize(
+    ("cores", "test_s"), [(0, 0.5), (1, 0.875), (2, 0.5)], ids=["unknown", "one", "two"]
+)
+def test_a_test_that_ran_in_between_is_taken_off_and_no_more_than_it_took(
+    cores: int, test_s: float
+) -> None:
+    epochs = OpenEpochs(3, cores=cores)
+    words = [
+        EpochTrained("run", 1, 1.5),
+        BoundaryEpoch("run", 0, 1, 0, 0.0, 0.0, 0.0, 0, 0, tested_s=0.5),
+        BoundaryEpoch("run", 1, 1, 0, 0.0, 0.0, 0.0, 0, 0, tested_s=0.25),
+        EpochLoss("run", 1, 0.25, 100, tested_s=0.125),
+        Evaluated("run", 1, 0.5, {}, 20),
+    ]
+    (whole,) = [whole for word in words for whole in epochs.enter(word)]
+    assert (whole.seconds, whole.test_seconds) == (1.5 - test_s, test_s)

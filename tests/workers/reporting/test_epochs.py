@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any, cast
 
 import pytest
@@ -56,7 +57,7 @@ class Coordinator:
 
 
 def make(
-    place: str, boundary: Boundary | None = None, evaluate_every: int = 1
+    place: str, boundary: Boundary | None = None, evaluate_every: int = 1, *, drains: bool = True
 ) -> tuple[Epochs, list[Message]]:
     """The epochs of a worker at this place, and what it tells."""
     stage, inbox, outbox = PLACES[place]
@@ -65,8 +66,11 @@ def make(
     examination = Examination(make_loss("cross-entropy", (2,)), make_metrics(["accuracy"]))
     examination.add(torch.eye(2), torch.tensor([0, 0]))
     told = coordinator.told
-    curve = StageCurve(seat, cast("Any", None), Tally())
-    return Epochs(seat, Telling(seat, cast("Any", coordinator)), boundary, examination, curve), told
+    tally = Tally()
+    curve = StageCurve(seat, cast("Any", None), tally)
+    telling = Telling(seat, cast("Any", coordinator))
+    tally.tested_s = 0.25
+    return Epochs(seat, telling, boundary, examination, curve, tally, drains=drains), told
 
 
 @pytest.mark.parametrize(
@@ -169,3 +173,31 @@ def test_a_source_times_all_epochs_since_the_last_test(monkeypatch: pytest.Monke
     assert epochs.state(Cut(9, 3, 0))["seconds"] == 0.0
     assert epochs.state(Cut(9, 3, 1))["seconds"] == 10.0
     assert epochs.state(Cut(9, 4, 0))["seconds"] == 10.0
+
+
+def test_without_a_drained_line_an_epoch_begins_where_the_one_before_it_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The source has begun the second when the first is over everywhere."""
+    now = [10.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    epochs, told = make("source", drains=False)
+    events = [(11.0, 1), (14.0, 2), (15.0, "trained"), (16.0, "evaluated"), (21.0, "trained")]
+    seen, ended = [], {"trained": 0, "evaluated": 0}
+    for now[0], event in events:
+        if isinstance(event, int):
+            epochs.begin(event)
+        else:
+            ended[event] += 1
+            epochs.announce(Mark(cast("MarkerKind", event), ended[event]))
+        seen.append((epochs.begun, epochs.epoch))
+    assert seen == [(1, 1), (2, 1), (2, 1), (2, 2), (2, 2)]
+    assert [word.seconds for word in told if isinstance(word, EpochTrained)] == [4.0, 6.0]
+    tested = [word.tested_s for word in told if isinstance(word, BoundaryEpoch)]
+    assert tested == [0.25, 0.0]
+
+
+def test_with_a_drained_line_no_test_runs_while_others_train() -> None:
+    epochs, told = make("head")
+    epochs.announce(Mark("trained", 1))
+    assert [word.tested_s for word in told if isinstance(word, EpochLoss)] == [0.0]

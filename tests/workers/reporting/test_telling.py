@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from dni_async import LinkError
+from dni_async.decisions.machines.undrained import UndrainedMachine
 from dni_async.wire.messages import (
     BoundaryEpoch,
     EndReached,
@@ -25,11 +26,26 @@ SEEDS = 120
 ALL = list(range(1, EPOCHS + 1))
 
 
-def run(seed: int, num_deaths: int, *, has_witnesses: bool = True) -> TellingLine:
+class UndrainedTellingLine(TellingLine):
+    """Where batches follow markers at once."""
+
+    kind = UndrainedMachine
+
+
+KINDS = [TellingLine, UndrainedTellingLine]
+
+
+def run(
+    seed: int,
+    num_deaths: int,
+    *,
+    has_witnesses: bool = True,
+    kind: type[TellingLine] = TellingLine,
+) -> TellingLine:
     """A line that has come to its end; every other death is just behind a word."""
 
     def line(deaths_at: list[tuple[int, int]]) -> TellingLine:
-        made = TellingLine(random.Random(seed), deaths_at=deaths_at, has_witnesses=has_witnesses)
+        made = kind(random.Random(seed), deaths_at=deaths_at, has_witnesses=has_witnesses)
         made.run(random.Random(seed + 1))
         return made
 
@@ -44,10 +60,11 @@ def run(seed: int, num_deaths: int, *, has_witnesses: bool = True) -> TellingLin
     return line(sorted(deaths))
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(SEEDS))
-def test_a_single_death_loses_no_word(seed: int) -> None:
+def test_a_single_death_loses_no_word(seed: int, kind: type[TellingLine]) -> None:
     """Each figure is told, and no epoch is entered with less than there was to know."""
-    line = run(seed, 1)
+    line = run(seed, 1, kind=kind)
     assert [whole.epoch for whole in line.entered] == ALL
     assert line.lost == []
     for whole in line.entered:
@@ -56,9 +73,12 @@ def test_a_single_death_loses_no_word(seed: int) -> None:
         assert len(whole.boundaries) == line.num_stages - 1
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("seed", range(SEEDS // 2))
-def test_whoever_dies_all_epochs_are_entered_and_nobody_waits(seed: int) -> None:
-    line = run(seed, random.Random(seed).randint(2, 6))
+def test_whoever_dies_all_epochs_are_entered_and_nobody_waits(
+    seed: int, kind: type[TellingLine]
+) -> None:
+    line = run(seed, random.Random(seed).randint(2, 6), kind=kind)
     assert [whole.epoch for whole in line.entered] == ALL
     # Who dies when a stage above has left is not replaced, and by then all is known.
     assert line.dead or all(machine.finished for machine in line.machines)

@@ -1,0 +1,162 @@
+"""Decides for a stage that lets batches follow a marker before that has come back."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final
+
+from dni_async.decisions.actions import Action, Cut, Item, Mark, RaiseMarker
+from dni_async.decisions.machines.machine import StageMachine
+from dni_async.decisions.machines.markers import END, Markers
+from dni_async.decisions.machines.position import Position
+from dni_async.decisions.rules import Rule
+from dni_async.decisions.schedule import resume_work
+
+__all__ = ["UndrainedMachine"]
+
+_Order = tuple[float, bool]
+
+MAX_MARKS: Final = 1024  # that wait: of each epoch there is a batch with a place in the window
+
+
+class UndrainedMachine(StageMachine):
+    """A stage machine for rules that make all updates with a batch when it is taken up.
+
+    Such a stage has done all training batches of an epoch when it takes up the marker behind them,
+    whatever is still in flight. So test batches follow the marker at once, each stage evaluates
+    them with the weights that it has then, and the next epoch's training batches follow them.
+    Markers come down as ever, in order, each behind all gradients and credits of the batches before
+    it, and are announced then.
+
+    Nothing is in flight at a cut that belongs to an epoch before: the source makes one only while
+    no marker is on its way. So whatever is told of an epoch has been told before a cut behind it.
+    The end of the run too is raised only then.
+
+    A new stage above is sent all markers once more that are on their way, in order. A new stage
+    below repeats those that it was sent; where it is a new source, those that the old one may have
+    raised without anybody hearing of it. What is here or back already does not count twice. A
+    marker that it does not repeat goes its way, and is not lowered: nobody awaits it.
+    """
+
+    drains = False
+
+    def __init__(
+        self,
+        *,
+        position: Position,
+        window: int,
+        rule: Rule,
+        first_window: int | None = None,
+        work: Iterator[Item] | None = None,
+        next_batch_id: int = 0,
+    ) -> None:
+        super().__init__(
+            position=position,
+            window=window,
+            rule=rule,
+            first_window=first_window,
+            next_batch_id=next_batch_id,
+        )
+        self._marks: _ManyMarkers = _ManyMarkers()
+        if work is not None:  # each stage is at most a window behind the one below
+            reach = self.places * position.num_stages
+            self._work = resume_work(work, next_batch_id, reach)
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether a Turn would lead to any action."""
+        item = self._peek()
+        if isinstance(item, Mark):
+            return item != END or self._marks.raised is None
+        if isinstance(item, Cut) and not self.has_below and self._marks.raised is not None:
+            return False
+        return item is not None and self._has_room
+
+    def _peek(self) -> Item | None:
+        if self._work is not None:
+            self._draw_work(self._work)
+        return self._queue[0] if self._queue else None
+
+    def _draw_work(self, work: Iterator[Item]) -> None:
+        if self._marks.raised is None:
+            super()._draw_work(work)
+        elif not self._queue:  # without a cut that is due, which would only wait
+            self._queue.extend(islice(work, 1))
+
+    def _give_up(self) -> list[Action]:
+        lost, self._in_flight = sorted(self._in_flight), set()
+        actions = [action for batch_id in lost for action in self._lose_place(batch_id)]
+        return [*actions, *map(RaiseMarker, self._marks.on_their_way)]
+
+    def _accept(self, item: Item) -> list[Action]:
+        if isinstance(item, Mark) and self._marks.claim(item):
+            return []
+        return super()._accept(item)
+
+    def _disown(self) -> list[Action]:
+        self._held, self._owed = set(), []
+        self._marks.meet_new_sender(item for item in self._queue if isinstance(item, Mark))
+        return []
+
+
+def _order(mark: Mark) -> _Order:
+    """Where a marker stands among the others."""
+    return (math.inf if mark == END else mark.next_batch_id), mark.kind == "evaluated"
+
+
+class _ManyMarkers(Markers):
+    """Several markers are on their way at once, and come back in order.
+
+    raised: the one that comes back next. is_awaited: of one that has just come back. Markers stand
+    in an order; a stage that began in the middle counts those before its first one as passed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.on_their_way: deque[Mark] = deque()
+        self._unawaited: set[Mark] = set()  # here or on their way, from a stage that was replaced
+        self._last: _Order = (-1, False)
+
+    @property
+    def is_ending(self) -> bool:
+        return END in self.on_their_way
+
+    def go_up(self, mark: Mark) -> None:
+        self.on_their_way.append(mark)
+        self.raised = self.on_their_way[0]
+        self._last = max(self._last, _order(mark))
+
+    def come_back(self, mark: Mark, stage: int, *, in_flight: Collection[int]) -> None:
+        before = [each for each in in_flight if mark == END or each < mark.next_batch_id]
+        super().come_back(mark, stage, in_flight=before)
+        self.on_their_way.popleft()
+        self.raised = self.on_their_way[0] if self.on_their_way else None
+        self.is_awaited = mark not in self._unawaited
+        self._unawaited.discard(mark)
+
+    def meet_new_sender(self, waiting: Iterable[Mark] = ()) -> None:
+        """waiting: markers that have come and not been taken up yet."""
+        self._may_repeat = True
+        self._unawaited = {*self.on_their_way, *waiting}
+        self._last = max([self._last, *map(_order, self._unawaited)])
+
+    def claim(self, mark: Mark) -> bool:
+        """Whether the one from below is here or on its way already; it is awaited from now on."""
+        is_known = self._may_repeat and mark in self._unawaited
+        self._unawaited.discard(mark)
+        return is_known
+
+    def hear_again(self, mark: Mark) -> bool:
+        return self._may_repeat and self.has_passed(mark)
+
+    def has_passed(self, mark: Mark) -> bool:
+        return _order(mark) <= self._last
+
+    def may_be_followed(self, item: Item, queue: Sequence[Item]) -> bool:
+        """Whether item may come from below: all but what comes behind the end."""
+        if isinstance(item, Mark):
+            return sum(isinstance(each, Mark) for each in queue) < MAX_MARKS
+        return not self.is_ending and END not in queue
