@@ -29,7 +29,7 @@ __all__ = ["choose_rule", "needs_choice"]
 
 MODULE: Final = "dni_async.workers.probe"
 PARTS: Final = 8  # of a trial, each with a test at its end
-HALVED_AFTER: Final = 2  # of them
+HALVED_AFTER: Final = 4  # of them; after 2 what begins slowly and ends best was left (0126)
 SHARE: Final = 25  # one of so many of the run's updates are a trial's
 LEAST: Final = 120
 MOST: Final = 600
