@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from benchmarks.harness.report import (
 from benchmarks.harness.shares import share_of
 from benchmarks.rivals.held import HELD_ARMS, ONE_CORE, OURS
 from benchmarks.workloads.cores.cases import NETWORKS, Case, digits_of
-from benchmarks.workloads.cores.foretold import carry_on, foretell
+from benchmarks.workloads.cores.foretold import carry_on, foretell, measure_parts
 from benchmarks.workloads.cores.learning import learn
 from benchmarks.workloads.cores.printing import print_cell, print_far
 from benchmarks.workloads.cores.rounds import Bench, Cell, bench, measure_round
@@ -107,34 +107,26 @@ def main(
             tempfile.TemporaryDirectory(prefix="dni-bench-") as folder,
             bench(cell, Path(folder), note) as place,
         ):
-            if "rates" in wanted:
-                for number in range(measuring.repeats):
-                    measure_round(place, _arms_of(cell, chosen))
-                    note(f"  round {number + 1} of {measuring.repeats} done")
-                    keep()
-            _rest(place, wanted, seeds, epochs, measuring.repeats, keep)
+            for number in range(measuring.repeats if "rates" in wanted else 0):
+                _measure(place, _arms_of(cell, chosen), wanted)
+                note(f"  round {number + 1} of {measuring.repeats} done")
+                keep()
+            for _ in range(seeds if "learning" in wanted else 0):
+                cell.learnt.append(learn(place, len(cell.learnt), epochs))
+            if cell.parts:
+                cell.foretold = foretell(cell)
+            keep()
         print_cell(console, cell)
     print_far(console, carry_on(cells))
     print_facts(console, observation.facts())
 
 
-def _rest(
-    place: Bench,
-    wanted: Sequence[str],
-    seeds: int,
-    epochs: int | None,
-    repeats: int,
-    keep: Callable[[], None],
-) -> None:
-    """What needs no rounds."""
+def _measure(place: Bench, arms: Sequence[str], wanted: Sequence[str]) -> None:
+    """A round, and beside it what the simulation is made of."""
+    measure_round(place, arms)
     cell = place.cell
-    if "learning" in wanted:
-        for _ in range(seeds):
-            cell.learnt.append(learn(place, len(cell.learnt), epochs))
-            keep()
-    if "simulation" in wanted and OURS in cell.arms and cell.case.row is None:
-        cell.foretold = foretell(place, repeats)
-        keep()
+    if "simulation" in wanted and OURS in cell.rounds[-1] and cell.case.row is None:
+        cell.parts.append(measure_parts(place))
 
 
 def _each(lengths: Sequence[int], batches: str) -> list[int]:

@@ -124,7 +124,12 @@ def cores_section(documents: Mapping[str, Mapping[str, Any]]) -> str:
             "| network | cores | arm | samples/s | dni is | s to quality | accuracy |",
             "|---|---|---|---|---|---|---|",
         ]
-        parts += [_core_row(cell, arm) for cell in document["cells"] for arm in cell["arms"]]
+        parts += [
+            _core_row(cell, arm)
+            for cell in document["cells"]
+            for arm in cell["arms"]
+            if len(cell["arms"]) > 1
+        ]
         parts += [""]
     return "\n".join(parts[:-1])
 

@@ -2,53 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from benchmarks.rivals.held import OURS
-from benchmarks.workloads.cores.rounds import Bench, Cell, one_core_batch_s
-from benchmarks.workloads.simulation.calibration import LOCAL, LinkTimes, line_of, measure_links
+from benchmarks.workloads.cores.rounds import Bench, Cell, Parts, one_core_batch_s
+from benchmarks.workloads.simulation.calibration import (
+    LOCAL,
+    LinkTimes,
+    line_of,
+    measure_links,
+    middle_link,
+)
 from benchmarks.workloads.simulation.projection import Scenario, project
 from benchmarks.workloads.simulation.simulation import Line, StageCost, simulate, slowed
-from benchmarks.workloads.simulation.stage_times import StageTimes, measure_stages
+from benchmarks.workloads.simulation.stage_times import StageTimes, measure_stages, middle
 from dni_async.system.machine import available_cores
 
-__all__ = ["carry_on", "foretell"]
+__all__ = ["carry_on", "foretell", "measure_parts"]
 
 STAGE_BATCHES = 48
 MESSAGES, LEAST_MESSAGES = 2**28, 20  # bytes of a stream of them
 FAR = (32, 64, 128)
 
 
-def foretell(place: Bench, repeats: int) -> dict[str, Any]:
-    """Samples per second of an epoch of ours, by simulation from the times of its parts.
+def measure_parts(place: Bench) -> Parts:
+    """The stages of the last round's line, and a link of it, with all cores at work, none held.
 
-    The parts are measured with all cores at work, none of them held; a share of a core does them
-    as many times as slowly. error: as a share of what was measured. Raises DniError.
+    In every round anew: the machine's speed drifts by more than the simulation is off. Raises
+    MemberDied.
     """
     cell = place.cell
     config = cell.case.config(place.folder / f"{cell.batches}.npz", epochs=2)
-    ranges = [tuple(worker["layers"]) for worker in cell.rounds[-1][OURS]["workers"]]
     size_bytes = cell.case.size * cell.case.width * 4
     links = measure_links(
         size_bytes,
         window=config.places,
-        repeats=repeats,
+        repeats=1,
         num_messages=max(LEAST_MESSAGES, min(1000, MESSAGES // size_bytes)),
     )
+    ranges = [tuple(worker["layers"]) for worker in cell.rounds[-1][OURS]["workers"]]
     stages = measure_stages(config, STAGE_BATCHES, ranges=ranges, copies=available_cores())
-    line = _held(
-        line_of(
-            stages,
-            links[LOCAL],
-            window=config.places,
-            anchor_every=config.anchor_every,
-            cores=None,
-        ),
-        cell.share,
+    return {
+        "stages": [asdict(stage) for stage in stages],
+        "links": {lane: asdict(times) for lane, times in links.items()},
+    }
+
+
+def foretell(cell: Cell) -> dict[str, Any]:
+    """Samples per second of an epoch of ours, by simulation from the medians of its parts.
+
+    A share of a core does them as many times as slowly. error: as a share of what was measured.
+    """
+    config = cell.case.config(Path("any.npz"), epochs=2)
+    stages = middle([[_stage(part) for part in each["stages"]] for each in cell.parts])
+    links = {
+        lane: middle_link([LinkTimes(**each["links"][lane]) for each in cell.parts])
+        for lane in cell.parts[0]["links"]
+    }
+    line = line_of(
+        stages,
+        links[LOCAL],
+        window=config.places,
+        anchor_every=config.anchor_every,
+        cores=None,
     )
-    rate = cell.batches * cell.case.size / simulate(line, cell.batches).seconds
+    outcome = simulate(_held(line, cell.share), cell.batches)
+    rate = cell.batches * cell.case.size / outcome.seconds
     return {
         "samples_per_second": rate,
         "error": rate / cell.rate(OURS).median - 1,
@@ -81,7 +103,7 @@ def carry_on(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     slope = (whole[1] - whole[0]) / (lengths[1] - lengths[0])
     foretold = longest.foretold or {}
     points = project(
-        [StageTimes(**_stage(part)) for part in foretold["parts"]],
+        [_stage(part) for part in foretold["parts"]],
         {lane: LinkTimes(**times) for lane, times in foretold["links"].items()},
         window=foretold["window"],
         anchor_every=foretold["anchor_every"],
@@ -105,5 +127,5 @@ def _core_s(cell: Cell) -> float:
     return (one_core_batch_s(cell) or 0.0) * cell.share
 
 
-def _stage(part: dict[str, Any]) -> dict[str, Any]:
-    return part | {"cost": StageCost(**part["cost"])}
+def _stage(part: Mapping[str, Any]) -> StageTimes:
+    return StageTimes(part["batch_s"], StageCost(**part["cost"]))

@@ -21,6 +21,7 @@ __all__ = [
     "Bench",
     "Cell",
     "Chosen",
+    "Parts",
     "Run",
     "bench",
     "measure_round",
@@ -30,6 +31,8 @@ __all__ = [
 
 Run = Mapping[str, Any]
 """A HeldRun as the JSON shows it."""
+Parts = Mapping[str, Any]
+"""What stages and links take by themselves, as the JSON shows it."""
 SLACK = 0.005  # of accuracy: half a point
 EPOCHS = 2  # the first one warms up
 
@@ -56,6 +59,7 @@ class Cell:
     rounds: list[dict[str, Run]] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     learnt: list[dict[str, Any]] = field(default_factory=list)
+    parts: list[Parts] = field(default_factory=list)  # of the simulation, by round
     foretold: dict[str, Any] | None = None
 
     def batches_of(self, arm: str) -> int:
@@ -121,6 +125,7 @@ class Cell:
             "failed": self.failed,
             "rounds": self.rounds,
             "learnt": self.learnt,
+            "parts": self.parts,
             "foretold": self.foretold,
         }
 
@@ -129,6 +134,7 @@ class Cell:
         chosen = told["chosen"]
         self.chosen = None if chosen is None else Chosen(**chosen)
         self.rounds, self.failed = list(told["rounds"]), dict(told["failed"])
+        self.parts = list(told.get("parts", []))
         self.learnt, self.foretold = list(told["learnt"]), told["foretold"]
 
 

@@ -10,7 +10,7 @@ from benchmarks.rivals.lanes.lane_pair import LanePair
 from benchmarks.workloads.simulation.simulation import Line, LinkCost, StageCost
 from benchmarks.workloads.simulation.stage_times import StageTimes
 
-__all__ = ["LOCAL", "NETWORK", "LinkTimes", "line_of", "measure_links"]
+__all__ = ["LOCAL", "NETWORK", "LinkTimes", "line_of", "measure_links", "middle_link"]
 
 LOCAL, NETWORK = "link-slots", "link-tcp"
 DOORBELL_BYTES, DOORBELL_PAUSE_S = 64, 0.002
@@ -51,7 +51,7 @@ def measure_links(
                         message_s=stream.message_s,
                     )
                 )
-    return {lane: _median(times) for lane, times in rounds.items()}
+    return {lane: middle_link(times) for lane, times in rounds.items()}
 
 
 def line_of(
@@ -97,7 +97,8 @@ def _with_messages(
     )
 
 
-def _median(times: Sequence[LinkTimes]) -> LinkTimes:
+def middle_link(times: Sequence[LinkTimes]) -> LinkTimes:
+    """Several measurements of one link as one: the median of each time."""
     names = ("latency_s", "lower_cpu_s", "upper_cpu_s", "message_s")
     values = {name: statistics.median(getattr(each, name) for each in times) for name in names}
     return LinkTimes(size_bytes=times[0].size_bytes, **values)
