@@ -28,7 +28,7 @@ from benchmarks.harness.report import (
 from benchmarks.harness.shares import share_of
 from benchmarks.rivals.held import HELD_ARMS, ONE_CORE, OURS
 from benchmarks.workloads.cores.cases import NETWORKS, Case, digits_of
-from benchmarks.workloads.cores.foretold import carry_on, foretell, measure_parts
+from benchmarks.workloads.cores.foretold import carry_on, foretell_all, measure_parts
 from benchmarks.workloads.cores.learning import learn
 from benchmarks.workloads.cores.printing import print_cell, print_far
 from benchmarks.workloads.cores.rounds import Bench, Cell, bench, measure_round
@@ -113,8 +113,7 @@ def main(
                 keep()
             for _ in range(seeds if "learning" in wanted else 0):
                 cell.learnt.append(learn(place, len(cell.learnt), epochs))
-            if cell.parts:
-                cell.foretold = foretell(cell)
+            foretell_all(cells)
             keep()
         print_cell(console, cell)
     print_far(console, carry_on(cells))

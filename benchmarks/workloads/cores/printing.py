@@ -45,7 +45,8 @@ def print_cell(console: Console, cell: Cell) -> None:
     if cell.foretold:
         told = cell.foretold
         console.print(
-            f"simulated {told['samples_per_second']:,.0f} samples/s, {told['error']:+.0%}",
+            f"simulated {told['samples_per_second']:,.0f} samples/s, {told['error']:+.0%}; with "
+            f"{told['beyond_s'] * 1e3:.2f} ms a batch that its parts do not show",
             highlight=False,
         )
 

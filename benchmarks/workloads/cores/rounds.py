@@ -200,10 +200,13 @@ def _choose(place: Bench, arms: Sequence[str]) -> Chosen:
     if "all-cores" in arms and num_cores > 1:
         both = [Chosen(best.microbatches, waiting) for waiting in ("sleep", "spin")]
         best = _fastest(place, "all-cores", both) or best
-    place.note(
-        f"  1f1b does best with {best.microbatches} microbatches, "
-        f"threads on all cores where the idle ones {best.waiting}"
-    )
+    told = {
+        "1f1b": f"{best.microbatches} microbatches",
+        "all-cores": f"threads that {best.waiting}",
+    }
+    tried = [f"{arm} with {way}" for arm, way in told.items() if arm in arms and num_cores > 1]
+    if tried:
+        place.note(f"  best: {', '.join(tried)}")
     return best
 
 

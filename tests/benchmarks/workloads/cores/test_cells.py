@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from benchmarks.workloads.cores.cases import Case
-from benchmarks.workloads.cores.foretold import carry_on
+from benchmarks.workloads.cores.foretold import carry_on, foretell_all
 from benchmarks.workloads.cores.rounds import Cell, Chosen, seconds_to_goal
 
 STAGE = {"forward_s": 0.5, "update_s": 0.5, "head_start_s": 0.0, "anchor_s": 0.0, "learn_s": 0.0}
@@ -96,6 +96,19 @@ def test_the_curve_goes_on_by_what_a_layer_more_takes() -> None:
     points = {point["cores"]: point["dni_over_one_core"] for point in carry_on(cells)}
     assert points == pytest.approx({32: 96.0, 64: 192.0, 128: 384.0})
     assert carry_on(cells[:1]) == []
+
+
+def test_what_the_parts_do_not_show_is_taken_from_the_shortest_line() -> None:
+    """A part takes 1 s; a batch of 100 took a worker with half a core 2.5 s: 0.25 s beyond it."""
+    cells = [cell(count, [{"dni": run(100 / 2.5)}]) for count in (2, 4)]
+    for each in cells:
+        each.batches = 10_000  # filling the line is next to nothing
+        stages = [{"batch_s": 1.0, "cost": dict(STAGE)}] * each.case.num_cores
+        each.parts = [{"stages": stages, "links": {"link-slots": LINK, "link-tcp": LINK}}]
+    foretell_all(cells)
+    shortest, longer = (each.foretold or {} for each in cells)
+    assert (shortest["beyond_s"], shortest["error"]) == pytest.approx((0.0, 0.25), abs=1e-3)
+    assert (longer["beyond_s"], longer["error"]) == pytest.approx((0.25, 0.0), abs=1e-3)
 
 
 @pytest.mark.parametrize(
