@@ -116,6 +116,8 @@ def cores_section(documents: Mapping[str, Mapping[str, Any]]) -> str:
     """A table of all cells with a core for every layer, by file and number of cores."""
     parts = []
     for name, document in sorted(documents.items()):
+        if not any(len(cell["arms"]) > 1 for cell in document["cells"]):
+            continue
         machine = document["machine"]
         seen = f"{machine['processor']}, {machine['cores']} cores, torch {machine['torch']}"
         parts += [
