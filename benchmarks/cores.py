@@ -53,7 +53,7 @@ QUICK_WIDTH, QUICK_BATCH, QUICK_BATCHES = 64, 64, 4
 @click.option("--batch-size", type=click.IntRange(min=1), help="[default: 256]")
 @click.option("--batches", help="Of an epoch of ours, or for each number of cores.  [default: 128]")
 @click.option("--window", type=click.IntRange(min=1), help="Of ours.")
-@click.option("--epochs", type=click.IntRange(min=1), help="To learn in.")
+@click.option("--epochs", type=click.IntRange(min=1), help="To learn in.  [default: 5]")
 @click.option("--seeds", type=click.IntRange(min=1), default=1, show_default=True)
 @click.option("--data-dir", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--add", "adds", is_flag=True, help="Go on with what --json holds of the same.")
@@ -124,7 +124,7 @@ def _measure(place: Bench, arms: Sequence[str], wanted: Sequence[str]) -> None:
     """A round, and beside it what the simulation is made of."""
     measure_round(place, arms)
     cell = place.cell
-    if "simulation" in wanted and OURS in cell.rounds[-1] and cell.case.row is None:
+    if "simulation" in wanted and OURS in cell.rounds[-1]:
         cell.parts.append(measure_parts(place))
 
 

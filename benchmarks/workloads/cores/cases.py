@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.harness.samples import write_samples
-from benchmarks.workloads.deep.rows import ROWS, Row
-from benchmarks.workloads.deep.samples import write as write_deep
 from dni_async.config.run_config import RunConfig
 from dni_async.data.sources.mnist import MNIST, find_files
 
 __all__ = ["NETWORKS", "Case", "digits_of"]
 
-NETWORKS: Final = ("mlp", "equal", "resnet", "transformer")
+NETWORKS: Final = ("mlp", "equal")
 """784-width-...-10, a layer a worker; the same with samples as wide as the layers, where all cost
-the same and the last worker has the classes' layer too; and two of benchmarks.deep."""
-DEEP: Final = {"resnet": "ResNet 16, 4 stages", "transformer": "transformer 4, a block each"}
+the same and the last worker has the classes' layer too."""
 ALWAYS: Final[dict[str, Any]] = {"baseline": False, "devices": ("cpu",), "threads_per_worker": 1}
-FEW_TESTS = 256
 
 
 def digits_of(folder: Path | None) -> str:
@@ -32,10 +27,9 @@ def digits_of(folder: Path | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A network on num_cores shares of a core. width, layers, batch_size: of mlp and equal.
+    """A network on num_cores shares of a core. data_dir: where data lies.
 
-    data: of these two; data_dir: where that lies, and what benchmarks.deep reads. layers None: one
-    for each core.
+    layers None: one for each core.
     """
 
     network: str
@@ -48,29 +42,13 @@ class Case:
     window: int | None = None
 
     @property
-    def row(self) -> Row | None:
-        """The row of benchmarks.deep, where it is one."""
-        name = DEEP.get(self.network)
-        return next((row for row in ROWS if row.name == name), None)
-
-    @property
     def size(self) -> int:
         """Samples of a batch."""
-        row = self.row
-        return self.batch_size if row is None else int(row.settings["batch_size"])
-
-    @property
-    def epochs(self) -> int:
-        """Of a run that is to learn all it can here."""
-        row = self.row
-        return 5 if row is None else int(row.settings["epochs"])
+        return self.batch_size
 
     @property
     def name(self) -> str:
         """As a table is headed."""
-        row = self.row
-        if row is not None:
-            return f"{row.name.partition(',')[0]}, batch {self.size}"
         last = f"-{self.width}x{self._num_hidden}-10, batch {self.size}"
         wide = self.width if self.network == "equal" else {"mnist": 784}.get(self.data, 64)
         return f"{wide}{last}"
@@ -82,12 +60,8 @@ class Case:
     def config(self, data: Path, *, epochs: int, seed: int = 0, plain: bool = False) -> RunConfig:
         """A run on the samples in data; plain: by backpropagation, whatever our settings."""
         values = ALWAYS | {"data": str(data), "epochs": epochs, "seed": seed}
-        row = self.row
-        if row is None:
-            values |= {"layers": self._num_hidden + 1, "width": self.width, "norm": "none"}
-            values |= {"batch_size": self.batch_size, "lr": 1e-3}
-        else:
-            values |= {"model": row.model, "batch_size": self.size, "lr": row.lr}
+        values |= {"layers": self._num_hidden + 1, "width": self.width, "norm": "none"}
+        values |= {"batch_size": self.batch_size, "lr": 1e-3}
         values |= {"stages": self.num_cores, "lr_schedule": "cosine"}
         if self.window is not None and not plain:
             values["window"] = self.window
@@ -98,13 +72,12 @@ class Case:
 
         Raises ConfigError, DataError.
         """
-        row = self.row
-        if row is None:
-            write = partial(write_samples, path, self.data, self.data_dir)
-            features = self.width if self.network == "equal" else None
-            most = num_batches * self.size
-            write(max_samples=most, batch_size=self.size, num_features=features)
-            return
-        wanted = num_batches or (row.samples or 2**31) // self.size
-        numbers = (wanted * self.size, FEW_TESTS if num_batches else None)
-        write_deep(path, row.kind, "test", data_dir=self.data_dir, most=numbers)
+        features = self.width if self.network == "equal" else None
+        write_samples(
+            path,
+            self.data,
+            self.data_dir,
+            max_samples=num_batches * self.size,
+            batch_size=self.size,
+            num_features=features,
+        )

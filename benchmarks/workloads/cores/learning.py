@@ -7,9 +7,10 @@ from typing import Any
 from benchmarks.rivals.arms import train_arm
 from benchmarks.rivals.held import OURS, train_held
 from benchmarks.workloads.cores.rounds import Bench
-from benchmarks.workloads.deep.running import modules_are_found
 
 __all__ = ["learn"]
+
+EPOCHS = 5
 
 
 def learn(place: Bench, seed: int, epochs: int | None) -> dict[str, Any]:
@@ -23,13 +24,12 @@ def learn(place: Bench, seed: int, epochs: int | None) -> dict[str, Any]:
     path = place.folder / "all.npz"
     if not path.exists():
         case.write(path, 0)
-    num_epochs = epochs or case.epochs
-    with modules_are_found():
-        config = case.config(path, epochs=num_epochs, seed=seed)
-        ours = train_held(OURS, config, place.groups, microbatches=1).to_dict()
-        plain = train_arm(
-            "baseline-all-threads", case.config(path, epochs=num_epochs, seed=seed, plain=True)
-        )
+    num_epochs = epochs or EPOCHS
+    config = case.config(path, epochs=num_epochs, seed=seed)
+    ours = train_held(OURS, config, place.groups, microbatches=1).to_dict()
+    plain = train_arm(
+        "baseline-all-threads", case.config(path, epochs=num_epochs, seed=seed, plain=True)
+    )
     return {
         "seed": seed,
         "num_samples": ours["num_samples"],

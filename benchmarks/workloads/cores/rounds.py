@@ -13,7 +13,6 @@ from benchmarks.harness.report import rotated
 from benchmarks.harness.shares import shares
 from benchmarks.rivals.held import ONE_CORE, OURS, HeldRun, train_held
 from benchmarks.workloads.cores.cases import Case
-from benchmarks.workloads.deep.running import modules_are_found
 from dni_async.errors import DniError
 
 __all__ = [
@@ -153,14 +152,13 @@ class Bench:
         if not path.exists():
             self.cell.case.write(path, batches)
         config = self.cell.case.config(path, epochs=EPOCHS, seed=seed, plain=arm != OURS)
-        with modules_are_found():
-            return train_held(
-                arm,
-                config,
-                self.groups,
-                microbatches=chosen.microbatches,
-                waiting=chosen.waiting,
-            )
+        return train_held(
+            arm,
+            config,
+            self.groups,
+            microbatches=chosen.microbatches,
+            waiting=chosen.waiting,
+        )
 
 
 @contextmanager

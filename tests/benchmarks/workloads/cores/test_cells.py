@@ -102,13 +102,13 @@ def test_what_the_parts_do_not_show_is_taken_from_the_shortest_line() -> None:
     """A part takes 1 s; a batch of 100 took a worker with half a core 2.5 s: 0.25 s beyond it."""
     cells = [cell(count, [{"dni": run(100 / 2.5)}]) for count in (2, 4)]
     for each in cells:
-        each.batches = 10_000  # filling the line is next to nothing
+        each.batches = 1_000  # filling the line is next to nothing
         stages = [{"batch_s": 1.0, "cost": dict(STAGE)}] * each.case.num_cores
         each.parts = [{"stages": stages, "links": {"link-slots": LINK, "link-tcp": LINK}}]
     foretell_all(cells)
     shortest, longer = (each.foretold or {} for each in cells)
-    assert (shortest["beyond_s"], shortest["error"]) == pytest.approx((0.0, 0.25), abs=1e-3)
-    assert (longer["beyond_s"], longer["error"]) == pytest.approx((0.25, 0.0), abs=1e-3)
+    assert (shortest["beyond_s"], shortest["error"]) == pytest.approx((0.0, 0.25), abs=0.01)
+    assert (longer["beyond_s"], longer["error"]) == pytest.approx((0.25, 0.0), abs=0.01)
 
 
 @pytest.mark.parametrize(
