@@ -103,7 +103,7 @@ def test_what_the_parts_do_not_show_is_taken_from_the_shortest_line() -> None:
     cells = [cell(count, [{"dni": run(100 / 2.5)}]) for count in (2, 4)]
     for each in cells:
         each.batches = 1_000  # filling the line is next to nothing
-        stages = [{"batch_s": 1.0, "cost": dict(STAGE)}] * each.case.num_cores
+        stages = [{"batch_s": 1.0, "cost": STAGE | {"head_start_s": 0.5}}] * each.case.num_cores
         each.parts = [{"stages": stages, "links": {"link-slots": LINK, "link-tcp": LINK}}]
     foretell_all(cells)
     shortest, longer = (each.foretold or {} for each in cells)
