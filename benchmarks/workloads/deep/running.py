@@ -15,7 +15,7 @@ from benchmarks.workloads.deep.networks import EXAMPLES
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import DniError
 
-__all__ = ["Order", "count_work", "train_in_order", "train_really"]
+__all__ = ["Order", "count_work", "modules_are_found", "train_in_order", "train_really"]
 
 MEMBER = "benchmarks.workloads.deep.ordered"
 ROOT = str(EXAMPLES.parent)
@@ -60,7 +60,7 @@ def train_really(entry: Entry, config: RunConfig) -> dict[str, Any]:
             partition="even" if row.is_even else "balanced",
         )
     try:
-        with _modules_are_found():
+        with modules_are_found():
             trained = train_arm(REFERENCE if entry.arm.is_reference else "dni", config)
     except DniError as error:
         return {"failed": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
@@ -93,7 +93,7 @@ def _told(trained: Trained, config: RunConfig) -> dict[str, Any]:
 
 
 @contextmanager
-def _modules_are_found() -> Iterator[None]:
+def modules_are_found() -> Iterator[None]:
     """Workers find the networks, wherever they are started."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{before}" if before else ROOT
