@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice, takewhile
 from typing import Final
 
 from dni_async.decisions.actions import Action, Cut, Item, Mark, RaiseMarker
@@ -37,7 +37,8 @@ class UndrainedMachine(StageMachine):
 
     A new stage above is sent all markers once more that are on their way, in order. A new stage
     below repeats those that it was sent; where it is a new source, those that the old one may have
-    raised without anybody hearing of it. What is here or back already does not count twice. A
+    raised without anybody hearing of it, also when there is nothing else to do any more: all of an
+    epoch may be told but what its source says. What is here or back already does not count twice. A
     marker that it does not repeat goes its way, and is not lowered: nobody awaits it.
     """
 
@@ -61,6 +62,7 @@ class UndrainedMachine(StageMachine):
             next_batch_id=next_batch_id,
         )
         self._marks: _ManyMarkers = _ManyMarkers()
+        self._began_at = next_batch_id
         if work is not None:  # each stage is at most a window behind the one below
             reach = self.places * position.num_stages
             self._work = resume_work(work, next_batch_id, reach)
@@ -85,6 +87,16 @@ class UndrainedMachine(StageMachine):
             super()._draw_work(work)
         elif not self._queue:  # without a cut that is due, which would only wait
             self._queue.extend(islice(work, 1))
+
+    def _end_early(self) -> None:
+        repeated = list(takewhile(self._is_repeated, chain(self._queue, self._work or ())))
+        super()._end_early()
+        if self._work is not None:
+            self._work = chain(repeated, self._work)
+
+    def _is_repeated(self, item: Item) -> bool:
+        """Whether it is a marker that the source before this one may have raised unheard."""
+        return isinstance(item, Mark) and item != END and item.next_batch_id <= self._began_at
 
     def _give_up(self) -> list[Action]:
         lost, self._in_flight = sorted(self._in_flight), set()

@@ -12,12 +12,14 @@ from dni_async import LinkError
 from dni_async.config.assembly import make_stage_machine
 from dni_async.config.run_config import RunConfig
 from dni_async.decisions.actions import (
+    Action,
     Announce,
     Arrived,
     Batch,
     CheckpointDue,
     Credited,
     Cut,
+    Drained,
     Evaluate,
     Finish,
     Forward,
@@ -131,6 +133,36 @@ def test_a_new_stage_above_is_sent_all_markers_on_their_way() -> None:
     assert machine.handle(LinkRemade("above")) == [RaiseMarker(TRAINED), RaiseMarker(TESTED)]
     machine.handle(MarkerReturned(TRAINED))
     assert machine.handle(LinkRemade("above")) == [RaiseMarker(TESTED)]
+
+
+def test_a_new_source_that_is_to_end_repeats_markers_that_nobody_may_have_heard_of() -> None:
+    """The head has told of the epoch; what its source says of it would be missing."""
+    later = Batch(3, "train", False, 2, 0)
+    work = [Batch(0, "train"), Batch(1, "train"), TRAINED, Batch(2, "evaluate"), TESTED, later, END]
+
+    def source(next_batch_id: int) -> UndrainedMachine:
+        return UndrainedMachine(
+            position=Position(0, 2),
+            window=2,
+            rule=AnchorRule(0),
+            work=iter(work),
+            next_batch_id=next_batch_id,
+        )
+
+    def raised(machine: UndrainedMachine) -> list[Action]:
+        found = []
+        machine.handle(Drained())
+        while machine.has_turn:
+            found += machine.handle(Turn())
+        for action in list(found):
+            if isinstance(action, RaiseMarker) and action.mark != END:
+                machine.handle(MarkerReturned(action.mark))
+        while machine.has_turn:
+            found += machine.handle(Turn())
+        return found
+
+    assert raised(source(3)) == [RaiseMarker(TRAINED), RaiseMarker(TESTED), RaiseMarker(END)]
+    assert raised(source(0)) == [RaiseMarker(END)]
 
 
 def test_a_marker_that_a_new_stage_below_does_not_repeat_is_not_lowered() -> None:
