@@ -194,7 +194,7 @@ def test_nan_and_infinity_arrive() -> None:
 
 BOUNDARY_FIELDS = (
     "run_id stage epoch num_gradients cosine relative_error norm_ratio staleness_median "
-    "staleness_max corrected"
+    "staleness_max corrected tested_s"
 )
 WELCOME_FIELDS = (
     "run_id num_stages first_layer end_layer device num_threads peer weights_path input_shape "
@@ -233,7 +233,7 @@ def test_protocol_9_stays_what_it_was() -> None:
         ("Ready", "run_id stage"),
         ("Progress", "run_id stage counters points longest_s"),
         ("EpochTrained", "run_id epoch seconds again"),
-        ("EpochLoss", "run_id epoch loss num_samples"),
+        ("EpochLoss", "run_id epoch loss num_samples tested_s"),
         ("BoundaryEpoch", BOUNDARY_FIELDS),
         ("Evaluated", "run_id epoch loss metrics num_samples"),
         ("Saved", "run_id stage batch_id epoch index size_bytes sha256 reason"),
