@@ -107,7 +107,8 @@ def test_every_boundary_tells_how_its_gradients_agree(
     lessons = {"bootstrap": 12, "anchor": 3}[targets]
     for boundary in ours["boundaries"]:
         assert [epoch["epoch"] for epoch in boundary["epochs"]] == [1, 2, 3]
-        assert [epoch["num_gradients"] for epoch in boundary["epochs"]] == [lessons] * 3
+        # Those of batches that follow come before the marker of an epoch is back.
+        assert sum(epoch["num_gradients"] for epoch in boundary["epochs"]) == lessons * 3
         for epoch in boundary["epochs"]:
             assert epoch["staleness_median"] <= epoch["staleness_max"]
     assert ours["boundaries"][2]["epochs"][2]["cosine"] > 0.2  # below the head, after learning

@@ -123,7 +123,10 @@ def test_a_synthesizer_of_the_users_own_from_another_folder(
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("sgd", "rule: must be one of backprop, dni, dgl, fdg, no-bprop, or package.module:Class"),
+        (
+            "sgd",
+            "rule: must be one of backprop, dni, dgl, fdg, no-bprop, auto, or package.module:Class",
+        ),
         ("no.such:Rule", "rule: cannot import 'no.such'"),
         ("json:loads", "rule: making json:loads raised"),
         ("builtins:id", "rule: builtins:id has no needs_synthesizer"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dni_async.config.run_config import RunConfig
-from dni_async.decisions.machines.machine import StageMachine
+from dni_async.decisions.machines.undrained import UndrainedMachine
 from dni_async.errors import LinkError
 from dni_async.wire.messages import BoundaryEpoch, Drain
 from dni_async.workers.in_memory import RUN_ID, InMemoryLine, build_line
@@ -109,9 +109,9 @@ def test_a_drained_line_ends_early_and_well(settings: dict[str, Any]) -> None:
 
 def test_a_line_that_stands_still_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stage 1 never takes anything up."""
-    may_turn = StageMachine.has_turn.fget  # type: ignore[attr-defined]
+    may_turn = UndrainedMachine.has_turn.fget  # type: ignore[attr-defined]
     stuck = property(lambda machine: machine.stage != 1 and may_turn(machine))
-    monkeypatch.setattr(StageMachine, "has_turn", stuck)
+    monkeypatch.setattr(UndrainedMachine, "has_turn", stuck)
     line = build_line(RunConfig(**SMALL))  # type: ignore[arg-type]
     with pytest.raises(LinkError, match="the line stands still"):
         line.run()

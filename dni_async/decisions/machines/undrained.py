@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain, islice, takewhile
+from itertools import chain, takewhile
 from typing import Final
 
 from dni_async.decisions.actions import Action, Cut, Item, Mark, RaiseMarker
@@ -32,8 +32,8 @@ class UndrainedMachine(StageMachine):
     it, and are announced then.
 
     Nothing is in flight at a cut that belongs to an epoch before: the source makes one only while
-    no marker is on its way. So whatever is told of an epoch has been told before a cut behind it.
-    The end of the run too is raised only then.
+    no marker is on its way, and lets no batch follow while one is due. So whatever is told of an
+    epoch has been told before a cut behind it. The end of the run too is raised only then.
 
     A new stage above is sent all markers once more that are on their way, in order. A new stage
     below repeats those that it was sent; where it is a new source, those that the old one may have
@@ -81,12 +81,6 @@ class UndrainedMachine(StageMachine):
         if self._work is not None:
             self._draw_work(self._work)
         return self._queue[0] if self._queue else None
-
-    def _draw_work(self, work: Iterator[Item]) -> None:
-        if self._marks.raised is None:
-            super()._draw_work(work)
-        elif not self._queue:  # without a cut that is due, which would only wait
-            self._queue.extend(islice(work, 1))
 
     def _end_early(self) -> None:
         repeated = list(takewhile(self._is_repeated, chain(self._queue, self._work or ())))

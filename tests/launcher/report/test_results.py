@@ -79,6 +79,7 @@ RUN = {
             "test_metrics": {"accuracy": THIRD},
             "num_samples": 1000,
             "num_tested": None,
+            "test_seconds": 0.0,
         }
     ],
     "restarts": [
