@@ -7,8 +7,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from benchmarks.rivals.rank import Rank, Share, autocast, join, train
 from dni_async.network.building import build_network
-from dni_async.stage.descent.making import make_optimizer
-from dni_async.stage.descent.muon import tables_of
 from dni_async.stage.losses.catalog import run_loss
 
 __all__ = ["main"]
@@ -29,9 +27,7 @@ class _Update:
         self._loss = run_loss(config, dataset.form)
         self._parallel = DistributedDataParallel(network)
         self._autocast = autocast(config)
-        self._optimizer = make_optimizer(
-            list(network.named_parameters()), config, tables=tables_of(network)
-        )
+        self._updates = rank.updates_of(network, network)
 
     def __call__(self, x: torch.Tensor | None, y: torch.Tensor | None) -> float:
         assert y is not None
@@ -40,5 +36,5 @@ class _Update:
         loss = self._loss.mean(logits, y)
         value = loss.item()
         loss.backward()  # type: ignore[no-untyped-call]
-        self._optimizer.update()
+        self._updates.apply()
         return value

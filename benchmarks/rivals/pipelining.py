@@ -10,8 +10,6 @@ from torch.distributed.pipelining.schedules import get_schedule_class
 from benchmarks.rivals.rank import Rank, Share, autocast, join, train
 from dni_async.network.building import build_network, cut_stage, layer_starts
 from dni_async.network.partition import split_layers
-from dni_async.stage.descent.making import make_optimizer
-from dni_async.stage.descent.muon import tables_of
 from dni_async.stage.losses.catalog import run_loss
 
 __all__ = ["main", "num_microbatches"]
@@ -63,16 +61,11 @@ class _Update:
             num_microbatches(config.batch_size, rank.order.get("microbatches", MICROBATCHES)),
             loss_fn=run_loss(config, dataset.form).mean,
         )
-        self._optimizer = make_optimizer(
-            list(layers.named_parameters()),
-            config,
-            list(network.named_parameters()),
-            tables=tables_of(layers),
-        )
+        self._updates = rank.updates_of(layers, network)
 
     def __call__(self, x: torch.Tensor | None, y: torch.Tensor | None) -> float:
         losses: list[torch.Tensor] | None = [] if self.is_last else None
         inputs = () if x is None else (x,)
         self._schedule.step(*inputs, target=y, losses=losses, return_outputs=False)
-        self._optimizer.update()
+        self._updates.apply()
         return float(torch.stack(losses).mean().item()) if losses else 0.0

@@ -13,12 +13,17 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from benchmarks.harness.member import answer
 from benchmarks.harness.shares import hold_process
 from benchmarks.rivals.lanes.gloo import join_group
 from dni_async.config.run_config import RunConfig
 from dni_async.data import Dataset, batch_order, load_dataset
+from dni_async.stage.descent.making import make_optimizer
+from dni_async.stage.descent.muon import tables_of
+from dni_async.stage.descent.rates import make_rate_factor
+from dni_async.stage.descent.updates import Updates
 from dni_async.stage.dtypes import AUTOCAST_DTYPES
 from dni_async.stage.threads import prepare_torch
 
@@ -36,6 +41,23 @@ class Rank:
     config: RunConfig
     dataset: Dataset
     order: dict[str, Any]  # all that the benchmark asked for
+
+    @property
+    def num_batches(self) -> int:
+        """Of an epoch: full ones."""
+        return len(self.dataset.y_train) // self.config.batch_size
+
+    def updates_of(self, layers: nn.Module, network: nn.Module) -> Updates:
+        """The run's optimizer and schedule for layers, which are all of network or a part of it."""
+        config = self.config
+        optimizer = make_optimizer(
+            list(layers.named_parameters()),
+            config,
+            list(network.named_parameters()),
+            tables=tables_of(layers),
+        )
+        num_batches = config.epochs * self.num_batches
+        return Updates(layers, optimizer, rate_factor=make_rate_factor(config, num_batches))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +99,17 @@ def train(rank: Rank, share: Share, update: UpdateOnBatch) -> None:
         hold_process(Path(rank.order["groups"][rank.index]), os.getpid())
     x_train = torch.from_numpy(rank.dataset.decode(rank.dataset.x_train))
     y_train = torch.from_numpy(rank.dataset.y_train)
-    num_batches = len(y_train) // config.batch_size
     for epoch in range(1, config.epochs + 1):
         dist.barrier()
         began = time.perf_counter()
         batches = batch_order(len(y_train), config.batch_size, seed=config.seed, epoch=epoch)
         losses = 0.0
-        for batch in batches[:num_batches]:
+        for batch in batches[: rank.num_batches]:
             chosen = torch.from_numpy(batch[share.first :: share.skip])
             x = x_train.index_select(0, chosen) if share.samples else None
             y = y_train.index_select(0, chosen) if share.labels else None
             losses += update(x, y)
         dist.barrier()
         seconds = time.perf_counter() - began
-        answer({"epoch": epoch, "seconds": seconds, "train_loss": losses / num_batches})
+        answer({"epoch": epoch, "seconds": seconds, "train_loss": losses / rank.num_batches})
     dist.destroy_process_group()
