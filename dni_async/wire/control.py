@@ -150,7 +150,10 @@ class EpochLoss:
 
 @dataclass(frozen=True, slots=True)
 class BoundaryEpoch:
-    """From every stage below the head: what its boundary learnt of in an epoch that has drained.
+    """From every stage below the head: what its boundary learnt of in an epoch that has ended.
+
+    Until the marker behind its training batches was back, so where the line is not drained from
+    the first batches of the next epoch as well.
 
     cosine, relative_error, norm_ratio: of synthetic and returned gradients, means over the
     num_gradients that were compared (agreement.Agreement); all 0 where none was. The staleness of

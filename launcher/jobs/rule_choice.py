@@ -33,9 +33,8 @@ HALVED_AFTER: Final = 4  # of them; after 2 what begins slowly and ends best was
 SHARE: Final = 25  # one of so many of the run's updates are a trial's
 LEAST: Final = 120
 MOST: Final = 600
-SECONDS: Final = (
-    20.0  # that trials may take together once the first has begun, or a tenth of the run
-)
+# What trials may take together once the first has begun: the more of these seconds, and of the run.
+SECONDS: Final = 20.0
 RUN_SHARE: Final = 0.1
 START_S: Final = 60.0
 # What a trial does not do, or does in its own way.
@@ -144,6 +143,7 @@ class _Trials:
         self._beside = min(plan.cores, len(trials))
         self._began, self._seconds = time.monotonic(), seconds
         self._alive = list(trials)
+        self._talks: dict[str, Talk] = {}  # with the process of each that has begun, by its name
         self.ran_out = False  # of time
 
     def carry_out(self) -> None:
@@ -166,22 +166,21 @@ class _Trials:
         """Others learn more."""
         for trial in trials:
             trial.is_left = True
-            if trial.talk is not None:
-                trial.talk.close()
+            self._talks[trial.name].close()
 
     def _train(self, beside: Sequence[Trial], part: int) -> None:
         """A part of some of them, at once."""
         for trial in beside:
             self._wait(f"trying rules: {trial.name}, update {part * self._part} on")
-            if trial.talk is None:
-                trial.talk = self._begun(trial)
+            if trial.name not in self._talks:
+                self._talks[trial.name] = self._begun(trial)
         for trial in beside:
             if part == 0 and not self._hear(trial, time.monotonic() + START_S):
                 trial.failed = trial.failed or f"it had not begun after {START_S:.0f} s"
             if part == 0 and trial is self._trials[0]:
                 self._began = time.monotonic()
-            if trial.talk is not None and trial.goes_on:
-                trial.talk.tell({"part": part})
+            if trial.goes_on:
+                self._talks[trial.name].tell({"part": part})
         for trial in beside:
             if trial.goes_on:
                 self._hear(trial, self._began + self._seconds)
@@ -212,9 +211,8 @@ class _Trials:
 
     def _hear(self, trial: Trial, deadline: float) -> bool:
         """Whether its process has said anything by then."""
-        assert trial.talk is not None
         try:
-            answer = trial.talk.hear(deadline)
+            answer = self._talks[trial.name].hear(deadline)
         except WorkerDied as error:
             answer = {"failed": str(error)}
         if answer is not None:

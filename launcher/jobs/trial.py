@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from dni_async.config.run_config import RunConfig
-from dni_async.launcher.places.talk import Talk
 
 __all__ = ["Trial", "better_half", "chosen", "outcome"]
 
@@ -31,7 +30,6 @@ class Trial:
     seconds: float = 0.0
     failed: str = ""
     is_left: bool = False
-    talk: Talk | None = None
 
     @property
     def goes_on(self) -> bool:

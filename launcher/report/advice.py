@@ -24,13 +24,15 @@ DISTURBED = 0.75  # of the cores that stages were ready to use, so few were had
 class Case:
     """All that advice is drawn from. baseline: the faster one's samples per second, 0 if none.
 
-    links: by the stage below, as report.json has them; empty in older reports.
+    links: by the stage below, as report.json has them; empty in older reports. is_drained: whether
+    the line was for tests.
     """
 
     line: Line
     config: Mapping[str, Any]
     baseline: float
     links: Mapping[int, Mapping[str, Any]]
+    is_drained: bool = True
 
     @property
     def is_at_ceiling(self) -> bool:
@@ -157,7 +159,8 @@ def _advise_bytes(link: Mapping[str, Any], config: Mapping[str, Any]) -> str:
 def _advise_epochs(case: Case) -> str:
     num_stages = len(case.line.loads)
     num_batches = case.line.num_batches * case.config.get("evaluate_every", 1)
-    if not case.is_decoupled or num_batches >= SHORT_EPOCH * num_stages:
+    is_short = num_batches < SHORT_EPOCH * num_stages
+    if not (case.is_decoupled and case.is_drained and is_short):
         return ""
     lost = (num_stages - 1) / (num_batches + num_stages - 1)
     return (

@@ -35,7 +35,8 @@ def diagnose(report: Mapping[str, Any]) -> Diagnosis | None:
     ]
     run = next(run for run in report["runs"] if run["kind"] == "decoupled")
     links = {link["boundary"]: link for link in run.get("links", [])}
-    case = Case(line, report["config"], max(rates, default=0.0), links)
+    is_drained = not any(epoch.get("test_seconds") for epoch in run.get("epochs", []))
+    case = Case(line, report["config"], max(rates, default=0.0), links, is_drained)
     advice = advise(case) if line.samples_per_second else ()
     return Diagnosis(line, tuple(_findings(line)), advice)
 

@@ -92,14 +92,20 @@ class StageMachine:
         self.finished = False
         self.next_batch_id = next_batch_id  # where the work goes on, by what was received or drawn
         self._rule = rule
-        self._work = None if work is None else resume_work(work, next_batch_id)
+        self._began_at = next_batch_id
+        # Where batches follow markers each stage is at most a window behind the one below.
+        reach = 0 if self.drains else self.places * position.num_stages
+        self._work = None if work is None else resume_work(work, next_batch_id, reach)
         self._queue: deque[Item] = deque()
         self.cuts = Cuts()
         self._in_flight: set[int] = set()  # sent up, place not yet freed
         self._held: set[int] = set()  # received, place below not yet freed
         self._owed: list[int] = []  # of those, done with
         self._most_owed = max(1, min(MAX_CREDITS, self.window // 2))
-        self._marks = Markers()
+        self._marks = self._new_markers()
+
+    def _new_markers(self) -> Markers:
+        return Markers()
 
     @property
     def pending(self) -> int:

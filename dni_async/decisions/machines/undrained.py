@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from itertools import chain, takewhile
 from typing import Final
 
 from dni_async.decisions.actions import Action, Cut, Item, Mark, RaiseMarker
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.machines.markers import END, Markers
-from dni_async.decisions.machines.position import Position
-from dni_async.decisions.rules import Rule
-from dni_async.decisions.schedule import resume_work
 
 __all__ = ["UndrainedMachine"]
 
@@ -43,29 +40,10 @@ class UndrainedMachine(StageMachine):
     """
 
     drains = False
+    _marks: _ManyMarkers
 
-    def __init__(
-        self,
-        *,
-        position: Position,
-        window: int,
-        rule: Rule,
-        first_window: int | None = None,
-        work: Iterator[Item] | None = None,
-        next_batch_id: int = 0,
-    ) -> None:
-        super().__init__(
-            position=position,
-            window=window,
-            rule=rule,
-            first_window=first_window,
-            next_batch_id=next_batch_id,
-        )
-        self._marks: _ManyMarkers = _ManyMarkers()
-        self._began_at = next_batch_id
-        if work is not None:  # each stage is at most a window behind the one below
-            reach = self.places * position.num_stages
-            self._work = resume_work(work, next_batch_id, reach)
+    def _new_markers(self) -> _ManyMarkers:
+        return _ManyMarkers()
 
     @property
     def has_turn(self) -> bool:

@@ -256,6 +256,15 @@ def test_a_baseline_that_was_disturbed_is_not_held_up_as_better() -> None:
     assert diagnosis.advice == ()
 
 
+def test_short_epochs_cost_nothing_where_no_line_is_drained() -> None:
+    told, _ = ADVICE["short epochs"]
+    epochs = [{**epoch, "test_seconds": 0.1} for epoch in told["runs"][0]["epochs"]]
+    assert epochs
+    diagnosis = diagnose({**told, "runs": [{**told["runs"][0], "epochs": epochs}]})
+    assert diagnosis is not None
+    assert diagnosis.advice == ()
+
+
 HELD_UP = (
     worker(0, 0.01, waiting=0.4, waiting_for_credits=0.3),
     worker(1, 0.01, waiting=0.3),
