@@ -71,6 +71,7 @@ class StageMachine:
     """
 
     drains = True  # whether nothing follows a marker before it is back
+    _kind_of_markers: type[Markers] = Markers
 
     def __init__(
         self,
@@ -93,7 +94,6 @@ class StageMachine:
         self.next_batch_id = next_batch_id  # where the work goes on, by what was received or drawn
         self._rule = rule
         self._began_at = next_batch_id
-        # Where batches follow markers each stage is at most a window behind the one below.
         reach = 0 if self.drains else self.places * position.num_stages
         self._work = None if work is None else resume_work(work, next_batch_id, reach)
         self._queue: deque[Item] = deque()
@@ -102,10 +102,7 @@ class StageMachine:
         self._held: set[int] = set()  # received, place below not yet freed
         self._owed: list[int] = []  # of those, done with
         self._most_owed = max(1, min(MAX_CREDITS, self.window // 2))
-        self._marks = self._new_markers()
-
-    def _new_markers(self) -> Markers:
-        return Markers()
+        self._marks = self._kind_of_markers()
 
     @property
     def pending(self) -> int:
@@ -238,10 +235,7 @@ class StageMachine:
         return [*self._note(actions), Forget(batch_id)]
 
     def _pass_on(self, batch_id: int) -> list[Action]:
-        """The credit of a batch whose gradient was to free its place below, and will not come.
-
-        It was skipped above, or lost with a stage that died.
-        """
+        """The credit of a batch that was skipped or lost above: no gradient frees its place."""
         is_held = batch_id in self._held and batch_id not in self._owed
         return [GiveCredit((batch_id,))] if is_held else []
 

@@ -19,73 +19,6 @@ _Order = tuple[float, bool]
 MAX_MARKS: Final = 1024  # that wait: of each epoch there is a batch with a place in the window
 
 
-class UndrainedMachine(StageMachine):
-    """A stage machine for rules that make all updates with a batch when it is taken up.
-
-    Such a stage has done all training batches of an epoch when it takes up the marker behind them,
-    whatever is still in flight. So test batches follow the marker at once, each stage evaluates
-    them with the weights that it has then, and the next epoch's training batches follow them.
-    Markers come down as ever, in order, each behind all gradients and credits of the batches before
-    it, and are announced then.
-
-    Nothing is in flight at a cut that belongs to an epoch before: the source makes one only while
-    no marker is on its way, and lets no batch follow while one is due. So whatever is told of an
-    epoch has been told before a cut behind it. The end of the run too is raised only then.
-
-    A new stage above is sent all markers once more that are on their way, in order. A new stage
-    below repeats those that it was sent; where it is a new source, those that the old one may have
-    raised without anybody hearing of it, also when there is nothing else to do any more: all of an
-    epoch may be told but what its source says. What is here or back already does not count twice. A
-    marker that it does not repeat goes its way, and is not lowered: nobody awaits it.
-    """
-
-    drains = False
-    _marks: _ManyMarkers
-
-    def _new_markers(self) -> _ManyMarkers:
-        return _ManyMarkers()
-
-    @property
-    def has_turn(self) -> bool:
-        """Whether a Turn would lead to any action."""
-        item = self._peek()
-        if isinstance(item, Mark):
-            return item != END or self._marks.raised is None
-        if isinstance(item, Cut) and not self.has_below and self._marks.raised is not None:
-            return False
-        return item is not None and self._has_room
-
-    def _peek(self) -> Item | None:
-        if self._work is not None:
-            self._draw_work(self._work)
-        return self._queue[0] if self._queue else None
-
-    def _end_early(self) -> None:
-        repeated = list(takewhile(self._is_repeated, chain(self._queue, self._work or ())))
-        super()._end_early()
-        if self._work is not None:
-            self._work = chain(repeated, self._work)
-
-    def _is_repeated(self, item: Item) -> bool:
-        """Whether it is a marker that the source before this one may have raised unheard."""
-        return isinstance(item, Mark) and item != END and item.next_batch_id <= self._began_at
-
-    def _give_up(self) -> list[Action]:
-        lost, self._in_flight = sorted(self._in_flight), set()
-        actions = [action for batch_id in lost for action in self._lose_place(batch_id)]
-        return [*actions, *map(RaiseMarker, self._marks.on_their_way)]
-
-    def _accept(self, item: Item) -> list[Action]:
-        if isinstance(item, Mark) and self._marks.claim(item):
-            return []
-        return super()._accept(item)
-
-    def _disown(self) -> list[Action]:
-        self._held, self._owed = set(), []
-        self._marks.meet_new_sender(item for item in self._queue if isinstance(item, Mark))
-        return []
-
-
 def _order(mark: Mark) -> _Order:
     """Where a marker stands among the others."""
     return (math.inf if mark == END else mark.next_batch_id), mark.kind == "evaluated"
@@ -144,3 +77,68 @@ class _ManyMarkers(Markers):
         if isinstance(item, Mark):
             return sum(isinstance(each, Mark) for each in queue) < MAX_MARKS
         return not self.is_ending and END not in queue
+
+
+class UndrainedMachine(StageMachine):
+    """A stage machine for rules that make all updates with a batch when it is taken up.
+
+    Such a stage has done all training batches of an epoch when it takes up the marker behind them,
+    whatever is still in flight. So test batches follow the marker at once, each stage evaluates
+    them with the weights that it has then, and the next epoch's training batches follow them.
+    Markers come down as ever, in order, each behind all gradients and credits of the batches before
+    it, and are announced then.
+
+    Nothing is in flight at a cut that belongs to an epoch before: the source makes one only while
+    no marker is on its way, and lets no batch follow while one is due. So whatever is told of an
+    epoch has been told before a cut behind it. The end of the run too is raised only then.
+
+    A new stage above is sent all markers once more that are on their way, in order. A new stage
+    below repeats those that it was sent; where it is a new source, those that the old one may have
+    raised without anybody hearing of it, also when there is nothing else to do any more: all of an
+    epoch may be told but what its source says. What is here or back already does not count twice. A
+    marker that it does not repeat goes its way, and is not lowered: nobody awaits it.
+    """
+
+    drains = False
+    _kind_of_markers = _ManyMarkers
+    _marks: _ManyMarkers
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether a Turn would lead to any action."""
+        item = self._peek()
+        if isinstance(item, Mark):
+            return item != END or self._marks.raised is None
+        if isinstance(item, Cut) and not self.has_below and self._marks.raised is not None:
+            return False
+        return item is not None and self._has_room
+
+    def _peek(self) -> Item | None:
+        if self._work is not None:
+            self._draw_work(self._work)
+        return self._queue[0] if self._queue else None
+
+    def _end_early(self) -> None:
+        repeated = list(takewhile(self._is_repeated, chain(self._queue, self._work or ())))
+        super()._end_early()
+        if self._work is not None:
+            self._work = chain(repeated, self._work)
+
+    def _is_repeated(self, item: Item) -> bool:
+        """Whether it is a marker that the source before this one may have raised unheard."""
+        return isinstance(item, Mark) and item != END and item.next_batch_id <= self._began_at
+
+    def _give_up(self) -> list[Action]:
+        lost, self._in_flight = sorted(self._in_flight), set()
+        actions = [action for batch_id in lost for action in self._lose_place(batch_id)]
+        return [*actions, *map(RaiseMarker, self._marks.on_their_way)]
+
+    def _accept(self, item: Item) -> list[Action]:
+        if isinstance(item, Mark) and self._marks.claim(item):
+            return []
+        return super()._accept(item)
+
+    def _disown(self) -> list[Action]:
+        self._held, self._owed = set(), []
+        self._marks.meet_new_sender(item for item in self._queue if isinstance(item, Mark))
+        return []

@@ -80,8 +80,9 @@ def of_killing(
     others = "Nobody else was restarted"
     if len(run["restarts"]) > 1:
         others = f"{len(run['restarts'])} workers were replaced in all"
+    seconds = restart.to_dict()["seconds"]  # rounded once more, it is the same as of report.json
     return (
-        f"{start}, and {restart.seconds:.2f} s later a new process made the next update of that "
+        f"{start}, and {seconds:.2f} s later a new process made the next update of that "
         f"stage. {others}, and the run came to {run['metric']} {chosen_figure(run)}."
     )
 
