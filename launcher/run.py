@@ -17,7 +17,7 @@ from dni_async.errors import ConfigError
 from dni_async.files.checkpoint import prune
 from dni_async.launcher.coordination.coordinator import train_decoupled
 from dni_async.launcher.interruption import Interrupted, LastSteps, before_leaving
-from dni_async.launcher.jobs.balance import needs_balance
+from dni_async.launcher.jobs.balance import needs_balance, weighed
 from dni_async.launcher.jobs.baseline_process import baseline_result, train_baseline
 from dni_async.launcher.jobs.settling import with_rule, with_stages
 from dni_async.launcher.monitoring.display import Display
@@ -25,6 +25,7 @@ from dni_async.launcher.monitoring.headline import headline
 from dni_async.launcher.monitoring.live.screen import live_display
 from dni_async.launcher.monitoring.watchers import WatchedDisplay, open_watchers
 from dni_async.launcher.plan.host.asking import ask_host
+from dni_async.launcher.plan.moving import check_moves
 from dni_async.launcher.plan.plan import Plan, make_plan, regrouped
 from dni_async.launcher.plan.room import check_room
 from dni_async.launcher.report.building import build_report, decoupled_result
@@ -177,6 +178,10 @@ class _Run:
         ):
             self.plan = with_stages(self.plan, display)
             _check_profiled_stage(self.plan)
+        if self.plan.config.rebalance == "on":
+            display.waiting("measuring how long each layer takes")
+            self.plan = weighed(self.plan)
+        check_moves(self.plan)
         display.lay_out(self.plan)
         for note in (headline(self.plan, self._folder.path), *self.plan.notes, *notes):
             display.note(note)
@@ -191,6 +196,7 @@ class _Run:
         try:
             self._train_decoupled(ours, shards)
         finally:
+            self.plan = dataclasses.replace(plan, layer_ranges=ours.layers)  # as they are now
             if plan.config.profile:
                 display.waiting("merging what the workers recorded into trace.json")
                 self.steps.do(lambda: merge_spans(folder, display.note, ours))

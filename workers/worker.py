@@ -18,7 +18,7 @@ from dni_async.workers.startup.assignment import Assignment
 from dni_async.workers.startup.connections import Connections
 from dni_async.workers.startup.handshake import await_start, join
 from dni_async.workers.startup.seat import Orphaned, Stopped
-from dni_async.workers.training.loop import make_loop
+from dni_async.workers.training.making import make_loop
 
 __all__ = ["run_worker"]
 

@@ -131,6 +131,8 @@ def check_with_rule(config: Settings, traits: Traits) -> None:
         raise ConfigError(f"wire_dtype: rule {config.rule} is exact; links must keep the dtype")
     if config.unlock == "forward":
         _check_unlock(config, traits)
+    if config.may_move:
+        _check_moves(config, traits)
     _check_labels(config, traits)
     for name in ("when_full", "when_empty"):
         if getattr(config, name) != "wait" and not traits.updates_at_once:
@@ -309,3 +311,23 @@ def _check_network(config: Settings) -> None:
     for name, is_asked in (("interface", not address.is_loopback), ("keys", bool(config.keys))):
         if is_asked and not config.over_tcp:
             raise ConfigError(f"{name}: is for --transport tcp, but that is {config.transport}")
+
+
+def _check_moves(config: Settings, traits: Traits) -> None:
+    """What goes with layers that move to other stages."""
+    name = "rebalance" if config.rebalance == "on" else "moves"
+    is_even = config.rebalance == "on" and traits.is_lockstep
+    batches = [num_batches for num_batches, _ in config.asked_moves]
+    for is_wrong, why in (
+        (config.rebalance == "on" and config.moves, "layers move by themselves; leave out moves"),
+        (is_even, f"evens out stages that work at once, but with rule {config.rule} one works"),
+        (config.unlock == "forward", "layers cannot move with --unlock forward; leave out one"),
+        (config.compile, "each move would compile stages anew, for minutes; leave out --compile"),
+        (config.has_remote, "layers move by files that workers elsewhere do not see; leave it out"),
+        (
+            batches != sorted({*batches} - {0}),
+            "each must come after a batch, behind the one before",
+        ),
+    ):
+        if is_wrong:
+            raise ConfigError(f"{name}: {why}")

@@ -117,6 +117,11 @@ class RunConfig(Settings):
         return decides or not waits or not self.rule_traits.updates_in_turn
 
     @property
+    def saves(self) -> bool:
+        """Whether the run makes checkpoints, asked for or to move layers."""
+        return self.checkpoint_every is not None or self.keep_best or self.may_move
+
+    @property
     def measured(self) -> tuple[str, ...]:
         """The metrics of the run, as settings write them: those asked for, and the chosen one."""
         asked = default_metrics(self.taken) if self.metrics is None else self.metrics

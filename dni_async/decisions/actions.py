@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from dni_async.wire.messages import MarkerKind, Purpose, Side
+from dni_async.decisions.items import Batch, Cut, Item, Mark, Pause
+from dni_async.wire.messages import Side
 
 __all__ = [
     "Action",
@@ -24,6 +25,8 @@ __all__ = [
     "Forward",
     "GiveCredit",
     "GradientSource",
+    "HoldDue",
+    "HoldOver",
     "Idle",
     "Item",
     "Keep",
@@ -34,6 +37,7 @@ __all__ = [
     "LowerMarker",
     "Mark",
     "MarkerReturned",
+    "Pause",
     "RaiseCut",
     "RaiseMarker",
     "Recall",
@@ -42,52 +46,14 @@ __all__ = [
     "Save",
     "Send",
     "SynthesizeInput",
+    "TellPaused",
     "Turn",
     "Update",
     "WindowSet",
+    "Wish",
 ]
 
 GradientSource = Literal["loss", "synthetic", "returned"]
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """One batch. epoch (from 1) and index (within its epoch and purpose) matter to the source."""
-
-    batch_id: int
-    purpose: Purpose
-    anchor: bool = False
-    epoch: int = 0
-    index: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """A marker on its way, the same whatever its next_batch_id says; see messages.Marker."""
-
-    kind: MarkerKind
-    epoch: int
-    next_batch_id: int = field(default=0, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Where a checkpoint cuts the source's order of work: just before a training batch.
-
-    batch_id, epoch and index are that batch's, the first one that the checkpoint does not hold.
-    """
-
-    batch_id: int
-    epoch: int
-    index: int
-
-    @classmethod
-    def before(cls, batch: Batch) -> Cut:
-        """The cut that batch comes after."""
-        return cls(batch.batch_id, batch.epoch, batch.index)
-
-
-Item = Batch | Mark | Cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,22 +114,31 @@ class CheckpointDue:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldDue:
+    """Source: the line is to pause before the first training batch from batch_id on.
+
+    is_over: nobody needs it any more, but the stage above may have the pause of a source before.
+    """
+
+    number: int
+    batch_id: int
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOver:
+    """Source: the pause with that number is over, or is not needed."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """The worker has nothing to do and is about to wait."""
 
 
-Event = (
-    Arrived
-    | Returned
-    | Credited
-    | MarkerReturned
-    | LinkRemade
-    | Turn
-    | Idle
-    | Drained
-    | CheckpointDue
-    | WindowSet
-)
+Wish = Drained | CheckpointDue | WindowSet | HoldDue | HoldOver
+Event = Arrived | Returned | Credited | MarkerReturned | LinkRemade | Turn | Idle | Wish
 
 
 # --- actions -----------------------------------------------------------------------------------
@@ -306,6 +281,14 @@ class Save:
 
 
 @dataclass(frozen=True, slots=True)
+class TellPaused:
+    """Source: nothing is in flight anywhere, and nothing is sent before HoldOver."""
+
+    number: int
+    pause: Pause
+
+
+@dataclass(frozen=True, slots=True)
 class LowerMarker:
     """Pass a marker down."""
 
@@ -342,6 +325,7 @@ Action = (
     | RaiseMarker
     | RaiseCut
     | Save
+    | TellPaused
     | LowerMarker
     | Announce
     | Finish

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dni_async.decisions.actions import Action, Batch, Cut, Event, Mark
+from dni_async.decisions.actions import Action, Batch, Cut, Event, Mark, Pause
 from dni_async.decisions.event_lines import (
     Divergence,
     compare,
@@ -25,7 +25,7 @@ from dni_async.errors import ConfigError, LinkError
 __all__ = ["Header", "entry", "replay"]
 
 FORMAT = 2
-_HEARD = kinds_of(Event, Batch, Mark, Cut)
+_HEARD = kinds_of(Event, Batch, Mark, Cut, Pause)
 
 
 @dataclass(frozen=True, slots=True)

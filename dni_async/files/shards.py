@@ -18,9 +18,10 @@ import safetensors
 import torch
 
 from dni_async.errors import CheckpointError
+from dni_async.files.checkpoint import read_manifest
 from dni_async.files.reading import check_regular
 
-__all__ = ["OPTIMIZER", "RNG", "Shard", "cut_anew", "pack", "read_shard"]
+__all__ = ["GATHERED", "OPTIMIZER", "RNG", "Shard", "cut_anew", "pack", "read_part", "read_shard"]
 
 _DTYPES = {
     torch.float64: "F64",
@@ -34,6 +35,7 @@ _DTYPES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+GATHERED = "gathered"  # kind of the sums of gradients that will make one update
 RNG = "rng"  # kind of the states of torch's generators
 OPTIMIZER = "optimizer"  # kind of what one of the user's own remembers of a parameter
 
@@ -89,13 +91,31 @@ def read_shard(path: Path) -> Shard:
         raise CheckpointError(f"{path}: is no shard of a checkpoint: {error}") from error
 
 
+def read_part(path: Path, layers: tuple[int, int]) -> Shard:
+    """What a stage of these layers, half-open, starts from: its shard, at path, or its part of the
+    checkpoint in that folder, whose stages may have held others.
+
+    Raises CheckpointError if that is none.
+    """
+    if not path.is_dir():
+        return read_shard(path)
+    manifest, (first, end) = read_manifest(path), layers
+    last = len(manifest.shards) - 1
+    stages = [
+        stage
+        for stage, shard in enumerate(manifest.shards)
+        if stage in (0, last) or (shard.first_layer < end and first < shard.end_layer)
+    ]  # the ends of the line know of the run
+    return cut_anew([read_shard(manifest.path(stage)) for stage in stages], [layers])[0]
+
+
 def cut_anew(shards: Sequence[Shard], ranges: Sequence[tuple[int, int]]) -> list[Shard]:
     """The shards of a run whose stages hold other layers, half-open ranges.
 
     Weights, what optimizers remember and synthesizers go with their layers; a boundary where none
     was begins without a synthesizer, and one that is gone drops it. A stage counts the updates
-    of the old stage that held its first layer. Random numbers begin anew, and so do gradients that
-    were being gathered and what a rule remembers.
+    and the gathered gradients of the old stage that held its first layer. Random numbers begin
+    anew, and so does what a rule remembers.
     """
     layers = {child: layer for shard in shards for child, layer in shard.facts["layers"].items()}
     return [_part(shards, layers, first, end) for first, end in ranges]
@@ -111,7 +131,8 @@ def _part(shards: Sequence[Shard], layers: Mapping[str, int], first: int, end: i
                 tensors[name] = tensor
         boundaries |= shard.facts["boundaries"]
     holder = {layer: shard for shard in shards for layer in shard.facts["layers"].values()}[first]
-    counts = {name: holder.facts["stage"][name] for name in ("updates", "scheduled")}
+    known = holder.facts["stage"]
+    counts = {name: known[name] for name in ("updates", "scheduled", GATHERED) if name in known}
     facts = {
         "layers": children,
         "cut": holder.facts["cut"],
@@ -151,7 +172,7 @@ def _belongs(name: str, children: Mapping[str, int], first: int, end: int) -> bo
         return int(layer) == end - 1
     if base == "input":
         return int(layer) == first
-    return kind not in (RNG, "gathered") and _lies_in(rest.partition("/")[0], children)
+    return kind != RNG and _lies_in(rest.partition("/")[0], children)
 
 
 def _lies_in(name: str, children: Mapping[str, int]) -> bool:

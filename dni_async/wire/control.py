@@ -27,8 +27,10 @@ __all__ = [
     "Hello",
     "InboxMoved",
     "Join",
+    "Paused",
     "Progress",
     "Ready",
+    "Regrouped",
     "Saved",
 ]
 
@@ -247,7 +249,8 @@ class FilePart:
 @dataclass(frozen=True, slots=True)
 class Saved:
     """The stage's part of the checkpoint before batch_id is on disk, so many bytes with that
-    sha256 (hexadecimal); or it is not, and reason says why (else empty).
+    sha256 (hexadecimal); or it is not, and reason says why (else empty). It holds the layers from
+    first_layer up to, not including, end_layer.
     """
 
     run_id: str
@@ -258,6 +261,30 @@ class Saved:
     size_bytes: int
     sha256: str
     reason: Words
+    first_layer: int = 0
+    end_layer: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Paused:
+    """From the source: the line stands still as Hold number asked, before batch_id.
+
+    epoch: that batch's; 0 where only the end is left, and nothing was saved.
+    """
+
+    run_id: str
+    number: int
+    epoch: int
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Regrouped:
+    """The stage holds the layers that Regroup number named, as they were saved."""
+
+    run_id: str
+    stage: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

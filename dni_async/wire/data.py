@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 Purpose = Literal["train", "evaluate"]
-MarkerKind = Literal["trained", "evaluated", "stop"]
+MarkerKind = Literal["trained", "evaluated", "stop", "pause"]
 
 
 INLINE: Final = -1
@@ -140,13 +140,15 @@ class Marker:
 
     When it is back at the source, every stage has finished what the source had sent. next_batch_id:
     of the batch behind it in the source's order of work, so that a new source goes on there even
-    where the batches before it were skipped; 0 where that is not known.
+    where the batches before it were skipped; 0 where that is not known. index: of a pause, that
+    batch's in its epoch.
     """
 
     run_id: str
     kind: MarkerKind
     epoch: int
     next_batch_id: int
+    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)

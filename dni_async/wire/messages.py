@@ -24,8 +24,10 @@ from dni_async.wire.control import (
     Hello,
     InboxMoved,
     Join,
+    Paused,
     Progress,
     Ready,
+    Regrouped,
     Saved,
 )
 from dni_async.wire.data import (
@@ -49,8 +51,11 @@ from dni_async.wire.orders import (
     Drain,
     EpochEntered,
     FileHeard,
+    GoOn,
     Heartbeat,
+    Hold,
     NeighbourReplaced,
+    Regroup,
     Scalar,
     Side,
     Start,
@@ -87,8 +92,10 @@ __all__ = [
     "FileKind",
     "FilePart",
     "FileWanted",
+    "GoOn",
     "Heartbeat",
     "Hello",
+    "Hold",
     "InboxMoved",
     "Join",
     "LinkHello",
@@ -97,9 +104,12 @@ __all__ = [
     "MarkerKind",
     "Message",
     "NeighbourReplaced",
+    "Paused",
     "Progress",
     "Purpose",
     "Ready",
+    "Regroup",
+    "Regrouped",
     "ReturnedGradient",
     "Saved",
     "Scalar",
@@ -114,7 +124,7 @@ __all__ = [
     "WorkerMessage",
 ]
 
-PROTOCOL = 9  # bumped whenever a message changes; both ends must agree
+PROTOCOL = 10  # bumped whenever a message changes; both ends must agree
 
 MAX_CREDITS = 8  # in one message
 DataMessage = (
@@ -145,6 +155,8 @@ WorkerMessage = (
     | FileWanted
     | FilePart
     | EndReached
+    | Paused
+    | Regrouped
 )
 CoordinatorMessage = (
     Assigned
@@ -158,5 +170,8 @@ CoordinatorMessage = (
     | TellAgain
     | FilePart
     | FileHeard
+    | Hold
+    | GoOn
+    | Regroup
 )
 Message = DataMessage | WorkerMessage | CoordinatorMessage

@@ -13,8 +13,11 @@ __all__ = [
     "Drain",
     "EpochEntered",
     "FileHeard",
+    "GoOn",
     "Heartbeat",
+    "Hold",
     "NeighbourReplaced",
+    "Regroup",
     "Scalar",
     "Side",
     "Start",
@@ -57,8 +60,9 @@ class Welcome:
     RunConfig. profile_folder, events_folder: where profiles and events are left, empty where not
     asked for. checkpoint_folder: where checkpoints are made. next_batch_id: where a replaced source
     goes on, unless the stage above has come further. shard: the file of a checkpoint that the stage
-    starts from, empty when it starts from the seed. Paths are the launcher's: who has joined from
-    elsewhere has a folder of its own, and sends its files, whatever they say.
+    starts from, or the folder of one that other stages have made; empty when it starts from the
+    seed. Paths are the launcher's: who has joined from elsewhere has a folder of its own, and sends
+    its files, whatever they say.
     """
 
     run_id: str
@@ -99,6 +103,40 @@ class Drain:
     """To the source: take up no more training batches; finish what is under way and end well."""
 
     run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """To the source: pause the line before the first training batch from batch_id on.
+
+    is_over: nobody waits for that, but a source before it may have begun to.
+    """
+
+    run_id: str
+    number: int
+    batch_id: int
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """To the source: the pause with that number is over, or is not needed."""
+
+    run_id: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Regroup:
+    """While the line stands still: hold the layers from first_layer up to, not including, end_layer
+    from now on, as they are in that checkpoint, and say Regrouped.
+    """
+
+    run_id: str
+    number: int
+    first_layer: int
+    end_layer: int
+    checkpoint: Exact
 
 
 @dataclass(frozen=True, slots=True)

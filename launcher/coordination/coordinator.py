@@ -20,7 +20,15 @@ from dni_async.launcher.coordination.outside import Outside
 from dni_async.launcher.coordination.pace import Pace
 from dni_async.launcher.coordination.performer import Chronicle, Performer
 from dni_async.launcher.coordination.terms import terms_of
-from dni_async.launcher.decisions.events import Begun, Closed, Heard, RunEvent, StopAsked, Ticked
+from dni_async.launcher.decisions.events import (
+    Begun,
+    CheckpointDecided,
+    Closed,
+    Heard,
+    RunEvent,
+    StopAsked,
+    Ticked,
+)
 from dni_async.launcher.decisions.run_machine import RunMachine
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.places.local import WorkerProcesses, worker_processes
@@ -171,6 +179,8 @@ class Coordinator:
                 break
         self._performer.shards.push()
         self._performer.look()
+        for batch_id, is_whole in self._performer.decided():
+            self.handle(CheckpointDecided(self._outside.clock(), batch_id, is_whole))
         self.handle(Ticked(self._outside.clock()))
         self._performer.show_awaited(*self._machine.awaited)
         self._outside.control.await_workers(self._machine.awaits_workers)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from dni_async.launcher.coordination.outside import Outside
 from dni_async.launcher.coordination.shard_sender import ShardSender
 from dni_async.launcher.coordination.stack import Stacks
+from dni_async.launcher.coordination.welcoming import make_welcome
 from dni_async.launcher.decisions.actions import (
     AskStack,
     EndActor,
@@ -17,6 +18,7 @@ from dni_async.launcher.decisions.actions import (
     EnterDeath,
     EnterEpoch,
     EnterFirstUpdates,
+    EnterMove,
     EnterProgress,
     EnterRecovery,
     EnterStart,
@@ -46,7 +48,7 @@ from dni_async.launcher.run_folder.errands import Errands
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.launcher.run_folder.kept_files import KeptFiles
 from dni_async.transport.keys import KeyRing
-from dni_async.wire.messages import Progress, Welcome
+from dni_async.wire.messages import Progress
 
 __all__ = ["Chronicle", "Performer"]
 
@@ -107,6 +109,10 @@ class Performer:
         """Tell of files that have been kept meanwhile; at the end wait for those under way."""
         self._chronicle.look(is_last=is_last)
 
+    def decided(self) -> Iterator[tuple[int, bool]]:
+        """The checkpoints that were made meanwhile, by batch id, and those that were given up."""
+        return self._chronicle.kept.decided()
+
     def tell_refused(self, text: str) -> None:
         """What was refused in all, if there is more to say of it than was said."""
         self._chronicle.note(text or None)
@@ -164,7 +170,7 @@ class Performer:
 
     def _welcome(self, action: SendWelcome) -> None:
         shard = str(self._chronicle.shard(action.stage) or "")
-        message = _make_welcome(self._plan, self._folder, self._run_id, action, shard)
+        message = make_welcome(self._plan, self._folder, self._run_id, action, shard)
         self._outside.send(action.peer, message)
 
 
@@ -175,6 +181,7 @@ _Entry = (
     | EnterEpoch
     | EnterDeath
     | EnterRecovery
+    | EnterMove
     | EnterStop
     | EnterWorker
 )
@@ -215,7 +222,8 @@ class Chronicle:
 
     def shard(self, stage: int) -> Path | None:
         """The file a worker of stage starts from: of the newest whole checkpoint there is."""
-        return self.kept.lend(stage, self._shards[stage] if self._shards else None)
+        first = self._shards[stage] if self._shards else None
+        return self.kept.lend(stage, self._result.layers[stage], first)
 
     def note(self, text: str | None) -> None:
         """A sentence for the user, if there is any."""
@@ -255,6 +263,8 @@ class Chronicle:
                 self._display.died(restart)
             case EnterRecovery(stage=stage, at_s=at_s):
                 self._enter_recovery(stage, at_s)
+            case EnterMove(layers=layers):
+                result.layers = list(layers)
             case EnterStop(reason=reason):
                 result.stopped = StopResult(reason)
             case EnterWorker():
@@ -300,48 +310,9 @@ class Chronicle:
         """What a stage's worker did, as it last told it."""
         self._others.look(is_last=True)
         last = self._progress[entry.stage]
-        layers = self._plan.layer_ranges[entry.stage]
+        layers = self._result.layers[entry.stage]
         worker = WorkerResult.from_progress(last, pid=entry.pid, device=entry.device, layers=layers)
         self._result.workers.append(worker)
         link = LinkResult.from_progress(last, self._plan.config)
         if link is not None:
             self._result.links.append(link)
-
-
-def _make_welcome(
-    plan: Plan, folder: RunFolder, run_id: str, decided: SendWelcome, shard: str
-) -> Welcome:
-    """A stage's part of the run. shard: the file that it starts from, empty for the seed."""
-    stage = decided.stage
-    first, end = plan.layer_ranges[stage]
-    return Welcome(
-        run_id=run_id,
-        num_stages=plan.num_stages,
-        first_layer=first,
-        end_layer=end,
-        device=decided.device,
-        num_threads=decided.num_threads,
-        peer=decided.above,
-        peer_key=decided.above_key,
-        weights_path=str(folder.stage_weights(stage).resolve()),
-        input_shape=plan.input_shape,
-        holds_ids=plan.holds_ids,
-        num_classes=plan.form.num_classes,
-        target_shape=(1, *plan.form.shape),
-        target_dtype=plan.form.dtype,
-        has_ignored=plan.form.ignored is not None,
-        output_shape=(1, *plan.output_shape),
-        num_updates=plan.num_updates,
-        num_test_batches=plan.num_test_batches,
-        config=plan.config.to_dict(),
-        profile_folder=_if_made(folder.profile),
-        events_folder=_if_made(folder.events),
-        checkpoint_folder=str(folder.checkpoints.resolve()),
-        next_batch_id=decided.next_batch_id,
-        shard=shard,
-    )
-
-
-def _if_made(folder: Path) -> str:
-    """Where something was asked to be left, else empty."""
-    return str(folder.resolve()) if folder.is_dir() else ""

@@ -16,6 +16,7 @@ __all__ = [
     "EnterDeath",
     "EnterEpoch",
     "EnterFirstUpdates",
+    "EnterMove",
     "EnterProgress",
     "EnterRecovery",
     "EnterStart",
@@ -93,7 +94,8 @@ class Send:
 class SendWelcome:
     """Tell the stage's worker its part of the run.
 
-    above, above_key: the inbox that it sends to, if any, and what that is known by.
+    layers: half-open. above, above_key: the inbox that it sends to, if any, and what that is known
+    by.
     """
 
     peer: str
@@ -102,6 +104,7 @@ class SendWelcome:
     device: str
     num_threads: int
     next_batch_id: int
+    layers: tuple[int, int]
     above_key: str = ""
 
 
@@ -181,6 +184,13 @@ class EnterRecovery:
 
 
 @dataclass(frozen=True, slots=True)
+class EnterMove:
+    """From now on stages hold these layers, half-open."""
+
+    layers: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class EnterStop:
     """The run ends before its last epoch, as somebody asked, for this reason."""
 
@@ -223,6 +233,7 @@ RunAction = (
     | EnterEpoch
     | EnterDeath
     | EnterRecovery
+    | EnterMove
     | EnterStop
     | EnterWorker
     | EndRun

@@ -14,6 +14,7 @@ from dni_async.launcher.decisions.actions import (
     StartActor,
 )
 from dni_async.launcher.decisions.events import ActorEnded
+from dni_async.launcher.decisions.moving import steps
 from dni_async.launcher.decisions.state import RunState
 from dni_async.wire.messages import Assigned, Drain, Heartbeat, Hello, Join, Start
 
@@ -125,7 +126,8 @@ def look(state: RunState) -> list[RunAction]:
 def _start(state: RunState) -> list[RunAction]:
     state.started_at = state.now
     run_id, stages = state.terms.run_id, range(state.terms.num_stages)
-    actions = state.send(0, Drain(run_id)) if state.is_draining else []
+    actions = steps.before_start(state)
+    actions += state.send(0, Drain(run_id)) if state.is_draining else []
     actions += [action for stage in stages for action in state.send(stage, Start(run_id))]
     return [*actions, EnterStart(tuple(state.roster.pids[stage] for stage in stages))]
 

@@ -8,6 +8,7 @@ from dni_async.launcher.decisions import succession
 from dni_async.launcher.decisions.actions import EndRun, EnterDeath, Note, RunAction, Send
 from dni_async.launcher.decisions.events import WorkerExited
 from dni_async.launcher.decisions.joined.joiners import Gone
+from dni_async.launcher.decisions.moving import steps
 from dni_async.launcher.decisions.state import Cause, RunState
 from dni_async.wire.messages import Failed, Stop
 
@@ -115,6 +116,7 @@ def _lose(state: RunState, cause: Cause) -> list[RunAction]:
     state.updates_at_start.pop(cause.stage, None)
     return [
         *actions,
+        *steps.lose(state, cause.stage),
         EnterDeath(cause.stage, cause.text, state.since_start_s),
         Note(f"{cause.text}; it is replaced ({_count(state)})"),
     ]

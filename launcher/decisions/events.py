@@ -9,6 +9,7 @@ from dni_async.wire.messages import FileKind, WorkerMessage
 __all__ = [
     "ActorEnded",
     "Begun",
+    "CheckpointDecided",
     "Closed",
     "Heard",
     "PartHeard",
@@ -118,6 +119,15 @@ class StopAsked:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointDecided:
+    """The checkpoint before batch_id lies on disk, whole and read back; or it was given up."""
+
+    at: float
+    batch_id: int
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """All that had happened has been told, and time goes on; several times a second."""
 
@@ -141,6 +151,7 @@ RunEvent = (
     | ActorEnded
     | Reached
     | StopAsked
+    | CheckpointDecided
     | Ticked
     | Closed
 )

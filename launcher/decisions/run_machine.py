@@ -15,6 +15,7 @@ from dni_async.launcher.decisions.actions import (
 from dni_async.launcher.decisions.events import (
     ActorEnded,
     Begun,
+    CheckpointDecided,
     Closed,
     Heard,
     PartHeard,
@@ -27,6 +28,7 @@ from dni_async.launcher.decisions.events import (
     WorkerStarted,
 )
 from dni_async.launcher.decisions.hearing.hearing import Hearing
+from dni_async.launcher.decisions.moving import balancing, steps
 from dni_async.launcher.decisions.state import RunState
 from dni_async.launcher.decisions.terms import RunTerms
 from dni_async.wire.messages import (
@@ -41,8 +43,10 @@ from dni_async.wire.messages import (
     Hello,
     InboxMoved,
     Join,
+    Paused,
     Progress,
     Ready,
+    Regrouped,
     Saved,
     Stop,
     WorkerMessage,
@@ -122,6 +126,8 @@ class RunMachine:
                 return state.refuse(peer, f"a message was refused: {why}")
             case StopAsked(reason=reason):
                 return progress.hear_stop(state, reason)
+            case CheckpointDecided():
+                return steps.hear_checkpoint(state, event)
             case Ticked():
                 return self._tick()
             case Closed():
@@ -163,15 +169,25 @@ class RunMachine:
         state = self._state
         match message:
             case Progress():
+                balancing.hear(state, message)
                 return progress.hear_progress(state, message)
             case EpochTrained() | EpochLoss() | BoundaryEpoch() | Evaluated():
                 return progress.hear_epoch(state, message)
             case EndReached():
                 return progress.hear_end(state, message)
+            case Paused() | Regrouped():
+                return steps.hear(state, message)
             case Saved():
                 return [KeepSaved(message)]
             case Ready(stage=stage):
                 return admission.hear_ready(state, stage)
+            case _:
+                return self._hear_rest(peer, message)
+
+    def _hear_rest(self, peer: str, message: WorkerMessage) -> list[RunAction]:
+        """What is said once or twice by a worker."""
+        state = self._state
+        match message:
             case InboxMoved():
                 succession.hear_inbox(state, message)
             case FileWanted(stage=stage):
@@ -196,7 +212,7 @@ class RunMachine:
             return actions + admission.look(state)
         if state.roster.all_left:
             return [*actions, EndRun("done")]
-        return actions + stuck.look(state)
+        return actions + steps.look(state) + balancing.look(state) + stuck.look(state)
 
     def _close(self) -> list[RunAction]:
         """All that was told is entered, and whoever is still there is asked to leave."""

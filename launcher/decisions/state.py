@@ -12,8 +12,11 @@ from dni_async.launcher.decisions.actions import Note, RunAction, Send
 from dni_async.launcher.decisions.epochs import OpenEpochs
 from dni_async.launcher.decisions.joined.actors import Actors
 from dni_async.launcher.decisions.joined.joiners import JoinedWorkers
-from dni_async.launcher.decisions.silence import LEAST_S, TCP_LEAST_S, Silence
-from dni_async.launcher.decisions.source_clock import SourceClock
+from dni_async.launcher.decisions.known.choosing import LayerWork
+from dni_async.launcher.decisions.known.moves import AskedMove, Balance, Moves
+from dni_async.launcher.decisions.known.pace import Paces
+from dni_async.launcher.decisions.known.silence import LEAST_S, TCP_LEAST_S, Silence
+from dni_async.launcher.decisions.known.source_clock import SourceClock
 from dni_async.launcher.decisions.terms import RunTerms
 from dni_async.wire.messages import PROTOCOL, CoordinatorMessage, Hello, InboxMoved, Progress
 
@@ -241,6 +244,16 @@ class RunState:
         self.actors = Actors()
         self.vacancies = Vacancies(terms.max_restarts)
         self.silence = Silence(terms.stuck_after_s, TCP_LEAST_S if terms.over_tcp else LEAST_S)
+        layers = terms.layers or [(stage, stage + 1) for stage in range(terms.num_stages)]
+        asked = [
+            AskedMove(batch_id, tuple((first, end) for first, end in each))
+            for batch_id, each in terms.moves
+        ]
+        self.moves = Moves(layers, asked)
+        self.balance: Balance | None = None
+        if terms.layer_costs:
+            work = LayerWork(terms.layer_costs, terms.may_end)
+            self.balance = Balance(work, Paces(terms.num_stages))
         self.source = SourceClock(terms.tested_at)
         self.epochs = OpenEpochs(
             terms.num_stages,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dni_async.launcher.decisions import progress
 from dni_async.launcher.decisions.actions import EndRun, RunAction, SendWelcome, StartWorker
+from dni_async.launcher.decisions.moving import steps
 from dni_async.launcher.decisions.state import RunState, Vacancy
 from dni_async.wire.messages import Drain, InboxMoved, NeighbourReplaced, Start, Stop
 
@@ -48,6 +49,7 @@ def welcome(state: RunState, stage: int) -> list[RunAction]:
             device=state.device(stage),
             num_threads=num_threads,
             next_batch_id=state.source.next_batch_id if stage == 0 else 0,
+            layers=state.moves.layers[stage],
             above_key=state.roster.key_of(stage),
         )
     ]
@@ -105,10 +107,11 @@ def seat(state: RunState, stage: int) -> list[RunAction]:
     actions: list[RunAction] = []
     if stage == 0:
         state.source.took_over(vacancy.died_at, state.now)
+        actions += steps.before_start(state)
         if state.is_draining:
             actions += state.send(0, Drain(state.terms.run_id))
     actions += state.send(stage, Start(state.terms.run_id))
-    return actions + progress.ask_again(state, stage)
+    return actions + steps.seat(state, stage) + progress.ask_again(state, stage)
 
 
 def fill(state: RunState) -> list[RunAction]:

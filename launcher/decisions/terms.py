@@ -29,7 +29,9 @@ class RunTerms:
     that is not known. metric, mode, target, ends_early, patience: the run's Goal. last_epoch: the
     last one that a resumed run has behind it, 0 without; best, best_epoch: its best test until
     then. is_resumed: its stages have made updates before. logs: the folder of the logs, as the user
-    is told of it.
+    is told of it. layers: of each stage at first, half-open. moves: batch ids, and the layers that
+    stages are to hold from there on. layer_costs, may_end: see LayerWork, where layers are to move
+    by themselves; else empty. checkpoints: the folder that they lie in.
     """
 
     run_id: str
@@ -66,6 +68,11 @@ class RunTerms:
     silent_after_s: float
     stuck_after_s: float
     logs: str
+    layers: Sequence[Sequence[int]] = ()
+    moves: Sequence[tuple[int, Sequence[Sequence[int]]]] = ()
+    layer_costs: Sequence[float] = ()
+    may_end: Sequence[bool] = ()
+    checkpoints: str = ""
 
     @property
     def num_stages(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 
@@ -13,7 +14,7 @@ from dni_async.launcher.plan.plan import Plan, regrouped
 from dni_async.network.partition import Cut, LayerCost, balance_layers, choose_cut, stage_seconds
 from dni_async.stage.compilation import COMPILE_S
 
-__all__ = ["balance", "needs_balance"]
+__all__ = ["balance", "needs_balance", "weighed"]
 
 TIMEOUT_S = 120.0
 
@@ -31,6 +32,44 @@ def balance(plan: Plan) -> tuple[Plan, str]:
     Where their number is left open, it is the one whose line should be fastest. Raises WorkerDied
     when the measurement fails.
     """
+    costs = _measured(plan)
+    returns_all = _returns_all(plan)
+    sentence = f"measured ms per batch: layers {_ms(cost.own for cost in costs)}"
+    if plan.config.stages == "auto":
+        chosen, others = choose_cut(
+            costs, num_places(plan.config, plan.cores), returns_all=returns_all
+        )
+        ranges = chosen.ranges
+        sentence += f"; {_said(chosen, others)}"
+    else:
+        ranges = balance_layers(costs, plan.num_stages, returns_all=returns_all)
+        stage_s = stage_seconds(costs, ranges, returns_all=returns_all)
+        sentence += f"; balanced into stages {_ms(stage_s)}"
+    measured = dataclasses.replace(regrouped(plan, ranges), is_measured=True)
+    return _with_costs(measured, costs), sentence
+
+
+def weighed(plan: Plan) -> Plan:
+    """The plan with what each layer takes, where layers may move by themselves.
+
+    Raises WorkerDied when the measurement fails.
+    """
+    needs_costs = plan.config.rebalance == "on" and not plan.layer_costs and plan.num_stages > 1
+    return _with_costs(plan, _measured(plan)) if needs_costs else plan
+
+
+def _with_costs(plan: Plan, costs: Sequence[LayerCost]) -> Plan:
+    if plan.config.rebalance != "on":
+        return plan
+    return dataclasses.replace(
+        plan,
+        layer_costs=tuple(cost.own + cost.inputs for cost in costs),
+        may_end=tuple(math.isfinite(cost.boundary) for cost in costs),
+    )
+
+
+def _measured(plan: Plan) -> list[LayerCost]:
+    """What each layer takes for a batch of the run."""
     job = {
         "config": plan.config.to_dict(),
         "device": plan.devices[0],
@@ -41,20 +80,7 @@ def balance(plan: Plan) -> tuple[Plan, str]:
     }
     timeout_s = TIMEOUT_S + (COMPILE_S if plan.config.compile else 0)
     answer = ask("dni_async.launcher.jobs.layer_probe", job, plan.threads_per_worker, timeout_s)
-    costs = [LayerCost(**cost) for cost in answer["costs"]]
-    returns_all = _returns_all(plan)
-    sentence = f"measured ms per batch: layers {_ms(cost.own for cost in costs)}"
-    if plan.config.stages == "auto":
-        chosen, weighed = choose_cut(
-            costs, num_places(plan.config, plan.cores), returns_all=returns_all
-        )
-        ranges = chosen.ranges
-        sentence += f"; {_said(chosen, weighed)}"
-    else:
-        ranges = balance_layers(costs, plan.num_stages, returns_all=returns_all)
-        stage_s = stage_seconds(costs, ranges, returns_all=returns_all)
-        sentence += f"; balanced into stages {_ms(stage_s)}"
-    return dataclasses.replace(regrouped(plan, ranges), is_measured=True), sentence
+    return [LayerCost(**cost) for cost in answer["costs"]]
 
 
 def _returns_all(plan: Plan) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import IO, Protocol
 
 from dni_async.errors import WorkerDied
-from dni_async.launcher.decisions.silence import LEAST_S, STACK_S, Silence
+from dni_async.launcher.decisions.known.silence import LEAST_S, STACK_S, Silence
 from dni_async.launcher.places.exits import state_of
 
 __all__ = ["lines_of"]

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from dni_async.errors import WorkerDied
-from dni_async.launcher.decisions.silence import STACK_S, Silence
+from dni_async.launcher.decisions.known.silence import STACK_S, Silence
 from dni_async.launcher.places.exits import (
     adopted,
     await_end,

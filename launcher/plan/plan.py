@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ class Plan:
     holds_ids: samples are int64 ids. form: of the targets; output_shape: of one sample. layers:
     what each holds. layer_ranges: half-open, one for each stage; devices and hosts ("local" or
     "remote") likewise.
+    layer_costs: seconds that each layer takes for a batch, and may_end: whether a stage may end
+    behind it; empty where layers do not move by themselves.
     load: processes that wanted a core before the run, on average over a minute. notes: what the
     user should know before it starts. is_measured: what layers take has told where to cut. choice:
     how its rule was chosen, where that was left open; as report.json has it.
@@ -80,6 +83,8 @@ class Plan:
     notes: tuple[str, ...] = ()
     is_measured: bool = False
     choice: Mapping[str, Any] | None = None
+    layer_costs: tuple[float, ...] = ()
+    may_end: tuple[bool, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -105,6 +110,17 @@ class Plan:
     def rule(self) -> Traits:
         """What the run's rule says of itself."""
         return self.config.rule_traits
+
+    @property
+    def moves(self) -> list[tuple[int, list[tuple[int, int]]]]:
+        """The moves that were asked for: the id of a batch, and the layers from there on."""
+        found = []
+        for num_before, counts in self.config.asked_moves:
+            epochs, index = divmod(num_before, self.num_train_batches)
+            bounds = [0, *accumulate(counts)]
+            batch_id = epochs * (self.num_train_batches + self.num_test_batches) + index
+            found.append((batch_id, list(pairwise(bounds))))
+        return found
 
     def is_remote(self, stage: int) -> bool:
         """Whether the stage's worker joins from elsewhere."""

@@ -38,6 +38,7 @@ def decoupled_result(plan: Plan) -> RunResult:
         num_threads=plan.num_stages * plan.threads_per_worker,
         is_lockstep=plan.rule.is_lockstep,
         goal=config.goal,
+        layers=list(plan.layer_ranges),
     )
 
 

@@ -92,9 +92,9 @@ class RunResult:
     that compared gradients. stop_asked: a reason in here asks for the run's end; whoever watches
     may write it, from any thread, and whoever trains takes it out. stopped: what came of it.
     told: of a resumed run, its curves before; what goes on is not kept here: it may be much.
-    began_at: the id of the batch with which it began, or was resumed.
-    best_checkpoint: with keep_best, which one holds the network that was tested best; see
-    run_folder.best.
+    layers: that its stages hold now, half-open; none of a baseline. began_at: the id of the batch
+    with which it began, or was resumed. best_checkpoint: with keep_best, which one holds the
+    network that was tested best; see run_folder.best.
     """
 
     name: str
@@ -114,6 +114,7 @@ class RunResult:
     restarts: list[RestartResult] = field(default_factory=list)
     links: list[LinkResult] = field(default_factory=list)
     told: Told = field(default_factory=Told)
+    layers: list[tuple[int, int]] = field(default_factory=list)
     began_at: int = 0
     best_checkpoint: dict[str, Any] | None = None
     stop_asked: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,12 +29,13 @@ __all__ = ["CheckpointTerms", "OpenCheckpoints"]
 
 @dataclass(frozen=True, slots=True)
 class CheckpointTerms:
-    """run: what a run that goes on from them must have in common. ranges: the layers of each stage,
-    half-open. keep: how many stay, the newest.
+    """run: what a run that goes on from them must have in common. num_layers, num_stages: of that.
+    keep: how many stay, the newest.
     """
 
     run: Mapping[str, Any]
-    ranges: Sequence[tuple[int, int]]
+    num_layers: int
+    num_stages: int
     keep: int
 
 
@@ -42,7 +44,8 @@ class OpenCheckpoints:
 
     runner: reads shards back. sync: called before one becomes whole, to have on disk what was told
     of the epochs before it. note: told in a sentence of what was not made. best: the best one,
-    which stays.
+    which stays. decided: batch ids of those that were made (True) or given up, until somebody takes
+    them out.
     """
 
     def __init__(
@@ -56,19 +59,24 @@ class OpenCheckpoints:
         best: BestCheckpoint | None = None,
     ) -> None:
         self.newest: Manifest | None = None
+        self.decided: deque[tuple[int, bool]] = deque()
         self._root = root
         self._terms = terms
         self._runner = runner
         self._sync = sync
         self._note = note
         self._best = best
-        self._gathering = Gathering(len(terms.ranges))
+        self._gathering = Gathering(terms.num_stages)
         self._lent: dict[int, int] = {}  # by stage
 
     def lend(self, stage: int, path: Path) -> None:
-        """A worker of stage is told to start from path: its checkpoint stays until it has."""
-        if path.parent.name.isdecimal():
-            self._lent[stage] = int(path.parent.name)
+        """A worker of stage is told to start from path, a file of a checkpoint or its folder, which
+        stays until it has.
+        """
+        for folder in (path, path.parent):
+            if folder.name.isdecimal():
+                self._lent[stage] = int(folder.name)
+                return
 
     def take_back(self, stage: int) -> None:
         """The stage's worker has started."""
@@ -95,6 +103,8 @@ class OpenCheckpoints:
         batch_id = told[0].batch_id
         found = [read] * len(told) if isinstance(read, OSError) else read
         fault = fault_in(told, found)
+        if told[-1].end_layer != self._terms.num_layers:
+            fault = "there are layers above those that were saved"
         if fault is not None:
             self._give_up(batch_id, fault)
             return
@@ -103,18 +113,20 @@ class OpenCheckpoints:
         except OSError as error:
             self._give_up(batch_id, error.strerror or str(error))
         else:
+            self.decided.append((batch_id, True))
             self._clear_up(made)
 
     def _give_up(self, batch_id: int, reason: str) -> None:
         shutil.rmtree(partial_folder(self._root, batch_id), ignore_errors=True)
+        self.decided.append((batch_id, False))
         self._note(f"checkpoint {batch_id} was not made: {reason}; training goes on")
 
     def _seal(self, told: Sequence[Saved]) -> Manifest:
         self._sync()
         first = told[0]
         shards = tuple(
-            ShardFile(start, end, saved.size_bytes, saved.sha256)
-            for (start, end), saved in zip(self._terms.ranges, told, strict=True)
+            ShardFile(saved.first_layer, saved.end_layer, saved.size_bytes, saved.sha256)
+            for saved in told
         )
         folder = self._root / str(first.batch_id)
         run = self._terms.run

@@ -63,6 +63,8 @@ class Gathering:
                 return GivenUp(batch_id, f"stage {stage}: {part.reason}")
             if (part.epoch, part.index) != (parts[0].epoch, parts[0].index):
                 return GivenUp(batch_id, f"stage {stage} saved at another place than stage 0")
+            if part.first_layer != (parts[stage - 1].end_layer if stage else 0):
+                return GivenUp(batch_id, f"stage {stage} saved other layers than come next")
         return AllTold(parts)
 
     def _give_up(self, batch_id: int, reason: str) -> GivenUp:

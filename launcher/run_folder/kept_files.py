@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,11 +41,13 @@ class KeptFiles:
             folder,
             self.errands,
             note,
-            has_shards=config.checkpoint_every is not None or config.keep_best,
+            has_shards=config.saves,
         )
         self._checkpoints = OpenCheckpoints(
             folder.checkpoints,
-            CheckpointTerms(identity(plan), plan.layer_ranges, config.keep_checkpoints),
+            CheckpointTerms(
+                identity(plan), plan.num_layers, plan.num_stages, config.keep_checkpoints
+            ),
             self.errands,
             sync=folder.sync_metrics,
             note=note,
@@ -73,15 +75,24 @@ class KeptFiles:
         else:
             self.errands.look()
 
-    def lend(self, stage: int, otherwise: Path | None) -> Path | None:
+    def lend(self, stage: int, layers: tuple[int, int], otherwise: Path | None) -> Path | None:
         """What a worker of stage is to start from: of the newest checkpoint that this launch has
         made, before any otherwise. It stays there until has_started.
+
+        A file; or the folder of the checkpoint, where the stage held other layers then.
         """
-        newest = self._checkpoints.newest
-        path = otherwise if newest is None else newest.path(stage).resolve()
+        newest, path = self._checkpoints.newest, otherwise
+        if newest is not None:
+            held = newest.shards[stage].first_layer, newest.shards[stage].end_layer
+            path = (newest.path(stage) if held == layers else newest.folder).resolve()
         if path is not None:
             self._checkpoints.lend(stage, path)
         return path
+
+    def decided(self) -> Iterator[tuple[int, bool]]:
+        """The checkpoints that were made meanwhile, by batch id, and those that were given up."""
+        while self._checkpoints.decided:
+            yield self._checkpoints.decided.popleft()
 
     def has_started(self, stage: int) -> None:
         """The stage's worker needs what it was lent no more."""

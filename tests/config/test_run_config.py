@@ -26,6 +26,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "width": st.integers(1, 2**31),
     "model": st.sampled_from([None, "cnn", "residual", "package.module:factory"]),
     "split": st.just(()),  # of a network of the user's own; see CONFIGS
+    "rebalance": st.just("off"),
+    "moves": st.just(()),  # see test_moving
     "stages": st.none() | st.integers(1, 5),  # or auto; see CONFIGS
     "loss": st.sampled_from(["cross-entropy", "mse", "my.losses:mine"]),
     "label_smoothing": st.just(0.0),  # of cross-entropy alone

@@ -21,6 +21,8 @@ every_setting = pytest.mark.parametrize("name", SETTINGS)
 OUTSIDE: dict[str, list[Any]] = {
     **{name: [0, -1] for name in ("layers", "width", "epochs", "evaluate_every", "batch_size")},
     "updates_per_epoch": [0, -1],
+    "rebalance": ["maybe"],
+    "moves": [("500",), ("500:4+",), ("500:0+4",), ("x:4+4",)],
     **{name: [0] for name in ("accumulate", "replay_batches", "replay_limit", "keep_checkpoints")},
     **{name: [0] for name in ("stages", "threads_per_worker", "synthesizer_width")},
     **{name: [-1] for name in ("anchor_every", "warmup_updates", "max_restarts", "log_every")},

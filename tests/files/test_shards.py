@@ -16,9 +16,9 @@ from dni_async.files.writing import write_whole
 
 def shard(first: int, end: int, **run: float) -> Shard:
     """A stage's shard whose tensors hold the number of their layer; child k is layer k."""
-    tensors = {"rng/cpu": torch.zeros(3, dtype=torch.uint8), "gathered/0": torch.zeros(2)}
+    tensors = {"rng/cpu": torch.zeros(3, dtype=torch.uint8)}
     for layer in range(first, end):
-        for kind in ("weights", "first_moment"):
+        for kind in ("weights", "first_moment", "gathered"):
             tensors[f"{kind}/{layer}.0.weight"] = torch.full((2, 3), float(layer))
         tensors[f"optimizer/{layer}.0.weight/0"] = torch.full((2, 3), float(layer))
         tensors[f"own/{layer}.0.seen/0"] = torch.full((2,), float(layer))
@@ -89,7 +89,11 @@ def test_layers_take_their_weights_and_moments_along(ranges: list[tuple[int, int
         assert told["groups"]["0.0"] == (0 if first < 2 else 2)  # as the first layer's stage had it
         assert part.facts["layers"] == {str(layer): layer for layer in range(first, end)}
         assert part.facts["cut"] == [20, 2, 3]
-        assert part.facts["stage"] == {"updates": 10 if first < 2 else 12, "scheduled": 9}
+        assert part.facts["stage"] == {
+            "updates": 10 if first < 2 else 12,
+            "scheduled": 9,
+            "gathered": 1,
+        }
     assert parts[0].facts["run"]["seconds"] == 1.5
     assert parts[-1].facts["run"]["num_samples"] == 8
 

@@ -319,7 +319,7 @@ def test_exact_text_is_for_machines_alone() -> None:
     }
     paths = ("weights_path", "profile_folder", "events_folder", "checkpoint_folder", "shard")
     of_welcome = {f"Welcome.{each}" for each in paths}
-    assert exact == of_welcome | {"Activation.structure"}
+    assert exact == of_welcome | {"Activation.structure", "Regroup.checkpoint"}
 
 
 def test_a_name_has_one_line_and_an_end() -> None:

@@ -47,15 +47,19 @@ def of_checkpoints(run: SimulatedRun, root: Path) -> None:
     cut = (newest.batch_id, newest.epoch, newest.index)
     read_shard(newest.path(newest.batch_id % len(newest.shards)))  # as whoever resumes does
     for stage in range(len(newest.shards)):
-        found, applied = _cut_and_applied(newest.path(stage))
+        found, of_layers = _cut_and_applied(newest.path(stage))
         if found != cut:
             raise Violation("parts of different cuts", f"{cut}: {found}")
-        if any(applied[newest.batch_id :]) and not run.scenario.is_unlocked:
+        is_behind = any(any(applied[newest.batch_id :]) for applied in of_layers)
+        if is_behind and not run.scenario.is_unlocked:
             raise Violation("a checkpoint holds what comes behind its cut", f"stage {stage}: {cut}")
+        held = newest.shards[stage]
+        if len(of_layers) != held.end_layer - held.first_layer:
+            raise Violation("a part of a checkpoint has other layers", f"stage {stage}: {held}")
 
 
-def _cut_and_applied(path: Path) -> tuple[tuple[int, ...], memoryview]:
-    """Of a shard whose sum is right: where it stands, and how often each batch was applied.
+def _cut_and_applied(path: Path) -> tuple[tuple[int, ...], list[memoryview]]:
+    """Of a shard whose sum is right: where it stands; how often batches came to each layer.
 
     Read by hand: to load all tensors of all parts takes ten times as long.
     """
@@ -63,9 +67,9 @@ def _cut_and_applied(path: Path) -> tuple[tuple[int, ...], memoryview]:
     begin = 8 + int.from_bytes(content[:8], "little")
     header = json.loads(bytes(content[8:begin]))
     facts = json.loads(header.pop("__metadata__")["facts"])
-    (weights,) = (each for name, each in header.items() if name.startswith("weights/"))
-    first, end = weights["data_offsets"]
-    return tuple(facts["cut"]), content[begin + first : begin + end].cast("h")
+    weights = [each["data_offsets"] for name, each in header.items() if name.startswith("weights/")]
+    of_layers = [content[begin + first : begin + end].cast("h") for first, end in weights]
+    return tuple(facts["cut"]), of_layers
 
 
 def _whole_in(root: Path) -> list[tuple[str, int, int, int]]:

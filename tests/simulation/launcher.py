@@ -20,6 +20,7 @@ from dni_async.launcher.decisions.actions import (
     EndRun,
     EnterDeath,
     EnterEpoch,
+    EnterMove,
     EnterStart,
     KeepSaved,
     Note,
@@ -49,7 +50,7 @@ DISK_S = 0.005  # an errand takes up to this
 
 def plan_of(scenario: Scenario) -> Plan:
     """What the launcher has checked and laid out."""
-    config, count = scenario.config, scenario.num_stages
+    config, count, ranges = scenario.config, scenario.num_stages, scenario.ranges
     return Plan(
         config=config,
         dataset_name="simulated",
@@ -61,8 +62,8 @@ def plan_of(scenario: Scenario) -> Plan:
         num_train_batches=scenario.train_batches,
         num_test=scenario.test_batches,
         num_test_batches=scenario.test_batches,
-        layers=tuple(map(_form, range(count))),
-        layer_ranges=[(stage, stage + 1) for stage in range(count)],
+        layers=tuple(map(_form, range(ranges[-1][1]))),
+        layer_ranges=ranges,
         devices=["cpu"] * count,
         hosts=["local"] * count,
         cores=2,
@@ -351,6 +352,7 @@ def _result_of(plan: Plan) -> RunResult:
         num_threads=plan.num_stages,
         is_lockstep=plan.rule.is_lockstep,
         goal=config.goal,
+        layers=list(plan.layer_ranges),
     )
 
 
@@ -379,12 +381,14 @@ class _Heard:
             is_refused = isinstance(action, Note) and " was refused: " in action.text
             if is_refused and not launcher.host.may_be_late(action.text):
                 raise Violation("a worker that keeps to the protocol was refused", action.text)
+            if isinstance(action, EnterMove):
+                launcher.host.outcome.moves += 1
             if isinstance(action, EnterEpoch):
                 launcher.host.enters(action.epoch.epoch, action.epoch.num_samples)
             elif isinstance(action, EnterDeath):
                 vacancy = self._machine._state.vacancies.open[action.stage]
                 launcher.host.dies(action.stage, vacancy.begins_at - world.now)
-            if isinstance(action, EnterEpoch | EnterStart | EnterDeath | KeepSaved):
+            if isinstance(action, EnterEpoch | EnterMove | EnterStart | EnterDeath | KeepSaved):
                 world.moved()
                 world.note(launcher.name, _brief(action))
             yield action

@@ -57,6 +57,7 @@ class Sums:
         self.totals["runs that were resumed"] += outcome.launches > 1
         self.totals["runs that ended early"] += outcome.is_early
         self.totals["batches lost with a death"] += outcome.lost
+        self.totals["moves"] += outcome.moves
         self.totals["epochs missing"] += len(outcome.missing)
 
     def to_dict(self) -> dict[str, Any]:

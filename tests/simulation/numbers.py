@@ -39,6 +39,9 @@ class Ledger:
     def loaded(self, batch_id: int) -> None:
         """The source takes up a batch."""
 
+    def passes(self, stage: int, batch_id: int, layers: tuple[int, int]) -> None:
+        """A batch passes a stage's layers, half-open."""
+
     def learnt(self, stage: int, batch_id: int) -> None:
         """A stage has applied an update of a batch."""
 
@@ -67,15 +70,15 @@ class _Loss:
 
 
 class _Updates:
-    """How often each batch was applied, and how many updates that were."""
+    """How often each batch was applied to each layer, and how many updates that were."""
 
     accumulated = None
     rate = 0.1
 
-    def __init__(self, num_ids: int) -> None:
+    def __init__(self, layers: tuple[int, int], num_ids: int) -> None:
         self.version = self.scheduled = 0
-        self.applied = torch.zeros(num_ids, dtype=torch.int16)
-        self.counts = self.applied.numpy()
+        self.applied = {layer: torch.zeros(num_ids, dtype=torch.int16) for layer in range(*layers)}
+        self.counts = [applied.numpy() for applied in self.applied.values()]
 
     def memory(self) -> Memory:
         return Memory({}, {}, {})
@@ -89,14 +92,14 @@ class _Stage:
 
     def __init__(self, seat: Seat, machine: StageMachine, scenario: Scenario, ledger: Any) -> None:
         self.loss = _Loss(machine, scenario)
-        self.layers = _layers(seat.welcome.first_layer)
+        self._range = seat.welcome.first_layer, seat.welcome.end_layer
+        self.layers = _layers(*self._range)
         self.marks: Mapping[str, Any] = {}
-        self.updates = _Updates(scenario.num_ids)
+        self.updates = _Updates(self._range, scenario.num_ids)
         self._scenario = scenario
         self._stage = seat.stage
         self._ledger = ledger
         self._pulled: int | None = None
-        self._name = f"weights/{seat.welcome.first_layer}.weight"
         self._last = -1
 
     @property
@@ -104,7 +107,7 @@ class _Stage:
         return self.updates.version
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        return {self._name: self.updates.applied}
+        return {f"weights/{layer}.weight": each for layer, each in self.updates.applied.items()}
 
     def forward(
         self, batch_id: int, inputs: torch.Tensor, *, keeps_inputs: bool = False, **_: object
@@ -115,6 +118,7 @@ class _Stage:
             if batch_id <= self._last:
                 raise Violation("a batch was taken up again", f"{batch_id} after {self._last}")
             self._last = batch_id
+            self._ledger.passes(self._stage, batch_id, self._range)
         return inputs
 
     def evaluate(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -145,8 +149,10 @@ class _Stage:
         updates.version += 1
         updates.scheduled += is_scheduled
         if batch_id >= 0:
-            updates.counts[batch_id] += 1
-            if updates.counts[batch_id] > 1 and not self._scenario.is_unlocked:
+            for counts in updates.counts:
+                counts[batch_id] += 1
+            most = max(counts[batch_id] for counts in updates.counts)
+            if most > 1 and not self._scenario.is_unlocked:
                 raise Violation("a batch was applied twice", f"{batch_id} at stage {self._stage}")
             self._ledger.learnt(self._stage, batch_id)
 
@@ -262,7 +268,15 @@ def equipper(scenario: Scenario, ledger: Any) -> Callable[..., Equipment]:
         inputs: Any = feed
         boundary: Any = _Boundary() if has_boundary else None
         synthesizer: Any = _InputSynthesizer() if is_unlocked else None
-        return Equipment(machine, rule, stage, _staging(), boundary, inputs, synthesizer)
+
+        def remake(welcome: Any) -> Any:
+            other: Any = _Stage(Seat(welcome, config, index, None, None), machine, scenario, ledger)
+            other._last = stage._last
+            return other, _Boundary() if has_boundary else None
+
+        equipment = Equipment(machine, rule, stage, _staging(), boundary, inputs, synthesizer)
+        equipment.remake = remake
+        return equipment
 
     return equip
 
@@ -273,6 +287,7 @@ def _staging() -> Staging:
 
 
 @cache
-def _layers(first: int) -> nn.Sequential:
-    """One that has weights, under its name in the whole network."""
-    return nn.Sequential(OrderedDict({str(first): nn.Linear(1, 1, bias=False)}))
+def _layers(first: int, end: int) -> nn.Sequential:
+    """Those that have weights, under their names in the whole network."""
+    named = {str(layer): nn.Linear(1, 1, bias=False) for layer in range(first, end)}
+    return nn.Sequential(OrderedDict(named))

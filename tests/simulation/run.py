@@ -43,6 +43,7 @@ class Outcome:
     launches: int = 0
     deaths: int = 0
     replaced: int = 0
+    moves: int = 0
     missing: list[int] = field(default_factory=list)
     lost: int = 0
     seconds: float = 0.0
@@ -63,6 +64,7 @@ class SimulatedRun:
         self.workers: dict[int, WorkerProcess] = {}  # the newest of each stage
         self.launcher: LauncherProcess | None = None
         self.head_learnt: set[int] = set()
+        self._passed: dict[int, int] = {}  # of each batch, up to which layer
         self.furthest = -1
         self.is_done = False
         self.has_sealed = False
@@ -368,6 +370,17 @@ class SimulatedRun:
         worker = self.workers[stage]
         worker.has_computed = True
         worker.op()
+
+    def passes(self, stage: int, batch_id: int, layers: tuple[int, int]) -> None:
+        """A batch passes a stage's layers: all of the network, one after another."""
+        first, end = layers
+        if stage and self._passed.get(batch_id) != first and not self.scenario.is_unlocked:
+            told = f"{batch_id} came to {layers}, behind {self._passed.get(batch_id)}"
+            raise Violation("a batch passed other layers than come next", told)
+        self._passed[batch_id] = end
+        num_layers = self.scenario.ranges[-1][1]
+        if stage + 1 == self.scenario.num_stages and end != num_layers:
+            raise Violation("a batch did not pass all layers", f"{batch_id}: {end}")
 
     def learnt(self, stage: int, batch_id: int) -> None:
         """A stage has learnt from a batch."""

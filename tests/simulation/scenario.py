@@ -7,9 +7,11 @@ import json
 import random
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal
 
 from dni_async.config.run_config import RunConfig
+from dni_async.network.partition import split_layers
 
 __all__ = ["Death", "Scenario", "Stall", "draw"]
 
@@ -50,6 +52,8 @@ class Stall:
 class Scenario:
     """One simulated run. settings: of RunConfig, beside those that have fields here.
 
+    num_layers: of the network; 0: as many as stages. moves: how many batches are trained on before
+    each, and how many layers each stage is to hold then.
     speeds: seconds that each stage takes for a batch, by stage. losses: of the tests, by epoch.
     stop_at: the share of the work at which the run is asked to end; 2 for never. latency_s: the
     longest that a message takes. bad_writes: the share of shards that are on disk otherwise than
@@ -72,6 +76,13 @@ class Scenario:
     bad_writes: float = 0.0
     deaths: tuple[Death, ...] = ()
     stalls: tuple[Stall, ...] = ()
+    num_layers: int = 0
+    moves: tuple[str, ...] = ()
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """The layers that each stage begins with."""
+        return split_layers(max(self.num_layers, self.num_stages), self.num_stages)
 
     @property
     def num_batches(self) -> int:
@@ -110,7 +121,8 @@ class Scenario:
         """The run's settings."""
         given: dict[str, Any] = {
             "stages": self.num_stages,
-            "layers": max(2, self.num_stages),
+            "layers": max(2, self.num_stages, self.num_layers),
+            "moves": tuple(m for m in self.moves if m.count("+") + 1 == self.num_stages),
             "epochs": self.epochs,
             "evaluate_every": self.evaluate_every,
             "window": self.window,
@@ -135,7 +147,7 @@ class Scenario:
         told = json.loads(text)
         told["deaths"] = tuple(Death(**each) for each in told.get("deaths", ()))
         told["stalls"] = tuple(Stall(**each) for each in told.get("stalls", ()))
-        for name in ("speeds", "losses"):
+        for name in ("speeds", "losses", "moves"):
             told[name] = tuple(told.get(name, ()))
         return cls(**told)
 
@@ -160,7 +172,7 @@ def draw(seed: int) -> Scenario:
     settings |= _checkpoints(chance)
     settings |= _endings(chance, epochs)
     max_restarts = chance.choice((99, 99, 99, 99, 3, 1, 0))
-    return Scenario(
+    drawn = Scenario(
         seed=seed,
         num_stages=num_stages,
         epochs=epochs,
@@ -178,6 +190,22 @@ def draw(seed: int) -> Scenario:
         deaths=_deaths(chance, num_stages),
         stalls=_stalls(chance, num_stages),
     )
+    return _with_moves(chance, drawn)
+
+
+def _with_moves(chance: random.Random, scenario: Scenario) -> Scenario:
+    """In every third one layers move, once or several times."""
+    stages, last = scenario.num_stages, scenario.epochs * scenario.train_batches - 1
+    if stages == 1 or last < 1 or scenario.is_unlocked or chance.random() > 0.35:
+        return scenario
+    num_layers = stages + chance.randint(1, 4)
+    places = sorted({chance.randint(1, last) for _ in range(chance.choice((1, 1, 2, 3, 5)))})
+    moves = []
+    for place in places:
+        bounds = [0, *sorted(chance.sample(range(1, num_layers), stages - 1)), num_layers]
+        counts = (str(end - first) for first, end in pairwise(bounds))
+        moves.append(f"{place}:{'+'.join(counts)}")
+    return dataclasses.replace(scenario, num_layers=num_layers, moves=tuple(moves))
 
 
 def _learning(chance: random.Random) -> dict[str, Any]:

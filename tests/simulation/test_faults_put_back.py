@@ -16,7 +16,7 @@ SEEN = {
     "pruned while a worker starts from it": ("a worker failed: CheckpointError", 0, 100),
     "not synced": ("no checkpoint is found, though one was whole", 90, 400),
     "a marker is lost with a death": ("nobody goes on", 0, 100),
-    "who waits for the dead": ("somebody was waited for in vain", 25, 400),
+    "who waits for the dead": ("two outboxes at one inbox", 25, 400),
 }
 
 

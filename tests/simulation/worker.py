@@ -20,7 +20,8 @@ from dni_async.workers.startup.handshake import (
     waiting_for_start,
 )
 from dni_async.workers.startup.seat import Orphaned, Seat, Stopped
-from dni_async.workers.training.loop import WorkerLoop, make_loop
+from dni_async.workers.training.loop import WorkerLoop
+from dni_async.workers.training.making import make_loop
 from tests.simulation.network import Network, Transport, Waiting
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import Killed, Process, Violation, World
@@ -61,6 +62,7 @@ class Writer(ShardWriter):
     def save(self, cut: Cut, shard: Shard) -> None:
         """Begin to write."""
         self.finish()
+        self._num_untold += 1
         self._begun = (cut, shard)
         self._worker.world.soon(DISK_S, self._done_if, cut)
 

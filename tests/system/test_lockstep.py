@@ -68,6 +68,37 @@ def test_lockstep_equals_plain_backpropagation_bit_for_bit(
     assert run.report()["runs"][0]["workers"][0]["max_pending"] <= 1
 
 
+def test_lockstep_equals_plain_backpropagation_where_layers_move(
+    launch: Callable[..., Launch], as_in_a_worker: None
+) -> None:
+    """Up and down the line, between two batches of one update too, with dropout-free layers of
+    other widths at each cut; what the stages hold in the end is in the report.
+    """
+    settings = {
+        "layers": 6,
+        "width": 128,
+        "norm": "none",
+        "epochs": 3,
+        "batch_size": 100,
+        "optimizer": "adam",
+        "accumulate": 2,
+        "lr_schedule": "cosine",
+        "warmup_updates": 5,
+    }
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+    run = launch(
+        *flags, "--rule=backprop", "--stages=3", "--partition=even", "--no-baseline",
+        "--threads-per-worker=1", "--moves=4:1+1+4,7:4+1+1,20:1+4+1,33:2+3+1",
+    )  # fmt: skip
+    network, _ = train_plainly(RunConfig(rule="backprop", **settings))  # type: ignore[arg-type]
+    assert run.end() == 0, run.output
+    assert_same_weights(run, network)
+    ours = run.report()["runs"][0]
+    assert [worker["layers"] for worker in ours["workers"]] == [[0, 2], [2, 5], [5, 6]]
+    assert [epoch["num_samples"] for epoch in ours["epochs"]] == [1437] * 3
+    assert run.output.count("layers have moved") == 4
+
+
 def test_lockstep_equals_plain_backpropagation_where_zeros_do_not_travel(
     launch: Callable[..., Launch], as_in_a_worker: None
 ) -> None:

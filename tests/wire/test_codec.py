@@ -213,9 +213,9 @@ TIMES = (
 )
 
 
-def test_protocol_9_stays_what_it_was() -> None:
+def test_protocol_10_stays_what_it_was() -> None:
     """Both ends must agree: whoever changes a message bumps PROTOCOL and this table."""
-    assert PROTOCOL == 9
+    assert PROTOCOL == 10
     table = [(t.__name__, " ".join(f.name for f in fields(t))) for t in MESSAGE_TYPES]
     assert table == [
         ("LinkHello", "run_id stage window"),
@@ -225,7 +225,7 @@ def test_protocol_9_stays_what_it_was() -> None:
         ("Activation", "run_id batch_id version purpose anchor tensors structure"),
         ("ReturnedGradient", "run_id batch_id version releases tensors"),
         ("Credit", "run_id batch_ids"),
-        ("Marker", "run_id kind epoch next_batch_id"),
+        ("Marker", "run_id kind epoch next_batch_id index"),
         ("CheckpointMark", "run_id batch_id epoch index"),
         ("Join", "protocol pid host machine num_cores num_threads device stage is_for_any token"),
         ("Alive", "pid"),
@@ -236,13 +236,18 @@ def test_protocol_9_stays_what_it_was() -> None:
         ("EpochLoss", "run_id epoch loss num_samples tested_s"),
         ("BoundaryEpoch", BOUNDARY_FIELDS),
         ("Evaluated", "run_id epoch loss metrics num_samples"),
-        ("Saved", "run_id stage batch_id epoch index size_bytes sha256 reason"),
+        (
+            "Saved",
+            "run_id stage batch_id epoch index size_bytes sha256 reason first_layer end_layer",
+        ),
         ("Failed", "run_id stage device summary traceback"),
         ("Bye", "run_id stage"),
         ("InboxMoved", "run_id stage incarnation endpoint near key"),
         ("FileWanted", "run_id stage"),
         ("FilePart", "run_id stage kind batch_id data is_last offset sha256"),
         ("EndReached", "run_id epoch"),
+        ("Paused", "run_id number epoch batch_id"),
+        ("Regrouped", "run_id stage number"),
         ("Assigned", "run_id stage incarnation ticket"),
         ("Heartbeat", "run_id"),
         ("Welcome", WELCOME_FIELDS),
@@ -253,6 +258,9 @@ def test_protocol_9_stays_what_it_was() -> None:
         ("EpochEntered", "run_id epoch"),
         ("TellAgain", "run_id epoch"),
         ("FileHeard", "run_id kind batch_id again"),
+        ("Hold", "run_id number batch_id is_over"),
+        ("GoOn", "run_id number"),
+        ("Regroup", "run_id number first_layer end_layer checkpoint"),
     ]
     groups = [(name, " ".join(f.name for f in fields(group))) for name, group in COUNTERS.items()]
     assert groups == [
@@ -273,9 +281,9 @@ def test_protocol_9_stays_what_it_was() -> None:
             ),
         ),
     ]
-    assert encode(Credit("a", (5, 6))) == [b"\x94\x09\x06\xa1a\x92\x05\x06"]
+    assert encode(Credit("a", (5, 6))) == [b"\x94\x0a\x06\xa1a\x92\x05\x06"]
     assert encode(ACTIVATION)[0] == (
-        b"\x99\x09\x04\xa3run\x07\x03\xa5train\xc3\x92"
+        b"\x99\x0a\x04\xa3run\x07\x03\xa5train\xc3\x92"
         b"\x94\xa7float32\x92\x02\x03\xff\xc2"
         b"\x94\xa5int64\x91\x02\xff\xc2\xa0"
     )
@@ -373,8 +381,8 @@ BAD_FRAMES: dict[str, list[bytes]] = {
     "int for float": [packed(LOSS, "run", 1, 1)],
     "int for bool": [packed(GRADIENT, "run", 1, 1, 1, [])],
     "unknown purpose": [packed(ACTIVE, "run", 1, 1, "test", False, [], "")],
-    "unknown marker": [packed(MARKER, "run", "paused", 1, 7)],
-    "unhashable marker": [packed(MARKER, "run", ["stop"], 1, 7)],
+    "unknown marker": [packed(MARKER, "run", "paused", 1, 7, 0)],
+    "unhashable marker": [packed(MARKER, "run", ["stop"], 1, 7, 0)],
     "ext type": [packed(BYE, "run", msgpack.ExtType(5, b"x"))],
     "empty ext type": [packed(BYE, "run", msgpack.ExtType(5, b""))],
     "timestamp": [packed(BYE, "run", msgpack.Timestamp(1))],
@@ -506,7 +514,7 @@ def test_the_helpers_above_make_good_frames() -> None:
     assert decode([gradient(["int64", [], -1, False]), b"\0" * 8])
     assert decode([gradient(["int64", [1, 1, 1, 1], -1, True]), b"\0" * 8])
     assert decode([gradient(*[["int64", [1], 0, False]] * MAX_TENSORS)])
-    assert decode([packed(MARKER, "run", "stop", 1, 7)])
+    assert decode([packed(MARKER, "run", "stop", 1, 7, 0)])
 
 
 def test_size_counts_bytes() -> None:

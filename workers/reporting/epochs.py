@@ -99,6 +99,12 @@ class Epochs:
         self._tally.tested_s = state.get("tested_s", 0.0)
         self._is_timing = True
 
+    def regroup(self, boundary: Boundary | None) -> None:
+        """The stage ends at another boundary: what the one before it was compared with is gone."""
+        if boundary is not self._boundary:
+            self._boundary = boundary
+            self.staleness.clear()
+
     def start(self) -> None:
         """The run begins here; at the source an epoch that it is in the middle of goes on."""
         self._began = time.perf_counter() - self._seconds_before

@@ -61,7 +61,7 @@ def _spans(seat: Seat, equipment: Equipment) -> Spans:
     """The dashboard sees them as they come where it sees the worker's files."""
     is_seen = seat.config.dashboard and seat.courier is None and seat.welcome.profile_folder
     told = Path(seat.welcome.profile_folder) / names.told_spans(seat.stage)
-    return KeptSpans(equipment.stage, told=told if is_seen else None)
+    return KeptSpans(equipment, told=told if is_seen else None)
 
 
 def profile_path(seat: Seat) -> Path:

@@ -70,6 +70,8 @@ class Tally:
 
     def pass_marker(self, kind: MarkerKind) -> None:
         """Training ends behind a marker "trained", and goes on behind one "evaluated"."""
+        if kind == "pause":
+            return
         self._trained = self.training
         self._since = self._times()
         self._is_training = kind == "evaluated"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dni_async.decisions.actions import TellPaused
 from dni_async.decisions.words import EpochWord, KeptWords
 from dni_async.transport.interface import ControlChannel
 from dni_async.transport.link import Link
-from dni_async.wire.messages import EndReached, EpochEntered, Side
+from dni_async.wire.messages import EndReached, EpochEntered, Paused, Side
 from dni_async.workers.startup.seat import Seat
 
 __all__ = ["Telling"]
@@ -36,6 +37,13 @@ class Telling:
         link = None if side is None else self._link(side)
         if link is not None and side not in self._is_ungreeted:
             link.send(word)
+
+    def tell_paused(self, action: TellPaused) -> None:
+        """The line stands still, and waits for the coordinator."""
+        pause = action.pause
+        self._control.send(
+            Paused(self._seat.run_id, action.number, pause.epoch, pause.next_batch_id)
+        )
 
     def hear(self, word: EpochWord | EpochEntered, side: Side) -> None:
         """A neighbour's word. Raises LinkError for one that does not concern this stage."""

@@ -26,10 +26,12 @@ class ShardWriter:
         self._stage = stage
         self._thread: threading.Thread | None = None
         self._done: deque[Saved] = deque()
+        self._num_untold = 0
 
     def save(self, cut: Cut, shard: Shard) -> None:
         """Begin to write the stage's part of the checkpoint at cut."""
         self.finish()
+        self._num_untold += 1
         self._thread = threading.Thread(target=self.write, args=(cut, shard), daemon=True)
         self._thread.start()
 
@@ -41,7 +43,15 @@ class ShardWriter:
 
     def take(self) -> Saved | None:
         """What there is to tell of a shard that is done, once."""
-        return self._done.popleft() if self._done else None
+        if not self._done:
+            return None
+        self._num_untold -= 1
+        return self._done.popleft()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether take will give something, now or in a moment."""
+        return self._num_untold > 0
 
     def path(self, batch_id: int) -> Path:
         """Where the shard of a checkpoint that is not whole yet lies."""
@@ -61,6 +71,7 @@ class ShardWriter:
             reason = error.strerror or str(error)
         except Exception as error:  # nothing but the coordinator would hear of it
             reason = f"{type(error).__name__}: {error}"[:1000]
+        layers = shard.facts["layers"].values()
         self._done.append(
             Saved(
                 run_id=self._run_id,
@@ -71,5 +82,7 @@ class ShardWriter:
                 size_bytes=size_bytes,
                 sha256=sha256,
                 reason=reason,
+                first_layer=min(layers, default=0),
+                end_layer=max(layers, default=0) + 1,
             )
         )

@@ -6,6 +6,7 @@ and copies kept for replays. With a window of 1 there are none of the former.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,17 +19,18 @@ from dni_async.decisions.actions import Cut
 from dni_async.decisions.rules import restore_rule, rule_state
 from dni_async.errors import CheckpointError
 from dni_async.files.beside import METADATA, OWN, apart
-from dni_async.files.shards import OPTIMIZER, RNG, Shard
+from dni_async.files.shards import GATHERED, OPTIMIZER, RNG, Shard, read_part
 from dni_async.network.building import layer_children
 from dni_async.stage.descent.optimizers import Memory
 from dni_async.stage.own_state import OwnState, put_back, take
 from dni_async.stage.stage import Stage
 from dni_async.system import output
+from dni_async.wire.messages import Regroup
 from dni_async.workers.reporting.epochs import Epochs
 from dni_async.workers.startup.equipment import Equipment
 from dni_async.workers.startup.seat import Seat
 
-__all__ = ["capture", "restore", "save_weights", "start_of"]
+__all__ = ["capture", "regroup", "restore", "save_weights", "start_of"]
 
 
 def capture(cut: Cut, seat: Seat, equipment: Equipment, epochs: Epochs) -> Shard:
@@ -51,7 +53,10 @@ def capture(cut: Cut, seat: Seat, equipment: Equipment, epochs: Epochs) -> Shard
     }
     if stage.updates.accumulated is not None:
         own["gathered"], sums = stage.updates.accumulated.gathered
-        tensors |= {f"gathered/{place}": each.to("cpu", copy=True) for place, each in sums.items()}
+        tensors |= {
+            f"{GATHERED}/{stage.updates.named_parameters[place][0]}": each.to("cpu", copy=True)
+            for place, each in sums.items()
+        }
     boundaries = {}
     if boundary is not None and boundary.shapes:
         agreement, staleness = boundary.comparison.state(), epochs.staleness.state()
@@ -104,6 +109,37 @@ def start_of(shard: Shard | None) -> tuple[int, int]:
 
 def restore(shard: Shard, seat: Seat, equipment: Equipment, epochs: Epochs) -> None:
     """Make the stage what it was. Raises CheckpointError if the shard is not of its layers."""
+    own, stage = shard.facts["stage"], equipment.stage
+    _put_in(shard, seat, equipment, epochs)
+    stage.updates.version, stage.updates.scheduled = own["updates"], own["scheduled"]
+    restore_rule(equipment.rule, own.get("rule"))
+    if equipment.inputs is not None and "data" in shard.facts["run"]:
+        equipment.inputs.restore(shard.facts["run"]["data"])
+    if not seat.is_replacement:  # which enters an epoch that has gone on since
+        epochs.restore(shard.facts["run"], start_of(shard)[0])
+    _set_generators(shard.tensors)
+
+
+def regroup(order: Regroup, seat: Seat, equipment: Equipment, epochs: Epochs) -> None:
+    """Have the stage hold the layers that order names, as they are in its checkpoint.
+
+    Its counts of updates, its rule, its data and what it knows of the epoch go on, and so do the
+    random numbers. Raises CheckpointError if the checkpoint is none of these layers.
+    """
+    first, end = order.first_layer, order.end_layer
+    shard = read_part(Path(order.checkpoint), (first, end))
+    seat.welcome = dataclasses.replace(seat.welcome, first_layer=first, end_layer=end)
+    updates = equipment.stage.updates
+    counts = updates.version, updates.scheduled
+    equipment.regroup(seat.welcome)
+    epochs.regroup(equipment.boundary)
+    _put_in(shard, seat, equipment, epochs)
+    updates = equipment.stage.updates
+    updates.version, updates.scheduled = counts
+
+
+def _put_in(shard: Shard, seat: Seat, equipment: Equipment, epochs: Epochs) -> None:
+    """What the shard holds of the stage's layers and of its boundary."""
     welcome, stage, boundary = seat.welcome, equipment.stage, equipment.boundary
     first, end = welcome.first_layer, welcome.end_layer
     own, known = shard.facts["stage"], shard.facts["boundaries"].get(str(end - 1))
@@ -117,21 +153,14 @@ def restore(shard: Shard, seat: Seat, equipment: Equipment, epochs: Epochs) -> N
             _put_back(name, tensor, shard.tensors)
     put_back(stage.layers, OwnState(shard.facts.get("own", {}), apart(shard.tensors)[1]))
     stage.updates.remember(_memory(shard))
-    stage.updates.version, stage.updates.scheduled = own["updates"], own["scheduled"]
     if stage.updates.accumulated is not None and own.get("gathered"):
         device = next(stage.layers.parameters()).device
         sums = {
-            int(name.partition("/")[2]): tensor.to(device)
-            for name, tensor in shard.tensors.items()
-            if name.startswith("gathered/")
+            place: shard.tensors[f"{GATHERED}/{name}"].to(device)
+            for place, (name, _) in enumerate(stage.updates.named_parameters)
+            if f"{GATHERED}/{name}" in shard.tensors
         }
         stage.updates.accumulated.restore(own["gathered"], sums)
-    restore_rule(equipment.rule, own.get("rule"))
-    if equipment.inputs is not None and "data" in shard.facts["run"]:
-        equipment.inputs.restore(shard.facts["run"]["data"])
-    if not seat.is_replacement:  # which enters an epoch that has gone on since
-        epochs.restore(shard.facts["run"], start_of(shard)[0])
-    _set_generators(shard.tensors)
 
 
 def _memory(shard: Shard) -> Memory:

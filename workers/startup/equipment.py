@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
@@ -36,12 +38,12 @@ from dni_async.wire.messages import Welcome
 __all__ = ["Equipment", "equip"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Equipment:
     """One stage's decisions and numbers.
 
     rule: what the machine decides by. inputs: where the stage reads the data. boundary,
-    input_synthesizer: None where not needed.
+    input_synthesizer: None where not needed. remake: gives the stage and boundary of other layers.
     """
 
     machine: StageMachine
@@ -51,6 +53,19 @@ class Equipment:
     boundary: Boundary | None
     inputs: Feed | None
     input_synthesizer: InputSynthesizer | None
+    remake: Callable[[Welcome], tuple[Stage, Boundary | None]] | None = field(
+        default=None, init=False
+    )
+
+    @property
+    def version(self) -> int:
+        """How many updates the stage has made."""
+        return self.stage.version
+
+    def regroup(self, welcome: Welcome) -> None:
+        """Hold the layers that welcome names, as the seed draws them, and nothing else."""
+        assert self.remake is not None
+        self.stage, self.boundary = self.remake(welcome)
 
 
 def equip(
@@ -77,25 +92,13 @@ def equip(
     staging = _make_staging(welcome, config, seed, is_exact=rule.is_exact)
     form = _target_form(welcome, config)
     network = build_network(config, welcome.input_shape, form.output_shape)
-    layers = cut_stage(network, welcome.first_layer, welcome.end_layer).to(staging.device)
     torch.manual_seed(seed)
-    loss = run_loss(config, form, welcome.output_shape[1:])
-    stage = make_stage(
-        layers,
-        config,
-        loss,
-        index=index,
-        num_batches=welcome.num_updates,
-        draws=Draws(config.seed, welcome.first_layer, layer_starts(layers)),
-        whole=network,
-    )
+    has_boundary = index < welcome.num_stages - 1 and rule.needs_synthesizer
+    remake = partial(_numbers, index, config, staging.device, has_boundary)
+    stage, boundary = remake(welcome, network)
     below = cut_stage(network, 0, welcome.first_layer)
     if config.compile:
         warm_up(stage, _pass_below(below, welcome, config.batch_size))
-    boundary = None
-    if index < welcome.num_stages - 1 and rule.needs_synthesizer:
-        copy_above = copier(config, loss, network, welcome.end_layer, welcome.output_shape[1:])
-        boundary = make_boundary(config, loss, staging.device, copy_above)
     input_synthesizer = None
     is_unlocked = index > 0 and config.unlock == "forward"
     if index > 0 and not is_unlocked:
@@ -118,7 +121,7 @@ def equip(
         next_batch_id=next_batch_id,
         is_replacement=is_replacement,
     )
-    return Equipment(
+    equipment = Equipment(
         machine=machine,
         rule=rule,
         stage=stage,
@@ -127,6 +130,39 @@ def equip(
         inputs=feed,
         input_synthesizer=input_synthesizer,
     )
+    equipment.remake = remake
+    return equipment
+
+
+def _numbers(
+    index: int,
+    config: RunConfig,
+    device: torch.device,
+    has_boundary: bool,
+    welcome: Welcome,
+    network: nn.Sequential | None = None,
+) -> tuple[Stage, Boundary | None]:
+    """The layers that welcome names, and the boundary above them. network: the whole one, if that
+    has been drawn from the seed already.
+    """
+    form = _target_form(welcome, config)
+    if network is None:
+        network = build_network(config, welcome.input_shape, form.output_shape)
+    layers = cut_stage(network, welcome.first_layer, welcome.end_layer).to(device)
+    loss = run_loss(config, form, welcome.output_shape[1:])
+    stage = make_stage(
+        layers,
+        config,
+        loss,
+        index=index,
+        num_batches=welcome.num_updates,
+        draws=Draws(config.seed, welcome.first_layer, layer_starts(layers)),
+        whole=network,
+    )
+    if not has_boundary:
+        return stage, None
+    copy_above = copier(config, loss, network, welcome.end_layer, welcome.output_shape[1:])
+    return stage, make_boundary(config, loss, device, copy_above)
 
 
 def _target_form(welcome: Welcome, config: RunConfig) -> TargetForm:

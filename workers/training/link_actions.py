@@ -11,6 +11,7 @@ from dni_async.decisions.actions import (
     GiveCredit,
     LowerMarker,
     Mark,
+    Pause,
     RaiseCut,
     RaiseMarker,
     ReturnGradient,
@@ -123,4 +124,5 @@ class LinkActions:
             self._tally.pass_marker(action.mark.kind)
 
     def _message_of(self, mark: Mark) -> Marker:
-        return Marker(self._seat.run_id, mark.kind, mark.epoch, mark.next_batch_id)
+        index = mark.index if isinstance(mark, Pause) else 0
+        return Marker(self._seat.run_id, mark.kind, mark.epoch, mark.next_batch_id, index)

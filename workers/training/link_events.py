@@ -16,6 +16,7 @@ from dni_async.decisions.actions import (
     LinkRemade,
     Mark,
     MarkerReturned,
+    Pause,
     Returned,
 )
 from dni_async.decisions.machines.machine import StageMachine
@@ -156,4 +157,6 @@ class LinkEvents:
 
 
 def _mark_of(message: Marker) -> Mark:
+    if message.kind == "pause":
+        return Pause(message.kind, message.epoch, message.next_batch_id, message.index)
     return Mark(message.kind, message.epoch, message.next_batch_id)

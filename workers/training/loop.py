@@ -8,15 +8,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
-from dni_async.decisions.actions import CheckpointDue, Drained, Event, Idle, Save, Turn
-from dni_async.files.shards import read_shard
+from dni_async.decisions.actions import (
+    CheckpointDue,
+    Drained,
+    Event,
+    HoldDue,
+    HoldOver,
+    Idle,
+    Save,
+    Turn,
+)
 from dni_async.wire.messages import (
     Bye,
     Drain,
     EpochEntered,
     FileHeard,
+    GoOn,
+    Hold,
     Message,
     NeighbourReplaced,
+    Regroup,
+    Regrouped,
     TellAgain,
 )
 from dni_async.workers.reporting.event_recorder import make_recorder
@@ -25,9 +37,9 @@ from dni_async.workers.reporting.pace import Pace
 from dni_async.workers.reporting.progress import held_bytes, take_stock
 from dni_async.workers.saving.outputs import send_outputs, write_profiles
 from dni_async.workers.saving.shard_writer import ShardWriter
-from dni_async.workers.saving.stage_state import restore, start_of
+from dni_async.workers.saving.stage_state import regroup
 from dni_async.workers.startup.connections import Connections
-from dni_async.workers.startup.equipment import Equipment, equip
+from dni_async.workers.startup.equipment import Equipment
 from dni_async.workers.startup.file_courier import FileCourier
 from dni_async.workers.startup.seat import Orphaned, Seat, Stopped
 from dni_async.workers.training.batches import Batches
@@ -36,7 +48,7 @@ from dni_async.workers.training.link_window import LinkWindow
 from dni_async.workers.training.orders import Orders
 from dni_async.workers.training.perform import Performer
 
-__all__ = ["Outcome", "WorkerLoop", "make_loop"]
+__all__ = ["Outcome", "WorkerLoop"]
 
 PROGRESS_S: Final = 0.5
 CONTROL_S: Final = 0.01  # how long a word of the coordinator's may lie while there is work
@@ -186,6 +198,12 @@ class WorkerLoop:
         match order:
             case Drain():
                 self._handle(Drained())
+            case Hold(number=number, batch_id=batch_id, is_over=is_over):
+                self._handle(HoldDue(number, batch_id, is_over))
+            case GoOn(number=number):
+                self._handle(HoldOver(number))
+            case Regroup():
+                self._regroup(order)
             case NeighbourReplaced() as message:
                 moved, event = self._events.turn_to(message)
                 if moved is not None:
@@ -195,6 +213,14 @@ class WorkerLoop:
                 self._telling.kept.enter(epoch)
             case TellAgain(epoch=epoch):
                 self._telling.tell_again(epoch)
+
+    def _regroup(self, order: Regroup) -> None:
+        """Hold other layers from now on; how long that takes is not known. Nothing is in flight."""
+        self._pace.anything()
+        self._send_progress()
+        regroup(order, self._seat, self._equipment, self.instruments.epochs)
+        self._control.send(Regrouped(self._seat.run_id, self._seat.stage, order.number))
+        self._next_progress = 0.0
 
     def _handle(self, event: Event) -> None:
         for action in self._decide(event):
@@ -250,13 +276,16 @@ class WorkerLoop:
     def _next_words(self) -> float:
         """When there is something to send, by the clock."""
         courier = self._seat.courier
-        is_sending = courier is not None and not courier.is_idle
+        is_sending = self._writer.has_more or (courier is not None and not courier.is_idle)
         return self._next_control if is_sending else self._next_progress
 
     def _look_for_launcher(self) -> None:
         """Leave if it is gone: at once, or where checkpoints are made, at the next cut."""
         if self._orders.launcher_has_ended() and self._seat.inbox is None:
             self._handle(CheckpointDue())
+        if self._orders.is_parting and self._machine.is_holding:
+            self._writer.finish()
+            raise Orphaned("the launcher is gone, and all was saved as the line paused")
 
     def _keep_time(self) -> None:
         """Do what is due now."""
@@ -315,31 +344,3 @@ class WorkerLoop:
             longest_s=self._pace.told,
         )
         self._control.send(stock)
-
-
-def make_loop(
-    seat: Seat,
-    connections: Connections,
-    *,
-    equip: Callable[..., Equipment] = equip,
-    clock: Callable[[], float] = time.perf_counter,
-    writer: ShardWriter | None = None,
-) -> WorkerLoop:
-    """The loop of a worker that has taken its seat: from the seed, or from a checkpoint's shard.
-
-    clock, writer: see WorkerLoop. Raises DataError, ConfigError, CheckpointError.
-    """
-    shard = read_shard(Path(seat.welcome.shard)) if seat.welcome.shard else None
-    start = start_of(shard)
-    equipment = equip(
-        seat.stage,
-        seat.welcome,
-        seat.config,
-        start=start,
-        next_batch_id=seat.next_batch_id,
-        is_replacement=seat.is_replacement,
-    )
-    loop = WorkerLoop(seat, equipment, connections, start=start, clock=clock, writer=writer)
-    if shard is not None:
-        restore(shard, seat, equipment, loop.instruments.epochs)
-    return loop

@@ -26,6 +26,7 @@ from dni_async.decisions.actions import (
     Save,
     Send,
     SynthesizeInput,
+    TellPaused,
     Update,
 )
 from dni_async.stage.values import Gradient, scaled
@@ -71,6 +72,7 @@ class Performer:
             LearnInput: self._learn_input,
             Forget: self._forget,
             Save: self._save,
+            TellPaused: self._epochs.telling.tell_paused,
             Announce: self._announce,
             Finish: self._finish,
             **LinkActions(seat, equipment, batches, instruments).handlers,

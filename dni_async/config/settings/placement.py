@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,8 @@ __all__ = ["HostSettings", "StageSettings"]
 
 Partition = Literal["balanced", "even"]
 Engine = Literal["own", "ray"]
+Rebalance = Literal["off", "on"]
+_MOVE = re.compile(r"([0-9]{1,12}):([1-9][0-9]{0,5}(?:\+[1-9][0-9]{0,5})*)")
 RayStrategy = Literal["PACK", "SPREAD"]
 
 
@@ -54,6 +57,41 @@ class StageSettings:
         resumable=True,
         default_text="the cores shared out",
     )
+
+    rebalance: Rebalance = setting(
+        "off",
+        "on: move layers to other workers while the run trains, when a stage has become so slow "
+        "that it pays.",
+        why="a move is a pause, and makes a checkpoint (0129)",
+        resumable=True,
+    )
+    moves: tuple[str, ...] = setting(
+        (),
+        "Move layers when that many batches have been trained on: so many layers for each stage.",
+        why="who measures himself what is fastest (0129)",
+        check=Check(
+            "batches and layers such as 500:4+2+1",
+            lambda value: all(_MOVE.fullmatch(each) for each in value),
+        ),
+        resumable=True,
+        metavar="BATCHES:LAYERS+LAYERS...[,...]",
+        default_text="none",
+    )
+
+    @property
+    def asked_moves(self) -> list[tuple[int, list[int]]]:
+        """Of moves: the batches before each, and how many layers each stage is to hold."""
+        found = [_MOVE.fullmatch(each) for each in self.moves]
+        return [
+            (int(each[1]), [int(count) for count in each[2].split("+")])
+            for each in found
+            if each is not None
+        ]
+
+    @property
+    def may_move(self) -> bool:
+        """Whether layers may change stages while the run trains."""
+        return self.rebalance == "on" or bool(self.moves)
 
     @property
     def num_stages(self) -> int | None:

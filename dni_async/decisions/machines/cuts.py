@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from dni_async.decisions.actions import Batch, Cut, Item, Mark
+from dni_async.decisions.actions import Batch, Cut, Item, Mark, Pause
 from dni_async.errors import LinkError
 
 __all__ = ["MAX_CUTS", "Cuts", "check_waiting"]
@@ -30,27 +30,36 @@ class Cuts:
         """One is due before the next training batch."""
         self._is_due = True
 
-    def due_before(self, item: Item) -> Cut | None:
+    def due_before(self, item: Batch) -> Cut | None:
         """Source: the cut that item comes after, if one is due and may stand there."""
-        if not self._is_due or not isinstance(item, Batch):
-            return None
-        if item.purpose != "train" or item.batch_id == self._at:
-            return None
-        if self.saves_tests and item.index == 0:  # where all have saved what was tested
+        if not self._is_due or item.purpose != "train" or not self.may_stand_before(item):
             return None
         self._is_due = False
         return Cut.before(item)
+
+    def may_stand_before(self, item: Batch | Cut) -> bool:
+        """Whether nothing has been saved there: of one batch the same files would be written."""
+        if item.batch_id == self._at:
+            return False
+        return not (self.saves_tests and item.index == 0)  # where all have saved what was tested
+
+    def has_taken(self, cut: Cut) -> bool:
+        """Whether the stage was saved there."""
+        return cut.batch_id == self._at
 
     def take(self, cut: Cut) -> None:
         """The stage saves what it is at the cut."""
         self._at = cut.batch_id
 
     def behind(self, mark: Mark, *, has_tested: bool) -> Cut | None:
-        """The cut at a marker that is back: of the end of a test, where these are saved.
+        """The cut at a marker that is back: of a pause, or the end of a test where these are saved.
 
         has_tested: whether the stage was there from the beginning of that test; one that has taken
         another's place in the middle is not what was tested.
         """
+        if isinstance(mark, Pause):
+            self._at = mark.next_batch_id if mark.epoch else self._at
+            return Cut(mark.next_batch_id, mark.epoch, mark.index) if mark.epoch else None
         if not self.saves_tests or mark.kind != "evaluated" or not has_tested:
             return None
         return Cut(mark.next_batch_id, mark.epoch + 1, 0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import islice
 
 from dni_async.decisions.actions import (
     Action,
@@ -14,7 +13,6 @@ from dni_async.decisions.actions import (
     CheckpointDue,
     Credited,
     Cut,
-    Drained,
     Evaluate,
     Event,
     Finish,
@@ -35,10 +33,12 @@ from dni_async.decisions.actions import (
     Send,
     Turn,
     WindowSet,
+    Wish,
 )
 from dni_async.decisions.machines.cuts import Cuts, check_waiting
 from dni_async.decisions.machines.markers import END, Markers
 from dni_async.decisions.machines.position import Position
+from dni_async.decisions.machines.work import SourceWork
 from dni_async.decisions.rules import Rule
 from dni_async.decisions.schedule import resume_work
 from dni_async.errors import LinkError
@@ -63,7 +63,8 @@ class StageMachine:
     worked on, but not answered; a marker that comes again is. So only what was in flight is lost.
 
     A cut is taken up in its place, when a batch could be: with a window of 1 nothing is in flight
-    then. It goes up and never comes back. Where tests are saved, the marker that ends one is a cut.
+    then. It goes up and never comes back. Where tests are saved, the marker that ends one is a cut;
+    so is a pause.
 
     window: the places of either link; rules may want fewer. first_window: how many of them may be
     taken until WindowSet says otherwise; None is all. work: the source's order of work; None for
@@ -93,11 +94,12 @@ class StageMachine:
         self.finished = False
         self.next_batch_id = next_batch_id  # where the work goes on, by what was received or drawn
         self._rule = rule
-        self._began_at = next_batch_id
-        reach = 0 if self.drains else self.places * position.num_stages
-        self._work = None if work is None else resume_work(work, next_batch_id, reach)
         self._queue: deque[Item] = deque()
         self.cuts = Cuts()
+        reach = 0 if self.drains else self.places * position.num_stages
+        rest = None if work is None else resume_work(work, next_batch_id, reach)
+        repeats_to = -1 if self.drains else next_batch_id
+        self._work = None if rest is None else SourceWork(rest, self.cuts, repeats_to)
         self._in_flight: set[int] = set()  # sent up, place not yet freed
         self._held: set[int] = set()  # received, place below not yet freed
         self._owed: list[int] = []  # of those, done with
@@ -132,9 +134,6 @@ class StageMachine:
                 return self._take_up()
             case Idle():
                 return self._settle()
-            case Drained() | CheckpointDue() | WindowSet():
-                self._heed(event)
-                return []
             case Arrived(item):
                 return self._accept(item)
             case Returned(batch_id):
@@ -146,21 +145,32 @@ class StageMachine:
                 return self._lower(mark)
             case LinkRemade(side):
                 return self._give_up() if side == "above" else self._disown()
+            case _:
+                self._heed(event)
+                return []
 
-    def _heed(self, wish: Drained | CheckpointDue | WindowSet) -> None:
+    def _heed(self, wish: Wish) -> None:
         """What matters to later turns alone."""
         match wish:
-            case Drained():
-                self._end_early()
             case CheckpointDue():
                 self.cuts.want()
             case WindowSet(window):
                 self.window = max(1, min(self.places, window))
+            case _ if self._work is None:
+                raise LinkError(f"stage {self.stage} is not the source: it has no work to give up")
+            case _:
+                has_end = self._marks.is_ending or self.finished
+                self._work.heed(wish, self._queue, has_end=has_end)
 
     @property
     def is_before_end(self) -> bool:
         """Whether the end of the run may be taken up next."""
         return self.has_turn and self._queue[0] == END
+
+    @property
+    def is_holding(self) -> bool:
+        """Source: whether the line has paused, and waits to be told to go on."""
+        return self._work is not None and self._work.pauses.is_holding
 
     @property
     def owes_credits(self) -> bool:
@@ -184,16 +194,11 @@ class StageMachine:
 
     def _peek(self) -> Item | None:
         """The next item to take up; the source draws it from its order of work."""
-        if self._work is not None and self._marks.raised is None:
-            self._draw_work(self._work)
+        if self._work is not None:
+            if self._marks.raised is not None or self.is_holding:
+                return None
+            self._work.draw(self._queue)
         return self._queue[0] if self._queue else None
-
-    def _draw_work(self, work: Iterator[Item]) -> None:
-        """Have the next item in the queue, behind a cut if one is due and may stand there."""
-        if not self._queue:
-            self._queue.extend(islice(work, 1))
-        if self._queue and (cut := self.cuts.due_before(self._queue[0])):
-            self._queue.appendleft(cut)
 
     def _take_up(self) -> list[Action]:
         if not self.has_turn:
@@ -245,13 +250,6 @@ class StageMachine:
             return [RaiseMarker(mark)]
         return [Announce(mark), *self._lower(mark)]
 
-    def _end_early(self) -> None:
-        """Put the end of the run in the place of all work that has not been begun."""
-        if self._work is None:
-            raise LinkError(f"stage {self.stage} is not the source: it has no work to give up")
-        self._queue.clear()
-        self._work = iter([] if self._marks.is_ending or self.finished else [END])
-
     def _lower(self, mark: Mark) -> list[Action]:
         self._marks.come_back(mark, self.stage, in_flight=self._in_flight)
         actions = self._settle()
@@ -262,6 +260,8 @@ class StageMachine:
         has_tested = self._marks.has_passed(Mark("trained", mark.epoch))
         if cut := self.cuts.behind(mark, has_tested=has_tested):
             actions.append(Save(cut))
+        if self._work is not None:
+            actions += self._work.pauses.back(mark)
         return [*actions, *self._finish(mark)] if self._marks.is_awaited else actions
 
     def _finish(self, mark: Mark) -> list[Action]:

@@ -5,23 +5,24 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
-from itertools import chain, takewhile
 from typing import Final
 
-from dni_async.decisions.actions import Action, Cut, Item, Mark, RaiseMarker
+from dni_async.decisions.actions import Action, Cut, Item, Mark, Pause, RaiseMarker
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.machines.markers import END, Markers
 
 __all__ = ["UndrainedMachine"]
 
-_Order = tuple[float, bool]
+_Order = tuple[float, int]
 
+_AT_ONE_BATCH: Final = ("trained", "evaluated", "pause", "stop")
 MAX_MARKS: Final = 1024  # that wait: of each epoch there is a batch with a place in the window
 
 
 def _order(mark: Mark) -> _Order:
     """Where a marker stands among the others."""
-    return (math.inf if mark == END else mark.next_batch_id), mark.kind == "evaluated"
+    is_last = mark == END or (isinstance(mark, Pause) and not mark.epoch)
+    return (math.inf if is_last else mark.next_batch_id), _AT_ONE_BATCH.index(mark.kind)
 
 
 class _ManyMarkers(Markers):
@@ -35,11 +36,16 @@ class _ManyMarkers(Markers):
         super().__init__()
         self.on_their_way: deque[Mark] = deque()
         self._unawaited: set[Mark] = set()  # here or on their way, from a stage that was replaced
-        self._last: _Order = (-1, False)
+        self._last: _Order = (-1, 0)
 
     @property
     def is_ending(self) -> bool:
         return END in self.on_their_way
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether a pause is on its way: nothing may follow it."""
+        return any(isinstance(mark, Pause) for mark in self.on_their_way)
 
     def go_up(self, mark: Mark) -> None:
         self.on_their_way.append(mark)
@@ -47,7 +53,7 @@ class _ManyMarkers(Markers):
         self._last = max(self._last, _order(mark))
 
     def come_back(self, mark: Mark, stage: int, *, in_flight: Collection[int]) -> None:
-        before = [each for each in in_flight if mark == END or each < mark.next_batch_id]
+        before = [each for each in in_flight if each < _order(mark)[0]]
         super().come_back(mark, stage, in_flight=before)
         self.on_their_way.popleft()
         self.raised = self.on_their_way[0] if self.on_their_way else None
@@ -73,10 +79,11 @@ class _ManyMarkers(Markers):
         return _order(mark) <= self._last
 
     def may_be_followed(self, item: Item, queue: Sequence[Item]) -> bool:
-        """Whether item may come from below: all but what comes behind the end."""
+        """Whether item may come from below: all but what comes behind the end or a pause."""
         if isinstance(item, Mark):
             return sum(isinstance(each, Mark) for each in queue) < MAX_MARKS
-        return not self.is_ending and END not in queue
+        is_last = any(isinstance(each, Pause) or each == END for each in queue)
+        return not (self.is_ending or self.is_pausing or is_last)
 
 
 class UndrainedMachine(StageMachine):
@@ -90,7 +97,7 @@ class UndrainedMachine(StageMachine):
 
     Nothing is in flight at a cut that belongs to an epoch before: the source makes one only while
     no marker is on its way, and lets no batch follow while one is due. So whatever is told of an
-    epoch has been told before a cut behind it. The end of the run too is raised only then.
+    epoch has been told before a cut behind it. A pause and the end of the run are raised only then.
 
     A new stage above is sent all markers once more that are on their way, in order. A new stage
     below repeats those that it was sent; where it is a new source, those that the old one may have
@@ -108,25 +115,18 @@ class UndrainedMachine(StageMachine):
         """Whether a Turn would lead to any action."""
         item = self._peek()
         if isinstance(item, Mark):
-            return item != END or self._marks.raised is None
+            is_free = item != END and not (isinstance(item, Pause) and not self.has_below)
+            return is_free or self._marks.raised is None
         if isinstance(item, Cut) and not self.has_below and self._marks.raised is not None:
             return False
         return item is not None and self._has_room
 
     def _peek(self) -> Item | None:
         if self._work is not None:
-            self._draw_work(self._work)
+            if self.is_holding or self._marks.is_pausing:
+                return None
+            self._work.draw(self._queue)
         return self._queue[0] if self._queue else None
-
-    def _end_early(self) -> None:
-        repeated = list(takewhile(self._is_repeated, chain(self._queue, self._work or ())))
-        super()._end_early()
-        if self._work is not None:
-            self._work = chain(repeated, self._work)
-
-    def _is_repeated(self, item: Item) -> bool:
-        """Whether it is a marker that the source before this one may have raised unheard."""
-        return isinstance(item, Mark) and item != END and item.next_batch_id <= self._began_at
 
     def _give_up(self) -> list[Action]:
         lost, self._in_flight = sorted(self._in_flight), set()

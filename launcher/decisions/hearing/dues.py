@@ -19,7 +19,9 @@ from dni_async.wire.messages import (
     Hello,
     InboxMoved,
     Join,
+    Paused,
     Progress,
+    Regrouped,
     Saved,
     WorkerMessage,
 )
@@ -83,8 +85,12 @@ class Dues:
                 return self._often(self._spares.setdefault(peer, _rate()))
             case EpochTrained() | EpochLoss() | BoundaryEpoch() | Evaluated():
                 return self._ahead(message.epoch)
-        if sender.stage is None:
-            return HEARD
+            case Paused() | Regrouped():
+                return self._moving(message)
+        return HEARD if sender.stage is None else self._of_stage(sender, message)
+
+    def _of_stage(self, sender: Sender, message: WorkerMessage) -> tuple[Verdict, str]:
+        """What is counted by stage."""
         account = self._account(sender)
         match message:
             case Progress():
@@ -158,6 +164,17 @@ class Dues:
             return "refused", f"its checkpoint {account.saved} came before"
         account.saved = message.batch_id
         return HEARD
+
+    def _moving(self, message: Paused | Regrouped) -> tuple[Verdict, str]:
+        """Of a move that is over nothing is heard any more."""
+        moves = self._state.moves
+        if message.number > moves.count:
+            return "refused", "it was not asked for"
+        move = moves.under_way
+        is_due = move is not None and message.number == move.number
+        if isinstance(message, Paused):
+            return HEARD if is_due or message.number == moves.held else LATE
+        return HEARD if is_due and move is not None and move.is_decided else LATE
 
     def _wanted(self, sender: Sender, account: _Account) -> tuple[Verdict, str]:
         if not self._state.terms.is_remote(sender.stage or 0):

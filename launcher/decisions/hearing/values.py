@@ -22,6 +22,7 @@ from dni_async.wire.messages import (
     Hello,
     InboxMoved,
     Join,
+    Paused,
     Progress,
     Saved,
     WorkerMessage,
@@ -152,6 +153,8 @@ def _saved(terms: RunTerms, message: Saved) -> str:
         return "no checkpoints were asked for"
     if len(message.reason) > MAX_REASON or not _SHA256.fullmatch(message.sha256):
         return "its text is not what it is for"
+    if not message.first_layer < message.end_layer <= MAX_COUNT:
+        return "it holds no layers"
     if terms.num_batches is None:
         return ""
     train, test = terms.num_batches
@@ -161,6 +164,12 @@ def _saved(terms: RunTerms, message: Saved) -> str:
     if not (is_there or is_after_last) or message.batch_id != begins:
         place = f"batch {message.batch_id}, epoch {message.epoch}, index {message.index}"
         return f"{place} is no place of a checkpoint"
+    return ""
+
+
+def _paused(terms: RunTerms, message: Paused) -> str:
+    if message.epoch > terms.epochs or not _is_within(terms, message.batch_id):
+        return f"epoch {message.epoch} and batch {message.batch_id} are beyond the run"
     return ""
 
 
@@ -202,4 +211,5 @@ _CHECKS: Final[dict[type, Callable[[RunTerms, Any], str]]] = {
     Evaluated: _evaluated,
     BoundaryEpoch: _boundary,
     Saved: _saved,
+    Paused: _paused,
 }

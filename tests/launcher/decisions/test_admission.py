@@ -45,9 +45,9 @@ def test_all_are_welcomed_with_the_last_hello_and_begin_with_the_last_ready() ->
     assert run.begin() == [StartWorker(0, 0), StartWorker(1, 0), StartWorker(2, 0)]
     assert run.hello(2) == run.hello(0) == []
     assert run.hello(1) == [
-        SendWelcome("stage-0", 0, inbox(1), "cpu", 1, 0),
-        SendWelcome("stage-1", 1, inbox(2), "cpu", 1, 0),
-        SendWelcome("stage-2", 2, "", "cpu", 1, 0),
+        SendWelcome("stage-0", 0, inbox(1), "cpu", 1, 0, (0, 1)),
+        SendWelcome("stage-1", 1, inbox(2), "cpu", 1, 0, (1, 2)),
+        SendWelcome("stage-2", 2, "", "cpu", 1, 0, (2, 3)),
     ]
     assert run.ready(1) == run.ready(0) == run.tick() == run.ready(2) == []
     assert run.tick() == [

@@ -32,7 +32,8 @@ def above(stage: int, incarnation: int, endpoint: str) -> Send:
 
 def welcome(stage: int, incarnation: int, peer: str, next_batch_id: int = 0) -> SendWelcome:
     """What a replacement is told."""
-    return SendWelcome(f"stage-{stage}.{incarnation}", stage, peer, "cpu", 1, next_batch_id)
+    layers = (stage, stage + 1)
+    return SendWelcome(f"stage-{stage}.{incarnation}", stage, peer, "cpu", 1, next_batch_id, layers)
 
 
 def begins(stage: int, incarnation: int = 1) -> Send:

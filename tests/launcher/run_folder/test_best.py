@@ -65,7 +65,7 @@ def test_a_value_that_is_none_is_no_best(tmp_path: Path, mode: Mode) -> None:
 def opened(root: Path, best: BestCheckpoint) -> tuple[OpenCheckpoints, list[str]]:
     """The checkpoints of one stage, of which one stays, and what is noted of them."""
     said: list[str] = []
-    terms = CheckpointTerms(run={}, ranges=[(0, 1)], keep=1)
+    terms = CheckpointTerms(run={}, num_layers=1, num_stages=1, keep=1)
     return (
         OpenCheckpoints(root, terms, AtOnce(), sync=lambda: None, note=said.append, best=best),
         said,

@@ -24,7 +24,7 @@ RUN = {"layers": 2}
 def opened(root: Path, keep: int = 2) -> tuple[OpenCheckpoints, list[str]]:
     """The checkpoints of two stages; that the metrics were synced, and what was noted."""
     called: list[str] = []
-    terms = CheckpointTerms(RUN, [(0, 1), (1, 2)], keep)
+    terms = CheckpointTerms(RUN, 2, 2, keep)
     opened = OpenCheckpoints(
         root, terms, AtOnce(), sync=lambda: called.append("sync"), note=called.append
     )
@@ -36,7 +36,9 @@ def saved(root: Path, batch_id: int, stage: int, reason: str = "") -> Saved:
     content = f"{batch_id} {stage}".encode()
     write_whole(partial_folder(root, batch_id) / names.shard(stage), content)
     digest = hashlib.sha256(content).hexdigest()
-    return Saved("run", stage, batch_id, 1, batch_id, len(content), digest, reason)
+    return Saved(
+        "run", stage, batch_id, 1, batch_id, len(content), digest, reason, stage, stage + 1
+    )
 
 
 def test_it_is_whole_when_the_last_stage_has_told(tmp_path: Path) -> None:
@@ -165,7 +167,9 @@ def test_parts_that_are_lost_or_repeated_never_make_a_checkpoint_that_does_not_l
             for part in way:
                 received.enter(part, 0, pytest.fail)
             digest = hashlib.sha256(content).hexdigest()
-            told = Saved("run", stage, batch_id, 1, batch_id, len(content), digest, "")
+            told = Saved(
+                "run", stage, batch_id, 1, batch_id, len(content), digest, "", stage, stage + 1
+            )
             checkpoints.enter(received.check(told))
         if not was_hurt:
             whole.append(batch_id)

@@ -17,7 +17,7 @@ from dni_async.wire.messages import Saved
 
 
 def saved(batch_id: int, stage: int, reason: str = "", index: int = 3) -> Saved:
-    return Saved("run", stage, batch_id, 1, index, 10, "hash", reason)
+    return Saved("run", stage, batch_id, 1, index, 10, "hash", reason, stage, stage + 1)
 
 
 def test_all_have_to_tell() -> None:

@@ -19,8 +19,10 @@ from dni_async.wire.messages import (
     Hello,
     InboxMoved,
     Join,
+    Paused,
     Progress,
     Ready,
+    Regrouped,
     Saved,
 )
 
@@ -44,6 +46,8 @@ HEARD: dict[type, set[tuple[Role, int | None]]] = {
     Evaluated: {("training", HEAD), ("dead", HEAD)},
     BoundaryEpoch: {(role, stage) for role in ("training", "dead") for stage in (SOURCE, MIDDLE)},
     Saved: {(role, stage) for role in ("training", "dead") for stage in EVERY},
+    Paused: {("training", SOURCE)},
+    Regrouped: {("training", stage) for stage in EVERY},
     FilePart: {("training", stage) for stage in EVERY},
     InboxMoved: {("training", MIDDLE), ("training", HEAD)},
     Bye: {("training", stage) for stage in EVERY},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dni_async.launcher.decisions.source_clock import SourceClock
+from dni_async.launcher.decisions.known.source_clock import SourceClock
 from tests.launcher.told import progress
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dni_async.launcher.decisions.silence import (
+from dni_async.launcher.decisions.known.silence import (
     LEAST_S,
     LOOK_S,
     STACK_S,
