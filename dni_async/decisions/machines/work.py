@@ -81,8 +81,9 @@ class SourceWork:
 
     def _is_repeated(self, item: Item) -> bool:
         """Whether it is a marker that the source before this one may have raised unheard."""
-        is_inner = isinstance(item, Mark) and not isinstance(item, Pause) and item != END
-        return is_inner and item.next_batch_id <= self._repeats_to
+        if not isinstance(item, Mark) or isinstance(item, Pause) or item == END:
+            return False
+        return item.next_batch_id <= self._repeats_to
 
     def _was_saved(self, item: Item) -> bool:
         """Whether it is a cut where a pause has been, at which all was saved."""
