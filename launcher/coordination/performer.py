@@ -15,10 +15,12 @@ from dni_async.launcher.decisions.actions import (
     AskStack,
     EndActor,
     EndRun,
+    EnterBrought,
     EnterDeath,
     EnterEpoch,
     EnterFirstUpdates,
     EnterMove,
+    EnterMoved,
     EnterProgress,
     EnterRecovery,
     EnterStart,
@@ -182,6 +184,8 @@ _Entry = (
     | EnterDeath
     | EnterRecovery
     | EnterMove
+    | EnterMoved
+    | EnterBrought
     | EnterStop
     | EnterWorker
 )
@@ -263,8 +267,8 @@ class Chronicle:
                 self._display.died(restart)
             case EnterRecovery(stage=stage, at_s=at_s):
                 self._enter_recovery(stage, at_s)
-            case EnterMove(layers=layers):
-                result.layers = list(layers)
+            case EnterMove() | EnterMoved() | EnterBrought():
+                _enter_move(result, entry)
             case EnterStop(reason=reason):
                 result.stopped = StopResult(reason)
             case EnterWorker():
@@ -316,3 +320,13 @@ class Chronicle:
         link = LinkResult.from_progress(last, self._plan.config)
         if link is not None:
             self._result.links.append(link)
+
+
+def _enter_move(result: RunResult, entry: EnterMove | EnterMoved | EnterBrought) -> None:
+    """Layers have changed stages; or the line goes on with that; or what it brought is known."""
+    if isinstance(entry, EnterMove):
+        result.move(entry.layers, entry.at_s, entry.before_s, entry.foretold_s)
+    elif isinstance(entry, EnterMoved):
+        result.moves[-1].stood_still_seconds = entry.stood_still_s
+    else:
+        result.moves[-1].brought_seconds = entry.seconds

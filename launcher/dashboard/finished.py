@@ -18,6 +18,7 @@ from dni_async.launcher.report.rows import (
     best_lines,
     chosen_metric,
     metrics_of,
+    move_lines,
     num_epochs,
     ours_of,
 )
@@ -59,6 +60,8 @@ def _header(report: Report, ours: Mapping[str, Any] | None) -> dict[str, Any]:
         "epochs": config.get("epochs"),
         "says": [*lines(comparison_of(report)), *best_lines(report["runs"]), *_findings(report)],
     }
+    for run in report["runs"]:
+        head["says"] += move_lines(run)[-1:]
     if ours is None:
         return head
     metric = chosen_metric([ours])

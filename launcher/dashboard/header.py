@@ -11,6 +11,7 @@ from dni_async.launcher.dashboard.facts import Position
 from dni_async.launcher.dashboard.ledger import Moment, StageNow
 from dni_async.launcher.report.comparison import compare, lines
 from dni_async.launcher.report.results import RunResult
+from dni_async.launcher.report.rows import move_lines
 
 __all__ = ["position", "told_header", "told_pace", "works"]
 
@@ -34,6 +35,7 @@ def told_pace(moment: Moment) -> Row:
         "cores": facts.cores,
         "epochs": facts.epochs,
         "num_restarts": sum(len(each.restarts) for each in moment.runs),
+        "num_moves": sum(len(each.moves) for each in moment.runs),
         **_progress(moment, run),
         **_result(run),
     }
@@ -50,6 +52,8 @@ def told_pace(moment: Moment) -> Row:
 def told_header(moment: Moment) -> Row:
     """The same, and how the runs compare so far; takes the longer the more epochs there are."""
     head = told_pace(moment)
+    for each in moment.runs:
+        head["says"] += move_lines({"moves": [move.to_dict() for move in list(each.moves)[-1:]]})
     if moment.facts is not None and moment.runs:
         rows = [row_of_run(each) for each in moment.runs]
         head["says"] += lines(compare(rows, _machine(moment)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from dni_async.launcher.dashboard.facts import StageFacts
@@ -28,6 +29,8 @@ def told_line(moment: Moment) -> tuple[list[Row], list[Row]]:
     boxes = []
     for each in moment.facts.stages:
         own = [restart for restart in restarts if restart.stage == each.stage]
+        if run is not None and run.moves:
+            each = replace(each, layers=layer_range(*run.layers[each.stage]))
         box = _box(each, moment.stages.get(each.stage), own, moment.at_s, is_over=is_over)
         boxes.append(box | {"cosine": agreed.get(each.stage, {}).get("cosine")})
     links = [

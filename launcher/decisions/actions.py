@@ -13,10 +13,12 @@ __all__ = [
     "EndActor",
     "EndRun",
     "Ending",
+    "EnterBrought",
     "EnterDeath",
     "EnterEpoch",
     "EnterFirstUpdates",
     "EnterMove",
+    "EnterMoved",
     "EnterProgress",
     "EnterRecovery",
     "EnterStart",
@@ -185,9 +187,30 @@ class EnterRecovery:
 
 @dataclass(frozen=True, slots=True)
 class EnterMove:
-    """From now on stages hold these layers, half-open."""
+    """From now on stages hold these layers, half-open.
+
+    at_s: since Start. before_s, foretold_s: seconds that the slowest stage takes for a batch, and
+    should take then; 0 where nobody foretold any.
+    """
 
     layers: tuple[tuple[int, int], ...]
+    at_s: float
+    before_s: float = 0.0
+    foretold_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class EnterMoved:
+    """All stages hold the layers of the last move; the line stood still for so long."""
+
+    stood_still_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class EnterBrought:
+    """What the last move has brought: seconds that the slowest stage takes for a batch now."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +257,8 @@ RunAction = (
     | EnterDeath
     | EnterRecovery
     | EnterMove
+    | EnterMoved
+    | EnterBrought
     | EnterStop
     | EnterWorker
     | EndRun

@@ -13,10 +13,24 @@ from dni_async.launcher.report.curves import Told
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult, rounded
 from dni_async.wire.messages import BoundaryEpoch
 
-__all__ = ["EpochResult", "RestartResult", "RunResult", "StopResult", "boundaries_by_stage"]
+__all__ = [
+    "EpochResult",
+    "MoveResult",
+    "RestartResult",
+    "RunResult",
+    "StopResult",
+    "boundaries_by_stage",
+]
 
 # Digits in report.json.
 _OF_EPOCHS = {"seconds": 4, "test_seconds": 4}
+_OF_MOVES = {
+    "at_seconds": 3,
+    "stood_still_seconds": 3,
+    "before_seconds": 6,
+    "foretold_seconds": 6,
+    "brought_seconds": 6,
+}
 _OF_RESTARTS = {"at_seconds": 3, "seconds": 3}
 _OF_BOUNDARIES = {"cosine": 6, "relative_error": 6, "norm_ratio": 6, "corrected": 6}
 _NOT_OF_BOUNDARIES = ("run_id", "stage", "tested_s")
@@ -66,6 +80,28 @@ class RestartResult:
 
 
 @dataclass(slots=True)
+class MoveResult:
+    """One move of layers, before and after it: how many each stage holds.
+
+    at_seconds: from Start to when that was so. stood_still_seconds: of the line; None where the run
+    ended before it went on. before_seconds, foretold_seconds, brought_seconds: what the slowest
+    stage took for a batch, should take, and took; None where nobody foretold or measured it.
+    """
+
+    before: list[int]
+    after: list[int]
+    at_seconds: float
+    before_seconds: float | None = None
+    foretold_seconds: float | None = None
+    stood_still_seconds: float | None = None
+    brought_seconds: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The move as report.json shows it."""
+        return rounded(self, _OF_MOVES)
+
+
+@dataclass(slots=True)
 class StopResult:
     """A run that was asked to end before its last epoch, for reason.
 
@@ -112,6 +148,7 @@ class RunResult:
     boundaries: list[BoundaryEpoch] = field(default_factory=list)
     workers: list[WorkerResult] = field(default_factory=list)
     restarts: list[RestartResult] = field(default_factory=list)
+    moves: list[MoveResult] = field(default_factory=list)
     links: list[LinkResult] = field(default_factory=list)
     told: Told = field(default_factory=Told)
     layers: list[tuple[int, int]] = field(default_factory=list)
@@ -124,6 +161,19 @@ class RunResult:
         """Why the run is asked to end, told once; None where it is not."""
         reason, self.stop_asked = self.stop_asked, None
         return reason
+
+    def move(
+        self,
+        layers: Sequence[tuple[int, int]],
+        at_seconds: float,
+        before_seconds: float,
+        foretold_seconds: float,
+    ) -> None:
+        """From now on stages hold these layers; seconds: see MoveResult, 0 for none."""
+        before, after = ([end - first for first, end in each] for each in (self.layers, layers))
+        foretold = before_seconds or None, foretold_seconds or None
+        self.moves.append(MoveResult(before, after, at_seconds, *foretold))
+        self.layers = list(layers)
 
     @property
     def train_seconds(self) -> float:
@@ -218,6 +268,7 @@ class RunResult:
             "stopped": None if self.stopped is None else asdict(self.stopped),
             "epochs": [epoch.to_dict() for epoch in self.epochs],
             "restarts": [each.to_dict() for each in self.restarts],
+            "moves": [each.to_dict() for each in self.moves],
             "boundaries": boundaries_by_stage(self.boundaries),
             "links": [link.to_dict() for link in self.links],
             "workers": [worker.to_dict() for worker in self.workers],

@@ -20,6 +20,7 @@ __all__ = [
     "link_rows",
     "metric_rows",
     "metrics_of",
+    "move_lines",
     "num_epochs",
     "ours_of",
     "run_table",
@@ -236,6 +237,24 @@ def choice_lines(report: Mapping[str, Any]) -> list[str]:
     """How the rule was chosen, where that was left open."""
     choice = report.get("rule_choice")
     return [] if choice is None else [choice["sentence"]]
+
+
+def move_lines(run: Mapping[str, Any]) -> list[str]:
+    """Of each move of layers: when and where to, what it should bring and what it brought."""
+    return [_move_line(each) for each in run.get("moves", [])]  # older reports have none
+
+
+def _move_line(move: Mapping[str, Any]) -> str:
+    before, after = ("+".join(map(str, move[name])) for name in ("before", "after"))
+    line = f"{move['at_seconds']:.1f} s after the start stages held {after} layers, not {before}"
+    if move["stood_still_seconds"] is not None:
+        line += f"; the line stood still for {move['stood_still_seconds']:.2f} s"
+    if move["before_seconds"] is None:
+        return line
+    was, foretold = 1e3 * move["before_seconds"], 1e3 * move["foretold_seconds"]
+    brought = move["brought_seconds"]
+    found = "it was not measured" if brought is None else f"it took {1e3 * brought:.2f}"
+    return f"{line}; the slowest, {was:.2f} ms a batch, should take {foretold:.2f}: {found}"
 
 
 def stop_lines(runs: Sequence[Mapping[str, Any]]) -> list[str]:

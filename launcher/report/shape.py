@@ -153,6 +153,15 @@ _STOP: Final = _Kind(
         and _SCORES.is_one(value.get("test_metrics", {}))
     ),
 )
+_MOVE: Final = {
+    "before": [_COUNT],
+    "after": [_COUNT],
+    "at_seconds": _NUMBER,
+    "before_seconds": _or_none(_AMOUNT),
+    "foretold_seconds": _or_none(_AMOUNT),
+    "stood_still_seconds": _or_none(_AMOUNT),
+    "brought_seconds": _or_none(_AMOUNT),
+}
 _RUN: Final = {
     "name": _TEXT,
     "kind": _TEXT,
@@ -173,6 +182,7 @@ _RUN: Final = {
     "stopped?": _or_none(_STOP),
     "epochs": [_EPOCH],
     "restarts?": [{"stage": _COUNT, "at_seconds": _NUMBER, "seconds": _or_none(_NUMBER)}],
+    "moves?": [_MOVE],
     "boundaries?": [_BOUNDARY],
     "links?": [_LINK],
     "workers": [_WORKER],

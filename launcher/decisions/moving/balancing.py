@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dni_async.launcher.decisions.actions import Note, RunAction
+from dni_async.launcher.decisions.actions import EnterBrought, Note, RunAction
 from dni_async.launcher.decisions.known.choosing import Choice, Layers, choose, least_s
 from dni_async.launcher.decisions.known.moves import REST_S
 from dni_async.launcher.decisions.moving import steps
@@ -84,10 +84,11 @@ def _tell_brought(state: RunState, stage_s: Sequence[float]) -> list[RunAction]:
     balance.rest_s = REST_S if is_enough else min(2 * balance.rest_s, MAX_REST_S)
     balance.rests_until = state.now + balance.rest_s
     return [
+        EnterBrought(now_s),
         Note(
             f"what the move has brought: the slowest stage takes {_ms(now_s)} ms for a batch, "
             f"{_ms(choice.before_s)} before and {_ms(choice.after_s)} foretold"
-        )
+        ),
     ]
 
 

@@ -7,7 +7,7 @@ worker that starts from there, and nobody trains before all hold theirs.
 
 from __future__ import annotations
 
-from dni_async.launcher.decisions.actions import EnterMove, Note, RunAction
+from dni_async.launcher.decisions.actions import EnterMove, EnterMoved, Note, RunAction
 from dni_async.launcher.decisions.events import CheckpointDecided
 from dni_async.launcher.decisions.known.choosing import Layers
 from dni_async.launcher.decisions.known.moves import Move
@@ -77,7 +77,9 @@ def hear_checkpoint(state: RunState, event: CheckpointDecided) -> list[RunAction
     before, run_id = state.moves.layers, state.terms.run_id
     state.moves.layers, move.is_decided = move.layers, True
     folder = f"{state.terms.checkpoints}/{event.batch_id}"
-    actions: list[RunAction] = [EnterMove(move.layers)]
+    at_s = state.since_start_s
+    entry = EnterMove(move.layers, at_s, before_s=move.before_s, foretold_s=move.after_s)
+    actions: list[RunAction] = [entry]
     for stage, (first, end) in enumerate(move.layers):
         if before[stage] != (first, end):
             move.awaited.add(stage)
@@ -121,6 +123,7 @@ def _hold(state: RunState, move: Move, stage: int) -> list[RunAction]:
     seconds = state.now - move.paused_at
     held = " ".join(str(end - first) for first, end in move.layers)
     return [
+        EnterMoved(seconds),
         Note(
             f"layers have moved: stages hold {held} now; the line stood still for {seconds:.2f} s"
         ),

@@ -63,6 +63,9 @@ class Head:
         if told["num_restarts"]:
             count = told["num_restarts"]
             yield f"{count} restart{'s' if count > 1 else ''}"
+        if told["num_moves"]:
+            count = told["num_moves"]
+            yield f"{count} move{'s' if count > 1 else ''} of layers"
         if self._place:
             yield self._place
 

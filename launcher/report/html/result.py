@@ -17,6 +17,7 @@ from dni_async.launcher.report.rows import (
     best_lines,
     chosen_figure,
     figure_text,
+    move_lines,
     num_epochs,
     run_table,
     stop_lines,
@@ -123,9 +124,11 @@ def _final(run: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _sentences(report: Mapping[str, Any]) -> Iterator[str]:
-    """Why it ended early, which network was kept as the best, and how it compares."""
+    """Why it ended early, what was kept as the best, the last move of layers, how it compares."""
     yield from stop_lines(report["runs"])
     yield from best_lines(report["runs"])
+    for run in report["runs"]:
+        yield from move_lines(run)[-1:]
     comparison = report.get("comparison")
     if comparison and comparison.get("baselines"):
         yield comparison["verdict"]

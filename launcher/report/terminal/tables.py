@@ -20,6 +20,7 @@ from dni_async.launcher.report.rows import (
     layer_range,
     link_rows,
     metric_rows,
+    move_lines,
     run_table,
     stop_lines,
 )
@@ -57,6 +58,8 @@ def print_report(report: Mapping[str, Any], console: Console) -> None:
             console.print(_workers_table(run))
             _print_extra_work(run, console)
             _print_restarts(run, console)
+            for line in move_lines(run):
+                say(console, line)
         if boundary_rows(run):
             console.print(_boundaries_table(run))
         if link_rows(run):

@@ -86,6 +86,17 @@ RUN = {
         {"stage": 1, "cause": "killed", "at_seconds": 0.333, "seconds": None},
         {"stage": 0, "cause": "killed", "at_seconds": 1, "seconds": 0.333},
     ],
+    "moves": [
+        {
+            "before": [1, 3],
+            "after": [2, 2],
+            "at_seconds": 0.333,
+            "before_seconds": 0.333333,
+            "foretold_seconds": None,
+            "stood_still_seconds": None,
+            "brought_seconds": 0.333333,
+        }
+    ],
     "boundaries": [
         {
             "stage": stage,
@@ -119,6 +130,9 @@ def test_a_run_has_the_keys_and_digits_that_it_always_had() -> None:
     run.others_cores = THIRD
     run.epochs = [EpochResult(1, THIRD, THIRD, THIRD, {"accuracy": THIRD}, 1000)]
     run.restarts = [RestartResult(1, "killed", THIRD), RestartResult(0, "killed", 1, THIRD)]
+    run.layers = [(0, 1), (1, 4)]
+    run.move([(0, 2), (2, 4)], THIRD, THIRD, 0.0)
+    run.moves[0].brought_seconds = THIRD
     run.boundaries = [
         BoundaryEpoch("run", stage, 1, 9, THIRD, THIRD, THIRD, 2, 7, THIRD) for stage in (1, 0)
     ]

@@ -6,7 +6,15 @@ import dataclasses
 from itertools import pairwise
 from typing import Any
 
-from dni_async.launcher.decisions.actions import EnterMove, Note, RunAction, Send
+import pytest
+
+from dni_async.launcher.decisions.actions import (
+    EnterBrought,
+    EnterMove,
+    Note,
+    RunAction,
+    Send,
+)
 from dni_async.launcher.decisions.events import CheckpointDecided
 from dni_async.wire.counters import Times, Work
 from dni_async.wire.messages import Hold, Paused, Regrouped
@@ -29,6 +37,7 @@ class Line:
         self.busy_s = [0.0] * 4
         self.updates = 0
         self.moved_at: list[float] = []
+        self.entered: list[EnterMove | EnterBrought] = []
 
     def go_on(self, seconds: float) -> list[str]:
         """What the user is told meanwhile; a move is made as soon as it is asked for."""
@@ -53,6 +62,7 @@ class Line:
 
     def _heed(self, actions: list[RunAction]) -> list[str]:
         notes = [action.text for action in actions if isinstance(action, Note)]
+        self.entered += [a for a in actions if isinstance(a, EnterMove | EnterBrought)]
         for action in actions:
             if isinstance(action, Send) and isinstance(action.message, Hold):
                 notes += self._move(action.message.number)
@@ -64,6 +74,7 @@ class Line:
         run.hear("stage-0", Paused(RUN, number, 1, place))
         actions = run.handle(CheckpointDecided(run.now, place, True))
         (entered,) = (action for action in actions if isinstance(action, EnterMove))
+        self.entered.append(entered)
         before, self.layers = self.layers, entered.layers
         rest: list[RunAction] = []
         for stage in range(4):
@@ -86,6 +97,11 @@ def test_a_stage_that_becomes_four_times_slower_gives_layers_away_and_has_them_b
     assert "hold 5+1+5+5 layers instead of 4+4+4+4, so that the slowest takes 5.00" in asked
     assert done.startswith("layers have moved: stages hold 5 1 5 5 now")
     assert "takes 5.00 ms for a batch, 16.00 before and 5.00 foretold" in brought
+    moved, found = line.entered
+    assert isinstance(moved, EnterMove)
+    assert isinstance(found, EnterBrought)
+    assert (moved.before_s, moved.foretold_s) == pytest.approx((0.016, 0.005))
+    assert found.seconds == pytest.approx(0.005)
     line.layer_s[1] = 0.001
     line.go_on(20)
     assert line.counts == [4, 4, 4, 4]

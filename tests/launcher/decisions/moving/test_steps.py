@@ -6,7 +6,14 @@ from typing import Any
 
 import pytest
 
-from dni_async.launcher.decisions.actions import EnterMove, Note, RunAction, Send, SendWelcome
+from dni_async.launcher.decisions.actions import (
+    EnterMove,
+    EnterMoved,
+    Note,
+    RunAction,
+    Send,
+    SendWelcome,
+)
 from dni_async.launcher.decisions.events import CheckpointDecided
 from dni_async.launcher.decisions.moving.steps import SAVED_S
 from dni_async.wire.messages import GoOn, Hold, Paused, Regroup, Regrouped, Start
@@ -67,11 +74,12 @@ def test_whose_layers_change_hear_of_it_and_the_source_goes_on_when_all_hold_the
     run = moved((7, NEW), (20, LAYERS))
     paused(run)
     actions = decided(run)
-    assert actions[0] == EnterMove(NEW)
+    assert actions[0] == EnterMove(NEW, run.machine._state.since_start_s)
     assert sent(actions) == [regroup(0), regroup(1)]
     assert run.hear("stage-1", Regrouped(RUN, 1, 1)) == []
     run.tick(0.25)
-    note, *words = run.hear("stage-0", Regrouped(RUN, 0, 1))
+    entered, note, *words = run.hear("stage-0", Regrouped(RUN, 0, 1))
+    assert entered == EnterMoved(0.25)
     assert note == Note("layers have moved: stages hold 1 3 2 now; the line stood still for 0.25 s")
     assert sent(words) == [("stage-0", Hold(RUN, 2, 20)), ("stage-0", GoOn(RUN, 1))]
 

@@ -24,10 +24,11 @@ TOLD = {
     "value": 0.975,
     "tested": 11,
     "num_restarts": 2,
+    "num_moves": 1,
 }
 FACTS = (
     "epoch 12 of 20  batch 1,234 of 4,000  123,457 samples/s  accuracy 97.50% after epoch 11  "
-    "2 restarts  run 3 of 3"
+    "2 restarts  1 move of layers  run 3 of 3"
 )
 
 
@@ -53,9 +54,8 @@ def test_all_is_said_in_any_width(width: int) -> None:
 
 
 def test_what_is_not_known_is_not_said() -> None:
-    lines = drawn(
-        80, left_s=None, value=None, samples_per_second=None, num_restarts=0, testing=0, share=0.0
-    )
+    known = {"num_restarts": 0, "num_moves": 0, "testing": 0, "share": 0.0}
+    lines = drawn(80, left_s=None, value=None, samples_per_second=None, **known)
     assert lines[0].endswith("0%")
     assert lines[1:] == ["epoch 12 of 20  run 3 of 3"]
 
