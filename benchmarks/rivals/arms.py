@@ -19,11 +19,12 @@ from benchmarks.harness.team import Team
 from dni_async.config.run_config import RunConfig
 from dni_async.decisions.goal import Goal
 from dni_async.launcher.coordination.coordinator import train_decoupled
-from dni_async.launcher.jobs.balance import balance, needs_balance
+from dni_async.launcher.jobs.balance import balance, needs_balance, weighed
 from dni_async.launcher.jobs.baseline_process import train_baseline, waiting_beside
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.plan.plan import make_plan
-from dni_async.launcher.report.results import EpochResult, RestartResult, RunResult
+from dni_async.launcher.report.building import decoupled_result
+from dni_async.launcher.report.results import EpochResult, MoveResult, RestartResult, RunResult
 from dni_async.launcher.report.worker_results import LinkResult, WorkerResult
 from dni_async.launcher.run_folder.folder import RunFolder
 from dni_async.system.machine import available_cores
@@ -58,7 +59,7 @@ GOAL = Goal("accuracy", "max")
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One run of one arm. workers, restarts, links, boundaries: of dni only.
+    """One run of one arm. workers, restarts, moves, links, boundaries: of dni only.
 
     others_cores: kept busy while it trained by what is not of the run; None where nobody tells.
     """
@@ -71,6 +72,7 @@ class Trained:
     others_cores: float | None = None
     workers: Sequence[WorkerResult] = field(default_factory=list)
     restarts: Sequence[RestartResult] = field(default_factory=list)
+    moves: Sequence[MoveResult] = field(default_factory=list)
     links: Sequence[LinkResult] = field(default_factory=list)
     boundaries: Sequence[BoundaryEpoch] = field(default_factory=list)
 
@@ -153,13 +155,8 @@ def _train_ours(
         plan = make_plan(config)
         if needs_balance(plan):
             plan, _ = balance(plan)
-        result = RunResult(
-            name=arm,
-            kind="decoupled",
-            rule=config.rule,
-            num_workers=plan.num_stages,
-            num_threads=plan.num_stages * plan.threads_per_worker,
-        )
+        plan = weighed(plan)
+        result = replace(decoupled_result(plan), name=arm)
         train_decoupled(plan, folder, watching or display, result)
         if look is not None:
             look(folder)
@@ -211,6 +208,7 @@ def _trained(result: RunResult) -> Trained:
         others_cores=result.others_cores,
         workers=result.workers,
         restarts=result.restarts,
+        moves=result.moves,
         links=result.links,
         boundaries=result.boundaries,
     )

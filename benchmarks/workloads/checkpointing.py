@@ -31,7 +31,7 @@ from dni_async.config.run_config import RunConfig
 from dni_async.launcher.coordination.coordinator import train_decoupled
 from dni_async.launcher.monitoring.display import Display
 from dni_async.launcher.plan.plan import make_plan
-from dni_async.launcher.report.results import RunResult
+from dni_async.launcher.report.building import decoupled_result
 from dni_async.launcher.run_folder.folder import RunFolder
 
 __all__ = ["main"]
@@ -110,13 +110,7 @@ def main(
 def train(config: RunConfig) -> Row:
     """One decoupled run, in a folder that is gone afterwards. Raises DniError."""
     plan, before = make_plan(config), _cpu_seconds()
-    result = RunResult(
-        name="dni",
-        kind="decoupled",
-        rule=config.rule,
-        num_workers=plan.num_stages,
-        num_threads=plan.num_stages * plan.threads_per_worker,
-    )
+    result = decoupled_result(plan)
     with tempfile.TemporaryDirectory(prefix="dni-bench-") as temporary:
         folder = CountingFolder(Path(temporary) / "run")
         folder.create(config.to_toml())
