@@ -13,7 +13,12 @@ from typing import cast
 import torch
 from torch import nn
 
+from dni_async.stage.autograd import without_graph
+
 __all__ = ["DenseLayers"]
+
+
+_through_relu = torch.ops.aten.threshold_backward.default  # found once, not at every call
 
 
 class _Block:
@@ -75,7 +80,7 @@ class DenseLayers:
         """Whether inputs are [B, D] float32, as the products here need them."""
         return inputs.ndim == 2 and inputs.dtype == torch.float32
 
-    @torch.no_grad()
+    @without_graph
     def forward(self, inputs: torch.Tensor) -> list[torch.Tensor]:
         """The inputs [B, D] and every layer's activation, the last one being the stage's."""
         tensors = [inputs]
@@ -83,7 +88,7 @@ class DenseLayers:
             tensors.append(block.forward(tensors[-1]))
         return tensors
 
-    @torch.no_grad()
+    @without_graph
     def pull_back(
         self,
         tensors: list[torch.Tensor],
@@ -103,7 +108,7 @@ class DenseLayers:
         for index in reversed(range(len(self._blocks))):
             block = self._blocks[index]
             if block.has_relu:
-                gradient = torch.ops.aten.threshold_backward(gradient, tensors[index + 1], 0)
+                gradient = _through_relu(gradient, tensors[index + 1], 0)
             if to_parameters:
                 block.leave_gradients(tensors[index], gradient)
             if index > 0 or to_inputs:

@@ -66,6 +66,10 @@ class Boundary:
         Of several values: of each that needs one, in order. Raises ConfigError where the samples'
         shape is another than at first, and the synthesizer is made for that alone.
         """
+        plain = self._of_rows(hidden, targets)
+        if plain is not None:
+            assert isinstance(hidden, torch.Tensor)
+            return plain.predict(hidden, targets).mul_(self._scale / targets.shape[0])
         gradients = []
         for part in self._parts(hidden, targets):
             gradient = part.synthesizer.predict(part.samples, part.targets)
@@ -120,6 +124,16 @@ class Boundary:
             for i, remembered in enumerate(optimizer.tensors()):
                 found |= {f"{kind}-{number}/{i}": tensor for kind, tensor in remembered.items()}
         return found
+
+    def _of_rows(self, hidden: Hidden, targets: torch.Tensor) -> Synthesizer | None:
+        """What takes an activation as it is: most often its rows are the samples, and it has been
+        made. So all that _parts would find out is known.
+        """
+        if not isinstance(hidden, torch.Tensor) or hidden.dtype != torch.float32:
+            return None
+        if self._loss.sample_dims(targets) != 1:
+            return None
+        return self._made.get(0) if self.shapes.get(0) == hidden.shape[1:] else None
 
     def _parts(self, hidden: Hidden, targets: torch.Tensor) -> Iterator[_Part]:
         """Each value that needs a gradient, as its synthesizer takes it."""

@@ -34,6 +34,7 @@ class Correction:
         self._wanted = torch.zeros(num_outputs, num_units, device=device)
         # Cosines with and without it, and 1 where it is used: read on the device, without a wait.
         self._standing = torch.zeros(3, device=device)
+        self._is_used = self._standing[2]  # shares its memory
 
     @property
     def parameters(self) -> list[torch.Tensor]:
@@ -43,15 +44,15 @@ class Correction:
     @property
     def is_used(self) -> torch.Tensor:
         """1 where e B is added, else 0; newly made, as nobody waits for a device."""
-        return self._standing[2].clone()
+        return self._is_used.clone()
 
     def add_to(self, slope: torch.Tensor) -> torch.Tensor:
         """slope [K, D] + B where B is used, newly made."""
-        return torch.addcmul(slope, self.matrix, self._standing[2])
+        return torch.addcmul(slope, self.matrix, self._is_used)
 
     def of(self, error: torch.Tensor) -> torch.Tensor:
         """e B [N, D] of error [K, N] where B is used, else zeros."""
-        return (error.t() @ self.matrix).mul_(self._standing[2])
+        return (error.t() @ self.matrix).mul_(self._is_used)
 
     def learn(self, error: torch.Tensor, own: torch.Tensor, returned: torch.Tensor) -> torch.Tensor:
         """One lesson from returned [N, D] in per-sample units; error [K, N], own [N, D].
@@ -59,7 +60,7 @@ class Correction:
         Gives the synthetic gradient [N, D] as it was before this lesson.
         """
         added = error.t() @ self.matrix
-        synthetic = torch.addcmul(own, added, self._standing[2])
+        synthetic = torch.addcmul(own, added, self._is_used)
         self._judge(own + added, own, returned)
         scale = (1 - DECAY) / len(own)
         self._products.mul_(DECAY).addmm_(error, error.t(), alpha=scale)

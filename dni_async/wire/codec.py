@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import reprlib
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass
@@ -65,8 +66,8 @@ Check = Callable[[Any], Any]
 
 def encode(message: Message, payload: Sequence[Buffer] = ()) -> list[Buffer]:
     """The frames of message: its header, then payload (one buffer for each inline tensor)."""
-    kind, names, _ = _BY_TYPE[type(message)]
-    header = [PROTOCOL, kind, *(getattr(message, name) for name in names)]
+    kind, fields_of = _BY_TYPE[type(message)]
+    header = [PROTOCOL, kind, *fields_of(message)]
     return [msgpack.packb(header, default=_parts), *payload]
 
 
@@ -102,7 +103,15 @@ def mask_bytes(num_numbers: int) -> int:
 
 def _parts(value: Any) -> list[Any]:
     """What a value within a message consists of."""
-    return [getattr(value, name) for name in _names(value.__class__)]
+    return [*_getter(value.__class__)(value)]
+
+
+@functools.cache
+def _getter(value_type: Any) -> Callable[[Any], tuple[Any, ...]]:
+    """Gives the values of all fields, in order."""
+    names = _names(value_type)
+    get = operator.attrgetter(*names)
+    return get if len(names) > 1 else lambda value: (get(value),)
 
 
 @functools.cache
@@ -207,13 +216,28 @@ def _check_sizes(value: Any) -> tuple[int, ...]:
 def _check_tensors(value: Any) -> tuple[TensorMeta, ...]:
     if type(value) is not list or len(value) > MAX_TENSORS:
         raise WireError(f"tensors must be an array of at most {MAX_TENSORS}")
-    return tuple(_check_tensor(item) for item in value)
+    return tuple(map(_check_tensor, value))
 
 
 def _check_tensor(value: Any) -> TensorMeta:
     if type(value) is not list or len(value) != 4:
         raise WireError("a tensor needs [dtype, shape, place, is_channels_last]")
     dtype, shape, place, is_channels_last = value
+    if type(shape) is list:
+        try:
+            return _known_tensor(dtype, place, is_channels_last, *shape)
+        except TypeError:  # something in it is no key
+            pass
+    return _checked_tensor(dtype, shape, place, is_channels_last)
+
+
+@functools.lru_cache(maxsize=1024, typed=True)
+def _known_tensor(dtype: Any, place: Any, is_channels_last: Any, *shape: Any) -> TensorMeta:
+    """As _checked_tensor: the same few tensors travel again and again. An error is not kept."""
+    return _checked_tensor(dtype, [*shape], place, is_channels_last)
+
+
+def _checked_tensor(dtype: Any, shape: Any, place: Any, is_channels_last: Any) -> TensorMeta:
     if type(dtype) is not str or dtype not in DTYPE_SIZES:
         raise WireError(f"unknown dtype {_show(dtype)}")
     sizes = () if shape == [] else _check_sizes(shape)
@@ -316,4 +340,4 @@ def _table() -> list[tuple[Any, tuple[str, ...], tuple[Check, ...]]]:
 
 _check_point = _value_of(Point)
 _BY_KIND = dict(enumerate(_table()))
-_BY_TYPE = {row[0]: (kind, row[1], row[2]) for kind, row in _BY_KIND.items()}
+_BY_TYPE = {row[0]: (kind, _getter(row[0])) for kind, row in _BY_KIND.items()}

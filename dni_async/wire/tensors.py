@@ -88,6 +88,8 @@ def to_buffer(tensor: torch.Tensor) -> memoryview:
 
     A shared buffer is frozen: the tensor must not change while the buffer is in use.
     """
+    if tensor.ndim == 1 and tensor.dtype == torch.int64 and tensor.is_contiguous():  # labels
+        return tensor.numpy().data.cast("B")
     dense = as_it_lies(tensor.detach()).contiguous()
     # A single row counts as contiguous whatever its stride, so view and reshape may keep that.
     flat = dense.as_strided((dense.numel(),), (1,))

@@ -38,3 +38,21 @@ def test_a_graph_is_used_once() -> None:
     autograd.pull_back([outputs], [torch.ones(3)])
     with pytest.raises(RuntimeError, match="backward through the graph a second time"):
         autograd.pull_back([outputs], [torch.ones(3)])
+
+
+@pytest.mark.parametrize("was_enabled", [False, True])
+def test_without_graph_is_as_no_grad_and_leaves_the_mode_as_it_was(was_enabled: bool) -> None:
+    weight = torch.ones(2, requires_grad=True)
+
+    @autograd.without_graph
+    def doubled(*, fails: bool = False) -> torch.Tensor:
+        if fails:
+            raise ValueError("it fails")
+        return weight * 2
+
+    with torch.set_grad_enabled(was_enabled):
+        assert not doubled().requires_grad
+        assert torch.is_grad_enabled() == was_enabled
+        with pytest.raises(ValueError, match="it fails"):
+            doubled(fails=True)
+        assert torch.is_grad_enabled() == was_enabled

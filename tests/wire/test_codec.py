@@ -517,6 +517,19 @@ def test_the_helpers_above_make_good_frames() -> None:
     assert decode([packed(MARKER, "run", "stop", 1, 7, 0)])
 
 
+@pytest.mark.parametrize(
+    "like_it",
+    [["int64", [True], 0, False], ["int64", [1], False, False], ["int64", [1], 0, 0]],
+    ids=["size", "place", "order"],
+)
+def test_what_equals_a_tensor_that_came_before_is_no_tensor(like_it: list[Any]) -> None:
+    """In Python 1 equals True, and descriptions that have come before are known again."""
+    for _ in range(2):
+        assert decode([gradient(["int64", [1], 0, False])])
+        with pytest.raises(WireError):
+            decode([gradient(like_it)])
+
+
 def test_size_counts_bytes() -> None:
     assert size_bytes(TensorMeta("bfloat16", (3, 5))) == 30
     assert size_bytes(TensorMeta("int64", (3, 0))) == 0

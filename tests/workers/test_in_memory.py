@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch.nn import functional
 from dni_async.config.run_config import RunConfig
 from dni_async.data.inputs import Inputs
 from dni_async.network.building import build_network
+from dni_async.workers.training import loop
 from tests.workers.lines import NUM_BATCHES, SMALL, assert_it_trained, named, trained, works
 
 pytestmark = pytest.mark.usefixtures("as_in_a_worker")
@@ -184,3 +186,12 @@ def test_without_backpropagation_only_the_head_learns() -> None:
     weights = line.state_dict()
     unchanged = [name for name in drawn if torch.equal(weights[name], drawn[name])]
     assert unchanged == ["0.0.weight", "0.0.bias", "1.0.weight", "1.0.bias"]
+
+
+@pytest.mark.parametrize("settings", [{}, {"window": 1}, {"rule": "fdg"}], ids=named)
+def test_who_has_work_may_hear_neighbours_late(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here each hears them only when it has nothing else to do."""
+    monkeypatch.setattr(loop, "LISTEN_S", math.inf)
+    assert_it_trained(trained(stages=3, **settings))

@@ -11,7 +11,7 @@ __all__ = ["NOTABLE_S", "Pace"]
 NOTABLE_S = 0.1  # shorter things are told of with all else, twice a second
 FORGETS = 0.9  # of the longest time of a kind, at each time that is shorter
 
-Kind = tuple[type[Action], str]
+Kind = type[Action] | tuple[type[Action], str]
 
 
 class Pace:
@@ -60,10 +60,8 @@ class Pace:
 
 def _kind(action: Action) -> Kind:
     """What takes about as long each time."""
-    match action:
-        case Announce(mark=mark):
-            return Announce, mark.kind
-        case Load(batch=batch):
-            return Load, batch.purpose
-        case _:
-            return type(action), ""
+    if isinstance(action, Announce):
+        return Announce, action.mark.kind
+    if isinstance(action, Load):
+        return Load, action.batch.purpose
+    return type(action)

@@ -52,6 +52,7 @@ __all__ = ["Outcome", "WorkerLoop"]
 
 PROGRESS_S: Final = 0.5
 CONTROL_S: Final = 0.01  # how long a word of the coordinator's may lie while there is work
+LISTEN_S: Final = 0.002  # and a neighbour's: several that are taken in together cost less
 
 Outcome = Literal["worked", "idle", "finished"]
 
@@ -98,7 +99,7 @@ class WorkerLoop:
             connections.waiting.watch(self._batches.wake)
         self._rss_bytes = 0
         self._next_progress = 0.0
-        self._next_control = 0.0
+        self._next_control = self._next_listen = 0.0
         self._next_checkpoint = math.inf
         self._first_version = 1
         self._told_first_update = False
@@ -187,6 +188,9 @@ class WorkerLoop:
             self._look_for_launcher()
             self._tell_saved()
             self._obey(self._orders.hear())
+        if now < self._next_listen and self._machine.has_turn:
+            return False
+        self._next_listen = now + LISTEN_S
         has_heard = False
         for event in self._events.arrived():
             has_heard = True
@@ -253,7 +257,7 @@ class WorkerLoop:
         self._batches.calm()
         self._tally.waited(waited_s, for_credits=self._machine.is_blocked, for_data=awaits_data)
         self._spans.lap("wait")
-        self._next_control = 0.0  # it may be what ended the wait
+        self._next_control = self._next_listen = 0.0  # it may be what ended the wait
         if has_ended:
             self._look_for_launcher()
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from dni_async.errors import ConfigError
+from dni_async.stage.autograd import without_graph
 
 __all__ = ["Adam", "Memory", "Optimizer", "Sgd", "clip_gradients"]
 
@@ -78,6 +79,7 @@ class Sgd(_MadeWhole):
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
         self.velocities = [torch.zeros_like(p) for p in self.parameters] if momentum else []
 
+    @without_graph
     def update(self) -> None:
         """One update; the first one sets the velocity, which is zero before, to the gradient."""
         chosen, gradients = _take_gradients(self.parameters)
@@ -85,19 +87,18 @@ class Sgd(_MadeWhole):
             chosen, gradients = self._update_sparse(chosen, gradients)
         if not chosen:
             return
-        with torch.no_grad():
-            torch._fused_sgd_(
-                _pick(self.parameters, chosen),
-                gradients,
-                _pick(self.velocities, chosen),
-                weight_decay=self.weight_decay,
-                momentum=self.momentum,
-                lr=self.lr,
-                dampening=0.0,
-                nesterov=False,
-                maximize=False,
-                is_first_step=False,  # it would overwrite velocities that were put back
-            )
+        torch._fused_sgd_(
+            _pick(self.parameters, chosen),
+            gradients,
+            _pick(self.velocities, chosen),
+            weight_decay=self.weight_decay,
+            momentum=self.momentum,
+            lr=self.lr,
+            dampening=0.0,
+            nesterov=False,
+            maximize=False,
+            is_first_step=False,  # it would overwrite velocities that were put back
+        )
 
     def tensors(self) -> list[dict[str, torch.Tensor]]:
         """The velocity of each parameter; nothing without momentum."""
@@ -146,12 +147,13 @@ class Adam(_MadeWhole):
         self.lr, self.betas, self.eps, self.weight_decay = lr, betas, eps, weight_decay
         self.first_moments = [torch.zeros_like(p) for p in self.parameters]
         self.second_moments = [torch.zeros_like(p) for p in self.parameters]
-        self.counts = [
-            torch.zeros((), dtype=torch.float32, device=p.device) for p in self.parameters
-        ]
+        # Beside each other, so that all can be counted up at once; each is a view of its own.
+        self._all_counts = _counts_of(self.parameters)
+        self.counts = [] if self._all_counts is None else list(self._all_counts.unbind())
         self._clip_norm = clip_norm
         self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
 
+    @without_graph
     def update(self) -> None:
         """One update; a parameter's count is of its own updates."""
         if self._clip_norm is not None:
@@ -165,23 +167,25 @@ class Adam(_MadeWhole):
         if not chosen:
             return
         counts = _pick(self.counts, chosen)
-        with torch.no_grad():
+        if counts is self.counts and self._all_counts is not None:
+            self._all_counts.add_(1)
+        else:
             torch._foreach_add_(counts, 1)
-            self._kernel(
-                _pick(self.parameters, chosen),
-                gradients,
-                _pick(self.first_moments, chosen),
-                _pick(self.second_moments, chosen),
-                [],
-                counts,
-                lr=self.lr,
-                beta1=self.betas[0],
-                beta2=self.betas[1],
-                weight_decay=self.weight_decay,
-                eps=self.eps,
-                amsgrad=False,
-                maximize=False,
-            )
+        self._kernel(
+            _pick(self.parameters, chosen),
+            gradients,
+            _pick(self.first_moments, chosen),
+            _pick(self.second_moments, chosen),
+            [],
+            counts,
+            lr=self.lr,
+            beta1=self.betas[0],
+            beta2=self.betas[1],
+            weight_decay=self.weight_decay,
+            eps=self.eps,
+            amsgrad=False,
+            maximize=False,
+        )
 
     def tensors(self) -> list[dict[str, torch.Tensor]]:
         """Both moments and the count of updates of each parameter."""
@@ -204,6 +208,13 @@ def clip_gradients(parameters: Iterable[torch.Tensor], most: float) -> None:
         return
     norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
     torch._foreach_mul_(gradients, (most / (norm + CLIP_EPS)).clamp(max=1.0))
+
+
+def _counts_of(parameters: list[torch.Tensor]) -> torch.Tensor | None:
+    """A float32 zero for each parameter, where they are; None where there is none."""
+    if not parameters:
+        return None
+    return torch.zeros(len(parameters), dtype=torch.float32, device=parameters[0].device)
 
 
 def _is_sparse(tensor: torch.Tensor) -> bool:

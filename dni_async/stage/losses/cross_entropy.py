@@ -6,12 +6,16 @@ import torch
 from torch.nn import functional
 
 from dni_async.errors import ConfigError
+from dni_async.stage.autograd import without_graph
 from dni_async.stage.losses.encodings import OneHot
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.score import Score
 
 __all__ = ["CrossEntropy"]
 
+# Found once: it takes as long as the kernels do.
+_nll_loss = torch.ops.aten.nll_loss_forward.default
+_through_nll_loss = torch.ops.aten.nll_loss_backward.default
 _MEAN = 1  # torch's number for reduction="mean"
 _IGNORE_INDEX = -100  # torch's default: where none is ignored, a label that never occurs
 
@@ -56,19 +60,18 @@ class CrossEntropy:
         logits = outputs.flatten(0, -2).float()
         return functional.cross_entropy(logits, targets.flatten(), ignore_index=self._ignore_index)
 
-    @torch.no_grad()
+    @without_graph
     def gradient(self, outputs: torch.Tensor, targets: torch.Tensor) -> tuple[float, torch.Tensor]:
         """As autograd's, bit for bit; computed in float32."""
-        aten = torch.ops.aten
         labels, ignore_index = targets.flatten(), self._ignore_index
         log_p = torch.log_softmax(outputs.flatten(0, -2).float(), 1)
-        loss, weight = aten.nll_loss_forward(log_p, labels, None, _MEAN, ignore_index)
+        loss, weight = _nll_loss(log_p, labels, None, _MEAN, ignore_index)
         if self._ignored is not None and not weight.item():
             return 0.0, torch.zeros_like(outputs)
-        gradient = aten.nll_loss_backward(
+        gradient = _through_nll_loss(
             torch.ones_like(loss), log_p, labels, None, _MEAN, ignore_index, weight
         )
-        gradient = aten._log_softmax_backward_data(gradient, log_p, 1, log_p.dtype)
+        gradient = torch._log_softmax_backward_data(gradient, log_p, 1, log_p.dtype)
         return loss.item(), gradient.view(outputs.shape).to(outputs.dtype)
 
     def sample_gradients(
