@@ -31,28 +31,29 @@ def _kinds(annotation: str) -> frozenset[str]:
     return frozenset(part.strip() for part in annotation.split("|"))
 
 
+@functools.cache
+def _expected(annotation: str) -> type:
+    """What values of a setting are, but for None and those that it names."""
+    if annotation.startswith("tuple"):
+        return tuple
+    kinds = _kinds(annotation)
+    return next((each for each in (bool, int, float) if each.__name__ in kinds), str)
+
+
 def coerce(key: str, value: Any, annotation: str) -> Any:
     """value as the type that annotation names; ints pass for floats, lists for tuples."""
-    kinds = _kinds(annotation)
+    kinds, expected = _kinds(annotation), _expected(annotation)
     if value is None and "None" in kinds:
         return None
     if isinstance(value, str) and f"Literal[{value!r}]" in kinds:
         return value
-    if annotation.startswith("tuple"):
+    if expected is tuple:
         items = listed(value) if isinstance(value, str) else value
         if isinstance(items, list | tuple) and all(isinstance(item, str) for item in items):
             return tuple(item.strip() for item in items)
         raise ConfigError(f"{key}: must be a list of strings, but is {value!r}")
-    if "bool" in kinds:
-        expected: type = bool
-    elif "int" in kinds:
-        expected = int
-    elif "float" in kinds:
-        expected = float
-        if type(value) is int and abs(value) < 2**1000:
-            value = float(value)
-    else:
-        expected = str
+    if expected is float and type(value) is int and abs(value) < 2**1000:
+        value = float(value)
     if not isinstance(value, expected) or (expected is int and isinstance(value, bool)):
         words = sorted(kind[9:-2] for kind in kinds if kind.startswith("Literal["))
         needed = " or ".join([expected.__name__, *words])

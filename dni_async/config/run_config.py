@@ -33,6 +33,7 @@ __all__ = ["RunConfig", "read_toml"]
 MAX_CHARACTERS = 2**20  # of a file of settings
 MAX_AUTO_WINDOW = 256
 """As wide as --window auto makes any: 50 ms there and back, and a batch every 0.2 ms."""
+_LISTS = tuple(name for name, each in SETTINGS.items() if each.is_list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +144,9 @@ class RunConfig(Settings):
 
     def to_dict(self) -> dict[str, Any]:
         """All fields as plain values (str, int, float, bool, None, list of str)."""
-        values = ((name, getattr(self, name)) for name in SETTINGS)
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in values}
+        values = {name: getattr(self, name) for name in SETTINGS}
+        lists = {name: list(value) for name in _LISTS if (value := values[name]) is not None}
+        return values | lists
 
     def to_toml(self) -> str:
         """The run as TOML text; unset values are left out, so it reads back the same."""

@@ -30,7 +30,10 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
 def read_bounded(path: Path, max_bytes: int = MAX_NOTE_BYTES) -> bytes:
     """All that the file at path holds. Raises OSError, also where it is no file or has more."""
     with open_regular(path) as file:
-        content = file.read(max_bytes + 1)
+        size_bytes = min(max_bytes, os.fstat(file.fileno()).st_size)
+        content = file.read(size_bytes + 1)  # room for all that may be read is made at once
+        if len(content) > size_bytes:  # it has grown
+            content += file.read(max_bytes - size_bytes)
     if len(content) > max_bytes:
         raise OSError(None, f"has more than {max_bytes:,} bytes", str(path))
     return content

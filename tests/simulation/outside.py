@@ -7,12 +7,13 @@ import gc
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import gettempdir, mkdtemp
 from typing import Any
 
+from dni_async.config.run_config import RunConfig
 from dni_async.workers.reporting import progress
 from tests.simulation.world import World
 
@@ -26,8 +27,8 @@ MEMORY_BYTES = 200_000_000  # of every process
 def ruled_by(world: World) -> Iterator[None]:
     """Within the block the program's clock is the world's, and every process holds as much.
 
-    So a run leaves the same bytes each time. Nor does Python look for what could be freed: a run
-    is over sooner.
+    So a run leaves the same bytes each time. Nor does Python look for what could be freed, and
+    settings that all workers are told are read once: a run is over sooner.
     """
     clock: Any = lambda: world.now  # noqa: E731
     memory: Any = lambda: MEMORY_BYTES  # noqa: E731
@@ -37,6 +38,7 @@ def ruled_by(world: World) -> Iterator[None]:
         (time, "process_time", clock),
         (progress, "rss_bytes", memory),
         (progress, "peak_rss_bytes", memory),
+        (RunConfig, "from_dict", _read_once()),
     ]
     kept = [getattr(where, name) for where, name, _ in put]
     collects = gc.isenabled()
@@ -50,6 +52,19 @@ def ruled_by(world: World) -> Iterator[None]:
             setattr(where, name, value)
         if collects:
             gc.enable()
+
+
+def _read_once() -> Callable[[Mapping[str, Any]], RunConfig]:
+    """As RunConfig.from_dict, which gives the same for the same."""
+    read, known = RunConfig.from_dict, dict[str, RunConfig]()
+
+    def from_dict(values: Mapping[str, Any]) -> RunConfig:
+        key = repr(values)
+        if key not in known:
+            known[key] = read(values)
+        return known[key]
+
+    return from_dict
 
 
 class _Place:

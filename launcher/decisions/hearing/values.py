@@ -39,10 +39,11 @@ MAX_COUNT: Final = 2**53  # what every reader of JSON takes for a whole number
 _ADDRESS: Final = re.compile(r"(ipc|tcp)://[!-~]*")
 _SHA256: Final = re.compile(r"[0-9a-f]{64}|")
 _TEXTS: Final = tuple(each for each in FIGURES if each.shown.unit == "text")
-# All the others but what may be missing, of the counters: there are 30, twice a second and worker.
+# All the others, of the counters, but those that may be NaN: 30, twice a second and worker.
 _NUMBERS: Final = attrgetter(
-    *(f"{each.group}.{each.key}" for each in FIGURES if each.shown.unit != "text")
+    *(f"{each.group}.{each.key}" for each in FIGURES if each.shown.unit not in ("text", "loss"))
 )
+_LOSSES: Final = tuple(each for each in FIGURES if each.shown.unit == "loss")
 
 
 def why_impossible(terms: RunTerms, message: WorkerMessage) -> str:
@@ -84,10 +85,10 @@ def _progress(terms: RunTerms, message: Progress) -> str:
     if work.epoch > after_last or not _is_within(terms, work.next_batch_id):
         return f"epoch {work.epoch} and batch {work.next_batch_id} are beyond the run"
     numbers = _NUMBERS(counters)
-    if not all(map(math.isfinite, numbers)) or max(numbers) > MAX_COUNT:  # which hardly any are
-        wrong = [each for each in FIGURES if not _may_be(each, counters)]
-        if wrong:
-            return f"its {wrong[0].name} is {wrong[0].raw(counters)}"
+    is_usual = all(map(math.isfinite, numbers)) and max(numbers) <= MAX_COUNT
+    wrong = [each for each in (_LOSSES if is_usual else FIGURES) if not _may_be(each, counters)]
+    if wrong:
+        return f"its {wrong[0].name} is {wrong[0].raw(counters)}"
     for figure in _TEXTS:
         if len(figure.raw(counters)) > MAX_TEXT:
             return f"its {figure.name} is too long"
