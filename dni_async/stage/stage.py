@@ -174,7 +174,7 @@ class Stage:
 
     def _check_finite(self, batch_id: int, gradient: Gradient, source: str) -> None:
         named = [(n, p.grad) for n, p in self.updates.named_parameters if p.grad is not None]
-        if _all_sums_finite([of_parameter for _, of_parameter in named]):
+        if _all_sums_finite([each[1] for each in named]):
             return
         for name, of_parameter in named:
             if not _is_finite(of_parameter):

@@ -146,7 +146,7 @@ class Link:
     def send(self, message: Message, tensors: Sequence[torch.Tensor] = ()) -> None:
         """Queue message with its inline tensors; never blocks."""
         frames = encode(message, [to_buffer(tensor) for tensor in tensors])
-        self.frame_bytes += sum(len(frame) for frame in frames)
+        self.frame_bytes += sum(map(len, frames))
         self.channel.send(frames)
 
     def receive(self) -> tuple[Message, list[torch.Tensor]] | None:
@@ -162,7 +162,8 @@ class Link:
                 return None
             if self._is_lost:
                 continue
-            self.received_bytes += sum(frame.nbytes for frame in frames)
+            for frame in frames:
+                self.received_bytes += frame.nbytes
             message, views = decode(frames)
             match message:
                 case Activation() | ReturnedGradient():

@@ -153,12 +153,13 @@ def _build(
 
 
 def _match_payload(message: Message, frames: Sequence[Buffer]) -> list[memoryview]:
-    inline = [meta for meta in getattr(message, "tensors", ()) if meta.place < 0]
+    metas = getattr(message, "tensors", None)
+    inline = [meta for meta in metas if meta.place < 0] if metas else []
     if len(frames) != len(inline):
         raise WireError(
             f"{type(message).__name__} came with {len(frames)} tensor frames, needs {len(inline)}"
         )
-    views = [memoryview(frame) for frame in frames]
+    views = list(map(memoryview, frames))
     for view, meta in zip(views, inline, strict=True):
         needed = _packed_bytes(meta, view) if meta.place == PACKED else size_bytes(meta)
         if view.nbytes != needed:
@@ -210,7 +211,7 @@ def _check_bytes(value: Any) -> bytes:
 def _check_sizes(value: Any) -> tuple[int, ...]:
     if type(value) is not list or not 1 <= len(value) <= MAX_DIMENSIONS:
         raise WireError(f"need a list of 1 to {MAX_DIMENSIONS} integers")
-    return tuple(_check_int(size) for size in value)
+    return tuple(map(_check_int, value))
 
 
 def _check_tensors(value: Any) -> tuple[TensorMeta, ...]:

@@ -7,6 +7,7 @@ shown by nobody: it arrives as it was sent. Whoever adds a field without a thoug
 
 from __future__ import annotations
 
+import functools
 import re
 import reprlib
 from collections.abc import Callable
@@ -19,6 +20,8 @@ __all__ = ["TEXT_CHECKS", "Exact", "Words", "is_label", "plain_of"]
 
 # As config.metric_names has it: fit for a label of Prometheus and a tag of any logger.
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.@+-]{1,64}")
+
+KNOWN_LENGTH: Final = 64  # of names that are looked at once
 
 Exact = Annotated[str, "exact"]
 Words = Annotated[str, "words"]
@@ -48,7 +51,14 @@ def _words(value: Any) -> str:
 
 
 def _name(value: Any) -> str:
-    return one_line(_exact(value))
+    text = _exact(value)
+    return _known_name(text) if len(text) <= KNOWN_LENGTH else one_line(text)
+
+
+@functools.lru_cache(maxsize=1024)
+def _known_name(text: str) -> str:
+    """As one_line: every message of a link has the same run_id."""
+    return one_line(text)
 
 
 TEXT_CHECKS: Final[dict[Any, Callable[[Any], str]]] = {str: _name, Words: _words, Exact: _exact}

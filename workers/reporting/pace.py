@@ -35,7 +35,7 @@ class Pace:
         expected = self._longest.get(_kind(action), math.inf)
         if isinstance(action, Save | Finish):
             expected = math.inf
-        if expected <= max(self.told, NOTABLE_S):
+        if expected <= NOTABLE_S or expected <= self.told:
             return False
         self.told = expected
         return True
@@ -43,11 +43,14 @@ class Pace:
     def did(self, action: Action, seconds: float) -> None:
         """It took so long."""
         kind = _kind(action)
-        if kind not in self._longest:
+        longest = self._longest.get(kind)
+        if longest is None:
             self._longest[kind] = 0.0  # the first time says nothing of the next
             return
-        self._longest[kind] = max(seconds, FORGETS * self._longest[kind])
-        self._since = max(self._since, seconds)
+        longest *= FORGETS
+        self._longest[kind] = seconds if seconds > longest else longest
+        if seconds > self._since:
+            self._since = seconds
 
     def anything(self) -> None:
         """What comes next may take as long as it takes."""

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
-from dni_async.decisions.actions import Action, Cut, Item, Mark, Pause, RaiseMarker
+from dni_async.decisions.actions import Action, Batch, Cut, Item, Mark, Pause, RaiseMarker
 from dni_async.decisions.machines.machine import StageMachine
 from dni_async.decisions.machines.markers import END, Markers
 
@@ -17,6 +17,11 @@ _Order = tuple[float, int]
 
 _AT_ONE_BATCH: Final = ("trained", "evaluated", "pause", "stop")
 MAX_MARKS: Final = 1024  # that wait: of each epoch there is a batch with a place in the window
+
+
+def _but_batches(queue: Sequence[Item]) -> list[Item]:
+    """The few, where a dozen batches may wait."""
+    return [item for item in queue if type(item) is not Batch]
 
 
 def _order(mark: Mark) -> _Order:
@@ -82,7 +87,7 @@ class _ManyMarkers(Markers):
         """Whether item may come from below: all but what comes behind the end or a pause."""
         if isinstance(item, Mark):
             return sum(isinstance(each, Mark) for each in queue) < MAX_MARKS
-        is_last = any(isinstance(each, Pause) or each == END for each in queue)
+        is_last = any(isinstance(each, Pause) or each == END for each in _but_batches(queue))
         return not (self.is_ending or self.is_pausing or is_last)
 
 

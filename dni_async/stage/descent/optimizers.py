@@ -83,7 +83,7 @@ class Sgd(_MadeWhole):
     def update(self) -> None:
         """One update; the first one sets the velocity, which is zero before, to the gradient."""
         chosen, gradients = _take_gradients(self.parameters)
-        if any(map(_is_sparse, gradients)):
+        if _are_sparse(gradients):
             chosen, gradients = self._update_sparse(chosen, gradients)
         if not chosen:
             return
@@ -116,7 +116,7 @@ class Sgd(_MadeWhole):
             raise ConfigError("weight_decay: does not go with sparse gradients; sparse=False does")
         dense = []
         for index, gradient in zip(chosen, gradients, strict=True):
-            if not _is_sparse(gradient):
+            if not gradient.is_sparse:
                 dense.append((index, gradient))
                 continue
             change = gradient
@@ -159,23 +159,25 @@ class Adam(_MadeWhole):
         if self._clip_norm is not None:
             clip_gradients(self.parameters, self._clip_norm)
         chosen, gradients = _take_gradients(self.parameters)
-        if any(map(_is_sparse, gradients)):
+        if _are_sparse(gradients):
             raise ConfigError(
                 "optimizer: Adam does not support sparse gradients; take sgd, or make the "
                 "embedding with sparse=False"
             )
         if not chosen:
             return
-        counts = _pick(self.counts, chosen)
-        if counts is self.counts and self._all_counts is not None:
+        each = (self.parameters, self.first_moments, self.second_moments, self.counts)
+        if len(chosen) == len(self.parameters) and self._all_counts is not None:
+            parameters, first_moments, second_moments, counts = each
             self._all_counts.add_(1)
         else:
+            parameters, first_moments, second_moments, counts = (_pick(t, chosen) for t in each)
             torch._foreach_add_(counts, 1)
         self._kernel(
-            _pick(self.parameters, chosen),
+            parameters,
             gradients,
-            _pick(self.first_moments, chosen),
-            _pick(self.second_moments, chosen),
+            first_moments,
+            second_moments,
             [],
             counts,
             lr=self.lr,
@@ -217,8 +219,9 @@ def _counts_of(parameters: list[torch.Tensor]) -> torch.Tensor | None:
     return torch.zeros(len(parameters), dtype=torch.float32, device=parameters[0].device)
 
 
-def _is_sparse(tensor: torch.Tensor) -> bool:
-    return tensor.is_sparse
+def _are_sparse(tensors: list[torch.Tensor]) -> bool:
+    """Whether any is."""
+    return True in [tensor.is_sparse for tensor in tensors]
 
 
 def _take_gradients(parameters: list[torch.Tensor]) -> tuple[list[int], list[torch.Tensor]]:
