@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from typing import Any
@@ -200,6 +201,20 @@ def test_critic_predicts_with_its_correction() -> None:
     weight, bias, correction, *_ = (p.clone() for p in synthesizer.parameters)
     error = torch.softmax(hidden @ weight.t() + bias, 1) - functional.one_hot(labels, NUM_CLASSES)
     torch.testing.assert_close(synthesizer.predict(hidden, labels), error @ (weight + correction))
+
+
+def test_critic_of_fewer_digits_predicts_and_learns_the_same_but_for_those() -> None:
+    hidden, labels, _ = random_task()
+    hidden = hidden.bfloat16()
+    synthesizer = corrects(shuffled(CriticSynthesizer(NUM_UNITS, LOSS, plain)))
+    twin = copy.deepcopy(synthesizer)
+    before = copies(synthesizer)
+    found, wanted = synthesizer.predict(hidden, labels), twin.predict(hidden.float(), labels)
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), wanted, rtol=0.05, atol=0.02)
+    for mine, its in zip(steps(before, synthesizer), steps(before, twin), strict=True):
+        assert mine.dtype == torch.float32
+        torch.testing.assert_close(mine, its, rtol=0.05, atol=0.02)
 
 
 @pytest.mark.parametrize("encoding", [None, LOSS.encoding])

@@ -2,7 +2,8 @@
 
 The products and kernels are the ones that autograd would call, in the same order, so the numbers
 are the same bit for bit; what is saved is the graph, its nodes and fresh memory for gradients. At
-64 samples and 256 units that is a quarter of a layer's time.
+64 samples and 256 units that is a quarter of a layer's time. With autocast what is
+converted has memory of its own as well, which at 256 samples and 1024 units is a tenth.
 """
 
 from __future__ import annotations
@@ -22,18 +23,33 @@ _through_relu = torch.ops.aten.threshold_backward.default  # found once, not at 
 
 
 class _Block:
-    """One linear layer, and whether a ReLU follows it."""
+    """One linear layer, and whether a ReLU follows it; dtype: what its products are computed in,
+    as autocast has it.
+    """
 
-    def __init__(self, linear: nn.Linear) -> None:
+    def __init__(self, linear: nn.Linear, dtype: torch.dtype | None = None) -> None:
         self.has_relu = False
         self.weight = linear.weight
         self.bias = cast("nn.Parameter | None", linear.bias)
-        # Detached tensors share the parameters' memory and follow every update.
-        self.plain_weight = linear.weight.detach()
+        # Detached tensors share the parameters' memory and follow every update; converted ones do
+        # when convert is called.
+        self._converted = [
+            _Converted(parameter, dtype)
+            for parameter in (self.weight, self.bias)
+            if parameter is not None and dtype is not None
+        ]
+        both = [each.now for each in self._converted]
+        if not both:
+            both = [p.detach() for p in (self.weight, self.bias) if p is not None]
+        self.plain_weight, self.plain_bias = both[0], (None if self.bias is None else both[1])
         self.transposed = self.plain_weight.t()
-        self.plain_bias = None if self.bias is None else self.bias.detach()
         self.weight_gradient = torch.empty_like(self.plain_weight)
         self.bias_gradient = None if self.plain_bias is None else torch.empty_like(self.plain_bias)
+
+    def convert(self) -> None:
+        """Take the present weights, where they are used in another dtype."""
+        for each in self._converted:
+            each.convert()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.plain_bias is None:
@@ -45,46 +61,69 @@ class _Block:
     def leave_gradients(self, x: torch.Tensor, gradient: torch.Tensor) -> None:
         if self.weight.requires_grad:
             torch.mm(gradient.t(), x, out=self.weight_gradient)
-            self.weight.grad = self.weight_gradient
+            self.weight.grad = self._as_its(0, self.weight_gradient)
         if self.bias is not None and self.bias.requires_grad:
             torch.sum(gradient, 0, out=self.bias_gradient)
-            self.bias.grad = self.bias_gradient
+            assert self.bias_gradient is not None
+            self.bias.grad = self._as_its(1, self.bias_gradient)
+
+    def _as_its(self, place: int, gradient: torch.Tensor) -> torch.Tensor:
+        """The gradient in its parameter's dtype."""
+        return self._converted[place].of_it(gradient) if self._converted else gradient
+
+
+class _Converted:
+    """A parameter as it is used in another dtype, and the memory for its gradient in its own."""
+
+    def __init__(self, parameter: torch.Tensor, dtype: torch.dtype) -> None:
+        self._parameter = parameter.detach()
+        self.now = torch.empty_like(self._parameter, dtype=dtype)
+        self._gradient = torch.empty_like(self._parameter)
+
+    def convert(self) -> None:
+        self.now.copy_(self._parameter)
+
+    def of_it(self, gradient: torch.Tensor) -> torch.Tensor:
+        return self._gradient.copy_(gradient)
 
 
 class DenseLayers:
     """Computes what ``layers`` compute; make it with match."""
 
-    def __init__(self, blocks: list[_Block]) -> None:
+    def __init__(self, blocks: list[_Block], dtype: torch.dtype | None = None) -> None:
         self._blocks = blocks
+        self._dtype = dtype
 
     @classmethod
-    def match(cls, layers: nn.Sequential) -> DenseLayers | None:
+    def match(cls, layers: nn.Sequential, dtype: torch.dtype | None = None) -> DenseLayers | None:
         """For layers that are nn.Linear and nn.ReLU after it, float32 and without hooks.
 
-        None for all others, and where two share a weight: its gradients add up.
+        dtype: of products, as by torch.autocast. None for all other layers, and where two share a
+        weight: its gradients add up.
         """
         blocks: list[_Block] = []
         for module in _flatten(layers):
             if _has_hooks(module):
                 return None
             if type(module) is nn.Linear and module.weight.dtype == torch.float32:
-                blocks.append(_Block(module))
+                blocks.append(_Block(module, dtype))
             elif type(module) is nn.ReLU and blocks and not blocks[-1].has_relu:
                 blocks[-1].has_relu = True
             else:
                 return None
         owned = [id(p) for block in blocks for p in (block.weight, block.bias) if p is not None]
-        return cls(blocks) if blocks and len(owned) == len(set(owned)) else None
+        return cls(blocks, dtype) if blocks and len(owned) == len(set(owned)) else None
 
     def takes(self, inputs: torch.Tensor) -> bool:
-        """Whether inputs are [B, D] float32, as the products here need them."""
-        return inputs.ndim == 2 and inputs.dtype == torch.float32
+        """Whether inputs are [B, D] float32, or of the products' dtype, as those need them."""
+        return inputs.ndim == 2 and inputs.dtype in (torch.float32, self._dtype)
 
     @without_graph
     def forward(self, inputs: torch.Tensor) -> list[torch.Tensor]:
         """The inputs [B, D] and every layer's activation, the last one being the stage's."""
-        tensors = [inputs]
+        tensors = [inputs if self._dtype is None else inputs.to(self._dtype)]
         for block in self._blocks:
+            block.convert()
             tensors.append(block.forward(tensors[-1]))
         return tensors
 
@@ -96,8 +135,11 @@ class DenseLayers:
         *,
         to_parameters: bool,
         to_inputs: bool,
+        is_late: bool = False,
     ) -> torch.Tensor | None:
         """Pull the gradient of the last of forward's tensors back through the present weights.
+
+        is_late: updates were made since.
 
         to_parameters: leave each parameter's gradient in ``parameter.grad``, in memory that the
         next call writes again. to_inputs: return the gradient of the inputs, else None. Raises
@@ -105,6 +147,8 @@ class DenseLayers:
         """
         if gradient.shape != tensors[-1].shape:
             raise ValueError(f"gradient is {list(gradient.shape)}, needs {list(tensors[-1].shape)}")
+        if gradient.dtype != tensors[-1].dtype:
+            gradient = gradient.to(tensors[-1].dtype)  # as autograd does
         for index in reversed(range(len(self._blocks))):
             block = self._blocks[index]
             if block.has_relu:
@@ -112,6 +156,8 @@ class DenseLayers:
             if to_parameters:
                 block.leave_gradients(tensors[index], gradient)
             if index > 0 or to_inputs:
+                if is_late:
+                    block.convert()
                 gradient = torch.mm(gradient, block.plain_weight)
         return gradient if to_inputs else None
 

@@ -37,6 +37,7 @@ class Kept:
     needs_input_gradient: bool
     outputs: Hidden | None = None
     dense: list[torch.Tensor] | None = None
+    is_late: bool = False
 
     @property
     def activation(self) -> Hidden:
@@ -75,8 +76,8 @@ class StageLayers:
         self._compiled = compiled
         self._compiled_shapes: list[torch.Size] | None = None
         self._dense = None
-        if autocast is None and compiled is None:
-            self._dense = DenseLayers.match(layers)
+        if compiled is None:
+            self._dense = DenseLayers.match(layers, autocast)
 
     @property
     def keeps_late_graphs(self) -> bool:
@@ -132,7 +133,8 @@ class StageLayers:
         self._set_training(is_training=True)
         dense = self._dense
         if dense is not None and isinstance(inputs, torch.Tensor) and dense.takes(inputs):
-            return Kept(batch_id, inputs, needs_input_gradient, dense=dense.forward(inputs))
+            tensors = dense.forward(inputs)
+            return Kept(batch_id, inputs, needs_input_gradient, dense=tensors, is_late=is_late)
         # A value that only passes through needs a gradient if its own will ever be asked for.
         wants_own = needs_input_gradient or (keeps_state and self._gives_values is not False)
         is_leaf = self._has_below and self._is_reentrant is not False
@@ -170,9 +172,15 @@ class StageLayers:
             return _pull_back_graph(kept, gradient)
         assert self._dense is not None
         assert isinstance(gradient, torch.Tensor)
-        return self._dense.pull_back(
-            kept.dense, gradient, to_parameters=True, to_inputs=kept.needs_input_gradient
+        assert isinstance(kept.inputs, torch.Tensor)
+        of_inputs = self._dense.pull_back(
+            kept.dense,
+            gradient,
+            to_parameters=True,
+            to_inputs=kept.needs_input_gradient,
+            is_late=kept.is_late,
         )
+        return None if of_inputs is None else of_inputs.to(kept.inputs.dtype)
 
     def carry_back(self, batch_id: int, inputs: Hidden, gradient: Gradient) -> Gradient:
         """The gradient of inputs alone, replayed through the present weights."""
@@ -183,7 +191,7 @@ class StageLayers:
             tensors = dense.forward(inputs)
             carried = dense.pull_back(tensors, gradient, to_parameters=False, to_inputs=True)
             assert carried is not None
-            return carried
+            return carried.to(inputs.dtype)
         _require(inputs, True)
         outputs = self._passes.run(batch_id, inputs, is_replay=True)
         return _of_inputs(inputs, self._pull_through(outputs, gradient, inputs))

@@ -27,7 +27,8 @@ class Boundary:
     """Owns the synthesizers of one boundary: one for each value that needs a gradient.
 
     Gradients on this surface are of the batch's mean loss and have the activation's dtype;
-    inside, the synthesizer works in per-sample units and float32. The loss says what a sample is:
+    inside, the synthesizer works in per-sample units and float32, but for one that says that it
+    takes_any_float: it predicts in what the activation is in. The loss says what a sample is:
     a row, or each of B T positions of an activation [B, T, ...]. make_synthesizer is called with
     the shape of one sample, at the first value of each place. make_whole: is called before, where
     there is one activation [B, *shape] and no several values, with that shape; what it makes takes
@@ -69,7 +70,10 @@ class Boundary:
         plain = self._of_rows(hidden, targets)
         if plain is not None:
             assert isinstance(hidden, torch.Tensor)
-            return plain.predict(hidden, targets).mul_(self._scale / targets.shape[0])
+            takes_any = getattr(plain, "takes_any_float", False)
+            gradient = plain.predict(hidden if takes_any else hidden.float(), targets)
+            gradient.mul_(self._scale / targets.shape[0])
+            return gradient if takes_any else gradient.to(hidden.dtype)
         gradients = []
         for part in self._parts(hidden, targets):
             gradient = part.synthesizer.predict(part.samples, part.targets)
@@ -129,7 +133,7 @@ class Boundary:
         """What takes an activation as it is: most often its rows are the samples, and it has been
         made. So all that _parts would find out is known.
         """
-        if not isinstance(hidden, torch.Tensor) or hidden.dtype != torch.float32:
+        if not isinstance(hidden, torch.Tensor) or not hidden.is_floating_point():
             return None
         if self._loss.sample_dims(targets) != 1:
             return None

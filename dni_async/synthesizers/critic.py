@@ -25,7 +25,13 @@ __all__ = ["CriticSynthesizer", "make_critic"]
 
 
 class CriticSynthesizer:
-    """num_units: D, the values of one sample. The loss says what is read out, K outputs."""
+    """num_units: D, the values of one sample. The loss says what is read out, K outputs.
+
+    Of activations in a dtype of fewer digits products are computed in that one, as a layer's are
+    then; A and B, and what they learn, are float32.
+    """
+
+    takes_any_float = True
 
     def __init__(
         self,
@@ -61,10 +67,16 @@ class CriticSynthesizer:
 
     @without_graph
     def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The synthetic gradient of hidden [N, ...], per-sample units; then A takes one update."""
+        """The synthetic gradient of hidden [N, ...], per-sample units; then A takes one update.
+
+        In the dtype of hidden.
+        """
         flat = hidden if hidden.ndim == 2 else hidden.flatten(1)
         error = self._error(flat, targets)
-        gradient = torch.mm(error.t(), self.correction.add_to(self.weight))
+        transposed, slope = error.t(), self.correction.add_to(self.weight)
+        if flat.dtype != torch.float32:
+            transposed, slope = transposed.to(flat.dtype), slope.to(flat.dtype)
+        gradient = torch.mm(transposed, slope)
         self._leave_gradients(error, flat)
         self._readout_optimizer.update()
         return gradient if hidden.ndim == 2 else gradient.view(hidden.shape)
@@ -88,7 +100,11 @@ class CriticSynthesizer:
         num_samples, out = flat.shape[0], self._weight_gradient
         if self._shares.shape[0] != num_samples:
             self._shares = self.bias.new_full((num_samples,), 1 / num_samples)
-        self.weight.grad = torch.addmm(out, error, flat, beta=0, alpha=1 / num_samples, out=out)
+        if flat.dtype == out.dtype:
+            torch.addmm(out, error, flat, beta=0, alpha=1 / num_samples, out=out)
+        else:
+            out.copy_(torch.mm(error.to(flat.dtype), flat)).div_(num_samples)
+        self.weight.grad = out
         self.bias.grad = torch.mv(error, self._shares, out=self._bias_gradient)
 
     def _error(self, flat: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -96,7 +112,12 @@ class CriticSynthesizer:
 
         Outputs first: a product with ten columns takes twice as long as one with ten rows.
         """
-        outputs = torch.addmm(self._bias_column, self.weight, flat.t())
+        bias, weight = self._bias_column, self.weight
+        if flat.dtype != torch.float32:
+            bias, weight = bias.to(flat.dtype), weight.to(flat.dtype)
+        outputs = torch.addmm(bias, weight, flat.t())
+        if flat.dtype != torch.float32:
+            outputs = outputs.float()
         return self._loss.sample_gradients(outputs, targets, dim=0)
 
 

@@ -159,7 +159,7 @@ def _match_payload(message: Message, frames: Sequence[Buffer]) -> list[memoryvie
         raise WireError(
             f"{type(message).__name__} came with {len(frames)} tensor frames, needs {len(inline)}"
         )
-    views = list(map(memoryview, frames))
+    views = [memoryview(frame) for frame in frames]
     for view, meta in zip(views, inline, strict=True):
         needed = _packed_bytes(meta, view) if meta.place == PACKED else size_bytes(meta)
         if view.nbytes != needed:

@@ -29,31 +29,47 @@ NETWORKS: dict[str, Callable[[], nn.Sequential]] = {
 
 
 @pytest.mark.parametrize("make", NETWORKS.values(), ids=NETWORKS.keys())
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_numbers_equal_autograds_bit_for_bit(
-    make: Callable[[], nn.Sequential], batch_size: int
+    make: Callable[[], nn.Sequential], dtype: torch.dtype | None, batch_size: int
 ) -> None:
     layers = make()
     reference = copy.deepcopy(layers)
-    dense = DenseLayers.match(layers)
+    dense = DenseLayers.match(layers, dtype)
     assert dense is not None
     for seed in range(3):
         x, gradient = random(batch_size, 64, seed=seed), random(batch_size, 32, seed=seed + 9)
         inputs = x.clone().requires_grad_()
-        outputs = reference(inputs)
+        with torch.autocast("cpu", dtype, enabled=dtype is not None):
+            outputs = reference(inputs)
+        gradient = gradient.to(outputs.dtype)
         outputs.backward(gradient)
 
         tensors = dense.forward(x)
         assert torch.equal(tensors[-1], outputs.detach())
         pulled = dense.pull_back(tensors, gradient, to_parameters=True, to_inputs=True)
         assert pulled is not None
-        assert torch.equal(pulled, inputs.grad)  # type: ignore[arg-type]
+        assert torch.equal(pulled.float(), inputs.grad)  # type: ignore[arg-type]
         for mine, its in zip(layers.parameters(), reference.parameters(), strict=True):
             assert torch.equal(mine.grad, its.grad)  # type: ignore[arg-type]
             with torch.no_grad():  # the next round meets other weights
                 mine -= 0.1 * mine.grad  # type: ignore[operator]
                 its -= 0.1 * its.grad  # type: ignore[operator]
             mine.grad = its.grad = None
+
+
+@pytest.mark.parametrize("dtype", [None, torch.bfloat16], ids=["fp32", "bf16"])
+def test_a_late_gradient_goes_through_the_weights_of_then(dtype: torch.dtype | None) -> None:
+    layers = NETWORKS["one"]()
+    dense = DenseLayers.match(layers, dtype)
+    assert dense is not None
+    tensors, gradient = dense.forward(random(4, 64)), random(4, 32).to(dtype)
+    with torch.no_grad():
+        layers[0].weight.mul_(2)
+    pulled = dense.pull_back(tensors, gradient, to_parameters=False, to_inputs=True, is_late=True)
+    with torch.no_grad():
+        assert torch.equal(pulled, gradient @ layers[0].weight.to(dtype))  # type: ignore[arg-type]
 
 
 def test_only_what_is_asked_for_is_computed() -> None:
