@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.harness.team import undisturbed
 from dni_async.errors import ConfigError
 
-__all__ = ["hold_process", "hold_thread", "share_of", "shares"]
+__all__ = ["hold_process", "hold_thread", "set_share", "share_of", "shares"]
 
 NAME = "dni-cores"
 PERIOD_US, LEAST_US = 10_000, 1_000  # the system takes no shorter quota
@@ -38,6 +38,17 @@ def hold_thread(group: Path, thread: int) -> None:
     """One thread, which lies in a group of the same share already. Raises OSError."""
     name = "tasks" if (group / "tasks").exists() else "cgroup.threads"
     (group / name).write_text(str(thread), encoding="ascii")
+
+
+def set_share(group: Path, share: float) -> None:
+    """Give a group that part of a core from now on. Raises OSError."""
+    quota_us = max(LEAST_US, round(share * PERIOD_US))
+    period_us = round(quota_us / share)
+    if (group / "cpu.cfs_quota_us").exists():
+        (group / "cpu.cfs_period_us").write_text(str(period_us), encoding="ascii")
+        (group / "cpu.cfs_quota_us").write_text(str(quota_us), encoding="ascii")
+    else:
+        (group / "cpu.max").write_text(f"{quota_us} {period_us}", encoding="ascii")
 
 
 @contextmanager
@@ -89,8 +100,6 @@ def _hands_on(group: Path) -> bool:
 
 def _make(folder: Path, groups: list[Path], share: float) -> None:
     """Raises ConfigError."""
-    quota_us = max(LEAST_US, round(share * PERIOD_US))
-    period_us = round(quota_us / share)
     try:
         folder.mkdir()
         if (folder / "cgroup.subtree_control").exists():
@@ -99,11 +108,7 @@ def _make(folder: Path, groups: list[Path], share: float) -> None:
             group.mkdir()
             if (group / "cgroup.type").exists():  # else it would take no single thread
                 (group / "cgroup.type").write_text("threaded", encoding="ascii")
-            if (group / "cpu.cfs_quota_us").exists():
-                (group / "cpu.cfs_period_us").write_text(str(period_us), encoding="ascii")
-                (group / "cpu.cfs_quota_us").write_text(str(quota_us), encoding="ascii")
-            else:
-                (group / "cpu.max").write_text(f"{quota_us} {period_us}", encoding="ascii")
+            set_share(group, share)
     except OSError as error:
         raise ConfigError(
             f"cores: shares of a core need control groups, and {error.filename or folder} cannot "

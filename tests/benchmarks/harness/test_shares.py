@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.shares import hold_process, hold_thread, share_of, shares
+from benchmarks.harness.shares import hold_process, hold_thread, set_share, share_of, shares
 from dni_async.errors import ConfigError
 
 NOBODY = "dni-cores-4194305"  # more than the highest number of a process
@@ -54,6 +54,12 @@ def test_all_shares_leave_some_of_the_cores_to_others() -> None:
     assert share_of(2, 4) == 0.4
     assert share_of(2, 16) == 0.1
     assert share_of(64, 4) == 1.0
+
+
+def test_a_group_is_given_another_share(place: Path) -> None:
+    with shares(1, 0.4) as (group,):
+        set_share(group, 0.1)
+        assert limit(group) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.4, 0.05])
