@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from dni_async.launcher.decisions.known.choosing import Choice, Layers, LayerWork
-from dni_async.launcher.decisions.known.pace import Paces
+from dni_async.launcher.decisions.known.pace import Pace, Paces
 
 __all__ = ["REST_S", "AskedMove", "Balance", "Move", "Moves"]
 
+LOADED = 0.7  # of the time: who is busy for so long shows how fast it is
+RECALLED_S = 20.0  # who waits is taken for no faster than it was, so long
 REST_S = 5.0  # behind a move; twice as long behind each that brought too little
 
 
@@ -59,6 +61,24 @@ class Balance:
     rest_s: float = REST_S
     rests_until: float = 0.0
     foretold: Choice | None = None
+    loaded: dict[int, tuple[float, float]] = field(default_factory=dict)
+
+    def seconds(self, paces: Sequence[Pace], layers: Layers, now: float) -> list[float]:
+        """What each stage takes for a batch, where it is busy all the time.
+
+        Who waits for most of the time may seem faster than it is: what a share of a core leaves
+        over serves the next batch. loaded: by stage, seconds for a unit of cost when it was last
+        busy most of the time, and when that was.
+        """
+        found = []
+        for stage, (pace, (first, end)) in enumerate(zip(paces, layers, strict=True)):
+            cost = sum(self.work.costs[first:end])
+            if pace.share >= LOADED:
+                self.loaded[stage] = pace.batch_s / cost, now
+            before, at = self.loaded.get(stage, (0.0, now))
+            is_recalled = pace.share < LOADED and now - at < RECALLED_S
+            found.append(max(pace.batch_s, before * cost) if is_recalled else pace.batch_s)
+        return found
 
 
 class Moves:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dni_async.wire.messages import Progress
 
-__all__ = ["Paces"]
+__all__ = ["Pace", "Paces"]
 
 SPAN_S = 1.0  # over which a pace is taken, or longer:
 LEAST_UPDATES = 4  # as many as it takes to make so many
@@ -20,6 +20,14 @@ class _Look:
     at: float
     busy_s: float
     updates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """batch_s: seconds for a batch. share: of the time in which it was busy."""
+
+    batch_s: float
+    share: float
 
 
 class Paces:
@@ -44,16 +52,18 @@ class Paces:
         for looks in self._looks:
             looks.clear()
 
-    def seconds(self) -> list[float] | None:
-        """What each takes for a batch; None while that is not known of all, over the whole span."""
+    def seconds(self) -> list[Pace] | None:
+        """The pace of each; None while that is not known of all, over the whole span."""
         found = []
         for looks in self._looks:
             if not looks or not self._is_enough(looks[0], looks[-1]):
                 return None
-            seconds = looks[-1].busy_s - looks[0].busy_s
+            first, last = looks[0], looks[-1]
+            seconds = last.busy_s - first.busy_s
             if seconds <= 0:
                 return None
-            found.append(seconds / (looks[-1].updates - looks[0].updates))
+            share = seconds / (last.at - first.at)
+            found.append(Pace(seconds / (last.updates - first.updates), share))
         return found
 
     def _is_enough(self, first: _Look, last: _Look) -> bool:

@@ -36,9 +36,10 @@ def look(state: RunState) -> list[RunAction]:
         balance.paces.begin()
         balance.num_found = 0
         return []
-    stage_s = balance.paces.seconds()
-    if stage_s is None:
+    paces = balance.paces.seconds()
+    if paces is None:
         return []
+    stage_s = balance.seconds(paces, moves.layers, state.now)
     told = _tell_brought(state, stage_s)
     possible_s = least_s(balance.work, moves.layers, stage_s)
     if state.now < balance.rests_until or possible_s * LEAST_GAIN > max(stage_s):

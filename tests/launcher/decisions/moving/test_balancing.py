@@ -103,8 +103,20 @@ def test_a_stage_that_becomes_four_times_slower_gives_layers_away_and_has_them_b
     assert (moved.before_s, moved.foretold_s) == pytest.approx((0.016, 0.005))
     assert found.seconds == pytest.approx(0.005)
     line.layer_s[1] = 0.001
-    line.go_on(20)
+    line.go_on(15)
+    assert line.counts == [5, 1, 5, 5]  # it waits, so nobody knows yet how fast it is
+    line.go_on(10)
     assert line.counts == [4, 4, 4, 4]
+
+
+def test_who_waits_is_taken_for_no_faster_than_it_was_when_it_worked_all_the_time() -> None:
+    """Held to a share of a core, it uses up what was left over while it waited."""
+    line = Line()
+    line.go_on(5)
+    line.layer_s = [0.0008, 0.004, 0.0003, 0.0004]
+    asked, *_ = line.go_on(6)
+    assert "hold 5+1+5+5 layers instead of 4+4+4+4" in asked
+    assert line.counts == [5, 1, 5, 5]
 
 
 def test_what_lasts_for_a_moment_moves_nothing() -> None:
