@@ -181,6 +181,7 @@ def _config(folder: Path, data_dir: Path | None, width: int, batch_size: int) ->
         batch_size=batch_size,
         stages=WORKERS,
         partition="even",
+        lr_schedule="cosine",
         epochs=1,
         threads_per_worker=1,
         devices=("cpu",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from dni_async.launcher.decisions.actions import SendWelcome
@@ -37,7 +38,7 @@ def make_welcome(
         output_shape=(1, *plan.output_shape),
         num_updates=plan.num_updates,
         num_test_batches=plan.num_test_batches,
-        config=plan.config.to_dict(),
+        config=replace(plan.config, moves=()).to_dict(),  # there may be many: no stage's affair
         profile_folder=_if_made(folder.profile),
         events_folder=_if_made(folder.events),
         checkpoint_folder=str(folder.checkpoints.resolve()),

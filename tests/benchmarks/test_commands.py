@@ -131,6 +131,18 @@ def test_cores(start: Callable[..., Command], groups: Path) -> None:
 
 
 @slow
+def test_balance(start: Callable[..., Command], groups: Path) -> None:
+    command = start("balance")
+    assert_clean_end(command)
+    result = command.result()
+    (done,) = result["rounds"]
+    assert set(done) == {"undisturbed", "rebalance off", "rebalance on"}
+    assert [len(run["epochs"]) for run in done.values()] == [3, 2, 3]
+    assert all(run["skipped"] == 0 for run in done.values())
+    assert (result["hashes"]["moves"], result["hashes"]["different"]) == (1, [])
+
+
+@slow
 def test_cores_with_rivals(start: Callable[..., Command], groups: Path) -> None:
     command = start("cores")
     assert_clean_end(command)

@@ -32,9 +32,11 @@ MAX_SPARES: Final = 256
 MAX_AHEAD: Final = 4096  # tested epochs that one stage tells of before others do
 BURST: Final = 256  # of what comes twice a second: two minutes in which the launcher stood still
 PER_S: Final = 8.0
+OUT_OF_TURN: Final = 2  # words of its counters, before layers change and behind that
 MAX_ASKED: Final = 3  # for the shard that it starts from, which may come damaged
 MAX_SENDINGS: Final = 8  # of one file: what came with something missing is sent again
 LATE: Final[tuple[Verdict, str]] = ("passed over", "")
+NOT_ASKED: Final[tuple[Verdict, str]] = ("refused", "it was not asked for")
 HEARD: Final[tuple[Verdict, str]] = ("heard", "")
 
 
@@ -63,6 +65,7 @@ class _Account:
     saved: int = -1
     asked: int = 0
     inbox: int = -1
+    regrouped: int = 0
     files: dict[str, _File] = field(default_factory=dict)
 
 
@@ -85,8 +88,10 @@ class Dues:
                 return self._often(self._spares.setdefault(peer, _rate()))
             case EpochTrained() | EpochLoss() | BoundaryEpoch() | Evaluated():
                 return self._ahead(message.epoch)
-            case Paused() | Regrouped():
-                return self._moving(message)
+            case Paused():
+                return self._paused(message)
+            case Regrouped():
+                return self._regrouped(sender, message)
         return HEARD if sender.stage is None else self._of_stage(sender, message)
 
     def _of_stage(self, sender: Sender, message: WorkerMessage) -> tuple[Verdict, str]:
@@ -165,16 +170,29 @@ class Dues:
         account.saved = message.batch_id
         return HEARD
 
-    def _moving(self, message: Paused | Regrouped) -> tuple[Verdict, str]:
-        """Of a move that is over nothing is heard any more."""
+    def _paused(self, message: Paused) -> tuple[Verdict, str]:
         moves = self._state.moves
         if message.number > moves.count:
-            return "refused", "it was not asked for"
-        move = moves.under_way
-        is_due = move is not None and message.number == move.number
-        if isinstance(message, Paused):
-            return HEARD if is_due or message.number == moves.held else LATE
-        return HEARD if is_due and move is not None and move.is_decided else LATE
+            return NOT_ASKED
+        return HEARD if self._is_due(message) or message.number == moves.held else LATE
+
+    def _regrouped(self, sender: Sender, message: Regrouped) -> tuple[Verdict, str]:
+        """Around each a stage tells of its counters out of turn."""
+        moves = self._state.moves
+        if message.number > moves.count:
+            return NOT_ASKED
+        move, account = moves.under_way, self._account(sender)
+        if move is None or not self._is_due(message) or not move.is_decided:
+            return LATE
+        if message.number > account.regrouped:
+            account.regrouped = message.number
+            account.progress.spend(-OUT_OF_TURN)
+        return HEARD
+
+    def _is_due(self, message: Paused | Regrouped) -> bool:
+        """Of a move that is over nothing is heard any more."""
+        move = self._state.moves.under_way
+        return move is not None and message.number == move.number
 
     def _wanted(self, sender: Sender, account: _Account) -> tuple[Verdict, str]:
         if not self._state.terms.is_remote(sender.stage or 0):

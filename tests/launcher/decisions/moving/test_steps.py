@@ -9,6 +9,7 @@ import pytest
 from dni_async.launcher.decisions.actions import (
     EnterMove,
     EnterMoved,
+    EnterProgress,
     Note,
     RunAction,
     Send,
@@ -17,7 +18,7 @@ from dni_async.launcher.decisions.actions import (
 from dni_async.launcher.decisions.events import CheckpointDecided
 from dni_async.launcher.decisions.moving.steps import SAVED_S
 from dni_async.wire.messages import GoOn, Hold, Paused, Regroup, Regrouped, Start
-from tests.launcher.decisions.runs import RUN, Run, inbox, training
+from tests.launcher.decisions.runs import RUN, Run, inbox, told, training
 
 LAYERS = [(0, 2), (2, 4), (4, 6)]
 NEW = ((0, 1), (1, 4), (4, 6))
@@ -173,3 +174,17 @@ def test_words_of_a_move_that_is_over_or_was_not_asked_for_change_nothing() -> N
     (note,) = run.hear("stage-0", Paused(RUN, 9, 1, 7))
     assert isinstance(note, Note)
     assert "was not asked for" in note.text
+
+
+def test_what_stages_tell_around_each_of_many_moves_is_not_too_often() -> None:
+    moves = [(number, NEW if number % 2 else LAYERS) for number in range(1, 201)]
+    run = moved(*moves)
+    for number, _ in moves:
+        paused(run, number, batch_id=number)
+        decided(run, number)
+        for stage in (0, 1):
+            said = told(stage, updates=number)
+            actions = [*run.hear(f"stage-{stage}", said), *run.hear(f"stage-{stage}", said)]
+            assert [action for action in actions if isinstance(action, EnterProgress)]
+            assert not [action for action in actions if isinstance(action, Note)]
+            run.hear(f"stage-{stage}", Regrouped(RUN, stage, number))
