@@ -83,6 +83,7 @@ LAUNCHER = {
 IN_MEMORY = "dni_async.workers.in_memory"
 BENCHMARKS = {
     "__init__": "",
+    "balance": "harness rivals workloads",
     "chaos": "harness rivals",
     "cores": "harness rivals workloads",
     "cluster": "harness rivals",
