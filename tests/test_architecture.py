@@ -83,7 +83,6 @@ LAUNCHER = {
 IN_MEMORY = "dni_async.workers.in_memory"
 BENCHMARKS = {
     "__init__": "",
-    "balance": "harness rivals workloads",
     "chaos": "harness rivals",
     "cores": "harness rivals workloads",
     "cluster": "harness rivals",

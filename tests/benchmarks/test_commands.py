@@ -132,7 +132,7 @@ def test_cores(start: Callable[..., Command], groups: Path) -> None:
 
 @slow
 def test_balance(start: Callable[..., Command], groups: Path) -> None:
-    command = start("balance")
+    command = start("workloads.balance")
     assert_clean_end(command)
     result = command.result()
     (done,) = result["rounds"]

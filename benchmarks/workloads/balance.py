@@ -1,4 +1,4 @@
-"""Layers that move: ``python -m benchmarks.balance``.
+"""Layers that move: ``python -m benchmarks.workloads.balance``.
 
 Sixteen equal layers in four workers, each held to a share of a core by a control group. In the
 middle of a run one worker is given a quarter of its share. Seconds per epoch before and after that,
@@ -106,7 +106,7 @@ def told_of(trained: Trained, watch: Slowing, settled_s: float) -> dict[str, Any
     }
 
 
-@click.command("balance")
+@click.command("workloads.balance")
 @benchmark_options
 @click.option("--share", type=click.FloatRange(0, 1, min_open=True), help="Of a core, for each.")
 @click.option("--width", type=click.IntRange(min=1), default=512, show_default=True)
