@@ -27,6 +27,7 @@ from dni_async.stage.stage import Stage
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.conv import ConvSynthesizer
 from dni_async.synthesizers.copies import CopySynthesizer
+from dni_async.synthesizers.copy_descent import Paced
 from dni_async.synthesizers.critic import CriticSynthesizer
 from dni_async.synthesizers.input_synthesizer import InputSynthesizer
 from dni_async.synthesizers.interface import Synthesizer
@@ -268,6 +269,26 @@ def test_a_copy_of_the_head_begins_with_the_true_gradient_and_learns_as_the_head
     hidden = X @ below.t()
     gradient = class_error(hidden @ after.t()) @ after / len(X)
     torch.testing.assert_close(weights(line)[0], below - RATE * gradient.t() @ X)
+
+
+def test_a_copy_that_learns_at_the_heads_rate_stays_equal_to_it() -> None:
+    """g = (softmax(W h) - y) W with W the head's of now, at every batch, with a schedule too."""
+    copied = linear(W1)
+    made = CopySynthesizer(
+        copied,
+        LOSS,
+        lambda weights: Paced(Sgd(weights, lr=2 * RATE), weights, rate_factor=lambda _: 0.5),
+    )
+    boundary = Boundary(lambda _: critic(), LOSS, make_whole=lambda _: made)
+    line = HandLine((linear(W0), linear(W1)), AnchorRule(0), boundary, (X, Y))
+    for _ in range(3):
+        below, head = (weight.clone() for weight in weights(line))
+        hidden = X @ below.t()
+        error = class_error(hidden @ head.t()) / len(X)
+        line.train()
+        torch.testing.assert_close(weights(line)[0], below - RATE * (error @ head).t() @ X)
+        torch.testing.assert_close(weights(line)[1], head - RATE * error.t() @ hidden)
+        torch.testing.assert_close(made.parameters[0].detach(), weights(line)[1])
 
 
 def test_a_local_loss_never_corrects_its_critic() -> None:

@@ -84,9 +84,18 @@ class Above:
         self._ran: dict[tuple[int, Shape], _Ran | None] = {}
 
     @property
+    def num_layers(self) -> int:
+        """How many there are."""
+        return len(self._layers)
+
+    @property
     def num_outputs(self) -> int:
         """Of a sample, which each place is one of where each has outputs of its own."""
         return math.prod(self._output_shape[self.num_places :])
+
+    def is_all(self, way: Way) -> bool:
+        """Whether a way leaves nothing out of what lies above."""
+        return not way.regions and len(way.children) == sum(map(len, self._layers))
 
     def readout(self, shape: Shape) -> Way | None:
         """The readout that takes activations [B, *shape] as they are, if one does."""
@@ -117,9 +126,16 @@ class Above:
         return self._way(shape, num_layers)
 
     def _on_regions(self, shape: Shape, num_layers: int, regions: int) -> Way | None:
+        """Where none leads on from so few places, one without what would bring them to fewer.
+
+        A readout of a fixed number of places lets nothing else through.
+        """
+        outputs = self._outputs(shape)
         with _evaluating(self._layers):
             smaller = (shape[0], regions, regions)
-            found = self._begun(smaller, num_layers, self._outputs(shape))
+            found = self._begun(smaller, num_layers, outputs)
+            if found is None and not num_layers:
+                found = self._cheapest(0, smaller, outputs, keeps_places=True)
         return None if found is None else replace(found, regions=regions)
 
     def _way(self, shape: Shape, num_layers: int) -> Way | None:
@@ -148,19 +164,28 @@ class Above:
             return rest
         return Way((*begun, *rest.children), ran.products + rest.products, False)
 
-    def _cheapest(self, first: int, shape: Shape, outputs: Shape) -> Way | None:
-        """From layer first on; each step is a layer that gives another shape, or the readout."""
+    def _cheapest(
+        self, first: int, shape: Shape, outputs: Shape, *, keeps_places: bool = False
+    ) -> Way | None:
+        """From layer first on; each step is a layer that gives another shape, or the readout.
+
+        keeps_places: without children of layers that only bring an image to fewer places.
+        """
         readout = self._readout(first, shape, outputs)
         if readout is not None:
             return readout
         ways = []
         for index in range(first, len(self._layers) - 1):
-            ran = self._layer(index, shape)
+            if keeps_places:
+                layer = _keeping(self._layers[index], shape)
+                ran = _run(layer, shape)
+            else:
+                layer, ran = self._layers[index], self._layer(index, shape)
             if ran is None or ran.shape == shape:
                 continue
-            rest = self._cheapest(index + 1, ran.shape, outputs)
+            rest = self._cheapest(index + 1, ran.shape, outputs, keeps_places=keeps_places)
             if rest is not None:
-                children = (*self._layers[index], *rest.children)
+                children = (*layer, *rest.children)
                 ways.append(Way(children, ran.products + rest.products, False))
         return min(ways, key=lambda way: way.products, default=None)
 
@@ -204,6 +229,32 @@ def _run(children: Sequence[nn.Module], shape: Shape) -> _Ran | None:
     if not outputs or outputs[0] != _NUM_ROWS:
         return None
     return _Ran(outputs[1:], math.ceil(counted.flops / (2 * _NUM_ROWS)))
+
+
+def _keeping(children: Sequence[nn.Module], shape: Shape) -> tuple[nn.Module, ...]:
+    """Children without those that multiply nothing and bring an image [C, H, W] to fewer places.
+
+    A sequence among them counts as what it is made of.
+    """
+    kept: list[nn.Module] = []
+    for child in _flattened(children):
+        ran = _run([child], shape)
+        if ran is None:  # the rest cannot be looked at
+            return tuple(children)
+        places = len(ran.shape) == len(shape) == 3
+        if places and not ran.products and math.prod(ran.shape[1:]) < math.prod(shape[1:]):
+            continue
+        kept.append(child)
+        shape = ran.shape
+    return tuple(kept)
+
+
+def _flattened(children: Sequence[nn.Module]) -> Iterator[nn.Module]:
+    for child in children:
+        if type(child) is nn.Sequential:
+            yield from _flattened(tuple(child))
+        else:
+            yield child
 
 
 @contextmanager

@@ -35,21 +35,23 @@ def copier(
     network: nn.Sequential,
     first_layer: int,
     output_shape: Shape,
-) -> Callable[[Shape], nn.Sequential | None]:
+) -> Callable[[Shape], tuple[nn.Sequential, bool] | None]:
     """Makes the copy for the boundary below first_layer; it holds the layers above.
 
-    output_shape: of what the network makes of a sample. It gives None where nothing is to be
-    copied, or cannot be.
+    output_shape: of what the network makes of a sample. With the copy it says whether that is of
+    all that lies above; it gives None where nothing is to be copied, or cannot be.
     """
     num_places = len(output_shape) - len(loss.output_shape)
     above = Above(network, first_layer, output_shape, num_places=num_places)
     return functools.partial(_copied, config, loss, above)
 
 
-def _copied(config: RunConfig, loss: Loss, above: Above, shape: Shape) -> nn.Sequential | None:
+def _copied(
+    config: RunConfig, loss: Loss, above: Above, shape: Shape
+) -> tuple[nn.Sequential, bool] | None:
     way = chosen_way(config, loss, above, shape)
     try:
-        return None if way is None else way.copied()
+        return None if way is None else (way.copied(), above.is_all(way))
     except ConfigError:
         return None
 
@@ -64,15 +66,21 @@ def chosen_way(config: RunConfig, loss: Loss, above: Above, shape: Shape) -> Way
         num_layers = config.synthesizer_layers or 0
         return above.way(shape, num_layers=num_layers, regions=config.synthesizer_pool)
     is_asked = config.synthesizer != "critic" or config.synthesizer_layers is not None
-    is_vector, has_rows = len(shape) < 2, len(loss.output_shape) == 1
-    if is_asked or is_vector or not has_rows or loss.readout_size > MAX_OUTPUTS:
+    has_rows = len(loss.output_shape) == 1
+    if is_asked or not has_rows or loss.readout_size > MAX_OUTPUTS:
         return None
-    return _cheap_way(above, shape, config.synthesizer_pool)
-
-
-def _cheap_way(above: Above, shape: Shape, regions: int) -> Way | None:
-    """Of images on regions, or half as many in each direction, and so on, where that is cheap."""
     most = above.num_outputs * math.prod(shape)  # as of a critic that reads every value
+    if above.num_layers == 1:  # the head is a readout, and a copy that learns as it does its equal
+        way = above.readout(shape)
+        if way is not None and way.products <= most:
+            return way
+    if len(shape) < 2:
+        return None
+    return _cheap_way(above, shape, config.synthesizer_pool, most)
+
+
+def _cheap_way(above: Above, shape: Shape, regions: int, most: int) -> Way | None:
+    """Of images on regions, or half as many in each direction, and so on, where that is cheap."""
     if len(shape) != 3 or above.num_places:
         way = above.readout(shape)
         least = 0 if above.num_places else 1  # a readout that reads every value is what a critic is

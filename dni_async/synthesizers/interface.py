@@ -18,9 +18,9 @@ from dni_async.stage.losses.interface import Encoding, Loss
 __all__ = ["CopyAbove", "MakeOptimizer", "Order", "Synthesizer"]
 
 MakeOptimizer = Callable[[list[torch.Tensor]], Optimizer]
-CopyAbove = Callable[[tuple[int, ...]], nn.Sequential | None]
+CopyAbove = Callable[[tuple[int, ...]], tuple[nn.Sequential, bool] | None]
 """A copy of what leads from activations [B, *shape] to the network's outputs, if there is to be one
-at this boundary.
+at this boundary, and whether it is of all that lies above.
 """
 
 

@@ -18,30 +18,44 @@ from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.readout import readout_of
 from dni_async.synthesizers.boundary import Boundary
 from dni_async.synthesizers.copies import CopySynthesizer
+from dni_async.synthesizers.copy_descent import copy_optimizer
 from dni_async.synthesizers.interface import CopyAbove, MakeOptimizer, Order, Synthesizer
 
 __all__ = ["make_boundary", "make_synthesizer"]
 
 
 def make_boundary(
-    config: RunConfig, loss: Loss, device: torch.device, copy_above: CopyAbove | None = None
+    config: RunConfig,
+    loss: Loss,
+    device: torch.device,
+    copy_above: CopyAbove | None = None,
+    *,
+    num_batches: int = 1,
 ) -> Boundary:
     """The run's boundary; its synthesizer is made at the first activation.
 
     copy_above: is held until then, and what it holds; None: nothing that lies above is copied.
+    num_batches: of the whole run's training, for the schedule of a copy's rate.
     """
     _find_maker(config)  # imported now, and not while the first batch is timed
     traits = _traits(config)
     optimizers: list[Optimizer] = []
 
     def make_whole(shape: tuple[int, ...]) -> Synthesizer | None:
-        network = None if copy_above is None else copy_above(shape)
-        if network is None:
+        copied = None if copy_above is None else copy_above(shape)
+        if copied is None:
             return None
+        network, is_whole = copied
+
+        def optimize(parameters: list[torch.Tensor]) -> Optimizer:
+            made = copy_optimizer(config, network, parameters, num_batches, is_whole=is_whole)
+            optimizers.append(made)
+            return made
+
         return CopySynthesizer(
             network,
             loss,
-            _optimize(dataclasses.replace(config, synthesizer="copy"), loss, optimizers),
+            optimize,
             autocast=AUTOCAST_DTYPES[config.dtype],
             device=device,
         )

@@ -131,6 +131,28 @@ def test_layers_may_run_on_the_means_of_regions(
         assert (whole.products - 160) == (way.products - 160) * (shape[1] // found) ** 2
 
 
+def test_on_regions_a_way_leaves_out_what_would_bring_it_to_fewer_places() -> None:
+    """The readout takes 4 x 4 places and no others."""
+    pool = nn.MaxPool2d(2)
+    first, second = nn.Conv2d(4, 8, 3, padding=1), nn.Conv2d(8, 6, 3, padding=1)
+    readout = nn.Sequential(nn.Flatten(), nn.Linear(96, 10))
+    network = nn.Sequential(
+        conv(3, 4), nn.Sequential(first, nn.ReLU(), pool), nn.Sequential(second, pool), readout
+    )
+    above_it = Above(network, 1, (10,))
+    way = above_it.way((4, 16, 16), regions=4)
+    assert way is not None
+    assert [type(child) for child in way.children] == [nn.Conv2d, nn.ReLU, nn.Conv2d, nn.Sequential]
+    assert (way.regions, way.products) == (4, 16 * 9 * (4 * 8 + 8 * 6) + 960)
+    hidden = torch.randn(2, 4, 16, 16)
+    places = nn.functional.adaptive_avg_pool2d(hidden, 4)
+    expected = readout(second(torch.relu(first(places))))
+    torch.testing.assert_close(way.copied()(hidden), expected)
+    whole = above_it.way((4, 16, 16))
+    assert whole is not None
+    assert whole.children[1] is network[2]
+
+
 def test_outputs_of_all_places_are_not_read_out_of_regions() -> None:
     network = nn.Sequential(conv(3, 4), conv(4, 4), nn.Conv2d(4, 2, 1))
     way = Above(network, 1, (2, 8, 8)).way((4, 8, 8), num_layers=1, regions=4)

@@ -27,7 +27,9 @@ def chosen(network: nn.Sequential, first: int, shape: tuple[int, ...], loss: Los
     """How many modules with weights a copy has; 0: there is none."""
     places = (7,) if loss in (OF_POSITIONS, WORDS) else ()
     made = copier(RunConfig(**s), loss, network, first, (*places, *loss.output_shape))(shape)
-    return 0 if made is None else len([m for m in made.modules() if [*m.parameters(recurse=False)]])
+    if made is None:
+        return 0
+    return len([m for m in made[0].modules() if [*m.parameters(recurse=False)]])
 
 
 WIDE = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4, 99), nn.Linear(99, 10))
@@ -37,7 +39,18 @@ POOLED = nn.Sequential(
     nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.MaxPool2d(4)),
     nn.Sequential(nn.Flatten(), nn.Linear(8, 10)),
 )
-FLAT = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 10))
+FLAT = nn.Sequential(
+    nn.Conv2d(3, 4, 3),
+    nn.Conv2d(4, 4, 3, padding=1),
+    nn.Sequential(nn.Flatten(), nn.Linear(144, 10)),
+)
+PLACED = nn.Sequential(
+    nn.Conv2d(3, 4, 3),
+    nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.MaxPool2d(2)),
+    nn.Sequential(nn.Conv2d(8, 6, 3, padding=1), nn.MaxPool2d(2)),
+    nn.Sequential(nn.Flatten(), nn.Linear(96, 10)),
+)
+DENSE = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 10))
 SEGMENTING = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 1))
 SPEAKING = nn.Sequential(nn.Embedding(5000, 8), nn.Linear(8, 5000))
 
@@ -53,11 +66,17 @@ SPEAKING = nn.Sequential(nn.Embedding(5000, 8), nn.Linear(8, 5000))
         (POOLED, 2, (8, 4, 4), LABELS, {}, 2),  # on so few places a copy of a layer may be had
         (POOLED, 2, (8, 4, 4), LABELS, {"synthesizer_pool": 2}, 1),
         (POOLED, 3, (8, 1, 1), LABELS, {}, 1),  # a map of one place is one of the readout's
-        (IMAGES, 6, (16,), LABELS, {}, 0),  # a row of numbers: the critic is as much
+        (IMAGES, 6, (16,), LABELS, {}, 1),  # all of the head, for what a critic costs
+        (DENSE, 2, (5,), LABELS, {}, 0),  # a row of numbers further below: the critic is as much
         (POSITIONS, 1, (7, 8), OF_POSITIONS, {}, 2),  # norm and logits
         (PIECES, 1, (7, 8), OF_PIECES, {}, 2),
+        (FLAT, 2, (4, 6, 6), LABELS, {}, 1),  # as much as a critic of all places, and the head
         (FLAT, 1, (4, 6, 6), LABELS, {}, 0),  # the readout is a critic of all places
         (FLAT, 1, (4, 12, 12), LABELS, {"synthesizer_pool": 6}, 0),  # or of all regions
+        (PLACED, 1, (4, 16, 16), LABELS, {}, 3),  # without what brings it to fewer places
+        (PLACED, 2, (8, 8, 8), LABELS, {}, 2),
+        (PLACED, 2, (8, 8, 8), LABELS, {"synthesizer_pool": 2}, 0),  # the readout takes 4 x 4
+        (PLACED, 1, (4, 16, 16), LABELS, COPY | {"synthesizer_layers": 1}, 3),  # all of it
         (WIDE, 1, (4, 1, 1), LABELS, {}, 0),  # all that is left, but dearer than a critic
         (SPEAKING, 1, (7, 8), WORDS, {}, 0),  # too many outputs
         (SEGMENTING, 1, (4, 6, 6), MAPS, {}, 0),  # the critic of maps is one for all places
@@ -81,12 +100,24 @@ def test_the_choice(
     assert chosen(network, first, shape, loss, **settings) == num_modules
 
 
-def test_the_networks_of_ours_keep_the_critic() -> None:
-    network = build_network(RunConfig(layers=3, norm="batch"), (64,), 10)
-    assert not any(chosen(network, first, (256,), LABELS) for first in (1, 2))
+def test_a_copy_of_the_head_is_of_all_that_lies_above_and_one_on_regions_is_not() -> None:
+    def is_whole(first: int, shape: tuple[int, ...], **settings: Any) -> bool:
+        made = copier(RunConfig(**settings), LABELS, PLACED, first, (10,))(shape)
+        assert made is not None
+        return made[1]
+
+    assert is_whole(3, (6, 4, 4))
+    assert not is_whole(2, (8, 8, 8))
+    assert is_whole(2, (8, 8, 8), **COPY, synthesizer_pool=0)
+
+
+def test_the_networks_of_ours_keep_the_critic_but_below_the_head() -> None:
+    network = build_network(RunConfig(layers=3, width=256, norm="batch"), (64,), 10)
+    assert [chosen(network, first, (256,), LABELS) for first in (1, 2)] == [0, 1]
     images = build_network(RunConfig(model="cnn", layers=3, width=16), (28, 28), 10)
     shapes = [(16, 14, 14), (16, 7, 7)]
-    assert not any(chosen(images, first, shape, LABELS) for first, shape in enumerate(shapes, 1))
+    found = [chosen(images, first, shape, LABELS) for first, shape in enumerate(shapes, 1)]
+    assert found == [0, 1]
 
 
 def test_what_cannot_be_copied_is_not() -> None:

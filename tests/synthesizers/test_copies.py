@@ -157,8 +157,8 @@ def test_it_computes_in_the_runs_format() -> None:
     assert found.isfinite().all()
 
 
-def copy_above(shape: tuple[int, ...]) -> nn.Sequential:
-    return nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(shape).numel(), 3))
+def copy_above(shape: tuple[int, ...]) -> tuple[nn.Sequential, bool]:
+    return nn.Sequential(nn.Flatten(), nn.Linear(torch.Size(shape).numel(), 3)), True
 
 
 def test_several_values_are_read_out_one_by_one() -> None:

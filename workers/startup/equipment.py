@@ -162,7 +162,8 @@ def _numbers(
     if not has_boundary:
         return stage, None
     copy_above = copier(config, loss, network, welcome.end_layer, welcome.output_shape[1:])
-    return stage, make_boundary(config, loss, device, copy_above)
+    num_batches = welcome.num_updates
+    return stage, make_boundary(config, loss, device, copy_above, num_batches=num_batches)
 
 
 def _target_form(welcome: Welcome, config: RunConfig) -> TargetForm:
