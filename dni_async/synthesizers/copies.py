@@ -20,7 +20,7 @@ from dni_async.stage.autograd import pull_back
 from dni_async.stage.losses.interface import Loss
 from dni_async.synthesizers.interface import MakeOptimizer
 
-__all__ = ["CopySynthesizer"]
+__all__ = ["CopySynthesizer", "LinearCopy", "lone_linear"]
 
 
 class CopySynthesizer:
@@ -82,3 +82,67 @@ class CopySynthesizer:
         if self._autocast is None:
             return nullcontext()
         return torch.autocast(device.type, self._autocast)
+
+
+class LinearCopy:
+    """The same where f is one linear layer, o = h W' + b, by a critic's products.
+
+    For [B, ...], or [B, T, D] where each position has a label. It takes a third of the time, with
+    no graph, and outputs [K, N] whose rows are long.
+    """
+
+    def __init__(
+        self,
+        linear: nn.Linear,
+        loss: Loss,
+        optimize: MakeOptimizer,
+        *,
+        device: torch.device | None = None,
+    ) -> None:
+        linear.to(device)
+        self.weight, self.bias = linear.weight, linear.bias
+        self._loss = loss
+        self._optimizer = optimize([self.weight, self.bias])
+
+    @property
+    def parameters(self) -> list[torch.Tensor]:
+        """W [K, D] and b [K]."""
+        return [self.weight, self.bias]
+
+    @torch.no_grad()
+    def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The synthetic gradient of hidden [B, ...], per-sample units; then f takes one update."""
+        flat, error = self._error(hidden, targets)
+        gradient = error.t() @ self.weight
+        self.weight.grad = (error @ flat).div_(len(flat))
+        self.bias.grad = error.mean(1)
+        self._optimizer.update()
+        return gradient.view(hidden.shape)
+
+    @torch.no_grad()
+    def learn(
+        self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor
+    ) -> torch.Tensor:
+        """The synthetic gradient, to be compared with returned [B, ...]; nothing is learnt."""
+        return (self._error(hidden, targets)[1].t() @ self.weight).view(hidden.shape)
+
+    def _error(
+        self, hidden: torch.Tensor, targets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Samples [N, D], and e of them, transposed [K, N]."""
+        last = self._loss.sample_dims(targets) - 1
+        flat = hidden.flatten(0, last).flatten(1)
+        outputs = torch.addmm(self.bias.unsqueeze(1), self.weight, flat.t())
+        return flat, self._loss.sample_gradients(outputs, targets.flatten(0, last), dim=0)
+
+
+def lone_linear(network: nn.Module) -> nn.Linear | None:
+    """The one linear layer, with a bias and trainable, that a network is; None if it is not."""
+    leaves = [each for each in network.modules() if not isinstance(each, nn.Sequential)]
+    if leaves and type(leaves[0]) is nn.Flatten and leaves[0].start_dim == 1:
+        del leaves[0]
+    if len(leaves) != 1 or type(leaves[0]) is not nn.Linear:
+        return None
+    weights = dict(leaves[0].named_parameters())
+    is_plain = len(weights) == 2 and all(each.requires_grad for each in weights.values())
+    return leaves[0] if is_plain else None

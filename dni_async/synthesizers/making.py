@@ -17,7 +17,7 @@ from dni_async.stage.dtypes import AUTOCAST_DTYPES
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.readout import readout_of
 from dni_async.synthesizers.boundary import Boundary
-from dni_async.synthesizers.copies import CopySynthesizer
+from dni_async.synthesizers.copies import CopySynthesizer, LinearCopy, lone_linear
 from dni_async.synthesizers.copy_descent import copy_optimizer
 from dni_async.synthesizers.interface import CopyAbove, MakeOptimizer, Order, Synthesizer
 
@@ -52,6 +52,9 @@ def make_boundary(
             optimizers.append(made)
             return made
 
+        linear = lone_linear(network) if len(loss.output_shape) == 1 else None
+        if linear is not None and is_whole and loss.of_readout is loss:
+            return LinearCopy(linear, loss, optimize, device=device)
         return CopySynthesizer(
             network,
             loss,

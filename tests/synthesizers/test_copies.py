@@ -17,7 +17,7 @@ from dni_async.stage.losses.catalog import run_loss
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.values import Gradient, Values, gathered
 from dni_async.synthesizers.boundary import WHOLE, Boundary
-from dni_async.synthesizers.copies import CopySynthesizer
+from dni_async.synthesizers.copies import CopySynthesizer, LinearCopy, lone_linear
 from dni_async.synthesizers.critic import CriticSynthesizer
 from dni_async.synthesizers.making import make_boundary
 from tests.stage.test_stage import random
@@ -155,6 +155,58 @@ def test_it_computes_in_the_runs_format() -> None:
     assert isinstance(found, torch.Tensor)
     assert found.dtype == torch.bfloat16
     assert found.isfinite().all()
+
+
+FEWER = run_loss(RunConfig(), TargetForm(3, (5,), "int64", 1), (5, 3))  # label 1 does not count
+
+
+@pytest.mark.parametrize(
+    ("loss", "shape"),
+    [
+        (LABELS, (4, 6)),
+        (LABELS, (4, 3, 2)),
+        (POSITIONS, (4, 5, 6)),
+        (FEWER, (4, 5, 6)),
+        (NUMBERS, (4, 6)),
+    ],
+    ids=["rows", "images", "positions", "ignored", "numbers"],
+)
+def test_one_linear_layer_is_the_same_by_a_critics_products(
+    loss: Loss, shape: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    outputs = 2 if loss is NUMBERS else 3
+    begin = [nn.Flatten()] if len(shape) == 3 and loss is LABELS else []
+    network = nn.Sequential(nn.Sequential(*begin, nn.Linear(6, outputs)))
+    plain = copied(copy.deepcopy(network), loss)
+    linear = lone_linear(network)
+    assert linear is not None
+    made = LinearCopy(linear, loss, lambda weights: Sgd(weights, lr=1.0))
+    positions = shape[:-1] if len(shape) == 3 and loss is not LABELS else shape[:1]
+    targets = torch.arange(torch.Size(positions).numel()).reshape(positions) % 3
+    targets = random(4, 2) if loss is NUMBERS else targets
+    for seed in range(2):
+        hidden = random(*shape, seed=seed)
+        wanted = plain.learn(hidden, targets, hidden)
+        torch.testing.assert_close(made.learn(hidden, targets, hidden), wanted)
+        torch.testing.assert_close(made.predict(hidden, targets), plain.predict(hidden, targets))
+    for ours, theirs in zip(made.parameters, plain.parameters, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(nn.Linear(6, 3, bias=False)),
+        nn.Sequential(nn.ReLU(), nn.Linear(6, 3)),
+        nn.Sequential(nn.Flatten(2), nn.Linear(6, 3)),
+        nn.Sequential(nn.Linear(6, 3).requires_grad_(requires_grad=False)),
+        nn.Sequential(nn.Flatten()),
+    ],
+    ids=["no bias", "two", "other rows", "frozen", "none"],
+)
+def test_what_is_more_or_less_than_a_linear_layer_is_none(network: nn.Sequential) -> None:
+    assert lone_linear(network) is None
 
 
 def copy_above(shape: tuple[int, ...]) -> tuple[nn.Sequential, bool]:

@@ -149,11 +149,14 @@ class SynthesizerSettings:
     )
     synthesizer_lr: float | None = setting(
         None,
-        "Adam learning rate of the synthesizers.",
-        why="of the critic: it can follow ten times as fast as the layers it serves (0014)",
+        "Learning rate of the synthesizers: of their Adam, and of the run's optimizer for a copy "
+        "of all that lies above. A copy's follows the run's schedule.",
+        why="of the critic: it can follow ten times as fast as the layers it serves (0014); such a "
+        "copy stays equal to what it is a copy of (0131)",
         check=POSITIVE,
         default_text=_of_each({name: traits.lr for name, traits in SYNTHESIZERS.items()})
-        + f"; of the critic of numbers {SYNTHESIZERS['critic'].lr_of_numbers}",
+        + f"; of the critic of numbers {SYNTHESIZERS['critic'].lr_of_numbers}; of a copy of all "
+        "that lies above, the run's",
     )
     synthesizer_layers: int | None = setting(
         None,

@@ -78,7 +78,7 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_where_the_critic_is_a_copy_is_said(images: str) -> None:
     notes = make_plan(RunConfig(model=images)).notes
-    assert notes == ("a copy of what lies above predicts gradients above layers 0, 1",)
+    assert notes == ("a copy of what lies above predicts gradients above layers 0, 1, 2",)
     assert make_plan(RunConfig(model=images, synthesizer_layers=0)).notes == ()
     assert make_plan(RunConfig(model=images, synthesizer="copy")).notes == ()
     assert make_plan(RunConfig(model=images, rule="fdg")).notes == ()
