@@ -137,7 +137,8 @@ class Boundary:
             return None
         if self._loss.sample_dims(targets) != 1:
             return None
-        return self._made.get(0) if self.shapes.get(0) == hidden.shape[1:] else None
+        place = WHOLE if WHOLE in self._made else 0
+        return self._made.get(place) if self.shapes.get(place) == hidden.shape[1:] else None
 
     def _parts(self, hidden: Hidden, targets: torch.Tensor) -> Iterator[_Part]:
         """Each value that needs a gradient, as its synthesizer takes it."""

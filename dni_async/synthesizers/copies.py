@@ -18,6 +18,7 @@ from torch import nn
 
 from dni_async.stage.autograd import pull_back
 from dni_async.stage.losses.interface import Loss
+from dni_async.synthesizers.critic import LinearReadout
 from dni_async.synthesizers.interface import MakeOptimizer
 
 __all__ = ["CopySynthesizer", "LinearCopy", "lone_linear"]
@@ -91,6 +92,8 @@ class LinearCopy:
     no graph, and outputs [K, N] whose rows are long.
     """
 
+    takes_any_float = True
+
     def __init__(
         self,
         linear: nn.Linear,
@@ -100,40 +103,25 @@ class LinearCopy:
         device: torch.device | None = None,
     ) -> None:
         linear.to(device)
-        self.weight, self.bias = linear.weight, linear.bias
         self._loss = loss
-        self._optimizer = optimize([self.weight, self.bias])
+        self._readout = LinearReadout(linear.weight, linear.bias, loss, optimize)
+        self.parameters = self._readout.parameters
 
-    @property
-    def parameters(self) -> list[torch.Tensor]:
-        """W [K, D] and b [K]."""
-        return [self.weight, self.bias]
-
-    @torch.no_grad()
     def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The synthetic gradient of hidden [B, ...], per-sample units; then f takes one update."""
-        flat, error = self._error(hidden, targets)
-        gradient = error.t() @ self.weight
-        self.weight.grad = (error @ flat).div_(len(flat))
-        self.bias.grad = error.mean(1)
-        self._optimizer.update()
-        return gradient.view(hidden.shape)
+        return self._readout.predict(*self._samples(hidden, targets)).view(hidden.shape)
 
-    @torch.no_grad()
     def learn(
         self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor
     ) -> torch.Tensor:
         """The synthetic gradient, to be compared with returned [B, ...]; nothing is learnt."""
-        return (self._error(hidden, targets)[1].t() @ self.weight).view(hidden.shape)
+        return self._readout.compare(*self._samples(hidden, targets)).view(hidden.shape)
 
-    def _error(
+    def _samples(
         self, hidden: torch.Tensor, targets: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Samples [N, D], and e of them, transposed [K, N]."""
         last = self._loss.sample_dims(targets) - 1
-        flat = hidden.flatten(0, last).flatten(1)
-        outputs = torch.addmm(self.bias.unsqueeze(1), self.weight, flat.t())
-        return flat, self._loss.sample_gradients(outputs, targets.flatten(0, last), dim=0)
+        return hidden.flatten(0, last), targets.flatten(0, last)
 
 
 def lone_linear(network: nn.Module) -> nn.Linear | None:

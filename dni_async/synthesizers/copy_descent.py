@@ -58,7 +58,7 @@ class Paced:
             factor = self._rate_factor(int(self._count) // self._num_batches)
         self._optimizer.lr = self.lr * factor
         self._optimizer.update()
-        self._count += 1
+        self._count.add_(1)
 
     def tensors(self) -> list[dict[str, torch.Tensor]]:
         """What the optimizer remembers of each parameter, then the count of updates."""

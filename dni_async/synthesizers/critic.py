@@ -21,59 +21,48 @@ from dni_async.synthesizers.deep_critic import DeepCriticSynthesizer
 from dni_async.synthesizers.interface import MakeOptimizer, Order, Synthesizer
 from dni_async.synthesizers.pooled import PooledSynthesizer
 
-__all__ = ["CriticSynthesizer", "make_critic"]
+__all__ = ["CriticSynthesizer", "LinearReadout", "make_critic"]
 
 
-class CriticSynthesizer:
-    """num_units: D, the values of one sample. The loss says what is read out, K outputs.
+class LinearReadout:
+    """o = h W' + b with the weight W [K, D] and bias b [K] that it is given: g = e W.
 
     Of activations in a dtype of fewer digits products are computed in that one, as a layer's are
-    then; A and B, and what they learn, are float32.
+    then; W and b, and what they learn, are float32.
     """
 
     takes_any_float = True
 
     def __init__(
-        self,
-        num_units: int,
-        loss: Readout,
-        optimize: MakeOptimizer,
-        *,
-        device: torch.device | None = None,
+        self, weight: torch.Tensor, bias: torch.Tensor, loss: Readout, optimize: MakeOptimizer
     ) -> None:
-        self._loss = loss
-        size = loss.readout_size
-        # Drawn as a linear layer's: with zeros the first synthetic gradients would be zero too.
-        bound = num_units**-0.5
-        self.weight = torch.empty(size, num_units).uniform_(-bound, bound).to(device)
-        self.bias = torch.zeros(size, device=device)
-        self.correction = Correction(size, num_units, device=device)
-        self._readout_optimizer = optimize([self.weight, self.bias])
-        self._bias_column = self.bias.unsqueeze(1)
+        self._loss, self.weight, self.bias = loss, weight, bias
+        self._readout_optimizer = optimize([weight, bias])
+        self._bias_column = bias.detach().unsqueeze(1)
         # Written again by every lesson: fresh memory takes longer than what is computed into it.
-        self._weight_gradient = torch.empty_like(self.weight)
-        self._bias_gradient = torch.empty_like(self.bias)
-        self._shares = self.bias.new_zeros(0)
+        self._weight_gradient = torch.empty_like(weight, requires_grad=False)
+        self._bias_gradient = torch.empty_like(bias, requires_grad=False)
+        self._shares = self._bias_gradient.new_zeros(0)
 
     @property
     def parameters(self) -> list[torch.Tensor]:
-        """A [K, D], a [K], and the correction's."""
-        return [self.weight, self.bias, *self.correction.parameters]
+        """W and b."""
+        return [self.weight, self.bias]
 
     @property
-    def is_corrected(self) -> torch.Tensor:
-        """1 where B is used, else 0."""
-        return self.correction.is_used
+    def slope(self) -> torch.Tensor:
+        """By what an error is multiplied, [K, D]."""
+        return self.weight
 
     @without_graph
     def predict(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The synthetic gradient of hidden [N, ...], per-sample units; then A takes one update.
+        """The synthetic gradient of hidden [N, ...], per-sample units; then W takes one update.
 
         In the dtype of hidden.
         """
         flat = hidden if hidden.ndim == 2 else hidden.flatten(1)
         error = self._error(flat, targets)
-        transposed, slope = error.t(), self.correction.add_to(self.weight)
+        transposed, slope = error.t(), self.slope
         if flat.dtype != torch.float32:
             transposed, slope = transposed.to(flat.dtype), slope.to(flat.dtype)
         gradient = torch.mm(transposed, slope)
@@ -82,17 +71,8 @@ class CriticSynthesizer:
         return gradient if hidden.ndim == 2 else gradient.view(hidden.shape)
 
     @without_graph
-    def learn(
-        self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor
-    ) -> torch.Tensor:
-        """One lesson of B from returned [N, ...], A held fixed."""
-        error = self._error(hidden.flatten(1), targets)
-        own = error.t() @ self.weight
-        return self.correction.learn(error, own, returned.flatten(1)).view(hidden.shape)
-
-    @without_graph
     def compare(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """The synthetic gradient of hidden [N, ...] without B; nothing is learnt."""
+        """The synthetic gradient of hidden [N, ...] by W alone; nothing is learnt."""
         return (self._error(hidden.flatten(1), targets).t() @ self.weight).view(hidden.shape)
 
     def _leave_gradients(self, error: torch.Tensor, flat: torch.Tensor) -> None:
@@ -119,6 +99,49 @@ class CriticSynthesizer:
         if flat.dtype != torch.float32:
             outputs = outputs.float()
         return self._loss.sample_gradients(outputs, targets, dim=0)
+
+
+class CriticSynthesizer(LinearReadout):
+    """num_units: D, the values of one sample. The loss says what is read out, K outputs."""
+
+    def __init__(
+        self,
+        num_units: int,
+        loss: Readout,
+        optimize: MakeOptimizer,
+        *,
+        device: torch.device | None = None,
+    ) -> None:
+        size = loss.readout_size
+        # Drawn as a linear layer's: with zeros the first synthetic gradients would be zero too.
+        bound = num_units**-0.5
+        weight = torch.empty(size, num_units).uniform_(-bound, bound).to(device)
+        self.correction = Correction(size, num_units, device=device)
+        super().__init__(weight, torch.zeros(size, device=device), loss, optimize)
+
+    @property
+    def parameters(self) -> list[torch.Tensor]:
+        """A [K, D], a [K], and the correction's."""
+        return [self.weight, self.bias, *self.correction.parameters]
+
+    @property
+    def is_corrected(self) -> torch.Tensor:
+        """1 where B is used, else 0."""
+        return self.correction.is_used
+
+    @property
+    def slope(self) -> torch.Tensor:
+        """A + B where that is used."""
+        return self.correction.add_to(self.weight)
+
+    @without_graph
+    def learn(
+        self, hidden: torch.Tensor, targets: torch.Tensor, returned: torch.Tensor
+    ) -> torch.Tensor:
+        """One lesson of B from returned [N, ...], A held fixed."""
+        error = self._error(hidden.flatten(1), targets)
+        own = error.t() @ self.weight
+        return self.correction.learn(error, own, returned.flatten(1)).view(hidden.shape)
 
 
 def make_critic(order: Order) -> Synthesizer:

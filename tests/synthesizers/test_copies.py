@@ -194,6 +194,22 @@ def test_one_linear_layer_is_the_same_by_a_critics_products(
         torch.testing.assert_close(ours, theirs)
 
 
+def test_one_linear_layer_computes_in_the_format_of_the_activation() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 3))
+    wanted = boundary_of(copied(copy.deepcopy(network), LABELS), LABELS)
+    config = RunConfig(optimizer="sgd", momentum=0.0, lr=1.0, dtype="bf16")
+    boundary = make_boundary(config, LABELS, CPU, lambda _: (network, True))
+    hidden, targets = random(4, 6), torch.arange(4) % 3
+    for _ in range(2):
+        found = boundary.predict(hidden.bfloat16(), targets)
+        assert isinstance(found, torch.Tensor)
+        assert found.dtype == torch.bfloat16
+        assert isinstance(boundary.make((6,), WHOLE), LinearCopy)
+        close = wanted.predict(hidden, targets)
+        torch.testing.assert_close(found.float(), close, atol=5e-3, rtol=5e-2)
+
+
 @pytest.mark.parametrize(
     "network",
     [
