@@ -141,8 +141,10 @@ def _measure_arm(cell: Cell, arm: str, note: Callable[[str], None]) -> None:
     if arm in cell.failed:
         return
     try:
-        ours = cell.runs.get(OURS)
-        trained = train_arm(arm, cell.config, beside=ours[-1] if ours else None)
+        # A cell's rounds are compared together or not at all, by what others took over all of them.
+        # So no arm is told of a round of ours that was disturbed: a baseline whose threads sleep
+        # for that reason is half as fast as it can be, and was compared nonetheless.
+        trained = train_arm(arm, cell.config)
         cell.runs.setdefault(arm, []).append(trained)
     except DniError as error:
         cell.failed[arm] = str(error)
