@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from tests.simulation.run import simulate
-from tests.simulation.scenario import Death, Scenario
+from tests.simulation.scenario import Death, Role, Scenario
 
 STAGES, LAYERS, EPOCHS = 4, 12, 4
 
@@ -41,3 +42,22 @@ def test_random_moves_one_after_another_lose_nothing(count: int) -> None:
     """What is checked of every run is checked here: each batch passes each layer once, in order."""
     outcome = simulate(many_moves(count, seed=count))
     assert (outcome.moves, outcome.lost, outcome.missing) == (count, 0, [])
+
+
+ROLES: tuple[Role, ...] = ("worker", "worker", "worker", "launcher", "fork server", "machine")
+
+
+@pytest.mark.parametrize(
+    "seed", [1000, 1001, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1002, 1120))]
+)
+def test_random_moves_outlive_deaths_at_random_moments(seed: int) -> None:
+    """What is lost was in flight, and no more of it than is promised: that is checked of each."""
+    chance = random.Random(seed)
+    deaths = tuple(
+        Death(role=chance.choice(ROLES), stage=chance.randint(0, 3), work=chance.random())
+        for _ in range(chance.randint(1, 8))
+    )
+    settings = {"rule": chance.choice(("dni", "dgl", "backprop"))}
+    outcome = simulate(replace(many_moves(30, seed=seed, deaths=deaths), settings=settings))
+    assert outcome.moves > 0
+    assert outcome.missing == []
