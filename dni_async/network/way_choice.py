@@ -15,6 +15,7 @@ from typing import Final
 
 from torch import nn
 
+from dni_async.config.copies import lone_linear
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.network.above import Above, Shape, Way
@@ -70,9 +71,9 @@ def chosen_way(config: RunConfig, loss: Loss, above: Above, shape: Shape) -> Way
     if is_asked or not has_rows or loss.readout_size > MAX_OUTPUTS:
         return None
     most = above.num_outputs * math.prod(shape)  # as of a critic that reads every value
-    if above.num_layers == 1:  # the head is a readout, and a copy that learns as it does its equal
+    if above.num_layers == 1:  # a copy of the head that learns as it does is its equal
         way = above.readout(shape)
-        if way is not None and way.products <= most:
+        if way is not None and lone_linear(nn.Sequential(*way.children)) is not None:
             return way
     if len(shape) < 2:
         return None

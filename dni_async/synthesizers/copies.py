@@ -21,7 +21,7 @@ from dni_async.stage.losses.interface import Loss
 from dni_async.synthesizers.critic import LinearReadout
 from dni_async.synthesizers.interface import MakeOptimizer
 
-__all__ = ["CopySynthesizer", "LinearCopy", "lone_linear"]
+__all__ = ["CopySynthesizer", "LinearCopy"]
 
 
 class CopySynthesizer:
@@ -122,15 +122,3 @@ class LinearCopy:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         last = self._loss.sample_dims(targets) - 1
         return hidden.flatten(0, last), targets.flatten(0, last)
-
-
-def lone_linear(network: nn.Module) -> nn.Linear | None:
-    """The one linear layer, with a bias and trainable, that a network is; None if it is not."""
-    leaves = [each for each in network.modules() if not isinstance(each, nn.Sequential)]
-    if leaves and type(leaves[0]) is nn.Flatten and leaves[0].start_dim == 1:
-        del leaves[0]
-    if len(leaves) != 1 or type(leaves[0]) is not nn.Linear:
-        return None
-    weights = dict(leaves[0].named_parameters())
-    is_plain = len(weights) == 2 and all(each.requires_grad for each in weights.values())
-    return leaves[0] if is_plain else None

@@ -9,6 +9,7 @@ from typing import cast
 
 import torch
 
+from dni_async.config.copies import lone_linear
 from dni_async.config.extensions import make_extension
 from dni_async.config.names import OWN_SYNTHESIZER, SYNTHESIZERS, SynthesizerTraits
 from dni_async.config.run_config import RunConfig
@@ -17,7 +18,7 @@ from dni_async.stage.dtypes import AUTOCAST_DTYPES
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.readout import readout_of
 from dni_async.synthesizers.boundary import Boundary
-from dni_async.synthesizers.copies import CopySynthesizer, LinearCopy, lone_linear
+from dni_async.synthesizers.copies import CopySynthesizer, LinearCopy
 from dni_async.synthesizers.copy_descent import copy_optimizer
 from dni_async.synthesizers.interface import CopyAbove, MakeOptimizer, Order, Synthesizer
 

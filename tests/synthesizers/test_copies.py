@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from dni_async.config.copies import lone_linear
 from dni_async.config.run_config import RunConfig
 from dni_async.config.target_form import TargetForm
 from dni_async.stage.descent.optimizers import Sgd
@@ -17,7 +18,7 @@ from dni_async.stage.losses.catalog import run_loss
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.values import Gradient, Values, gathered
 from dni_async.synthesizers.boundary import WHOLE, Boundary
-from dni_async.synthesizers.copies import CopySynthesizer, LinearCopy, lone_linear
+from dni_async.synthesizers.copies import CopySynthesizer, LinearCopy
 from dni_async.synthesizers.critic import CriticSynthesizer
 from dni_async.synthesizers.making import make_boundary
 from tests.stage.test_stage import random
