@@ -131,7 +131,8 @@ class OpenEpochs:
             tested = Evaluated("", epoch, math.nan, {}, 0)
         boundaries = (word for word in told.values() if isinstance(word, BoundaryEpoch))
         compared = (word for word in boundaries if word.num_gradients)
-        test_s = min(trained.seconds, seconds_of_test(told.values(), self._cores))
+        test_s = seconds_of_test(told.values(), self._cores)
+        test_s = min(test_s, trained.seconds * _most_of_test(loss.num_samples, tested.num_samples))
         return WholeEpoch(
             epoch=epoch,
             seconds=trained.seconds - test_s,
@@ -154,6 +155,14 @@ def seconds_of_test(told: Iterable[EpochWord], cores: int) -> float:
     tested = [word.tested_s for word in told if isinstance(word, BoundaryEpoch | EpochLoss)]
     shared_s = sum(tested) / cores if cores else 0.0
     return max([shared_s, *tested])
+
+
+def _most_of_test(num_trained: int, num_tested: int) -> float:
+    """The largest share of an epoch's time that its test can have had: a sample that is tested takes
+    no longer than one that is trained on as well. Where the source's time ends early, as in epochs of
+    a few milliseconds, the test would seem to have had it all.
+    """
+    return num_tested / (num_trained + num_tested) if num_trained and num_tested else 1.0
 
 
 def _place(epoch: int, kind: type[EpochWord]) -> int:

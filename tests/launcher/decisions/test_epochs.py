@@ -178,7 +178,26 @@ def test_a_test_that_ran_in_between_is_taken_off_and_no_more_than_it_took(
         BoundaryEpoch("run", 0, 1, 0, 0.0, 0.0, 0.0, 0, 0, tested_s=0.5),
         BoundaryEpoch("run", 1, 1, 0, 0.0, 0.0, 0.0, 0, 0, tested_s=0.25),
         EpochLoss("run", 1, 0.25, 100, tested_s=0.125),
-        Evaluated("run", 1, 0.5, {}, 20),
+        Evaluated("run", 1, 0.5, {}, 200),
     ]
     (whole,) = [whole for word in words for whole in epochs.enter(word)]
     assert (whole.seconds, whole.test_seconds) == (1.5 - test_s, test_s)
+
+
+@pytest.mark.parametrize(
+    ("num_trained", "num_tested", "test_s"),
+    [(300, 100, 0.25), (100, 300, 0.75), (0, 100, 1.0)],
+    ids=["few", "many", "lost"],
+)
+def test_a_test_has_no_more_of_an_epochs_time_than_its_samples_would_have_if_trained(
+    num_trained: int, num_tested: int, test_s: float
+) -> None:
+    epochs = OpenEpochs(2)
+    words = [
+        EpochTrained("run", 1, 1.0),
+        BoundaryEpoch("run", 0, 1, 0, 0.0, 0.0, 0.0, 0, 0, tested_s=2.0),
+        EpochLoss("run", 1, 0.25, num_trained, tested_s=0.0),
+        Evaluated("run", 1, 0.5, {}, num_tested),
+    ]
+    (whole,) = [whole for word in words for whole in epochs.enter(word)]
+    assert (whole.seconds, whole.test_seconds) == (1.0 - test_s, test_s)
