@@ -158,9 +158,10 @@ def seconds_of_test(told: Iterable[EpochWord], cores: int) -> float:
 
 
 def _most_of_test(num_trained: int, num_tested: int) -> float:
-    """The largest share of an epoch's time that its test can have had: a sample that is tested takes
-    no longer than one that is trained on as well. Where the source's time ends early, as in epochs of
-    a few milliseconds, the test would seem to have had it all.
+    """The largest share of an epoch's time that its test can have had.
+
+    A sample that is tested takes no longer than one that is trained on as well. Where the source's
+    time ends early, as in epochs of a few milliseconds, the test would seem to have had it all.
     """
     return num_tested / (num_trained + num_tested) if num_trained and num_tested else 1.0
 
