@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Network = TypeVar("Network", bound=nn.Module)
 
-__all__ = ["Copies", "copied", "hooked_parameters", "lone_linear", "reduced"]
+__all__ = ["Copies", "copied", "hooked_parameters", "reduced"]
 
 
 class Copies:
@@ -92,18 +92,3 @@ def _computed(network: nn.Module) -> Iterator[torch.Tensor]:
             for each in held if isinstance(value, dict | list | tuple) else (value,):
                 if isinstance(each, torch.Tensor) and each.grad_fn is not None:
                     yield each
-
-
-def lone_linear(network: nn.Module) -> nn.Linear | None:
-    """The one linear layer, with a bias and trainable, that a network is; None if it is not."""
-    from torch import nn
-
-    leaves = [each for each in network.modules() if not isinstance(each, nn.Sequential)]
-    if leaves and type(leaves[0]) is nn.Flatten and leaves[0].start_dim == 1:
-        del leaves[0]
-    if len(leaves) != 1 or type(leaves[0]) is not nn.Linear:
-        return None
-    weights = dict(leaves[0].named_parameters())
-    has_hooks = leaves[0]._forward_hooks or leaves[0]._forward_pre_hooks
-    is_plain = len(weights) == 2 and all(each.requires_grad for each in weights.values())
-    return leaves[0] if is_plain and not has_hooks else None

@@ -22,6 +22,7 @@ from dni_async.config.copies import copied, hooked_parameters
 from dni_async.errors import ConfigError
 from dni_async.network.building import cut_stage, layer_starts
 from dni_async.network.operations import Operations
+from dni_async.stage.dense import flattened
 
 __all__ = ["Above", "Shape", "Way"]
 
@@ -237,7 +238,7 @@ def _keeping(children: Sequence[nn.Module], shape: Shape) -> tuple[nn.Module, ..
     A sequence among them counts as what it is made of.
     """
     kept: list[nn.Module] = []
-    for child in _flattened(children):
+    for child in flattened(children):
         ran = _run([child], shape)
         if ran is None:  # the rest cannot be looked at
             return tuple(children)
@@ -247,14 +248,6 @@ def _keeping(children: Sequence[nn.Module], shape: Shape) -> tuple[nn.Module, ..
         kept.append(child)
         shape = ran.shape
     return tuple(kept)
-
-
-def _flattened(children: Sequence[nn.Module]) -> Iterator[nn.Module]:
-    for child in children:
-        if type(child) is nn.Sequential:
-            yield from _flattened(tuple(child))
-        else:
-            yield child
 
 
 @contextmanager

@@ -15,10 +15,10 @@ from typing import Final
 
 from torch import nn
 
-from dni_async.config.copies import lone_linear
 from dni_async.config.run_config import RunConfig
 from dni_async.errors import ConfigError
 from dni_async.network.above import Above, Shape, Way
+from dni_async.stage.dense import lone_linear
 from dni_async.stage.losses.interface import Loss
 from dni_async.stage.losses.readout import MAX_OUTPUTS
 

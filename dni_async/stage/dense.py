@@ -8,7 +8,7 @@ converted has memory of its own as well, which at 256 samples and 1024 units is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import cast
 
 import torch
@@ -16,7 +16,7 @@ from torch import nn
 
 from dni_async.stage.autograd import without_graph
 
-__all__ = ["DenseLayers"]
+__all__ = ["DenseLayers", "flattened", "lone_linear"]
 
 
 _through_relu = torch.ops.aten.threshold_backward.default  # found once, not at every call
@@ -102,7 +102,7 @@ class DenseLayers:
         weight: its gradients add up.
         """
         blocks: list[_Block] = []
-        for module in _flatten(layers):
+        for module in flattened(layers):
             if _has_hooks(module):
                 return None
             if type(module) is nn.Linear and module.weight.dtype == torch.float32:
@@ -162,10 +162,28 @@ class DenseLayers:
         return gradient if to_inputs else None
 
 
-def _flatten(layers: nn.Sequential) -> Iterator[nn.Module]:
-    for module in layers:
+def lone_linear(network: nn.Sequential) -> nn.Linear | None:
+    """The one linear layer, float32, with a bias, trainable and without hooks, that a network is.
+
+    A Flatten of all but the samples may stand before it. None for all other networks.
+    """
+    leaves = list(flattened(network))
+    if any(map(_has_hooks, leaves)):
+        return None
+    if leaves and type(leaves[0]) is nn.Flatten and leaves[0].start_dim == 1:
+        del leaves[0]
+    if len(leaves) != 1 or type(leaves[0]) is not nn.Linear:
+        return None
+    weights = list(leaves[0].parameters())
+    is_plain = all(each.requires_grad and each.dtype == torch.float32 for each in weights)
+    return leaves[0] if len(weights) == 2 and is_plain else None
+
+
+def flattened(modules: Iterable[nn.Module]) -> Iterator[nn.Module]:
+    """What modules are made of: a sequence among them without hooks is its own modules."""
+    for module in modules:
         if type(module) is nn.Sequential and not _has_hooks(module):
-            yield from _flatten(module)
+            yield from flattened(module)
         else:
             yield module
 

@@ -9,10 +9,10 @@ from typing import cast
 
 import torch
 
-from dni_async.config.copies import lone_linear
 from dni_async.config.extensions import make_extension
 from dni_async.config.names import OWN_SYNTHESIZER, SYNTHESIZERS, SynthesizerTraits
 from dni_async.config.run_config import RunConfig
+from dni_async.stage.dense import lone_linear
 from dni_async.stage.descent.optimizers import Adam, Optimizer
 from dni_async.stage.dtypes import AUTOCAST_DTYPES
 from dni_async.stage.losses.interface import Loss

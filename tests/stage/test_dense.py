@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from dni_async.stage.dense import DenseLayers
+from dni_async.stage.dense import DenseLayers, lone_linear
 
 
 def random(*shape: int, seed: int = 1) -> torch.Tensor:
@@ -147,3 +147,37 @@ def test_inputs_that_fit(inputs: torch.Tensor, fits: bool) -> None:
     dense = DenseLayers.match(NETWORKS["one"]())
     assert dense is not None
     assert dense.takes(inputs) is fits
+
+
+def hooked_around() -> nn.Sequential:
+    """One linear layer in a Sequential that does more than it seems."""
+    inner = NETWORKS["one"]()
+    inner.register_forward_hook(lambda *_: None)
+    return nn.Sequential(inner)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Sequential(nn.Linear(64, 32, bias=False)),
+        lambda: nn.Sequential(nn.ReLU(), nn.Linear(64, 32)),
+        lambda: nn.Sequential(nn.Flatten(2), nn.Linear(64, 32)),
+        lambda: nn.Sequential(nn.Linear(64, 32).requires_grad_(requires_grad=False)),
+        lambda: nn.Sequential(nn.Flatten()),
+        OTHERS["float64"],
+        OTHERS["subclass"],
+        OTHERS["hook"],
+        hooked_around,
+    ],
+    ids=["no bias", "two", "other", "frozen", "none", "float64", "subclass", "hook", "around"],
+)
+def test_what_is_more_or_less_than_a_linear_layer_is_none(
+    make: Callable[[], nn.Sequential],
+) -> None:
+    assert lone_linear(make()) is None
+
+
+@pytest.mark.parametrize("begin", [[], [nn.Flatten()]], ids=["alone", "flattened"])
+def test_one_linear_layer_is_found(begin: list[nn.Module]) -> None:
+    linear = nn.Linear(64, 32)
+    assert lone_linear(nn.Sequential(nn.Sequential(*begin, linear))) is linear

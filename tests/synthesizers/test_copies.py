@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from dni_async.config.copies import lone_linear
 from dni_async.config.run_config import RunConfig
 from dni_async.config.target_form import TargetForm
+from dni_async.stage.dense import lone_linear
 from dni_async.stage.descent.optimizers import Sgd
 from dni_async.stage.losses.catalog import run_loss
 from dni_async.stage.losses.interface import Loss
@@ -209,21 +209,6 @@ def test_one_linear_layer_computes_in_the_format_of_the_activation() -> None:
         assert isinstance(boundary.make((6,), WHOLE), LinearCopy)
         close = wanted.predict(hidden, targets)
         torch.testing.assert_close(found.float(), close, atol=5e-3, rtol=5e-2)
-
-
-@pytest.mark.parametrize(
-    "network",
-    [
-        nn.Sequential(nn.Linear(6, 3, bias=False)),
-        nn.Sequential(nn.ReLU(), nn.Linear(6, 3)),
-        nn.Sequential(nn.Flatten(2), nn.Linear(6, 3)),
-        nn.Sequential(nn.Linear(6, 3).requires_grad_(requires_grad=False)),
-        nn.Sequential(nn.Flatten()),
-    ],
-    ids=["no bias", "two", "other rows", "frozen", "none"],
-)
-def test_what_is_more_or_less_than_a_linear_layer_is_none(network: nn.Sequential) -> None:
-    assert lone_linear(network) is None
 
 
 def copy_above(shape: tuple[int, ...]) -> tuple[nn.Sequential, bool]:
